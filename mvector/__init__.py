@@ -1,0 +1,33 @@
+"""mvector: speaker embeddings from speech, and what they are good for.
+
+The names below load on first use, so that ``import mvector`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mvector.version import __version__
+
+if TYPE_CHECKING:
+    from mvector.audio import read_audio
+    from mvector.config import load_config
+    from mvector.predict import MVectorPredictor
+    from mvector.trainer import MVectorTrainer
+
+__all__ = ["MVectorPredictor", "MVectorTrainer", "__version__", "load_config", "read_audio"]
+
+_HOMES = {
+    "MVectorTrainer": "mvector.trainer",
+    "MVectorPredictor": "mvector.predict",
+    "load_config": "mvector.config",
+    "read_audio": "mvector.audio",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mvector' has no attribute '{name}'")

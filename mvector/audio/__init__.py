@@ -1,0 +1,26 @@
+"""Audio: decoding, level, microphone. Everything behind this room is float32 mono."""
+
+from mvector.audio.io import (
+    AUDIO_SUFFIXES,
+    AudioInfo,
+    AudioSource,
+    audio_info,
+    read_audio,
+    source_name,
+    write_wav,
+)
+from mvector.audio.level import SILENCE_DB, check_speech, level_db, remove_silence
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "SILENCE_DB",
+    "AudioInfo",
+    "AudioSource",
+    "audio_info",
+    "check_speech",
+    "level_db",
+    "read_audio",
+    "remove_silence",
+    "source_name",
+    "write_wav",
+]

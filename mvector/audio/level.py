@@ -1,0 +1,55 @@
+"""Loudness: the level of a clip, what counts as silence, and where a clip holds none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvector.errors import AudioError, MissingDependencyError
+
+SILENCE_DB = -80.0
+
+
+def level_db(waveform: np.ndarray) -> float:
+    """RMS level in dB relative to full scale: ``10 log10(mean square)``; -inf for digital zero."""
+    power = float(np.mean(np.square(waveform, dtype=np.float64))) if waveform.size else 0.0
+    return 10.0 * float(np.log10(power)) if power > 0.0 else -np.inf
+
+
+def check_speech(
+    waveform: np.ndarray, sample_rate: int, *, name: str, min_duration_s: float
+) -> None:
+    """Refuse a clip that no embedding should be computed from.
+
+    Args:
+        waveform: float array of shape ``(samples,)`` in [-1, 1].
+        sample_rate: its rate in Hz.
+        name: how the message calls the clip.
+        min_duration_s: shortest accepted duration in seconds.
+
+    Raises:
+        AudioError: the clip is shorter than that, or its level is below -80 dB.
+    """
+    duration_s = len(waveform) / sample_rate
+    if duration_s < min_duration_s:
+        raise AudioError(
+            f"{name} is too short: it lasts {duration_s:.2f} s, "
+            f"and at least {min_duration_s:g} s are needed."
+        )
+    if level_db(waveform) < SILENCE_DB:
+        raise AudioError(f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.")
+
+
+def remove_silence(waveform: np.ndarray, top_db: float = 40.0) -> np.ndarray:
+    """Keep the stretches of a clip within ``top_db`` of its loudest frame (energy-based VAD).
+
+    Raises:
+        MissingDependencyError: librosa is not installed.
+    """
+    try:
+        from librosa.effects import split
+    except ImportError as error:
+        raise MissingDependencyError(
+            "do_vad needs librosa: pip install 'mvector[train]', or set do_vad to False."
+        ) from error
+    intervals = split(waveform, top_db=top_db)
+    return np.concatenate([waveform[start:end] for start, end in intervals] or [waveform])
