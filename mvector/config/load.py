@@ -1,0 +1,238 @@
+"""YAML file -> :class:`Config`: every mistake at once, each with its key and the cure."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mvector.config.messages import in_words, listing
+from mvector.config.options import AugmentConf, MelSpectrogramArgs, MFCCArgs, Section
+from mvector.config.schema import Config
+from mvector.config.spellings import translate
+from mvector.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+Source = "str | os.PathLike[str] | Mapping[str, Any]"
+S = TypeVar("S", bound=Section)
+
+
+def load_config(
+    path_or_dict: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Config:
+    """Read, translate and validate a configuration.
+
+    Args:
+        path_or_dict: a YAML file, or its content as a mapping. The spellings of the 1.0 and 1.1
+            generation of configuration files are accepted too.
+        overrides: ``dotted.key=value`` strings that win over the file, values in YAML.
+
+    Returns:
+        The frozen configuration, defaults filled in.
+
+    Raises:
+        ConfigError: names the file and lists every mistake: key, value, what is allowed.
+    """
+    raw, name = _read(path_or_dict)
+    _apply_overrides(raw, overrides)
+    raw, origin, mistakes = translate(raw)
+    mistakes += _fill_sample_rate(raw)
+    config, found = _validate(Config, raw, origin)
+    if config is None or mistakes or found:
+        raise ConfigError(listing(name, mistakes + found))
+    _warn_of_empty_mel_bands(config, name)
+    return config
+
+
+def load_augment_config(path_or_dict: str | os.PathLike[str] | Mapping[str, Any]) -> AugmentConf:
+    """Read and validate an augmentation file (``configs/augmentation.yml``).
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    raw, name = _read(path_or_dict)
+    config, mistakes = _validate(AugmentConf, raw, {})
+    if config is None or mistakes:
+        raise ConfigError(listing(name, mistakes))
+    return config
+
+
+def config_to_dict(config: Section) -> dict[str, Any]:
+    """Plain Python values, ready for YAML; :func:`load_config` reads them back unchanged."""
+    return config.model_dump(mode="json")
+
+
+def log_config(config: Section) -> None:
+    """Log every setting, indented, one to a line."""
+    logger.info("----------- Configuration -----------")
+    for line in yaml.safe_dump(config_to_dict(config), allow_unicode=True).splitlines():
+        logger.info("  %s", line)
+    logger.info("-------------------------------------")
+
+
+# ---- reading --------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: ``1e-6`` is a number, ``None`` is null, a key stands once."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), ["N"])
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, (str, int, float)) and key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{key}' stands twice in one section", key_node.start_mark
+            )
+        if isinstance(key, (str, int, float)):
+            seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
+
+
+def _read(
+    path_or_dict: str | os.PathLike[str] | Mapping[str, Any],
+) -> tuple[dict[str, Any], str]:
+    if isinstance(path_or_dict, BaseModel):
+        path_or_dict = path_or_dict.model_dump(mode="json")
+    if isinstance(path_or_dict, Mapping):
+        return copy.deepcopy(dict(path_or_dict)), "The configuration"
+    name = os.fspath(path_or_dict)
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(f"The configuration file '{name}' does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration file '{name}' cannot be read: {error}.") from error
+    try:
+        raw = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise ConfigError(f"{name}{where} is not valid YAML: {problem}.") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{name} holds no 'key: value' sections; start from a file of configs/.")
+    return raw, name
+
+
+def _apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:
+    for text in overrides:
+        dotted, equals, value = text.partition("=")
+        if not equals or not dotted.strip():
+            raise ConfigError(f"The override '{text}' is not of the form section.key=value.")
+        *parents, key = dotted.strip().split(".")
+        node = raw
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if child is None:
+                child = node[parent] = {}
+            if not isinstance(child, dict):
+                raise ConfigError(f"The override '{text}' goes through '{parent}', a plain value.")
+            node = child
+        try:
+            node[key] = yaml.load(value, _Loader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"The override '{text}' has a value that is not YAML.") from error
+
+
+# ---- checks across sections -----------------------------------------------------------------
+
+
+def _fill_sample_rate(raw: dict[str, Any]) -> list[str]:
+    """The front end works at the rate that clips are read at, whether it is said twice or once."""
+    dataset, preprocess = raw.get("dataset_conf"), raw.get("preprocess_conf")
+    if not isinstance(dataset, dict) or not isinstance(preprocess, dict):
+        return []
+    rate = dataset.get("sample_rate", 16000)
+    args = preprocess.get("method_args") or {}
+    if not isinstance(args, dict) or not isinstance(rate, (int, float)):
+        return []
+    key = "sample_frequency" if preprocess.get("feature_method") == "Fbank" else "sample_rate"
+    holders = [(key, args)]
+    if isinstance(args.get("melkwargs"), dict) or preprocess.get("feature_method") == "MFCC":
+        mel = args.setdefault("melkwargs", {})
+        if isinstance(mel, dict):
+            holders.append((f"melkwargs.{key}", mel))
+    preprocess["method_args"] = args
+    mistakes = []
+    for dotted, holder in holders:
+        given = holder.setdefault(key, rate)
+        if isinstance(given, (int, float)) and given != rate:
+            mistakes.append(
+                f"preprocess_conf.method_args.{dotted}: {given} contradicts "
+                f"dataset_conf.sample_rate {rate}; give both the same value"
+            )
+    return mistakes
+
+
+def _warn_of_empty_mel_bands(config: Config, name: str) -> None:
+    args = config.preprocess_conf.method_args
+    mel = args.melkwargs if isinstance(args, MFCCArgs) else args
+    if not isinstance(mel, MelSpectrogramArgs) or mel.f_max is None:
+        return
+    if mel.f_max > mel.sample_rate / 2:
+        logger.warning(
+            "%s: preprocess_conf.method_args.f_max %g Hz is above the Nyquist frequency %g Hz: "
+            "%d of %d mel bands are empty; set f_max to %g or less.",
+            name,
+            mel.f_max,
+            mel.sample_rate / 2,
+            count_empty_mel_bands(mel),
+            mel.n_mels,
+            mel.sample_rate / 2,
+        )
+
+
+def count_empty_mel_bands(mel: MelSpectrogramArgs) -> int:
+    """How many mel triangles hold no frequency of the FFT and so are always zero."""
+    to_mel, to_hz = _mel_scale(mel.mel_scale)
+    top_hz = mel.sample_rate / 2 if mel.f_max is None else mel.f_max
+    low, high = to_mel(mel.f_min), to_mel(top_hz)
+    corners = [to_hz(low + (high - low) * i / (mel.n_mels + 1)) for i in range(mel.n_mels + 2)]
+    bins_hz = [k * mel.sample_rate / mel.n_fft for k in range(mel.n_fft // 2 + 1)]
+    return sum(
+        not any(corners[i] < hz < corners[i + 2] for hz in bins_hz) for i in range(mel.n_mels)
+    )
+
+
+def _mel_scale(scale: str) -> tuple[Any, Any]:
+    if scale == "htk":
+        return (
+            lambda hz: 2595.0 * math.log10(1.0 + hz / 700.0),
+            lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
+        )
+    step = math.log(6.4) / 27.0  # Slaney: linear to 1 kHz (15 mel), logarithmic above
+    return (
+        lambda hz: hz * 3 / 200 if hz < 1000 else 15.0 + math.log(hz / 1000.0) / step,
+        lambda mel: mel * 200 / 3 if mel < 15 else 1000.0 * math.exp(step * (mel - 15.0)),
+    )
+
+
+def _validate(
+    section: type[S], raw: dict[str, Any], origin: dict[str, str]
+) -> tuple[S | None, list[str]]:
+    try:
+        return section.model_validate(raw), []
+    except ValidationError as error:
+        return None, [in_words(section, detail, raw, origin) for detail in error.errors()]

@@ -1,0 +1,115 @@
+"""Mistakes of a configuration in words: key, value, what is allowed, the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from mvector.config import options
+from mvector.config.options import Section
+
+
+def listing(name: str, mistakes: list[str]) -> str:
+    if len(mistakes) == 1:
+        return f"{name}: {mistakes[0]}."
+    lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
+    return f"{name} has {len(mistakes)} mistakes:{lines}"
+
+
+_EXPECTED = {
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "finite_number": "expected a finite number",
+    "bool_parsing": "expected True or False",
+    "bool_type": "expected True or False",
+    "string_type": "expected text",
+    "model_type": "expected a section of 'key: value' lines",
+    "model_attributes_type": "expected a section of 'key: value' lines",
+    "dict_type": "expected a section of 'key: value' lines",
+    "tuple_type": "expected a list",
+}
+
+
+def in_words(
+    section: type[Section], detail: ErrorDetails, raw: dict[str, Any], origin: dict[str, str]
+) -> str:
+    location = [str(part) for part in detail["loc"]]
+    key = ".".join(location)
+    for ours, theirs in origin.items():
+        if key == ours or key.startswith(ours + "."):
+            key = theirs + key[len(ours) :]
+            break
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"{key} is missing; add it{_example(key)}"
+    if kind == "extra_forbidden":
+        known = _known_keys(section, location[:-1], raw)
+        near = _nearest(location[-1], known)
+        hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
+    if kind == "literal_error":
+        wanted = str(context["expected"])
+        near = _nearest(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
+        hint = f"; did you mean '{near}'?" if near else ""
+        return f"{key}: {_short(detail['input'])} is not allowed; allowed: {wanted}{hint}"
+    if kind == "value_error":
+        return f"{key}: {context['error']}" if key else str(context["error"])
+    what = _EXPECTED.get(kind) or detail["msg"].replace("Input should be", "must be")
+    return f"{key}: {_short(detail['input'])} is not valid; {what}"
+
+
+_EXAMPLES = {
+    "use_model": "use_model: EcapaTdnn",
+    "dataset_conf.train_list": "train_list: dataset/train_list.txt",
+    "preprocess_conf.feature_method": "feature_method: Fbank",
+    "loss_conf.use_loss": "use_loss: AAMLoss",
+    "train_conf.max_epoch": "max_epoch: 30",
+}
+
+
+def _example(key: str) -> str:
+    return f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
+
+
+def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any]) -> list[str]:
+    node: type[BaseModel] = section
+    for part in parents:
+        field = node.model_fields.get(part)
+        inner = field.annotation if field else None
+        if isinstance(inner, type) and issubclass(inner, Section) and inner is not Section:
+            node = inner
+    choices = {
+        "method_args": (options.FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
+        "backbone": (options.BACKBONE_OPTIONS, raw, "use_model"),
+        "args": (options.LOSS_ARGS, raw.get("loss_conf"), "use_loss"),
+        "scheduler_args": (options.SCHEDULER_ARGS, raw.get("optimizer_conf"), "scheduler"),
+    }
+    for index, part in enumerate(parents):
+        if part in choices:
+            table, holder, choice = choices[part]
+            chosen = table.get(str((holder or {}).get(choice, "CosineAnnealingLR")))
+            node = chosen or node
+            for deeper in parents[index + 1 :]:
+                field = node.model_fields.get(deeper)
+                inner = field.annotation if field else None
+                if isinstance(inner, type) and issubclass(inner, Section):
+                    node = inner
+    return list(node.model_fields)
+
+
+def _nearest(word: str, known: list[str]) -> str | None:
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
+    return by_lower[near[0]] if near else None
+
+
+def _short(value: Any, width: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,306 @@
+"""Options that depend on a choice: one frozen class per feature method, backbone, loss, schedule.
+
+Names and defaults equal the keyword arguments of what they configure (a test holds them together),
+so each class is also the reference of what a section of the YAML file may say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+POOLING = Literal["ASP"]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that knows all of its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_not_truth_values(cls, values: Any) -> Any:
+        # pydantic would take True for 1: a slip in a YAML file that must not pass
+        if isinstance(values, dict):
+            for name, field in cls.model_fields.items():
+                if isinstance(values.get(name), bool) and field.annotation in (int, float):
+                    values = {**values, name: str(values[name])}
+        return values
+
+
+# ---- features -------------------------------------------------------------------------------
+
+
+SpectrumArgs = TypeVar("SpectrumArgs", "SpectrogramArgs", "MelSpectrogramArgs")
+
+
+def _check_window(args: SpectrumArgs) -> SpectrumArgs:
+    if args.win_length is not None and args.win_length > args.n_fft:
+        raise ValueError(f"win_length {args.win_length} is longer than n_fft {args.n_fft}")
+    return args
+
+
+class SpectrogramArgs(Section):
+    """As torchaudio's ``Spectrogram``; lengths in samples."""
+
+    sample_rate: int = Field(16000, ge=1000)
+    n_fft: PositiveInt = 400
+    win_length: PositiveInt | None = None
+    hop_length: PositiveInt | None = None
+    pad: int = Field(0, ge=0)
+    power: float = Field(2.0, gt=0)
+    normalized: bool = False
+    center: bool = True
+    pad_mode: Literal["reflect"] = "reflect"
+    onesided: Literal[True] = True
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> SpectrogramArgs:
+        return _check_window(self)
+
+
+class MelSpectrogramArgs(Section):
+    """As torchaudio's ``MelSpectrogram``; lengths in samples, frequencies in Hz."""
+
+    sample_rate: int = Field(16000, ge=1000)
+    n_fft: PositiveInt = 400
+    win_length: PositiveInt | None = None
+    hop_length: PositiveInt | None = None
+    f_min: float = Field(0.0, ge=0)
+    f_max: float | None = Field(None, gt=0)
+    pad: int = Field(0, ge=0)
+    n_mels: PositiveInt = 128
+    power: float = Field(2.0, gt=0)
+    normalized: bool = False
+    center: bool = True
+    pad_mode: Literal["reflect"] = "reflect"
+    norm: Literal["slaney"] | None = None
+    mel_scale: Literal["htk", "slaney"] = "htk"
+
+    @model_validator(mode="after")
+    def _window_and_band_fit(self) -> MelSpectrogramArgs:
+        upper = self.sample_rate / 2 if self.f_max is None else self.f_max
+        if self.f_min >= upper:
+            raise ValueError(f"f_min {self.f_min:g} Hz is not below f_max {upper:g} Hz")
+        return _check_window(self)
+
+
+class MelKwargs(MelSpectrogramArgs):
+    """The mel spectrogram under the MFCC; its rate is the MFCC's."""
+
+
+class MFCCArgs(Section):
+    """As torchaudio's ``MFCC``; the 80 dB range is that of each clip."""
+
+    sample_rate: int = Field(16000, ge=1000)
+    n_mfcc: PositiveInt = 40
+    dct_type: Literal[2] = 2
+    norm: Literal["ortho"] | None = "ortho"
+    log_mels: bool = False
+    melkwargs: MelKwargs = MelKwargs()
+
+    @model_validator(mode="after")
+    def _no_more_than_mels(self) -> MFCCArgs:
+        if self.n_mfcc > self.melkwargs.n_mels:
+            raise ValueError(
+                f"n_mfcc {self.n_mfcc} is more than melkwargs.n_mels {self.melkwargs.n_mels}"
+            )
+        return self
+
+
+class FbankArgs(Section):
+    """As Kaldi's ``compute-fbank-feats``; frame length and shift in ms, frequencies in Hz."""
+
+    sample_frequency: float = Field(16000.0, ge=1000)
+    num_mel_bins: int = Field(23, ge=4)
+    frame_length: float = Field(25.0, gt=0)
+    frame_shift: float = Field(10.0, gt=0)
+    low_freq: float = Field(20.0, ge=0)
+    high_freq: float = 0.0
+    window_type: Literal["povey", "hamming", "hanning", "rectangular", "blackman"] = "povey"
+    blackman_coeff: float = 0.42
+    dither: float = Field(0.0, ge=0)
+    energy_floor: float = Field(1.0, ge=0)
+    htk_compat: bool = False
+    min_duration: float = Field(0.0, ge=0)
+    preemphasis_coefficient: float = Field(0.97, ge=0, le=1)
+    raw_energy: bool = True
+    remove_dc_offset: bool = True
+    round_to_power_of_two: bool = True
+    snip_edges: bool = True
+    subtract_mean: bool = False
+    use_energy: bool = False
+    use_log_fbank: bool = True
+    use_power: bool = True
+
+
+FEATURE_ARGS: dict[str, type[Section]] = {
+    "Spectrogram": SpectrogramArgs,
+    "MelSpectrogram": MelSpectrogramArgs,
+    "MFCC": MFCCArgs,
+    "Fbank": FbankArgs,
+}
+
+# ---- backbones ------------------------------------------------------------------------------
+
+
+class EcapaTdnnOptions(Section):
+    """See :class:`mvector.models.ecapa_tdnn.EcapaTdnn`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: POOLING = "ASP"
+    channels: PositiveInt | tuple[PositiveInt, ...] = 512
+    res2net_scale: int = Field(8, ge=2)
+    se_channels: PositiveInt | None = None
+    attention_channels: PositiveInt = 128
+
+    @field_validator("channels")
+    @classmethod
+    def _five_layers(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not isinstance(value, int) and (len(value) != 5 or len(set(value[:4])) != 1):
+            raise ValueError(
+                "expected one number, or five of which the first four are equal "
+                "(layers 1 to 4 and the aggregation), such as [512, 512, 512, 512, 1536]"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _scale_divides_channels(self) -> EcapaTdnnOptions:
+        width = self.channels if isinstance(self.channels, int) else self.channels[0]
+        if width % self.res2net_scale:
+            raise ValueError(f"channels {width} is not a multiple of res2net_scale")
+        return self
+
+
+BACKBONE_OPTIONS: dict[str, type[Section]] = {"EcapaTdnn": EcapaTdnnOptions}
+
+# ---- losses ---------------------------------------------------------------------------------
+
+
+class AAMLossArgs(Section):
+    """Additive angular margin; the margin is in radians."""
+
+    margin: float = Field(0.2, ge=0, lt=1.5708)
+    scale: float = Field(32.0, gt=0)
+    easy_margin: bool = False
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+class CELossArgs(Section):
+    """Softmax cross-entropy."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
+LOSS_ARGS: dict[str, type[Section]] = {"AAMLoss": AAMLossArgs, "CELoss": CELossArgs}
+
+
+class MarginSchedulerArgs(Section):
+    """Epochs are counted from 0; ``None`` is 30 % (start) and 70 % (end) of ``max_epoch``."""
+
+    initial_margin: float = Field(0.0, ge=0, lt=1.5708)
+    final_margin: float = Field(0.3, ge=0, lt=1.5708)
+    increase_start_epoch: float | None = Field(None, ge=0)
+    fix_epoch: float | None = Field(None, ge=0)
+    increase_type: Literal["linear", "exp"] = "exp"
+
+    @model_validator(mode="after")
+    def _epochs_in_order(self) -> MarginSchedulerArgs:
+        start, end = self.increase_start_epoch, self.fix_epoch
+        if start is not None and end is not None and start > end:
+            raise ValueError(f"increase_start_epoch {start:g} is after fix_epoch {end:g}")
+        return self
+
+
+# ---- learning-rate schedules ----------------------------------------------------------------
+
+
+class CosineAnnealingArgs(Section):
+    """Half a cosine from the learning rate to ``min_lr`` over ``T_max`` epochs (all if None)."""
+
+    T_max: float | None = Field(None, gt=0)
+    min_lr: float = Field(0.0, ge=0)
+
+
+class WarmupCosineArgs(Section):
+    """A linear rise over ``warmup_epoch`` epochs to ``max_lr`` (None: the learning rate), then half
+    a cosine to ``min_lr``."""
+
+    min_lr: float = Field(1e-5, ge=0)
+    max_lr: float | None = Field(None, gt=0)
+    warmup_epoch: float = Field(5.0, ge=0)
+
+
+SCHEDULER_ARGS: dict[str, type[Section]] = {
+    "CosineAnnealingLR": CosineAnnealingArgs,
+    "WarmupCosineSchedulerLR": WarmupCosineArgs,
+}
+
+# ---- augmentation ---------------------------------------------------------------------------
+
+
+class SpeedConf(Section):
+    """Speed perturbation by 0.9, 1.0 or 1.1."""
+
+    prob: Probability = 0.0
+    speed_perturb_3_class: bool = False
+
+
+class VolumeConf(Section):
+    """A random gain in dB."""
+
+    prob: Probability = 0.0
+    min_gain_dBFS: float = -15.0
+    max_gain_dBFS: float = 15.0
+
+    @model_validator(mode="after")
+    def _range_in_order(self) -> VolumeConf:
+        if self.min_gain_dBFS > self.max_gain_dBFS:
+            raise ValueError("min_gain_dBFS is above max_gain_dBFS")
+        return self
+
+
+class NoiseConf(Section):
+    """Additive noise from the clips of a folder."""
+
+    prob: Probability = 0.0
+    noise_dir: str | None = None
+    min_snr_dB: float = 10.0
+    max_snr_dB: float = 50.0
+
+    @model_validator(mode="after")
+    def _range_in_order(self) -> NoiseConf:
+        if self.min_snr_dB > self.max_snr_dB:
+            raise ValueError("min_snr_dB is above max_snr_dB")
+        return self
+
+
+class ReverbConf(Section):
+    """Convolution with the impulse responses of a folder."""
+
+    prob: Probability = 0.0
+    reverb_dir: str | None = None
+
+
+class SpecAugConf(Section):
+    """Masks on the features; ratios are of the bins and of the frames."""
+
+    prob: Probability = 0.0
+    freq_mask_ratio: Probability = 0.1
+    n_freq_masks: int = Field(1, ge=0)
+    time_mask_ratio: Probability = 0.05
+    n_time_masks: int = Field(1, ge=0)
+    max_time_warp: Literal[0] = 0
+
+
+class AugmentConf(Section):
+    """What is done to training clips; everything is off by default."""
+
+    speed: SpeedConf = SpeedConf()
+    volume: VolumeConf = VolumeConf()
+    noise: NoiseConf = NoiseConf()
+    reverb: ReverbConf = ReverbConf()
+    spec_aug: SpecAugConf = SpecAugConf()

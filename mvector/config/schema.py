@@ -1,0 +1,210 @@
+"""The configuration as typed, frozen sections; the names are the keys of the YAML file.
+
+Options that depend on a choice (feature method, backbone, loss, schedule) have one class per
+choice, in :mod:`mvector.config.options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+
+from mvector.config import options
+from mvector.config.options import Section
+
+
+def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section:
+    """The options class that belongs to a choice; an invalid choice has an error of its own."""
+    if choice not in table:
+        return Section()
+    if isinstance(value, Section):
+        value = value.model_dump()
+    return table[choice].model_validate({} if value is None else value)
+
+
+class DataLoaderConf(Section):
+    """How training batches are made."""
+
+    batch_size: int = Field(64, ge=2)
+    num_workers: int = Field(4, ge=0)
+    drop_last: bool = True
+
+
+class EvalConf(Section):
+    """How embeddings are extracted for evaluation; durations in seconds."""
+
+    batch_size: int = Field(16, ge=1)
+    max_duration: float = Field(20.0, gt=0)
+
+
+class DatasetConf(Section):
+    """Lists, clip lengths and loudness; durations in seconds."""
+
+    dataLoader: DataLoaderConf = DataLoaderConf()
+    eval_conf: EvalConf = EvalConf()
+    train_list: str
+    enroll_list: str | None = None
+    trials_list: str | None = None
+    data_root: str | None = None
+    num_speakers: int | None = Field(None, ge=2)
+    sample_rate: int = Field(16000, ge=1000)
+    min_duration: float = Field(0.5, gt=0)
+    max_duration: float = Field(3.0, gt=0)
+    do_vad: bool = False
+    use_dB_normalization: bool = True
+    target_dB: float = Field(-20.0, le=0)
+
+    @model_validator(mode="after")
+    def _durations_in_order(self) -> DatasetConf:
+        if self.min_duration > self.max_duration:
+            raise ValueError(
+                f"min_duration {self.min_duration:g} s is longer than "
+                f"max_duration {self.max_duration:g} s"
+            )
+        return self
+
+
+class PreprocessConf(Section):
+    """The front end: waveform to features."""
+
+    feature_method: Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank"]
+    method_args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
+    normalize_mean: bool = True
+    normalize_variance: bool = False
+    log_spectrum: bool = False
+
+    @field_validator("method_args", mode="before")
+    @classmethod
+    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
+        return _choose(options.FEATURE_ARGS, info.data.get("feature_method"), value)
+
+    @model_validator(mode="after")
+    def _log_of_a_spectrum(self) -> PreprocessConf:
+        if self.log_spectrum and self.feature_method in ("MFCC", "Fbank"):
+            raise ValueError(
+                f"log_spectrum True does not go with {self.feature_method}, which is logarithmic "
+                "already; set it to False"
+            )
+        return self
+
+
+class ClassifierConf(Section):
+    """The layers between embedding and logits, used in training only."""
+
+    classifier_type: Literal["Cosine", "Linear"] | None = None
+    num_blocks: int = Field(0, ge=0)
+    inter_dim: int = Field(512, ge=1)
+
+
+class ModelConf(Section):
+    """The backbone's options and the classifier."""
+
+    backbone: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
+    classifier: ClassifierConf = ClassifierConf()
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _typed_options(cls, value: Any, info: ValidationInfo) -> Section:
+        return _choose(options.BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
+
+
+class LossConf(Section):
+    """The loss, its options and the schedule of its margin."""
+
+    use_loss: Literal["AAMLoss", "CELoss"]
+    args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
+    use_margin_scheduler: bool = False
+    margin_scheduler_args: options.MarginSchedulerArgs = options.MarginSchedulerArgs()
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
+        return _choose(options.LOSS_ARGS, info.data.get("use_loss"), value)
+
+    @field_validator("margin_scheduler_args", mode="before")
+    @classmethod
+    def _none_is_default(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _scheduler_needs_margin(self) -> LossConf:
+        if self.use_margin_scheduler and "margin" not in type(self.args).model_fields:
+            raise ValueError(
+                f"use_margin_scheduler True does not go with {self.use_loss}, which has no margin; "
+                "set it to False or choose AAMLoss"
+            )
+        return self
+
+
+class OptimizerConf(Section):
+    """Optimizer and learning-rate schedule."""
+
+    optimizer: Literal["Adam", "AdamW", "SGD"] = "Adam"
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    scheduler: Literal["CosineAnnealingLR", "WarmupCosineSchedulerLR"] | None = "CosineAnnealingLR"
+    scheduler_args: SerializeAsAny[Section] | None = Field(None, validate_default=True)
+
+    @field_validator("scheduler_args", mode="before")
+    @classmethod
+    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section | None:
+        scheduler = info.data.get("scheduler")
+        if scheduler is None:
+            if value:
+                raise ValueError("arguments are given, but optimizer_conf.scheduler is not")
+            return None
+        return _choose(options.SCHEDULER_ARGS, scheduler, value)
+
+
+class TrainConf(Section):
+    """The run itself."""
+
+    max_epoch: int = Field(ge=1)
+    log_interval: int = Field(100, ge=1)
+    enable_amp: bool = False
+    use_compile: Literal[False] = False
+    seed: int = Field(1000, ge=0)
+
+
+class Config(Section):
+    """A whole, valid configuration."""
+
+    use_model: Literal["EcapaTdnn"]
+    dataset_conf: DatasetConf
+    preprocess_conf: PreprocessConf
+    model_conf: ModelConf = Field(default_factory=dict, validate_default=True)
+    loss_conf: LossConf
+    optimizer_conf: OptimizerConf = OptimizerConf()
+    train_conf: TrainConf
+    augment_conf: options.AugmentConf = options.AugmentConf()
+
+    @field_validator("model_conf", mode="before")
+    @classmethod
+    def _model_conf_knows_its_model(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return ModelConf.model_validate(value, context={"use_model": info.data.get("use_model")})
+
+    @model_validator(mode="after")
+    def _classifier_fits_loss(self) -> Config:
+        kind, loss = self.model_conf.classifier.classifier_type, self.loss_conf.use_loss
+        if kind == "Linear" and loss != "CELoss":
+            raise ValueError(
+                f"model_conf.classifier.classifier_type Linear does not go with {loss}, which "
+                "needs cosines; set it to Cosine"
+            )
+        if kind == "Cosine" and loss == "CELoss":
+            raise ValueError(
+                "model_conf.classifier.classifier_type Cosine does not go with CELoss, which has "
+                "no scale: its softmax could never get sharp; set it to Linear"
+            )
+        return self
+
+    @property
+    def classifier_type(self) -> str:
+        """The classifier's kind: as given, or the one that fits the loss."""
+        given = self.model_conf.classifier.classifier_type
+        return given or ("Linear" if self.loss_conf.use_loss == "CELoss" else "Cosine")

@@ -1,0 +1,118 @@
+"""Other spellings of the same configuration: one table from their keys to ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Path = tuple[str, ...]
+
+_IN_DATASET = (
+    "min_duration",
+    "max_duration",
+    "sample_rate",
+    "do_vad",
+    "use_dB_normalization",
+    "target_dB",
+)
+
+# Their dotted key -> ours. Keys of the 1.1 files, then those of the 1.0 log that have moved.
+RENAMED: dict[str, str] = {
+    **{f"dataset_conf.dataset.{key}": f"dataset_conf.{key}" for key in _IN_DATASET},
+    "dataset_conf.sampler.batch_size": "dataset_conf.dataLoader.batch_size",
+    "dataset_conf.sampler.drop_last": "dataset_conf.dataLoader.drop_last",
+    "model_conf.model": "use_model",
+    "model_conf.model_args": "model_conf.backbone",
+    "model_conf.classifier.num_speakers": "dataset_conf.num_speakers",
+    "loss_conf.loss": "loss_conf.use_loss",
+    "loss_conf.loss_args": "loss_conf.args",
+    "optimizer_conf.optimizer_args.lr": "optimizer_conf.learning_rate",
+    "optimizer_conf.optimizer_args.weight_decay": "optimizer_conf.weight_decay",
+    "optimizer_conf.optimizer_args.momentum": "optimizer_conf.momentum",
+    "optimizer_conf.scheduler_args.eta_min": "optimizer_conf.scheduler_args.min_lr",
+    "dataset_conf.noise_aug_prob": "augment_conf.noise.prob",
+    "dataset_conf.noise_dir": "augment_conf.noise.noise_dir",
+}
+
+# Switches of features that are not here: accepted when off, a mistake when on.
+ONLY_OFF: dict[str, str] = {
+    "dataset_conf.is_use_pksampler": "there is no PK sampler yet",
+    "preprocess_conf.use_hf_model": "pretrained self-supervised front ends are not supported",
+}
+
+# Keys that mean nothing while the switch beside them is off.
+IGNORED = ("dataset_conf.sample_per_id",)
+
+# Sections that the moves above leave empty.
+EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
+
+
+def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Move every foreign key to its place.
+
+    Args:
+        raw: the parsed YAML, which is changed in place.
+
+    Returns:
+        The mapping in our spelling; which of our keys came from which of theirs (for messages);
+        and the mistakes found.
+    """
+    origin: dict[str, str] = {}
+    mistakes: list[str] = []
+    for old, new in RENAMED.items():
+        found, value = _take(raw, old)
+        if not found:
+            continue
+        if _has(raw, new):
+            mistakes.append(f"{old}: the same setting is given again as {new}; keep one")
+        else:
+            _put(raw, new, value)
+            origin[new] = old
+    found, value = _take(raw, "dataset_conf.speed_perturb")
+    if found:
+        if not isinstance(value, bool):
+            mistakes.append(f"dataset_conf.speed_perturb: {value!r} is neither True nor False")
+        elif not _has(raw, "augment_conf.speed.prob"):
+            _put(raw, "augment_conf.speed.prob", 1.0 if value else 0.0)
+    for key, reason in ONLY_OFF.items():
+        found, value = _take(raw, key)
+        if found and value:
+            mistakes.append(f"{key}: {value!r} is not possible: {reason}; set it to False")
+    for key in IGNORED:
+        _take(raw, key)
+    for section in EMPTIED:
+        if _get(raw, section) == {}:
+            _take(raw, section)
+    return raw, origin, mistakes
+
+
+def _get(raw: dict[str, Any], dotted: str) -> Any:
+    node: Any = raw
+    for key in dotted.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return None
+        node = node[key]
+    return node
+
+
+def _has(raw: dict[str, Any], dotted: str) -> bool:
+    parent, _, key = dotted.rpartition(".")
+    node = _get(raw, parent) if parent else raw
+    return isinstance(node, dict) and key in node
+
+
+def _take(raw: dict[str, Any], dotted: str) -> tuple[bool, Any]:
+    if not _has(raw, dotted):
+        return False, None
+    parent, _, key = dotted.rpartition(".")
+    return True, (_get(raw, parent) if parent else raw).pop(key)
+
+
+def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, key = dotted.split(".")
+    node = raw
+    for parent in parents:
+        child = node.get(parent)
+        if not isinstance(child, dict):
+            child = node[parent] = {}
+        node = child
+    node[key] = value
