@@ -1,0 +1,34 @@
+"""Backbones: features in, speaker embedding out; one file per architecture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from mvector.errors import ConfigError
+from mvector.models.ecapa_tdnn import EcapaTdnn
+
+BACKBONES: dict[str, type[nn.Module]] = {"EcapaTdnn": EcapaTdnn}
+
+
+def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
+    """A backbone by its name in configuration files.
+
+    Args:
+        name: a key of :data:`BACKBONES`.
+        feature_dim: bins of the features it will see.
+        options: keyword arguments of the backbone's class.
+
+    Raises:
+        ConfigError: there is no such backbone, or it has no such option.
+    """
+    if name not in BACKBONES:
+        raise ConfigError(f"There is no backbone '{name}'; there are: {', '.join(BACKBONES)}.")
+    try:
+        return BACKBONES[name](feature_dim, **options)
+    except TypeError as error:
+        raise ConfigError(f"The backbone {name} cannot be built: {error}.") from error
+
+
+__all__ = ["BACKBONES", "EcapaTdnn", "build_backbone"]

@@ -1,0 +1,198 @@
+"""The model folder: all that inference needs, in two files.
+
+``model.safetensors`` holds the backbone's weights; ``model.yml`` says what they are: front end,
+backbone, embedding size, provenance, metrics, calibration, and a fingerprint of it all.
+``config.yml`` beside them is the training configuration, for those who train again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mvector.errors import CheckpointError, MVectorError
+from mvector.features.front_end import FrontEnd
+from mvector.files import recover_folder, replacing_folder, write_atomically
+from mvector.models.speaker_model import SpeakerModel
+
+FORMAT_VERSION = 1
+WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``model.yml`` says beside how to build the model.
+
+    Attributes:
+        fingerprint: ties embeddings to this model; other weights or another front end differ.
+        provenance: where the weights come from (corpora, licence, epochs …).
+        metrics: what was measured, by name.
+        calibration: thresholds and score-to-LLR mapping, or ``None`` if never measured; see
+            :class:`mvector.evaluation.Calibration`.
+    """
+
+    fingerprint: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+
+
+def save_model_folder(
+    path: str | Path,
+    model: SpeakerModel,
+    *,
+    provenance: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+    calibration: dict[str, Any] | None = None,
+    training_config: dict[str, Any] | None = None,
+) -> str:
+    """Write a model folder; it replaces an older one in one step.
+
+    Returns:
+        The model's fingerprint.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    folder = Path(path)
+    description: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "name": model.name,
+        "front_end": model.front_end.to_dict(),
+        "backbone": {"name": model.backbone_name, "options": model.backbone_options},
+        "embd_dim": model.embd_dim,
+        "fingerprint": fingerprint_of(model),
+        "provenance": provenance or {},
+        "metrics": metrics or {},
+        "calibration": calibration,
+    }
+    try:
+        with replacing_folder(folder) as new:
+            save_file(_weights_of(model), new / WEIGHTS)
+            _write_yaml(new / DESCRIPTION, description)
+            if training_config is not None:
+                _write_yaml(new / TRAINING_CONFIG, training_config)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot write the model folder '{folder}': {error}.") from error
+    return str(description["fingerprint"])
+
+
+def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
+    """Build the model that a folder holds, in evaluation mode on the CPU.
+
+    Raises:
+        CheckpointError: the folder is missing, incomplete, damaged or of a newer format.
+    """
+    folder = Path(path)
+    description = _read_description(folder)
+    try:
+        model = SpeakerModel(
+            FrontEnd(**description["front_end"]),
+            description["backbone"]["name"],
+            description["backbone"]["options"],
+        )
+        info = ModelInfo(
+            fingerprint=description["fingerprint"],
+            provenance=description.get("provenance") or {},
+            metrics=description.get("metrics") or {},
+            calibration=description.get("calibration"),
+        )
+    except (KeyError, TypeError, MVectorError) as error:
+        raise CheckpointError(
+            f"'{folder / DESCRIPTION}' does not describe a model: {error}; the folder is damaged "
+            "or edited."
+        ) from error
+    try:
+        model.backbone.load_state_dict(load_file(folder / WEIGHTS), strict=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"'{folder}' has no {WEIGHTS}; copy the whole folder.") from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(
+            f"'{folder / WEIGHTS}' is damaged or belongs to another model: {error}"
+        ) from error
+    if fingerprint_of(model) != info.fingerprint:
+        raise CheckpointError(
+            f"'{folder}': weights and {DESCRIPTION} do not belong together (the fingerprint "
+            "differs); copy both files from one model."
+        )
+    return model.eval(), info
+
+
+def load_training_config(path: str | Path) -> dict[str, Any] | None:
+    """The configuration that the model was trained with, or ``None`` if the folder has none."""
+    file = Path(path) / TRAINING_CONFIG
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def update_model_folder(
+    path: str | Path, *, calibration: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """Replace calibration and metrics of a model folder, leaving all else as it is.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or cannot be written to.
+    """
+    folder = Path(path)
+    description = _read_description(folder)
+    description["calibration"] = calibration
+    description["metrics"] = {**(description.get("metrics") or {}), **metrics}
+    try:
+        write_atomically(folder / DESCRIPTION, lambda file: _write_yaml(file, description))
+    except OSError as error:
+        raise CheckpointError(f"Cannot write '{folder / DESCRIPTION}': {error}.") from error
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    recover_folder(folder)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"The model folder '{folder}' does not exist; train a model with train.py or give "
+            "another --model_path."
+        )
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise CheckpointError(
+            f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "
+            "holds it, such as models/EcapaTdnn_Fbank/best_model."
+        )
+    try:
+        description = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}.") from error
+    if not isinstance(description, dict) or "format_version" not in description:
+        raise CheckpointError(f"'{file}' does not describe a model; the folder is damaged.")
+    if description["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"'{file}' has format version {description['format_version']}, this mvector reads "
+            f"{FORMAT_VERSION}; update mvector."
+        )
+    return description
+
+
+def fingerprint_of(model: SpeakerModel) -> str:
+    """Sixteen hexadecimal digits that change with any weight and with the front end."""
+    digest = hashlib.sha256()
+    described = [model.front_end.to_dict(), model.backbone_name, model.backbone_options]
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    for key, value in sorted(_weights_of(model).items()):
+        digest.update(key.encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _weights_of(model: SpeakerModel) -> dict[str, torch.Tensor]:
+    state = model.backbone.state_dict()
+    return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def _write_yaml(path: Path, content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")

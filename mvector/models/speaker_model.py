@@ -1,0 +1,74 @@
+"""Waveform to embedding as one module: front end and backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from mvector.config.schema import Config
+from mvector.features import build_featurizer
+from mvector.features.front_end import FrontEnd, normalise_level
+from mvector.models import build_backbone
+
+
+class SpeakerModel(nn.Module):
+    """Front end and backbone.
+
+    Args:
+        front_end: how clips become features.
+        backbone_name: key of :data:`mvector.models.BACKBONES`.
+        backbone_options: keyword arguments of the backbone.
+    """
+
+    def __init__(
+        self, front_end: FrontEnd, backbone_name: str, backbone_options: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.front_end = front_end
+        self.backbone_name = backbone_name
+        self.backbone_options = dict(backbone_options)
+        self.featurizer = build_featurizer(front_end.preprocess)
+        self.backbone = build_backbone(
+            backbone_name, self.featurizer.feature_dim, **self.backbone_options
+        )
+
+    @classmethod
+    def from_config(cls, config: Config) -> SpeakerModel:
+        """The untrained model that a training configuration describes."""
+        options = config.model_conf.backbone.model_dump(mode="json")
+        return cls(FrontEnd.from_config(config), config.use_model, options)
+
+    @property
+    def embd_dim(self) -> int:
+        """Size of the embedding."""
+        return int(self.backbone.embd_dim)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        """Backbone and feature method, as model folders are called."""
+        return f"{self.backbone_name}_{self.front_end.preprocess['feature_method']}"
+
+    @torch.no_grad()
+    def features(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Waveforms ``(batch, samples)`` to features ``(batch, frames, bins)`` and frame counts."""
+        if self.front_end.use_dB_normalization:
+            waveforms = normalise_level(waveforms, lengths, self.front_end.target_dB)
+        return self.featurizer(waveforms, lengths)
+
+    def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed a batch of clips.
+
+        Args:
+            waveforms: ``(batch, samples)`` float in [-1, 1] at the model's rate, zero-padded.
+            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
+
+        Returns:
+            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
+        """
+        features, num_frames = self.features(waveforms, lengths)
+        return self.backbone(features, None if lengths is None else num_frames)
