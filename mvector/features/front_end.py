@@ -1,0 +1,98 @@
+"""How a clip is read and brought to level before features are computed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mvector.audio import AudioSource, check_speech, read_audio, remove_silence, source_name
+from mvector.config.schema import Config
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Everything between a clip and the backbone; it travels with the weights.
+
+    Attributes:
+        sample_rate: in Hz.
+        preprocess: feature method, its arguments and normalisation (``preprocess_conf``).
+        use_dB_normalization: bring every clip to ``target_dB`` first.
+        target_dB: RMS level in dB relative to full scale.
+        do_vad: drop silent stretches of a clip.
+        min_duration: shortest clip accepted, in seconds.
+    """
+
+    sample_rate: int
+    preprocess: Mapping[str, Any]
+    use_dB_normalization: bool = True  # noqa: N815 - the key of the YAML file
+    target_dB: float = -20.0  # noqa: N815 - the key of the YAML file
+    do_vad: bool = False
+    min_duration: float = 0.5
+
+    @classmethod
+    def from_config(cls, config: Config) -> FrontEnd:
+        """The front end that a training configuration describes."""
+        data = config.dataset_conf
+        return cls(
+            sample_rate=data.sample_rate,
+            preprocess=config.preprocess_conf.model_dump(mode="json"),
+            use_dB_normalization=data.use_dB_normalization,
+            target_dB=data.target_dB,
+            do_vad=data.do_vad,
+            min_duration=data.min_duration,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML."""
+        return asdict(self)
+
+    def decode(
+        self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None
+    ) -> np.ndarray:
+        """Decode a stretch of a clip at the front end's rate, unchecked."""
+        return read_audio(source, self.sample_rate, offset_s=offset_s, duration_s=duration_s)
+
+    def read_clip(self, source: AudioSource, *, max_duration_s: float | None = None) -> np.ndarray:
+        """Decode a clip and refuse what no embedding should be computed from.
+
+        Raises:
+            AudioError: the clip cannot be decoded, is too short or silent.
+        """
+        if self.do_vad:
+            waveform = remove_silence(self.decode(source))
+            if max_duration_s is not None:
+                waveform = waveform[: round(max_duration_s * self.sample_rate)]
+        else:
+            waveform = self.decode(source, duration_s=max_duration_s)
+        check_speech(
+            waveform,
+            self.sample_rate,
+            name=source_name(source),
+            min_duration_s=self.min_duration,
+        )
+        return waveform
+
+
+def normalise_level(
+    waveforms: torch.Tensor, lengths: torch.Tensor | None = None, target_db: float = -20.0
+) -> torch.Tensor:
+    """Scale each clip to an RMS level of ``target_db`` relative to full scale, without a limiter.
+
+    Args:
+        waveforms: ``(batch, samples)``, zero-padded behind each clip's end.
+        lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
+        target_db: level to reach in dB.
+
+    Returns:
+        Tensor of the same shape; a clip of digital silence stays as it is.
+    """
+    energy = waveforms.square().sum(dim=1)
+    count = waveforms.new_full((len(waveforms),), waveforms.shape[1])
+    power = energy / (count if lengths is None else lengths.to(waveforms.dtype).clamp(min=1))
+    target_power = 10.0 ** (target_db / 10.0)
+    gain = torch.where(power > 0, (target_power / power.clamp(min=1e-20)).sqrt(), 1.0)
+    return waveforms * gain.unsqueeze(1)

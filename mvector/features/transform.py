@@ -1,0 +1,89 @@
+"""What all feature methods share: a rate, a size, a frame count, and constants that stay exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mvector.errors import ConfigError
+
+NumSamples = TypeVar("NumSamples", int, Tensor)
+
+
+class FeatureTransform(nn.Module):
+    """Base of the feature methods: a fixed transform of waveforms, without parameters.
+
+    Attributes:
+        sample_rate: rate of the waveforms in Hz.
+        feature_dim: bins of a frame.
+        min_samples: samples of the shortest clip that a frame can be computed from.
+    """
+
+    sample_rate: int
+    feature_dim: int
+    min_samples: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exact: dict[str, Tensor] = {}
+
+    def num_frames(self, num_samples: NumSamples) -> NumSamples:
+        """How many frames a clip of so many samples has."""
+        raise NotImplementedError
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Compute features, not normalised.
+
+        Args:
+            waveforms: ``(batch, samples)``, float32 or float64 in [-1, 1].
+            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
+
+        Returns:
+            ``(batch, frames, feature_dim)``; frames behind a clip's end hold anything.
+        """
+        raise NotImplementedError
+
+    def _set_constant(self, name: str, values: Tensor) -> None:
+        """Keep a window or matrix that was computed in float64."""
+        self._exact[name] = values
+        self.register_buffer(name, values.to(torch.float32), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # .double() must not double the digits of rounded constants, and .half() or .bfloat16() of
+        # the model around must not round them further: float64 or float32, always from the exact.
+        super()._apply(fn, recurse)
+        for name, values in self._exact.items():
+            moved = self._buffers[name]
+            assert moved is not None
+            dtype = torch.float64 if moved.dtype == torch.float64 else torch.float32
+            self._buffers[name] = values.to(moved.device, dtype)
+        return self
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError with this message unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_positive_int(**values: object) -> None:
+    """Raise ConfigError for the first value that is not a positive integer."""
+    for name, value in values.items():
+        valid = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        require(valid, f"{name} is {value!r}; it must be a positive integer.")
+
+
+def require_numbers(**values: object) -> None:
+    """Raise ConfigError for the first value that is not a number."""
+    for name, value in values.items():
+        valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+        require(valid, f"{name} is {value!r}; it must be a number.")
+
+
+def require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raise ConfigError unless the value is one of the choices."""
+    listed = ", ".join(str(choice) for choice in choices)
+    require(value in choices, f"{name} is {value!r}; choose one of: {listed}.")
