@@ -1,0 +1,65 @@
+"""``train.py``: a configuration and a list of clips become a model."""
+
+from __future__ import annotations
+
+import argparse
+
+from mvector.cli.common import add_config_options, load_with_overrides, log_arguments, parse_bool
+
+_EPILOG = """\
+examples:
+  python train.py --configs configs/ecapa_tdnn.yml
+  python train.py --set train_conf.max_epoch=10 --set dataset_conf.dataLoader.batch_size=32
+  python train.py --resume_model models/EcapaTdnn_Fbank
+  visualdl --logdir log --language en         training curves in the browser
+
+It needs the lists that create_data.py makes, and writes
+  models/<Model>_<Feature>/best_model/      lowest EER on the trials; for eval.py and infer_*.py
+  models/<Model>_<Feature>/last_model/      after the last epoch
+  models/<Model>_<Feature>/checkpoint.pt    for --resume_model
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a speaker model from one YAML file and a list of clips.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_options(parser, default="configs/ecapa_tdnn.yml")
+    add = parser.add_argument
+    add(
+        "--augment_conf_path",
+        metavar="FILE",
+        help="augmentation, such as configs/augmentation.yml; takes the place of augment_conf",
+    )
+    add("--save_model_path", default="models/", metavar="DIR", help="where models are written")
+    add("--log_dir", default="log/", metavar="DIR", help="where training curves are written")
+    add("--resume_model", metavar="DIR", help="run to continue after its last finished epoch")
+    add("--pretrained_model", metavar="DIR", help="model folder to take backbone weights from")
+    add(
+        "--do_eval",
+        type=parse_bool,
+        default=True,
+        metavar="True|False",
+        help="evaluate after each epoch (default True)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from mvector.trainer import MVectorTrainer
+
+    log_arguments(args)
+    trainer = MVectorTrainer(load_with_overrides(args), args.use_gpu, args.augment_conf_path)
+    trainer.train(
+        save_model_path=args.save_model_path,
+        log_dir=args.log_dir,
+        resume_model=args.resume_model,
+        pretrained_model=args.pretrained_model,
+        do_eval=args.do_eval,
+    )
+    return 0

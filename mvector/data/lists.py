@@ -1,0 +1,133 @@
+"""Lists of clips: one ``path<TAB>label`` a line, the label being an integer speaker id from 0."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mvector.errors import DataError
+
+_MOST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """Clips and their speakers.
+
+    Attributes:
+        source: the list file, for messages.
+        paths: where each clip lies.
+        labels: int64 array of shape ``(clips,)``, speaker of each clip.
+    """
+
+    source: str
+    paths: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def num_speakers(self) -> int:
+        """Classes a classifier needs: the largest label plus one."""
+        return int(self.labels.max()) + 1
+
+
+def read_list(
+    path: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    num_speakers: int | None = None,
+) -> ClipList:
+    """Read a list and check every line of it.
+
+    Args:
+        path: the list file, UTF-8.
+        root: folder that relative clip paths start from; ``None`` is the working directory.
+        num_speakers: labels must lie below this; ``None`` accepts any.
+
+    Raises:
+        DataError: the file is missing or empty, or lines are malformed; up to five lines are named
+            with what is wrong in each.
+    """
+    name = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(
+            f"The list '{name}' does not exist; create it with create_data.py or correct its path."
+        ) from error
+    except IsADirectoryError as error:
+        raise DataError(f"The list '{name}' is a folder; give a list file.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"The list '{name}' is not UTF-8 text; is it really a list?") from error
+    except OSError as error:
+        raise DataError(f"The list '{name}' cannot be read: {error.strerror or error}.") from error
+
+    paths: list[str] = []
+    labels: list[int] = []
+    mistakes: list[str] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        clip, label, mistake = _parse_line(line.rstrip("\r"), num_speakers)
+        if mistake:
+            mistakes.append(f"line {number}: {mistake}")
+        else:
+            paths.append(clip if root is None else os.path.join(root, clip))
+            labels.append(label)
+    if mistakes:
+        shown = "; ".join(mistakes[:_MOST_SHOWN])
+        more = f"; and {len(mistakes) - _MOST_SHOWN} more" if len(mistakes) > _MOST_SHOWN else ""
+        raise DataError(f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.")
+    if not paths:
+        raise DataError(f"The list '{name}' is empty; expected lines 'path<TAB>speaker number'.")
+    return ClipList(name, paths, np.array(labels, dtype=np.int64))
+
+
+def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]]) -> None:
+    """Write ``path<TAB>label`` lines; the file appears whole or not at all.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(f"{clip}\t{label}\n" for clip, label in entries)
+        os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"Cannot write the list '{target}': {error.strerror or error}.") from error
+
+
+def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:
+    clip, tab, label_text = line.rpartition("\t")
+    if not tab or not clip.strip():
+        return "", 0, f"no tab between path and speaker number in '{_shorten(line)}'"
+    try:
+        label = int(label_text)
+    except ValueError:
+        return "", 0, f"the label '{_shorten(label_text)}' is not a whole number"
+    if label < 0:
+        return "", 0, f"the label {label} is negative; speakers are counted from 0"
+    if num_speakers is not None and label >= num_speakers:
+        return (
+            "",
+            0,
+            (
+                f"the label {label} is out of range for num_speakers {num_speakers} "
+                f"(allowed: 0 to {num_speakers - 1})"
+            ),
+        )
+    return clip, label, ""
+
+
+def _shorten(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

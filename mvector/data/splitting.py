@@ -1,0 +1,155 @@
+"""Division of a corpus into training and test speakers, and the lists that record it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from mvector.data.corpora import MIN_SPEAKERS, Clip, Part, name_some
+from mvector.data.lists import write_list
+from mvector.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+LIST_NAMES: dict[Part, str] = {
+    "train": "train_list.txt",
+    "enroll": "enroll_list.txt",
+    "trials": "trials_list.txt",
+}
+DEFAULT_TEST_FRACTION = 0.1
+MOST_DEFAULT_TEST_SPEAKERS = 200
+
+
+def split_by_speaker(
+    clips: Iterable[Clip],
+    *,
+    test_speakers: int | float | None = None,
+    enroll_clips: int = 1,
+    seed: int = 0,
+) -> list[Clip]:
+    """Set some speakers aside for testing; none of their clips stays in training.
+
+    Args:
+        clips: good clips of every speaker.
+        test_speakers: how many speakers, or (a float below 1) which share of them; 0 trains on
+            all; ``None`` takes 10 %, at least 2 and at most 200.
+        enroll_clips: clips of each test speaker that go to ``enroll``; the others go to ``trials``.
+            Speakers with no more clips than that cannot be tested and stay in training.
+        seed: chooses the speakers and shuffles each one's clips.
+
+    Returns:
+        The clips with their parts, ordered as given within training.
+
+    Raises:
+        DataError: the number asked for cannot be had.
+    """
+    by_speaker: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_speaker.setdefault(clip.speaker, []).append(clip)
+    testable = sorted(name for name, own in by_speaker.items() if len(own) > enroll_clips)
+    num_test = _num_test_speakers(test_speakers, len(by_speaker), len(testable), enroll_clips)
+    if num_test and len(testable) < len(by_speaker):
+        few = [name for name, own in by_speaker.items() if len(own) <= enroll_clips]
+        logger.info(
+            "%d speakers with fewer than %d good clips cannot be tested and stay in training: %s.",
+            len(few),
+            enroll_clips + 1,
+            name_some(few),
+        )
+    chosen = set(random.Random(seed).sample(testable, num_test))
+    result: list[Clip] = []
+    for name in sorted(by_speaker):
+        own = by_speaker[name]
+        if name not in chosen:
+            result += own
+            continue
+        random.Random(f"{seed}:{name}").shuffle(own)
+        result += [replace(clip, part="enroll") for clip in own[:enroll_clips]]
+        result += [replace(clip, part="trials") for clip in own[enroll_clips:]]
+    return result
+
+
+def write_lists(clips: Iterable[Clip], output: str | os.PathLike[str]) -> list[Path]:
+    """Write the list of each part that has clips, one ``path<TAB>label`` a line.
+
+    Labels count the speakers from 0 in the order of their names: the training speakers in one
+    row, the test speakers in another that the enrolment and trials lists share.
+
+    Args:
+        clips: checked clips with their parts.
+        output: folder of the lists; made where missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: there are fewer than two training speakers, only half of a test, or the folder
+            cannot be written to.
+    """
+    parts: dict[Part, list[Clip]] = {part: [] for part in LIST_NAMES}
+    for clip in clips:
+        parts[clip.part].append(clip)
+    training = {clip.speaker for clip in parts["train"]}
+    if len(training) < MIN_SPEAKERS:
+        raise DataError(
+            f"Good clips of {len(training)} training speaker(s) are left; at least 2 are needed."
+        )
+    if bool(parts["enroll"]) != bool(parts["trials"]):
+        lacking = "enrolment" if parts["trials"] else "trial"
+        raise DataError(f"No good {lacking} clip is left, so the test speakers cannot be tested.")
+    testing = {clip.speaker for part in ("enroll", "trials") for clip in parts[part]}
+    label_of_training = {name: label for label, name in enumerate(sorted(training))}
+    label_of_test = {name: label for label, name in enumerate(sorted(testing))}
+    written: list[Path] = []
+    for part, own in parts.items():
+        target = Path(output) / LIST_NAMES[part]
+        if not own:
+            if target.exists():
+                logger.warning("'%s' is of an earlier run and does not fit these lists.", target)
+            continue
+        labels = label_of_training if part == "train" else label_of_test
+        own.sort(key=lambda clip: (clip.speaker, clip.path))
+        write_list(target, ((clip.path, labels[clip.speaker]) for clip in own))
+        written.append(target)
+    return written
+
+
+def _num_test_speakers(
+    wanted: int | float | None, num_speakers: int, num_testable: int, enroll_clips: int
+) -> int:
+    if wanted is None:
+        number = max(MIN_SPEAKERS, round(DEFAULT_TEST_FRACTION * num_speakers))
+        number = min(number, MOST_DEFAULT_TEST_SPEAKERS, num_testable)
+        if number >= MIN_SPEAKERS and num_speakers - number >= MIN_SPEAKERS:
+            return number
+        logger.warning(
+            "The corpus is too small to set test speakers aside (%d speakers, %d of them with more "
+            "than %d clips): all go to training.",
+            num_speakers,
+            num_testable,
+            enroll_clips,
+        )
+        return 0
+    if wanted == 0:
+        return 0
+    number = wanted if isinstance(wanted, int) else max(MIN_SPEAKERS, round(wanted * num_speakers))
+    if number < MIN_SPEAKERS:
+        raise DataError(
+            f"test_speakers is {wanted}; at least 2 are needed for trials of different speakers, "
+            "or 0 for no test."
+        )
+    if number > num_testable:
+        raise DataError(
+            f"test_speakers asks for {number} speakers, but only {num_testable} of {num_speakers} "
+            f"have the {enroll_clips + 1} good clips that a test needs; ask for fewer."
+        )
+    if num_speakers - number < MIN_SPEAKERS:
+        raise DataError(
+            f"test_speakers asks for {number} of {num_speakers} speakers; at least 2 must be left "
+            "for training."
+        )
+    return number
