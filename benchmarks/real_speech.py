@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from mvector.audio import read_audio
+from mvector.cli.common import set_up_logging
 from mvector.config import Config, load_config
 from mvector.evaluation import Calibration, calibrate, cosine_scores, read_trials
 from mvector.features import build_featurizer
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="trained model folder; without it: train first")
     parser.add_argument("--out", type=Path, default=Path("models/real_speech"))
     args = parser.parse_args()
+    set_up_logging()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, device cpu", flush=True)
     config = load_config(
