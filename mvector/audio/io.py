@@ -18,6 +18,7 @@ import soundfile
 import soxr
 
 from mvector.errors import AudioError, MissingDependencyError
+from mvector.files import write_atomically
 
 AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | tuple[np.ndarray, int]"
 
@@ -120,15 +121,13 @@ def write_wav(path: str | os.PathLike[str], waveform: np.ndarray, sample_rate: i
     Raises:
         AudioError: the folder cannot be written to.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    def write(file: Path) -> None:
+        soundfile.write(file, waveform, sample_rate, format="WAV", subtype="PCM_16")
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(temporary, waveform, sample_rate, format="WAV", subtype="PCM_16")
-        os.replace(temporary, target)
+        write_atomically(Path(path), write)
     except (OSError, soundfile.SoundFileError) as error:
-        temporary.unlink(missing_ok=True)
-        raise AudioError(f"Cannot write '{target}': {error}.") from error
+        raise AudioError(f"Cannot write '{os.fspath(path)}': {error}.") from error
 
 
 def source_name(source: AudioSource) -> str:

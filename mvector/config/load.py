@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import os
@@ -116,7 +115,7 @@ def _read(
     if isinstance(path_or_dict, BaseModel):
         path_or_dict = path_or_dict.model_dump(mode="json")
     if isinstance(path_or_dict, Mapping):
-        return copy.deepcopy(dict(path_or_dict)), "The configuration"
+        return _without_none_words(dict(path_or_dict)), "The configuration"
     name = os.fspath(path_or_dict)
     try:
         text = Path(name).read_text(encoding="utf-8-sig")
@@ -134,6 +133,15 @@ def _read(
     if not isinstance(raw, dict):
         raise ConfigError(f"{name} holds no 'key: value' sections; start from a file of configs/.")
     return raw, name
+
+
+def _without_none_words(node: Any) -> Any:
+    """A copy in which the word None, as other YAML readers leave it, is null."""
+    if isinstance(node, Mapping):
+        return {key: _without_none_words(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_without_none_words(value) for value in node]
+    return None if node == "None" else node
 
 
 def _apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from mvector.config import options
+from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.options import Section
 
 
@@ -87,7 +88,7 @@ def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any])
             node = inner
     choices = {
         "method_args": (options.FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
-        "backbone": (options.BACKBONE_OPTIONS, raw, "use_model"),
+        "backbone": (BACKBONE_OPTIONS, raw, "use_model"),
         "args": (options.LOSS_ARGS, raw.get("loss_conf"), "use_loss"),
         "scheduler_args": (options.SCHEDULER_ARGS, raw.get("optimizer_conf"), "scheduler"),
     }

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-POOLING = Literal["ASP"]
 
 
 class Section(BaseModel):
@@ -143,39 +142,6 @@ FEATURE_ARGS: dict[str, type[Section]] = {
     "MFCC": MFCCArgs,
     "Fbank": FbankArgs,
 }
-
-# ---- backbones ------------------------------------------------------------------------------
-
-
-class EcapaTdnnOptions(Section):
-    """See :class:`mvector.models.ecapa_tdnn.EcapaTdnn`."""
-
-    embd_dim: PositiveInt = 192
-    pooling_type: POOLING = "ASP"
-    channels: PositiveInt | tuple[PositiveInt, ...] = 512
-    res2net_scale: int = Field(8, ge=2)
-    se_channels: PositiveInt | None = None
-    attention_channels: PositiveInt = 128
-
-    @field_validator("channels")
-    @classmethod
-    def _five_layers(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if not isinstance(value, int) and (len(value) != 5 or len(set(value[:4])) != 1):
-            raise ValueError(
-                "expected one number, or five of which the first four are equal "
-                "(layers 1 to 4 and the aggregation), such as [512, 512, 512, 512, 1536]"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _scale_divides_channels(self) -> EcapaTdnnOptions:
-        width = self.channels if isinstance(self.channels, int) else self.channels[0]
-        if width % self.res2net_scale:
-            raise ValueError(f"channels {width} is not a multiple of res2net_scale")
-        return self
-
-
-BACKBONE_OPTIONS: dict[str, type[Section]] = {"EcapaTdnn": EcapaTdnnOptions}
 
 # ---- losses ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from mvector.config import options
+from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.options import Section
 
 
@@ -22,6 +23,11 @@ def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section
     if isinstance(value, Section):
         value = value.model_dump()
     return table[choice].model_validate({} if value is None else value)
+
+
+BackboneName = Literal[
+    "EcapaTdnn", "TDNN", "Res2Net", "Res2Net34", "ResNetSE", "ResNet", "ERes2Net", "ERes2NetV2"
+]
 
 
 class DataLoaderConf(Section):
@@ -107,7 +113,7 @@ class ModelConf(Section):
     @field_validator("backbone", mode="before")
     @classmethod
     def _typed_options(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(options.BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
+        return _choose(BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
 
 
 class LossConf(Section):
@@ -172,7 +178,7 @@ class TrainConf(Section):
 class Config(Section):
     """A whole, valid configuration."""
 
-    use_model: Literal["EcapaTdnn"]
+    use_model: BackboneName
     dataset_conf: DatasetConf
     preprocess_conf: PreprocessConf
     model_conf: ModelConf = Field(default_factory=dict, validate_default=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mvector.errors import DataError
+from mvector.files import write_atomically
 
 _MOST_SHOWN = 5
 
@@ -95,16 +96,15 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]])
     Raises:
         DataError: the folder cannot be written to.
     """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+    def write(file: Path) -> None:
+        with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{clip}\t{label}\n" for clip, label in entries)
-        os.replace(temporary, target)
+
+    try:
+        write_atomically(Path(path), write)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"Cannot write the list '{target}': {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise DataError(f"Cannot write the list '{os.fspath(path)}': {reason}.") from error
 
 
 def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:

@@ -134,7 +134,7 @@ def _draw_det(axes: Axes, curve: DetCurve, point: MinDcf) -> None:
     x_floor, y_floor = (
         min(max(0.5 / count, 1e-5), 0.05) for count in (curve.num_nontarget, curve.num_target)
     )
-    x, y = _deviate(curve.fpr, x_floor), _deviate(curve.fnr, y_floor)
+    x, y = _deviate(_subdivided(curve.fpr), x_floor), _deviate(_subdivided(curve.fnr), y_floor)
     kept = np.union1d(_spread_indices(-x), _spread_indices(y))
     axes.plot(x[kept], y[kept], color=_TARGET, linewidth=1.8)
     diagonal = _deviate(np.array([0.0, 1.0]), 1e-5)
@@ -197,15 +197,24 @@ def _mark_thresholds(axes: Axes, eer: float, min_dcf: float, labelled: bool = Fa
 
 
 def _deviate(rates: ArrayLike, floor: float) -> Any:
-    """Quantiles of the standard normal distribution, rates clipped to [floor, 0.99 or more]."""
+    """Quantiles of the standard normal distribution, rates clipped to [floor, 0.99]."""
     from scipy.special import ndtri
 
-    return ndtri(np.clip(rates, floor, max(_DET_TOP, 1.0 - floor)))
+    return ndtri(np.clip(rates, floor, _DET_TOP))
 
 
 def _legend_below(axes: Axes) -> None:
     # Inside the axes some shape of curve always runs behind it.
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+
+
+def _subdivided(rates: np.ndarray) -> np.ndarray:
+    """Points on the straight lines between few rates: those lines bend on normal-deviate axes."""
+    num_parts = max(1, _MAX_POINTS // len(rates))
+    if num_parts == 1:
+        return rates
+    places = np.arange((len(rates) - 1) * num_parts + 1) / num_parts
+    return np.interp(places, np.arange(len(rates)), rates)
 
 
 def _spread_indices(ascending: np.ndarray) -> np.ndarray:

@@ -1,0 +1,32 @@
+# make demo   a tour: synthetic voices, training, evaluation, comparison, recognition (minutes)
+# make test   the test suite
+# make lint   ruff and mypy
+# make clean  remove what the demo and the tests wrote (not .venv)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.requirements-installed
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/python tools/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The stamp is written last: an interrupted installation starts again.
+$(READY): requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache

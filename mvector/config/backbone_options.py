@@ -1,0 +1,156 @@
+"""Options of the backbones: one frozen class each, equal to the constructor's arguments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mvector.config.options import PositiveInt, Section
+
+Pooling = Literal["TAP", "TSP", "TSTP", "SAP", "ASP", "MHASTP", "MQMHASTP"]
+Blocks = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+Eps = Annotated[float, Field(ge=0)]
+
+
+class EcapaTdnnOptions(Section):
+    """See :class:`mvector.models.ecapa_tdnn.EcapaTdnn`; ``None`` means that the layout decides."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    channels: PositiveInt | tuple[PositiveInt, ...] = 512
+    res2net_scale: int = Field(8, ge=2)
+    se_channels: PositiveInt | None = None
+    attention_channels: PositiveInt = 128
+    layout: Literal["mvector", "speechbrain", "wespeaker"] = "mvector"
+    padding_mode: Literal["zeros", "reflect"] | None = None
+    res2_pass: Literal["first", "last"] | None = None
+    conv_bias: bool | None = None
+    aggregation_norm: bool | None = None
+    global_context: bool | None = None
+    attention_norm: bool | None = None
+    embedding_norm: bool | None = None
+
+    @field_validator("channels")
+    @classmethod
+    def _five_layers(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if not isinstance(value, int) and (len(value) != 5 or len(set(value[:4])) != 1):
+            raise ValueError(
+                "expected one number, or five of which the first four are equal "
+                "(layers 1 to 4 and the aggregation), such as [512, 512, 512, 512, 1536]"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _scale_divides_channels(self) -> EcapaTdnnOptions:
+        width = self.channels if isinstance(self.channels, int) else self.channels[0]
+        if width % self.res2net_scale:
+            raise ValueError(f"channels {width} is not a multiple of res2net_scale")
+        return self
+
+
+class TDNNOptions(Section):
+    """See :class:`mvector.models.tdnn.TDNN`; ``None`` means that the layout decides."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling | None = None
+    channels: PositiveInt | tuple[PositiveInt, ...] | None = None
+    attention_channels: PositiveInt = 128
+    layout: Literal["mvector", "xvector"] = "mvector"
+    two_embedding_layers: bool = False
+    pooling_eps: float = Field(1e-7, ge=0)
+
+    @field_validator("channels")
+    @classmethod
+    def _five_layers(cls, value: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        if isinstance(value, tuple) and len(value) != 5:
+            raise ValueError("expected one number, or five: one for each layer")
+        return value
+
+
+class ResNetOptions(Section):
+    """See :class:`mvector.models.resnet.ResNet`."""
+
+    embd_dim: PositiveInt = 256
+    pooling_type: Pooling = "TSTP"
+    depth: Literal[18, 34, 50, 101, 152, 221, 293] = 34
+    channels: PositiveInt = 32
+    two_embedding_layers: bool = False
+    pooling_eps: Eps = 1e-7
+
+
+class ResNetSEOptions(Section):
+    """See :class:`mvector.models.resnet_se.ResNetSE`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    channels: PositiveInt = 32
+    num_blocks: Blocks = (3, 4, 6, 3)
+    expansion: PositiveInt = 2
+    se_reduction: PositiveInt = 8
+    attention_channels: PositiveInt = 128
+
+
+class _Res2Widths(Section):
+    """Widths that all networks of Res2 blocks share."""
+
+    channels: PositiveInt = 32
+    num_blocks: Blocks = (3, 4, 6, 3)
+    base_width: PositiveInt = 32
+
+    @model_validator(mode="after")
+    def _groups_are_not_empty(self) -> _Res2Widths:
+        if self.channels * self.base_width < 64:
+            raise ValueError("channels times base_width must be at least 64")
+        return self
+
+
+class Res2NetOptions(_Res2Widths):
+    """See :class:`mvector.models.res2net.Res2Net`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    scale: int = Field(2, ge=2)
+    expansion: int = Field(4, ge=2)
+    attention_channels: PositiveInt = 128
+
+
+class Res2Net34Options(_Res2Widths):
+    """See :class:`mvector.models.res2net.Res2Net34`."""
+
+    embd_dim: PositiveInt = 256
+    pooling_type: Pooling = "TSTP"
+    scale: int = Field(2, ge=2)
+    expansion: PositiveInt = 2
+    two_embedding_layers: bool = False
+    pooling_eps: Eps = 1e-7
+
+
+class ERes2NetOptions(_Res2Widths):
+    """See :class:`mvector.models.eres2net.ERes2Net`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "TSTP"
+    scale: PositiveInt = 2
+    expansion: PositiveInt = 2
+    two_embedding_layers: bool = False
+    pooling_eps: Eps = 1e-8
+
+
+class ERes2NetV2Options(ERes2NetOptions):
+    """See :class:`mvector.models.eres2net_v2.ERes2NetV2`."""
+
+    channels: PositiveInt = 64
+    base_width: PositiveInt = 26
+
+
+BACKBONE_OPTIONS: dict[str, type[Section]] = {
+    "EcapaTdnn": EcapaTdnnOptions,
+    "TDNN": TDNNOptions,
+    "Res2Net": Res2NetOptions,
+    "Res2Net34": Res2Net34Options,
+    "ResNetSE": ResNetSEOptions,
+    "ResNet": ResNetOptions,
+    "ERes2Net": ERes2NetOptions,
+    "ERes2NetV2": ERes2NetV2Options,
+}

@@ -1,0 +1,79 @@
+"""What many tests share: a few synthetic voices on disk, a small configuration, a trained model."""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+os.environ.setdefault("TQDM_DISABLE", "1")
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SMALL_CONFIG: dict[str, Any] = {
+    "use_model": "EcapaTdnn",
+    "dataset_conf": {
+        "train_list": "train_list.txt",
+        "enroll_list": "enroll_list.txt",
+        "trials_list": "trials_list.txt",
+        "max_duration": 1.0,
+        "dataLoader": {"batch_size": 8, "num_workers": 0},
+    },
+    "preprocess_conf": {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}},
+    "model_conf": {"backbone": {"embd_dim": 32, "channels": 32}},
+    "loss_conf": {"use_loss": "AAMLoss", "args": {"margin": 0.1}},
+    "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
+    "train_conf": {"max_epoch": 2, "log_interval": 4},
+}
+
+
+@pytest.fixture(scope="session")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight synthetic speakers with ten clips each: ``<folder>/speaker_000/clip_00.wav`` …"""
+    from mvector.synthesis import write_corpus
+
+    folder = tmp_path_factory.mktemp("voices")
+    shape = {"num_speakers": 8, "clips_per_speaker": 10, "duration_s": (1.2, 1.8)}
+    write_corpus(folder, **shape, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lists(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with train, enrolment and trials lists over the voices (absolute paths)."""
+    from mvector.data import write_list
+
+    folder = tmp_path_factory.mktemp("lists")
+    speakers = sorted(path for path in voices.iterdir() if path.is_dir())
+    clips = [(sorted(speaker.glob("*.wav")), label) for label, speaker in enumerate(speakers)]
+    write_list(folder / "train_list.txt", [(str(c), k) for cs, k in clips for c in cs[:8]])
+    write_list(folder / "enroll_list.txt", [(str(cs[8]), k) for cs, k in clips])
+    write_list(folder / "trials_list.txt", [(str(cs[9]), k) for cs, k in clips])
+    return folder
+
+
+@pytest.fixture
+def small_config(lists: Path) -> dict[str, Any]:
+    """A configuration that trains in seconds; change it freely."""
+    config = copy.deepcopy(SMALL_CONFIG)
+    for key in ("train_list", "enroll_list", "trials_list"):
+        config["dataset_conf"][key] = str(lists / config["dataset_conf"][key])
+    return config
+
+
+@pytest.fixture(scope="session")
+def trained_model(lists: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of a run that has learned the eight voices, with calibration."""
+    from mvector import MVectorTrainer
+
+    config = copy.deepcopy(SMALL_CONFIG)
+    for key in ("train_list", "enroll_list", "trials_list"):
+        config["dataset_conf"][key] = str(lists / config["dataset_conf"][key])
+    config["train_conf"]["max_epoch"] = 12
+    folder = tmp_path_factory.mktemp("trained")
+    return MVectorTrainer(config, use_gpu=False).train(folder / "models", folder / "log")

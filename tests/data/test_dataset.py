@@ -1,0 +1,223 @@
+"""Training batches: what they hold depends on (seed, epoch, clip) and on nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mvector.audio import level_db
+from mvector.config import load_config
+from mvector.data import write_list
+from mvector.data.augmentation import (
+    WaveformAugmentor,
+    add_noise,
+    add_reverb,
+    mask_features,
+    num_draws,
+)
+from mvector.data.dataset import EpochBatches, SkippedClip, TrainingSample
+from mvector.data.loader import TrainingData
+from mvector.errors import DataError
+
+RATE = 16000
+
+
+def digest(config: dict, epochs: tuple[int, ...] = (0, 1)) -> list[str]:
+    data = TrainingData(load_config(config))
+    found = []
+    for epoch in epochs:
+        data.batches.set_epoch(epoch)
+        for batch in data.loader:
+            arrays = (batch.waveforms, batch.labels, batch.mask_draws)
+            content = b"".join(array.numpy().tobytes() for array in arrays)
+            found.append(hashlib.sha256(content).hexdigest())
+    return found
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(small_config: dict) -> None:
+    small_config["augment_conf"] = {"speed": {"prob": 1.0}, "volume": {"prob": 0.5}}
+    alone = digest(small_config)
+    small_config["dataset_conf"]["dataLoader"]["num_workers"] = 2
+    assert digest(small_config) == alone
+    assert len(set(alone)) == len(alone)
+
+
+def test_another_seed_gives_other_batches(small_config: dict) -> None:
+    first = digest(small_config, (0,))
+    small_config["train_conf"]["seed"] = 7
+    assert not set(first) & set(digest(small_config, (0,)))
+
+
+def test_every_clip_comes_once_an_epoch() -> None:
+    batches = EpochBatches(23, 5, drop_last=False, seed=1)
+    for epoch in (0, 1):
+        batches.set_epoch(epoch)
+        keys = [key for batch in batches for key in batch]
+        assert sorted(keys) == [(epoch, clip) for clip in range(23)]
+    assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
+    assert len(EpochBatches(23, 5, drop_last=True, seed=1)) == 4
+    assert len(EpochBatches(21, 5, drop_last=False, seed=1)) == 4  # a batch of one cannot train
+
+
+def test_fewer_clips_than_a_batch_is_refused() -> None:
+    with pytest.raises(DataError, match=r"holds 3 clips, fewer than a batch of 8: lower"):
+        EpochBatches(3, 8, drop_last=True, seed=1)
+
+
+def test_crops_have_the_configured_length_and_short_clips_are_repeated(
+    small_config: dict, tmp_path: Path
+) -> None:
+    ramp = np.linspace(0.1, 0.9, RATE // 2)
+    soundfile.write(tmp_path / "short.wav", ramp, RATE, subtype="FLOAT")
+    write_list(tmp_path / "list.txt", [(str(tmp_path / "short.wav"), k) for k in (0, 1)])
+    small_config["dataset_conf"].update(train_list=str(tmp_path / "list.txt"), max_duration=1.25)
+    small_config["dataset_conf"]["dataLoader"]["batch_size"] = 2
+    data = TrainingData(load_config(small_config))
+    (batch,) = data.loader
+    assert batch.waveforms.shape == (2, 20000)
+    np.testing.assert_array_equal(batch.waveforms[0], np.resize(ramp.astype(np.float32), 20000))
+
+
+def test_a_clip_that_cannot_be_used_is_set_aside_with_the_reason(
+    small_config: dict, tmp_path: Path
+) -> None:
+    files = {
+        "good.wav": np.sin(np.arange(RATE)),
+        "short.wav": np.sin(np.arange(RATE // 10)),
+        "silent.wav": np.zeros(RATE),
+    }
+    for name, samples in files.items():
+        soundfile.write(tmp_path / name, samples, RATE)
+    (tmp_path / "text.wav").write_text("not audio")
+    names = [*files, "text.wav", "missing.wav"]
+    write_list(tmp_path / "list.txt", [(str(tmp_path / n), k) for k, n in enumerate(names)])
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "list.txt")
+    small_config["dataset_conf"]["dataLoader"]["batch_size"] = 5
+    (batch,) = TrainingData(load_config(small_config)).loader
+    assert batch.labels.tolist() == [0]
+    reasons = " ".join(clip.reason for clip in batch.skipped)
+    for word in ("too short", "is silent", "not audio", "does not exist"):
+        assert word in reasons
+
+
+def test_a_pause_is_not_trained_on_while_the_clip_holds_speech(
+    small_config: dict, tmp_path: Path
+) -> None:
+    waveform = np.zeros(20 * RATE)
+    waveform[-RATE:] = np.sin(np.arange(RATE))
+    soundfile.write(tmp_path / "pause.wav", waveform, RATE)
+    write_list(tmp_path / "list.txt", [(str(tmp_path / "pause.wav"), k) for k in (0, 1)])
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "list.txt")
+    small_config["dataset_conf"]["dataLoader"]["batch_size"] = 2
+    dataset = TrainingData(load_config(small_config)).loader.dataset
+    for epoch in range(5):
+        sample = dataset[(epoch, 0)]
+        assert isinstance(sample, TrainingSample)
+        assert level_db(sample.waveform) > -20
+
+
+def test_every_speed_is_a_class_of_its_own_when_asked(small_config: dict) -> None:
+    small_config["augment_conf"] = {"speed": {"prob": 1.0, "speed_perturb_3_class": True}}
+    data = TrainingData(load_config(small_config))
+    assert data.num_classes == 3 * 8
+    labels = torch.cat([batch.labels for batch in data.loader])
+    assert set((labels // 8).tolist()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_speed_moves_the_pitch_by_its_factor(speed: float) -> None:
+    augmentor = WaveformAugmentor(load_config_augment(), RATE)
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+    faster = augmentor.change_speed(tone, speed)
+    assert abs(len(faster) - RATE / speed) < 2
+    peak_hz = np.argmax(np.abs(np.fft.rfft(faster))) * RATE / len(faster)
+    assert abs(peak_hz - 1000 * speed) < 2
+
+
+def load_config_augment():
+    from mvector.config import AugmentConf
+
+    return AugmentConf()
+
+
+@pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])
+def test_noise_has_exactly_the_ratio_asked_for(snr_db: float) -> None:
+    rng = np.random.default_rng(0)
+    speech, noise = rng.normal(size=(2, RATE)).astype(np.float32) * 0.1
+    noisy = add_noise(speech, noise, snr_db).astype(np.float64)
+    measured = 10 * np.log10(
+        np.mean(speech.astype(np.float64) ** 2) / np.mean((noisy - speech) ** 2)
+    )
+    assert abs(measured - snr_db) < 1e-3
+
+
+def test_reverberation_keeps_power_length_and_the_place_of_the_direct_sound() -> None:
+    from scipy.signal import fftconvolve
+
+    rng = np.random.default_rng(0)
+    speech = rng.normal(size=RATE).astype(np.float32)
+    response = np.zeros(4000, dtype=np.float32)
+    response[100] = 1.0
+    response[101:] = 0.1 * rng.normal(size=3899) * np.exp(-np.arange(3899) / 800)
+    wet = add_reverb(speech, response)
+    reference = fftconvolve(speech.astype(np.float64), response)[100 : 100 + RATE]
+    reference *= np.sqrt(np.mean(speech.astype(np.float64) ** 2) / np.mean(reference**2))
+    np.testing.assert_allclose(wet, reference, atol=1e-5)
+    assert abs(level_db(wet) - level_db(speech)) < 1e-3
+    delayed = np.zeros(500, dtype=np.float32)
+    delayed[50] = -0.5
+    np.testing.assert_allclose(add_reverb(speech, delayed), -speech, atol=1e-5)
+
+
+def test_masks_blank_whole_bands_and_stretches_within_their_limits() -> None:
+    from mvector.config.options import SpecAugConf
+
+    config = SpecAugConf(prob=1.0, freq_mask_ratio=0.2, time_mask_ratio=0.1, n_time_masks=2)
+    draws = torch.rand(200, num_draws(config), generator=torch.Generator().manual_seed(0))
+    masked = mask_features(torch.ones(200, 100, 40), draws, config)
+    blank_bins = (masked == 0).all(dim=1).sum(dim=1)
+    blank_frames = (masked == 0).all(dim=2).sum(dim=1)
+    assert blank_bins.max() == 8
+    assert blank_bins.min() == 0
+    assert 10 < blank_frames.max() <= 20
+    off = mask_features(torch.ones(5, 100, 40), draws[:5], SpecAugConf(prob=0.0, n_time_masks=2))
+    assert (off == 1).all()
+
+
+def test_an_augmentation_without_its_folder_is_off_and_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import logging
+
+    from mvector.config import AugmentConf
+
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    conf = AugmentConf.model_validate({"noise": {"prob": 1.0, "noise_dir": "nowhere"}})
+    augmentor = WaveformAugmentor(conf, RATE)
+    assert "Augmentation by noise is off: the folder 'nowhere' holds no audio." in caplog.text
+    waveform = np.ones(10, dtype=np.float32)
+    np.testing.assert_array_equal(augmentor(waveform, np.random.default_rng(0)), waveform)
+
+
+def test_noise_from_a_folder_is_mixed_in(tmp_path: Path) -> None:
+    from mvector.config import AugmentConf
+
+    noise = np.random.default_rng(0).normal(size=RATE // 4) * 0.1
+    soundfile.write(tmp_path / "noise.flac", noise, RATE)
+    (tmp_path / "broken.wav").write_text("x")
+    conf = AugmentConf.model_validate({"noise": {"prob": 1.0, "noise_dir": str(tmp_path)}})
+    speech = np.sin(np.arange(RATE)).astype(np.float32)
+    noisy = WaveformAugmentor(conf, RATE)(speech, np.random.default_rng(0))
+    snr_db = level_db(speech) - level_db(noisy - speech)
+    assert 10 <= snr_db <= 50
+
+
+def test_a_sample_that_fails_is_a_value_and_not_an_exception(small_config: dict) -> None:
+    data = TrainingData(load_config(small_config))
+    data.clips.paths[3] = "gone.wav"
+    assert isinstance(data.loader.dataset[(0, 3)], SkippedClip)

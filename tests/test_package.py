@@ -1,0 +1,137 @@
+"""What installing and importing promise."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import mvector
+
+MODULES = sorted((ROOT / "mvector").rglob("*.py"))
+OPTIONAL = ("torchaudio", "librosa", "matplotlib", "visualdl", "torchinfo", "pyaudio", "av")
+
+
+def run_python(code: str) -> str:
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def test_everything_imports_with_the_core_dependencies_alone() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in MODULES
+    ]
+    hidden = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
+    imports = "\n".join(f"import {module}" for module in modules)
+    run_python(f"import sys\n{hidden}\n{imports}")
+
+
+def test_training_works_with_the_core_dependencies_alone(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
+    hidden = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
+    code = f"""
+import sys
+{hidden}
+from mvector import MVectorPredictor, MVectorTrainer
+best = MVectorTrainer({small_config!r}, use_gpu=False).train({str(tmp_path / "m")!r},
+                                                             {str(tmp_path / "log")!r})
+clip = {str(Path(small_config["dataset_conf"]["train_list"]))!r}
+clip = open(clip).readline().split("\\t")[0]
+print(MVectorPredictor(best, use_gpu=False).contrast(clip, clip) > 0.999)
+"""
+    assert run_python(code).endswith("True")
+
+
+def test_importing_mvector_loads_neither_torch_nor_anything_optional() -> None:
+    names = ("torch", *OPTIONAL)
+    assert (
+        run_python(f"import sys, mvector\nprint([n for n in {names} if n in sys.modules])") == "[]"
+    )
+
+
+def test_the_public_names_are_there() -> None:
+    from mvector.audio import read_audio
+    from mvector.config import ConfigError, load_config
+    from mvector.evaluation.metrics import compute_eer, compute_min_dcf
+    from mvector.features import build_featurizer
+    from mvector.losses import LOSSES, build_loss
+    from mvector.models import BACKBONES, build_backbone
+    from mvector.speakers import SpeakerEncoder, SpeakerLibrary
+
+    assert mvector.load_config is load_config
+    assert mvector.read_audio is read_audio
+    assert set(mvector.__all__) <= set(dir(mvector)) | set(mvector._HOMES)
+    assert issubclass(ConfigError, mvector.errors.MVectorError)  # type: ignore[attr-defined]
+    for thing in (compute_eer, compute_min_dcf, build_featurizer, build_loss, build_backbone):
+        assert callable(thing)
+    assert "EcapaTdnn" in BACKBONES
+    assert {"AAMLoss", "CELoss"} <= set(LOSSES)
+    assert SpeakerEncoder.from_folder
+    assert SpeakerLibrary.identify
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mvector.nothing
+
+
+def test_setup_py_states_the_version() -> None:
+    run = subprocess.run(
+        [sys.executable, "setup.py", "--version"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.stdout.strip().splitlines()[-1] == mvector.__version__
+
+
+def test_requirements_are_pinned_and_need_no_compiler() -> None:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    named = [line for line in lines if line and not line.startswith("#")]
+    for line in named:
+        assert re.match(r"[\w.-]+==[\w.]+", line), line
+    (pyaudio,) = [line for line in named if line.startswith("pyaudio")]
+    assert 'sys_platform == "win32"' in pyaudio
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_package_keeps_its_manners(path: Path) -> None:
+    """No module prints, exits, silences warnings, or imports a heavy package at the top."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imported = {
+        name.split(".")[0]
+        for node in top
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    assert not imported & {*OPTIONAL, "sklearn", "scipy"}
+    if "cli" in path.parts:
+        return
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not calls & {"print", "exit", "sys.exit", "warnings.filterwarnings", "os.putenv"}
+
+
+def test_rooms_depend_on_each_other_one_way() -> None:
+    """audio <- features <- models <- speakers <- predict; evaluation uses embeddings alone."""
+    allowed = {
+        "config": {"config", "errors"},
+        "audio": {"audio", "errors", "files"},
+        "features": {"features", "audio", "config", "errors"},
+        "models": {"models", "features", "audio", "config", "errors", "files"},
+        "losses": {"losses", "config", "errors"},
+        "data": {"data", "features", "audio", "config", "errors", "files"},
+        "evaluation": {"evaluation", "errors", "files"},
+        "training": {"training", "config", "errors", "files"},
+        "speakers": {"speakers", "models", "features", "audio", "errors", "device", "files"},
+    }
+    for room, rooms in allowed.items():
+        for path in (ROOT / "mvector" / room).rglob("*.py"):
+            found = set(re.findall(r"^\s*from mvector\.(\w+)", path.read_text(), re.MULTILINE))
+            assert found <= rooms, path

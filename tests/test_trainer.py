@@ -1,0 +1,371 @@
+"""Training learns, resumes exactly, and survives bad clips; evaluation measures and calibrates."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from mvector import MVectorTrainer
+from mvector.config import load_config
+from mvector.data import read_list, write_list
+from mvector.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    EvaluationError,
+    MVectorError,
+)
+from mvector.models.folder import load_model_folder
+from mvector.training import learning_rate_at
+
+
+def trained(config: dict, folder: Path, **options) -> Path:
+    return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model_folder(folder)[0].backbone.state_dict()
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    lines = (folder / "log" / "metrics.jsonl").read_text().splitlines()
+    return [record[name] for record in map(json.loads, lines) if name in record]
+
+
+def test_a_few_epochs_learn_the_voices(trained_model: Path) -> None:
+    losses = curve(trained_model.parents[2], "train/loss")
+    accuracies = curve(trained_model.parents[2], "train/accuracy")
+    assert losses[-1] < 0.5 * losses[0]
+    assert accuracies[-1] > 0.8
+    assert curve(trained_model.parents[2], "eval/eer")
+
+
+def test_a_run_leaves_best_and_last_model_with_configuration_and_calibration(
+    trained_model: Path,
+) -> None:
+    assert trained_model.name == "best_model"
+    run = trained_model.parent
+    assert run.name == "EcapaTdnn_Fbank"
+    for name in ("best_model", "last_model"):
+        files = sorted(path.name for path in (run / name).iterdir())
+        assert files == ["config.yml", "model.safetensors", "model.yml"]
+    described = yaml.safe_load((trained_model / "model.yml").read_text())
+    assert described["calibration"]["num_target"] == 8
+    assert described["metrics"]["eer"] == min(curve(run.parents[1], "eval/eer"))
+    assert load_config(trained_model / "config.yml").train_conf.max_epoch == 12
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["optimizer_conf"]["scheduler"] = "WarmupCosineSchedulerLR"
+    small_config["loss_conf"]["use_margin_scheduler"] = True
+    small_config["augment_conf"] = {"speed": {"prob": 1.0}, "spec_aug": {"prob": 1.0}}
+    small_config["train_conf"]["max_epoch"] = 3
+    whole = trained(small_config, tmp_path / "whole")
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    class Stopping(MVectorTrainer):
+        def _train_epoch(self, epoch, curves):
+            if epoch == 2:
+                raise Stop
+            super()._train_epoch(epoch, curves)
+
+    with pytest.raises(Stop):
+        Stopping(small_config, use_gpu=False).train(tmp_path / "b" / "m", tmp_path / "b" / "log")
+    small_config["dataset_conf"]["dataLoader"]["num_workers"] = 1
+    resumed = trained(small_config, tmp_path / "b", resume_model=tmp_path / "b/m/EcapaTdnn_Fbank")
+    for name in ("best_model", "last_model"):
+        expected, found = weights(whole.parent / name), weights(resumed.parent / name)
+        for key in expected:
+            assert torch.equal(expected[key], found[key]), (name, key)
+
+
+def test_resuming_what_does_not_fit_is_refused(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint\.pt in '.*nowhere'"):
+        trained(small_config, tmp_path, resume_model=tmp_path / "nowhere")
+    small_config["model_conf"]["backbone"]["channels"] = 16
+    with pytest.raises(CheckpointError, match="does not fit this configuration"):
+        trained(small_config, tmp_path, resume_model=trained_model.parent)
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        trained(small_config, tmp_path, resume_model=tmp_path)
+
+
+def test_a_pretrained_backbone_is_taken_over(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
+    small_config["optimizer_conf"]["learning_rate"] = 1e-30
+    found = weights(trained(small_config, tmp_path, pretrained_model=trained_model, do_eval=False))
+    expected = weights(trained_model)
+    assert torch.equal(found["embedding.weight"], expected["embedding.weight"])
+
+
+def test_the_margin_follows_its_schedule(small_config: dict, tmp_path: Path) -> None:
+    small_config["loss_conf"].update(
+        use_margin_scheduler=True,
+        margin_scheduler_args={
+            "initial_margin": 0.1,
+            "final_margin": 0.3,
+            "increase_start_epoch": 0,
+            "fix_epoch": 2,
+            "increase_type": "linear",
+        },
+    )
+    trained(small_config, tmp_path, do_eval=False)
+    # 8 batches an epoch, logged every 4
+    expected = [0.1 + 0.2 * (done / 8) / 2 for done in (3, 7, 11, 15)]
+    np.testing.assert_allclose(curve(tmp_path, "train/margin"), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "args", "epoch", "expected"),
+    [
+        (None, None, 7.0, 1e-2),
+        ("CosineAnnealingLR", None, 0.0, 1e-2),
+        ("CosineAnnealingLR", {"min_lr": 1e-4}, 5.0, 1e-4 + (1e-2 - 1e-4) / 2),
+        ("CosineAnnealingLR", {"min_lr": 1e-4}, 10.0, 1e-4),
+        ("WarmupCosineSchedulerLR", {"warmup_epoch": 2, "min_lr": 0}, 1.0, 5e-3),
+        ("WarmupCosineSchedulerLR", {"warmup_epoch": 2, "min_lr": 0}, 2.0, 1e-2),
+        ("WarmupCosineSchedulerLR", {"warmup_epoch": 2, "min_lr": 0}, 6.0, 5e-3),
+        ("WarmupCosineSchedulerLR", {"warmup_epoch": 2, "max_lr": 0.5}, 2.0, 0.5),
+    ],
+)
+def test_the_learning_rate_is_a_function_of_the_epoch(
+    small_config: dict, scheduler: str | None, args: dict | None, epoch: float, expected: float
+) -> None:
+    small_config["optimizer_conf"] = {
+        "learning_rate": 1e-2,
+        "scheduler": scheduler,
+        "scheduler_args": args,
+    }
+    conf = load_config(small_config).optimizer_conf
+    assert math.isclose(learning_rate_at(epoch, conf, 10), expected, rel_tol=1e-9)
+
+
+def test_cosine_annealing_equals_the_one_of_torch(small_config: dict) -> None:
+    small_config["optimizer_conf"] = {"learning_rate": 0.1, "scheduler": "CosineAnnealingLR"}
+    conf = load_config(small_config).optimizer_conf
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+    for epoch in range(10):
+        assert math.isclose(
+            learning_rate_at(epoch, conf, 10), reference.get_last_lr()[0], rel_tol=1e-9
+        )
+        optimizer.step()
+        reference.step()
+
+
+def test_log_lines_have_the_familiar_form(
+    small_config: dict,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    caplog.set_level(logging.INFO, "mvector")
+    trained(small_config, tmp_path)
+    line = (
+        r"Train epoch: \[1/2\], batch: \[4/8\], loss: [\d.]+, accuracy: [\d.]+, "
+        r"learning rate: 0\.00300000, speed: [\d.]+ data/sec, eta: 0:00:\d\d"
+    )
+    assert re.search(line, caplog.text)
+    assert "Total params: " in caplog.text
+    assert "  loss_conf:" in caplog.text
+    assert "Evaluation of epoch 2: EER: " in caplog.text
+
+
+def test_bad_clips_are_skipped_counted_and_reported(
+    small_config: dict,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    clips = read_list(small_config["dataset_conf"]["train_list"])
+    entries = list(zip(clips.paths, clips.labels.tolist(), strict=True))
+    (tmp_path / "text.wav").write_text("not audio")
+    soundfile.write(tmp_path / "short.wav", np.ones(100), 16000)
+    bad = [(str(tmp_path / name), 0) for name in ("text.wav", "short.wav", "gone.wav")]
+    write_list(tmp_path / "list.txt", entries[:10] + bad + entries[10:])
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "list.txt")
+    small_config["dataset_conf"]["dataLoader"]["drop_last"] = False
+    trained(small_config, tmp_path)
+    assert "3 of 67 training clips could not be used" in caplog.text
+    for word in ("text.wav' is not audio", "short.wav' is too short", "gone.wav' does not exist"):
+        assert word in caplog.text
+    described = yaml.safe_load((tmp_path / "m/EcapaTdnn_Fbank/best_model/model.yml").read_text())
+    assert described["provenance"]["num_clips"] == 64
+
+
+def test_a_list_without_a_single_usable_clip_is_an_error(
+    small_config: dict, tmp_path: Path
+) -> None:
+    write_list(tmp_path / "list.txt", [(f"gone{k}.wav", k) for k in range(8)])
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "list.txt")
+    with pytest.raises(DataError, match=r"No training clip could be used.*does not exist"):
+        trained(small_config, tmp_path)
+
+
+def test_without_trials_the_last_model_is_the_best(small_config: dict, tmp_path: Path) -> None:
+    small_config["dataset_conf"]["trials_list"] = None
+    best = trained(small_config, tmp_path)
+    last = weights(best.parent / "last_model")
+    assert all(torch.equal(value, last[key]) for key, value in weights(best).items())
+    assert load_model_folder(best)[1].calibration is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"num_speakers": 5}, DataError, r"the label 5 is out of range for num_speakers 5"),
+        ({"train_list": "nowhere.txt"}, DataError, r"'nowhere\.txt' does not exist"),
+        (
+            {"dataLoader": {"batch_size": 999, "num_workers": 0}},
+            DataError,
+            "fewer than a batch of 999",
+        ),
+    ],
+)
+def test_mistakes_in_the_data_are_told_before_training(
+    small_config: dict, tmp_path: Path, change: dict, error: type, words: str
+) -> None:
+    small_config["dataset_conf"].update(change)
+    with pytest.raises(error, match=words):
+        trained(small_config, tmp_path)
+
+
+def test_one_speaker_alone_cannot_be_trained_on(small_config: dict, tmp_path: Path) -> None:
+    write_list(tmp_path / "list.txt", [("a.wav", 0)] * 8)
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "list.txt")
+    with pytest.raises(DataError, match="single speaker; training needs at least two"):
+        trained(small_config, tmp_path)
+
+
+def test_an_unwritable_output_folder_is_told_before_training(
+    small_config: dict, tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_text("a file where the folder should be")
+    with pytest.raises(CheckpointError, match=r"Cannot write models to .*choose another"):
+        trained(small_config, tmp_path)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(
+    small_config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MVectorError, match="finds no CUDA GPU"):
+        MVectorTrainer(small_config, use_gpu=True)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(small_config: dict, tmp_path: Path) -> None:
+    small_config["optimizer_conf"] = {"optimizer": "SGD", "learning_rate": 1e30, "scheduler": None}
+    with pytest.raises(MVectorError, match=r"The loss became nan in epoch .*lower"):
+        trained(small_config, tmp_path)
+
+
+def test_training_in_bfloat16_learns_too(small_config: dict, tmp_path: Path) -> None:
+    small_config["train_conf"].update(enable_amp=True, max_epoch=4)
+    trained(small_config, tmp_path, do_eval=False)
+    losses = curve(tmp_path, "train/loss")
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("loss", ["AAMLoss", "CELoss"])
+@pytest.mark.parametrize("method", ["MelSpectrogram", "Spectrogram", "MFCC", "Fbank"])
+def test_every_feature_method_trains_with_every_loss(
+    small_config: dict, tmp_path: Path, method: str, loss: str
+) -> None:
+    log = method in ("MelSpectrogram", "Spectrogram")
+    small_config["preprocess_conf"] = {"feature_method": method, "log_spectrum": log}
+    small_config["loss_conf"] = {"use_loss": loss}
+    small_config["train_conf"]["max_epoch"] = 1
+    best = trained(small_config, tmp_path)
+    assert best.parent.name == f"EcapaTdnn_{method}"
+    assert 0 <= load_model_folder(best)[1].metrics["eer"] <= 1
+
+
+def test_evaluation_writes_calibration_and_a_picture(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    result = MVectorTrainer(small_config, use_gpu=False).evaluate(trained_model, tmp_path)
+    picture = tmp_path / "EcapaTdnn_Fbank.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(result.scores) == 64
+    assert result.labels.sum() == 8
+    calibration = load_model_folder(trained_model)[1].calibration
+    assert calibration == result.calibration.to_dict()
+
+
+def test_listed_pairs_need_no_enrolment_list(
+    small_config: dict, voices: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    a, b = (f"speaker_00{k}" for k in (0, 1))
+    (tmp_path / "trials.txt").write_text(
+        f"1 {a}/clip_00.wav {a}/clip_01.wav\n"
+        f"0 {a}/clip_00.wav {b}/clip_00.wav\n"
+        f"0 {a}/gone.wav {b}/clip_00.wav\n"
+    )
+    small_config["dataset_conf"].update(
+        trials_list=str(tmp_path / "trials.txt"), enroll_list=None, data_root=str(voices)
+    )
+    trainer = MVectorTrainer(small_config, use_gpu=False)
+    result = trainer.evaluate(trained_model, write_calibration=False)
+    assert result.labels.tolist() == [True, False]
+    assert result.num_skipped == 1
+
+
+def test_lists_that_allow_no_error_rate_are_named(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    enrolled = read_list(small_config["dataset_conf"]["enroll_list"])
+    write_list(tmp_path / "trials.txt", [(enrolled.paths[0], 99)])
+    small_config["dataset_conf"]["trials_list"] = str(tmp_path / "trials.txt")
+    trainer = MVectorTrainer(small_config, use_gpu=False)
+    with pytest.raises(EvaluationError, match=r"trials\.txt"):
+        trainer.evaluate(trained_model)
+    small_config["dataset_conf"]["enroll_list"] = None
+    with pytest.raises(EvaluationError, match="there is no enrolment list"):
+        MVectorTrainer(small_config, use_gpu=False).evaluate(trained_model)
+
+
+def test_a_speaker_with_one_clip_in_the_trials_is_counted_in_a_warning(
+    small_config: dict,
+    trained_model: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    enrolled = read_list(small_config["dataset_conf"]["enroll_list"])
+    tests = read_list(small_config["dataset_conf"]["trials_list"])
+    entries = list(zip(tests.paths, tests.labels.tolist(), strict=True))
+    write_list(tmp_path / "trials.txt", [*entries[1:], (enrolled.paths[0], 0)])
+    small_config["dataset_conf"]["trials_list"] = str(tmp_path / "trials.txt")
+    trainer = MVectorTrainer(small_config, use_gpu=False)
+    result = trainer.evaluate(trained_model, write_calibration=False)
+    assert len(result.scores) == 63
+    assert "1 of 8 speakers have a single clip" in caplog.text
+
+
+def test_augmentation_given_apart_takes_the_place_of_the_configuration(small_config: dict) -> None:
+    trainer = MVectorTrainer(
+        small_config, use_gpu=False, data_augment_configs={"speed": {"prob": 0.7}}
+    )
+    assert trainer.config.augment_conf.speed.prob == 0.7
+    with pytest.raises(ConfigError, match=r"speed\.prob: 7 is not valid"):
+        MVectorTrainer(small_config, use_gpu=False, data_augment_configs={"speed": {"prob": 7}})
