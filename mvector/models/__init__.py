@@ -8,8 +8,23 @@ from torch import nn
 
 from mvector.errors import ConfigError
 from mvector.models.ecapa_tdnn import EcapaTdnn
+from mvector.models.eres2net import ERes2Net
+from mvector.models.eres2net_v2 import ERes2NetV2
+from mvector.models.res2net import Res2Net, Res2Net34
+from mvector.models.resnet import ResNet
+from mvector.models.resnet_se import ResNetSE
+from mvector.models.tdnn import TDNN
 
-BACKBONES: dict[str, type[nn.Module]] = {"EcapaTdnn": EcapaTdnn}
+BACKBONES: dict[str, type[nn.Module]] = {
+    "EcapaTdnn": EcapaTdnn,
+    "TDNN": TDNN,
+    "Res2Net": Res2Net,
+    "Res2Net34": Res2Net34,
+    "ResNetSE": ResNetSE,
+    "ResNet": ResNet,
+    "ERes2Net": ERes2Net,
+    "ERes2NetV2": ERes2NetV2,
+}
 
 
 def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
@@ -31,4 +46,4 @@ def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
         raise ConfigError(f"The backbone {name} cannot be built: {error}.") from error
 
 
-__all__ = ["BACKBONES", "EcapaTdnn", "build_backbone"]
+__all__ = ["BACKBONES", "build_backbone"]

@@ -2,13 +2,22 @@
 
 A mask has shape ``(batch, 1, frames)`` and holds 1 where a frame belongs to its clip, else 0. No
 mask means that every frame counts, and costs nothing. With a mask, what lies behind a clip's end
-has no influence on the clip: its embedding is the one it has alone.
+has no influence on the clip: its embedding is the one it has alone. Time is always the last axis;
+for maps ``(batch, channels, bins, frames)`` the mask is ``(batch, 1, 1, frames)``.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
+from torch.nn import functional as F
+
+from mvector.errors import AudioError
+
+PaddingMode = Literal["zeros", "reflect", "none"]
+NormKind = Literal["affine", "plain", "none"]
 
 
 def frame_mask(num_frames: torch.Tensor, max_frames: int, dtype: torch.dtype) -> torch.Tensor:
@@ -26,35 +35,131 @@ def frame_mask(num_frames: torch.Tensor, max_frames: int, dtype: torch.dtype) ->
     return (positions < num_frames.unsqueeze(1)).unsqueeze(1).to(dtype)
 
 
+def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int) -> None:
+    """Refuse clips that a model cannot embed.
+
+    Args:
+        num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
+        max_frames: frames of the padded batch.
+        needed: frames of the shortest clip that the model takes.
+
+    Raises:
+        AudioError: a clip is shorter; the message says how many frames are needed.
+    """
+    shortest = max_frames if num_frames is None else min(max_frames, int(num_frames.min()))
+    if shortest < needed:
+        raise AudioError(
+            f"A clip of {shortest} frames is too short for this model, which needs at least "
+            f"{needed} frames; give longer clips."
+        )
+
+
+def blank_padding(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Zeros behind each clip's end, also where the padding holds NaN or infinity."""
+    return x if mask is None else x.masked_fill(mask == 0, 0.0)
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Half-precision tensors as float32: sums over time need the digits; others unchanged."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def masked_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the valid frames: ``(batch, channels, frames) -> (batch, channels)``."""
+    x = at_least_float32(x)
     if mask is None:
-        return x.mean(dim=2)
-    return (x * mask).sum(dim=2) / mask.sum(dim=2)
+        return x.mean(dim=-1)
+    mask = mask.to(x.dtype)
+    return (x * mask).sum(dim=-1) / mask.sum(dim=-1)
+
+
+def masked_mean_and_variance(
+    x: torch.Tensor, mask: torch.Tensor | None, *, unbiased: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over the valid frames, each ``(batch, channels)``.
+
+    Args:
+        x: ``(batch, channels, frames)``.
+        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
+        unbiased: divide by one less than the number of frames. The variance of a single frame
+            is 0 either way.
+    """
+    x = at_least_float32(x)
+    if mask is None:
+        correction = int(unbiased and x.shape[-1] > 1)
+        variance, mean = torch.var_mean(x, dim=-1, correction=correction)
+        return mean, variance
+    mask = mask.to(x.dtype)
+    mean = masked_mean(x, mask)
+    squares = ((x - mean.unsqueeze(-1)) * mask).square().sum(dim=-1)
+    return mean, squares / (mask.sum(dim=-1) - int(unbiased)).clamp(min=1.0)
+
+
+def reflect_pad(x: torch.Tensor, padding: int, mask: torch.Tensor | None) -> torch.Tensor:
+    """Mirror each clip about its first and its last frame, at its own end.
+
+    Args:
+        x: ``(batch, channels, frames)``; every clip has more than ``padding`` frames.
+        padding: frames to add on either side.
+        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
+
+    Returns:
+        Tensor of shape ``(batch, channels, frames + 2 * padding)``.
+    """
+    if mask is None:
+        return F.pad(x, (padding, padding), mode="reflect")
+    last = mask.sum(dim=2, keepdim=True, dtype=torch.long) - 1
+    positions = torch.arange(-padding, x.shape[2] + padding, device=x.device).abs()
+    mirrored = torch.where(positions > last, 2 * last - positions, positions)
+    source = mirrored.clamp(min=0)  # far behind the end, where nothing looks
+    return x.gather(2, source.expand(-1, x.shape[1], -1))
 
 
 class ConvReluNorm(nn.Module):
-    """Convolution over time without bias, ReLU, batch normalisation; keeps the number of frames.
+    """Convolution over time, ReLU, batch normalisation.
 
-    The edge of a clip is padded with zeros, at its own end and not at the end of the batch.
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: taps in time, an odd number.
+        dilation: frames between taps.
+        bias: whether the convolution has a bias.
+        padding_mode: what the edges of a clip, its own end and not the end of the batch, are
+            padded with to keep the number of frames; ``none`` keeps only the frames that all taps
+            see.
+        norm: ``affine`` normalisation has trainable gains and offsets, ``plain`` has not.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 1, dilation: int = 1
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        dilation: int = 1,
+        *,
+        bias: bool = False,
+        padding_mode: PaddingMode = "zeros",
+        norm: NormKind = "affine",
     ) -> None:
         super().__init__()
+        self.reach = dilation * (kernel_size - 1) // 2
+        self.padding_mode = padding_mode
         self.conv = nn.Conv1d(
             in_channels,
             out_channels,
             kernel_size,
             dilation=dilation,
-            padding=dilation * (kernel_size - 1) // 2,
-            bias=False,
+            padding=self.reach if padding_mode == "zeros" else 0,
+            bias=bias,
         )
-        self.norm = nn.BatchNorm1d(out_channels)
+        affine = norm == "affine"
+        self.norm = None if norm == "none" else nn.BatchNorm1d(out_channels, affine=affine)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
-        if mask is not None and self.conv.kernel_size[0] > 1:
-            x = x * mask
-        return self.norm(torch.relu(self.conv(x)))
+        if self.reach and self.padding_mode == "reflect":
+            x = reflect_pad(x, self.reach, mask)
+        elif self.reach and self.padding_mode == "zeros" and mask is not None:
+            x = x * mask.to(x.dtype)
+        x = torch.relu(self.conv(x))
+        return x if self.norm is None else self.norm(x)

@@ -1,0 +1,278 @@
+"""Layers for backbones that see the features as an image: ``(batch, channels, bins, frames)``.
+
+A mask has shape ``(batch, 1, 1, frames)`` and holds 1 where a frame belongs to its clip, else 0. No
+mask means that every frame counts, and costs nothing. Padding is zeroed only where a layer would
+mix it with the clip, hence before each convolution over more than one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from mvector.errors import ConfigError
+from mvector.models.layers import blank_padding, frame_mask, masked_mean, require_frames
+
+
+def feature_map(
+    features: torch.Tensor, num_frames: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Features as an image of one channel, zero behind each clip's end, and its mask.
+
+    Args:
+        features: ``(batch, frames, bins)``.
+        num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
+
+    Returns:
+        Tensor of shape ``(batch, 1, bins, frames)`` and the mask, ``None`` without ``num_frames``.
+
+    Raises:
+        AudioError: a clip has no frames.
+    """
+    require_frames(num_frames, features.shape[1], needed=1)
+    x = features.transpose(1, 2).unsqueeze(1)
+    if num_frames is None:
+        return x, None
+    mask = frame_mask(num_frames, features.shape[1], features.dtype).unsqueeze(2)
+    return blank_padding(x, mask), mask
+
+
+def zero_padding(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The map with zeros behind each clip's end; the map itself without a mask."""
+    return x if mask is None else x * mask.to(x.dtype)
+
+
+def strided_mask(mask: torch.Tensor | None, stride: int) -> torch.Tensor | None:
+    """The mask behind a size-keeping layer that keeps every ``stride``-th frame, from the first."""
+    return None if mask is None else mask[..., ::stride]
+
+
+def flat_map(
+    x: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A map and its mask as pooling takes them: ``(batch, channels * bins, frames)``.
+
+    All bins of the first channel come first; the mask has shape ``(batch, 1, frames)``.
+    """
+    return x.flatten(1, 2), None if mask is None else mask.squeeze(2)
+
+
+def clipped_relu(x: torch.Tensor) -> torch.Tensor:
+    """ReLU with an upper bound: clamp to [0, 20]."""
+    return x.clamp(0.0, 20.0)
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, then batch normalisation.
+
+    The edge of a clip is padded with zeros, at its own end and not at the end of the batch; unless
+    said otherwise by so many that only a stride changes the size.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+    ) -> None:
+        super().__init__()
+        padding = kernel_size // 2 if padding is None else padding
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, in_channels, bins, frames) -> (batch, out_channels, bins, frames)``."""
+        if self.conv.kernel_size[0] > 1:
+            x = zero_padding(x, mask)
+        return self.norm(self.conv(x))
+
+
+def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """What a block adds its result to: its input, projected where the shape changes."""
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return ConvNorm(in_channels, out_channels, stride=stride)
+
+
+class MakeBlock(Protocol):
+    """Builds a residual block of inner width ``planes``; it takes and returns a map and a mask."""
+
+    def __call__(self, in_channels: int, planes: int, stride: int) -> nn.Module:
+        """The block; its attribute ``out_channels`` says how wide its result is."""
+
+
+class Stage(nn.ModuleList):
+    """Residual blocks of one width, of which the first may halve bins and frames."""
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map and mask to map and mask."""
+        for block in self:
+            x, mask = block(x, mask)
+        return x, mask
+
+
+def make_stages(
+    blocks: MakeBlock | Sequence[MakeBlock], channels: int, num_blocks: Sequence[int]
+) -> nn.ModuleList:
+    """The stages of a residual network behind a stem of ``channels`` channels.
+
+    Each stage has blocks twice as wide as the one before it, and all but the first halve bins and
+    frames.
+
+    Args:
+        blocks: what builds the blocks of every stage, or one for each stage.
+        channels: inner width of the first stage's blocks.
+        num_blocks: how many blocks each stage has.
+    """
+    makers = blocks if isinstance(blocks, Sequence) else [blocks] * len(num_blocks)
+    stages = nn.ModuleList()
+    in_channels = channels
+    for index, (make_block, count) in enumerate(zip(makers, num_blocks, strict=True)):
+        stage = Stage()
+        for position in range(count):
+            stride = 2 if index > 0 and position == 0 else 1
+            stage.append(make_block(in_channels, channels * 2**index, stride))
+            in_channels = int(stage[-1].out_channels)  # type: ignore[arg-type]
+        stages.append(stage)
+    return stages
+
+
+def group_width(planes: int, base_width: int) -> int:
+    """Channels of one group in a Res2 convolution.
+
+    Raises:
+        ConfigError: there would be none.
+    """
+    width = planes * base_width // 64
+    if width == 0:
+        raise ConfigError(
+            f"A base_width of {base_width} leaves no channels to a group of a block with {planes} "
+            f"channels; make base_width at least {-(-64 // planes)}."
+        )
+    return width
+
+
+class Res2Block(nn.Module):
+    """Res2Net's bottleneck: small convolutions over groups of channels, one feeding the next.
+
+    Gao et al., "Res2Net: A New Multi-scale Backbone Architecture", TPAMI 2021; here activations are
+    clipped at 20 and the stride is that of the first layer.
+
+    Args:
+        in_channels: channels of the input.
+        planes: width on which the widths of all layers depend.
+        stride: stride in bins and frames.
+        base_width: a group has ``planes * base_width // 64`` channels.
+        scale: number of groups.
+        expansion: the block's result has ``expansion * planes`` channels.
+        convolve_last: whether the last group is convolved or passed on.
+        fuse: join a group with the preceding result by :class:`AttentiveFusion`, not by a sum.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int,
+        *,
+        base_width: int = 32,
+        scale: int = 2,
+        expansion: int = 2,
+        convolve_last: bool = True,
+        fuse: bool = False,
+    ) -> None:
+        super().__init__()
+        width = group_width(planes, base_width)
+        num_convs = scale if convolve_last else scale - 1
+        self.out_channels = expansion * planes
+        self.scale = scale
+        self.stride = stride
+        self.fuse = fuse
+        self.conv1 = ConvNorm(in_channels, scale * width, stride=stride)
+        self.convs = nn.ModuleList(ConvNorm(width, width, kernel_size=3) for _ in range(num_convs))
+        num_fusions = num_convs - 1 if fuse else 0
+        self.fusions = nn.ModuleList(AttentiveFusion(width) for _ in range(num_fusions))
+        self.conv3 = ConvNorm(scale * width, self.out_channels)
+        self.shortcut = make_shortcut(in_channels, self.out_channels, stride)
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map and mask to map and mask."""
+        mask = strided_mask(mask, self.stride)
+        groups = clipped_relu(self.conv1(x)).chunk(self.scale, dim=1)
+        outputs: list[torch.Tensor] = []
+        for index, conv in enumerate(self.convs):
+            group = groups[index]
+            if outputs and self.fuse:
+                group = self.fusions[index - 1](outputs[-1], group)
+            elif outputs:
+                group = group + outputs[-1]
+            outputs.append(clipped_relu(conv(group, mask)))
+        outputs.extend(groups[len(outputs) :])
+        y = self.conv3(torch.cat(outputs, dim=1))
+        return clipped_relu(y + self.shortcut(x)), mask
+
+
+class AttentiveFusion(nn.Module):
+    """Sum of two maps weighted by 1 + g and 1 - g; a small network that sees both gives g.
+
+    Chen et al., "An Enhanced Res2Net with Local and Global Feature Fusion for Speaker
+    Verification", Interspeech 2023.
+
+    Args:
+        channels: channels of either map.
+        reduction: the hidden layer has ``channels // reduction`` channels.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.attention = nn.Sequential(
+            nn.Conv2d(2 * channels, hidden, kernel_size=1),
+            nn.BatchNorm2d(hidden),
+            nn.SiLU(),
+            nn.Conv2d(hidden, channels, kernel_size=1),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Two maps of the same shape to one."""
+        g = torch.tanh(self.attention(torch.cat([first, second], dim=1)))
+        return torch.addcmul(first + second, g, first - second)
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate computed from all channels' averages over bins and frames.
+
+    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, channels, bins, frames) -> (batch, channels, bins, frames)``."""
+        spectra = x.mean(dim=2, dtype=torch.promote_types(x.dtype, torch.float32))
+        average = masked_mean(spectra, None if mask is None else mask.squeeze(2))
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(average))))
+        return x * gate[:, :, None, None].to(x.dtype)
+
+
+def embedding_layers(in_dim: int, embd_dim: int, two_embedding_layers: bool) -> nn.Sequential:
+    """A linear layer; or two of them with a ReLU and a normalisation between."""
+    layers: list[nn.Module] = [nn.Linear(in_dim, embd_dim)]
+    if two_embedding_layers:
+        normalise = nn.BatchNorm1d(embd_dim, affine=False)
+        layers += [nn.ReLU(), normalise, nn.Linear(embd_dim, embd_dim)]
+    return nn.Sequential(*layers)

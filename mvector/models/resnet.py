@@ -1,0 +1,164 @@
+"""ResNet over the features as an image, with 18 to 293 layers.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; for speakers: Zeinali et al.,
+"BUT System Description to VoxCeleb Speaker Recognition Challenge 2019".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mvector.errors import ConfigError
+from mvector.models.layers2d import (
+    ConvNorm,
+    MakeBlock,
+    SqueezeExcite,
+    embedding_layers,
+    feature_map,
+    flat_map,
+    make_shortcut,
+    make_stages,
+    strided_mask,
+)
+from mvector.models.pooling import build_pooling
+
+NUM_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    221: (6, 16, 48, 3),
+    293: (10, 20, 64, 3),
+}
+
+
+class ResNet(nn.Module):
+    """Frame features to a speaker embedding.
+
+    With 80 bins and the defaults: 6,634,336 parameters; 6.81 G multiply-adds for 300 frames.
+
+    Args:
+        feature_dim: bins of the input features.
+        embd_dim: size of the embedding.
+        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
+        depth: number of layers: 18 and 34 have blocks of two convolutions; 50, 101, 152, 221 and
+            293 have bottlenecks.
+        channels: channels of the stem; the stages have 1, 2, 4 and 8 times as many, four times
+            that with bottlenecks.
+        two_embedding_layers: a ReLU, a normalisation and a second linear layer follow the first.
+        pooling_eps: added to the variance under the root of TSTP pooling: 1e-7 in WeSpeaker, 1e-8
+            in 3D-Speaker.
+
+    Raises:
+        ConfigError: there is no such depth.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        embd_dim: int = 256,
+        pooling_type: str = "TSTP",
+        depth: int = 34,
+        channels: int = 32,
+        two_embedding_layers: bool = False,
+        pooling_eps: float = 1e-7,
+    ) -> None:
+        super().__init__()
+        if depth not in NUM_BLOCKS:
+            depths = ", ".join(map(str, NUM_BLOCKS))
+            raise ConfigError(f"There is no ResNet of depth {depth}; choose from {depths}.")
+        self.feature_dim = feature_dim
+        self.embd_dim = embd_dim
+        block: MakeBlock = BasicBlock if depth < 50 else Bottleneck
+        self.stem = ConvNorm(1, channels, kernel_size=3)
+        self.stages = make_stages(block, channels, NUM_BLOCKS[depth])
+        expansion = 1 if depth < 50 else 4
+        self.pooling = build_pooling(
+            pooling_type, 8 * channels * expansion * -(-feature_dim // 8), eps=pooling_eps
+        )
+        self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
+
+    def forward(
+        self, features: torch.Tensor, num_frames: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed a batch of clips.
+
+        Args:
+            features: ``(batch, frames, feature_dim)``.
+            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
+
+        Returns:
+            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
+        """
+        x, mask = feature_map(features, num_frames)
+        x = torch.relu(self.stem(x))
+        for stage in self.stages:
+            x, mask = stage(x, mask)
+        return self.embedding(self.pooling(*flat_map(x, mask)))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions, of which the first has the stride, added to the block's input."""
+
+    def __init__(self, in_channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.out_channels = planes
+        self.stride = stride
+        self.conv1 = ConvNorm(in_channels, planes, kernel_size=3, stride=stride)
+        self.conv2 = ConvNorm(planes, planes, kernel_size=3)
+        self.shortcut = make_shortcut(in_channels, planes, stride)
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map and mask to map and mask."""
+        y = torch.relu(self.conv1(x, mask))
+        mask = strided_mask(mask, self.stride)
+        return torch.relu(self.conv2(y, mask) + self.shortcut(x)), mask
+
+
+class Bottleneck(nn.Module):
+    """A 3x3 convolution with the stride between two 1x1 convolutions, added to the block's input.
+
+    Args:
+        in_channels: channels of the input.
+        planes: channels of the 3x3 convolution.
+        stride: stride in bins and frames.
+        expansion: the block's result has ``expansion * planes`` channels.
+        se_reduction: if given, the result is gated by squeeze-and-excitation with a hidden layer
+            so many times narrower.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int,
+        *,
+        expansion: int = 4,
+        se_reduction: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.out_channels = expansion * planes
+        self.stride = stride
+        self.conv1 = ConvNorm(in_channels, planes)
+        self.conv2 = ConvNorm(planes, planes, kernel_size=3, stride=stride)
+        self.conv3 = ConvNorm(planes, self.out_channels)
+        self.squeeze_excite = (
+            None if se_reduction is None else SqueezeExcite(self.out_channels, se_reduction)
+        )
+        self.shortcut = make_shortcut(in_channels, self.out_channels, stride)
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map and mask to map and mask."""
+        y = torch.relu(self.conv2(torch.relu(self.conv1(x)), mask))
+        mask = strided_mask(mask, self.stride)
+        y = self.conv3(y)
+        if self.squeeze_excite is not None:
+            y = self.squeeze_excite(y, mask)
+        return torch.relu(y + self.shortcut(x)), mask

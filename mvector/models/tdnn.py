@@ -1,0 +1,127 @@
+"""TDNN: five convolutions over time, pooling, one or two linear layers; the x-vector among them.
+
+Snyder, Garcia-Romero, Sell, Povey, Khudanpur, "X-Vectors: Robust DNN Embeddings for Speaker
+Recognition", ICASSP 2018; Peddinti, Povey, Khudanpur, "A Time Delay Neural Network Architecture
+for Efficient Modeling of Long Temporal Contexts", Interspeech 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from mvector.errors import ConfigError
+from mvector.models.layers import ConvReluNorm, NormKind, blank_padding, frame_mask, require_frames
+from mvector.models.layers2d import embedding_layers
+from mvector.models.pooling import build_pooling
+
+KERNELS_AND_DILATIONS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
+LOST_FRAMES = sum(dilation * (kernel - 1) for kernel, dilation in KERNELS_AND_DILATIONS)
+
+
+class TDNN(nn.Module):
+    """Frame features to a speaker embedding, through convolutions that do not pad.
+
+    With 80 bins and the defaults: 2,770,880 parameters; 703 M multiply-adds for 300 frames. A clip
+    loses 14 frames, so it must have 15.
+
+    The layout ``mvector`` is that of mvector 1.x: attentive pooling, normalised, and a normalised
+    embedding. The layout ``xvector`` normalises all five convolutions, without trainable gains,
+    and nothing behind the pooling; with ``embd_dim=512`` it is the x-vector of 3D-Speaker
+    (``pooling_eps=1e-8``) and of WeSpeaker (``pooling_eps=1e-7, two_embedding_layers=True``).
+
+    Args:
+        feature_dim: bins of the input features.
+        embd_dim: size of the embedding.
+        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`;
+            ``None`` is ``ASP``, or ``TSTP`` in the layout ``xvector``.
+        channels: width of the convolutions, one number or five; ``None`` is 512, or 512 four times
+            and then 1500 in the layout ``xvector``.
+        attention_channels: hidden width of the attention in the pooling.
+        layout: ``mvector`` or ``xvector``, see above.
+        two_embedding_layers: a ReLU, a normalisation and a second linear layer follow the first.
+        pooling_eps: added to the variance under the root of TSTP: 1e-7 in WeSpeaker, 1e-8 in
+            3D-Speaker.
+
+    Raises:
+        ConfigError: there is no such layout, or ``channels`` is not one number or five.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        embd_dim: int = 192,
+        pooling_type: str | None = None,
+        channels: int | Sequence[int] | None = None,
+        attention_channels: int = 128,
+        layout: Literal["mvector", "xvector"] = "mvector",
+        two_embedding_layers: bool = False,
+        pooling_eps: float = 1e-7,
+    ) -> None:
+        super().__init__()
+        if layout not in ("mvector", "xvector"):
+            raise ConfigError(f"There is no layout '{layout}'; there are: mvector, xvector.")
+        is_xvector = layout == "xvector"
+        if channels is None:
+            channels = (512, 512, 512, 512, 1500 if is_xvector else 512)
+        widths = (channels,) * 5 if isinstance(channels, int) else tuple(channels)
+        if len(widths) != 5:
+            raise ConfigError(f"channels of TDNN is one number or five, not {len(widths)}.")
+        self.feature_dim = feature_dim
+        self.embd_dim = embd_dim
+        norms: list[NormKind] = ["affine", "affine", "affine", "affine", "none"]
+        if is_xvector:
+            norms = ["plain"] * 5
+        self.frame_layers = nn.ModuleList(
+            ConvReluNorm(before, width, kernel, dilation, bias=True, padding_mode="none", norm=norm)
+            for before, width, (kernel, dilation), norm in zip(
+                (feature_dim, *widths[:4]), widths, KERNELS_AND_DILATIONS, norms, strict=True
+            )
+        )
+        self.pooling = build_pooling(
+            pooling_type or ("TSTP" if is_xvector else "ASP"),
+            widths[4],
+            eps=pooling_eps,
+            attention_channels=attention_channels,
+            global_context=True,
+            attention_norm=True,
+            variance_floor=1e-12,
+        )
+        pooled = self.pooling.output_dim
+        self.pooling_norm = None if is_xvector else nn.BatchNorm1d(pooled)
+        self.embedding = embedding_layers(pooled, embd_dim, two_embedding_layers)
+        self.embedding_norm = None if is_xvector else nn.BatchNorm1d(embd_dim)
+
+    def forward(
+        self, features: torch.Tensor, num_frames: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed a batch of clips.
+
+        Args:
+            features: ``(batch, frames, feature_dim)``.
+            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
+
+        Returns:
+            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
+
+        Raises:
+            AudioError: a clip has less than 15 frames.
+        """
+        require_frames(num_frames, features.shape[1], LOST_FRAMES + 1)
+        x = features.transpose(1, 2)
+        # without padding, a clip's valid outputs see its own frames only: the mask can wait
+        mask = None
+        if num_frames is not None:
+            x = blank_padding(x, frame_mask(num_frames, x.shape[2], x.dtype))
+            mask = frame_mask(num_frames - LOST_FRAMES, x.shape[2] - LOST_FRAMES, x.dtype)
+        for layer in self.frame_layers:
+            x = layer(x)
+        x = self.pooling(x, mask)
+        if self.pooling_norm is not None:
+            x = self.pooling_norm(x)
+        embedding = self.embedding(x)
+        return embedding if self.embedding_norm is None else self.embedding_norm(embedding)

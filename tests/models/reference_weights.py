@@ -1,0 +1,156 @@
+"""Weights and inputs that follow from names, and what published models make of them.
+
+No weight file is needed to compare a backbone with a published one. ``golden/<name>.txt`` lists
+the entries (key, shape, dtype) of a published checkpoint; the value of an entry follows from its
+key alone: normal draws from a generator seeded with the key, scaled so that activations keep their
+size. ``golden/<name>.json`` holds the embeddings that the model's own code computes from these
+weights and from :func:`features`, in float64. Either file may be compressed (``.gz``).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def read_keys(keys_file: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shape of every entry of a checkpoint, in the checkpoint's order."""
+    rows = (line.split("\t") for line in _text(Path(keys_file)).splitlines())
+    return {row[0]: _shape(row[1]) for row in rows if len(row) > 1}
+
+
+def state_dict(keys: str | Path | Mapping[str, tuple[int, ...]], salt: str) -> dict[str, Any]:
+    """The arrays of a checkpoint: float64, and int64 zeros for ``num_batches_tracked``.
+
+    Args:
+        keys: a file for :func:`read_keys`, or what that returns.
+        salt: another salt gives other weights.
+    """
+    shapes = keys if isinstance(keys, Mapping) else read_keys(keys)
+    return {key: _value(key, shape, salt) for key, shape in shapes.items()}
+
+
+def features(shape: Iterable[int], salt: str) -> np.ndarray:
+    """``(batch, frames, bins)`` spread as log-mel features are: noise on each clip's own spectrum.
+
+    The standard deviation of 5 is wide enough to reach the upper bound of clipped activations.
+    """
+    batch, frames, bins = shape
+    noise = _draw((batch, frames + 1, bins), f"features/{batch}x{frames}x{bins}", salt)
+    spectrum, noise = noise[:, :1], noise[:, 1:]
+    return 4.0 * noise + 3.0 * spectrum
+
+
+def checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """CRC-32 of all arrays' little-endian bytes, one after the other."""
+    result = 0
+    for array in arrays.values():
+        little_endian = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+        result = zlib.crc32(little_endian.tobytes(), result)
+    return result
+
+
+def load_golden(name: str) -> dict[str, Any]:
+    """The published model's numbers: inputs, embeddings, parameters, multiply-adds."""
+    return json.loads(_text(GOLDEN / f"{name}.json"))
+
+
+def golden_weights(name: str) -> dict[str, torch.Tensor]:
+    """The checkpoint that a golden file was computed with, under its published keys."""
+    golden = load_golden(name)
+    arrays = state_dict(GOLDEN / f"{name}.txt", golden["salt"])
+    assert checksum(arrays) == golden["weights_crc32"], "numpy's generator draws other numbers"
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+def load_renamed(
+    model: nn.Module, weights: Mapping[str, torch.Tensor], to_ours: Callable[[str], str | None]
+) -> nn.Module:
+    """Load a checkpoint strictly under our keys (``None`` drops an entry); float64, evaluation."""
+    model = model.double().eval()  # before loading, so that nothing is rounded to float32
+    own = model.state_dict()
+    renamed: dict[str, torch.Tensor] = {}
+    for key, value in weights.items():
+        our_key = to_ours(key)
+        if our_key is not None:
+            assert our_key not in renamed, f"two entries become {our_key}"
+            renamed[our_key] = _with_or_without_tap(value, own[our_key].dim())
+    model.load_state_dict(renamed, strict=True)
+    return model
+
+
+def _with_or_without_tap(value: torch.Tensor, num_dims: int) -> torch.Tensor:
+    """A linear layer may be published as a convolution with one tap, and the other way round."""
+    if value.dim() == num_dims + 1 and value.shape[-1] == 1:
+        return value.squeeze(-1)
+    return value.unsqueeze(-1) if value.dim() == num_dims - 1 else value
+
+
+def golden_difference(name: str, model: nn.Module) -> float:
+    """Largest difference to the published embeddings over their largest value; all inputs."""
+    golden = load_golden(name)
+    worst = 0.0
+    for spec, expected in zip(golden["inputs"], golden["embeddings"], strict=True):
+        published = torch.tensor(expected, dtype=torch.float64)
+        with torch.inference_mode():
+            ours = model(torch.from_numpy(features(spec["shape"], spec["salt"])))
+        assert ours.shape == published.shape
+        assert ours.dtype == torch.float64
+        worst = max(worst, float((ours - published).abs().max() / published.abs().max()))
+    return worst
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def count_multiply_adds(model: nn.Module, features: torch.Tensor) -> int:
+    """Multiply-adds of the convolutions and matrix products of one forward pass."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(features)
+    return counter.get_total_flops() // 2
+
+
+def _value(key: str, shape: tuple[int, ...], salt: str) -> np.ndarray:
+    kind = key.split(".")[-1]
+    if kind == "num_batches_tracked":
+        return np.zeros(shape, dtype=np.int64)
+    normal = _draw(shape, key, salt)
+    is_matrix = len(shape) > 1
+    if kind == "running_var":
+        return 0.5 + np.abs(normal)
+    if kind == "weight" and is_matrix:
+        fan_in = np.prod(shape[1:], dtype=np.int64)
+        return normal / np.sqrt(fan_in)
+    if kind == "weight":
+        return 1.0 + 0.1 * normal
+    return normal if is_matrix else 0.1 * normal
+
+
+def _draw(shape: tuple[int, ...], label: str, salt: str) -> np.ndarray:
+    seed = zlib.crc32(f"{salt}/{label}".encode())
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.strip("()").split(",") if number.strip())
+
+
+def _text(path: Path) -> str:
+    compressed = path if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
+    if compressed.is_file():
+        return gzip.decompress(compressed.read_bytes()).decode("utf-8")
+    return path.read_text(encoding="utf-8")
