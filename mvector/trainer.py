@@ -23,7 +23,7 @@ from mvector.data.loader import TrainingData
 from mvector.device import choose_device
 from mvector.errors import CheckpointError, DataError
 from mvector.files import check_writable
-from mvector.losses import AAMLoss, SpeakerClassifier, build_loss, scheduled_margin
+from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers.encoder import SpeakerEncoder
@@ -141,16 +141,9 @@ class MVectorTrainer:
         torch.manual_seed(self.config.train_conf.seed)
         self.data = TrainingData(self.config, pin_memory=self.device.type == "cuda")
         self.model = SpeakerModel.from_config(self.config).to(self.device)
-        classifier = self.config.model_conf.classifier
-        self.classifier = SpeakerClassifier(
-            self.model.embd_dim,
-            self.data.num_classes,
-            classifier_type=self.config.classifier_type,
-            num_blocks=classifier.num_blocks,
-            inter_dim=classifier.inter_dim,
-        ).to(self.device)
-        self.network = nn.Sequential(self.model.backbone, self.classifier)
         self.loss = build_loss(self.config.loss_conf).to(self.device)
+        self.classifier = self._build_classifier().to(self.device)
+        self.network = nn.Sequential(self.model.backbone, self.classifier)
         self.optimizer = build_optimizer(
             [*self.network.parameters(), *self.loss.parameters()], self.config.optimizer_conf
         )
@@ -161,6 +154,18 @@ class MVectorTrainer:
             self.data.num_speakers,
             len(self.data.batches),
             self.device,
+        )
+
+    def _build_classifier(self) -> nn.Module:
+        if self.loss.needs_embeddings:
+            return nn.Identity()
+        conf = self.config.model_conf.classifier
+        return SpeakerClassifier(
+            self.model.embd_dim,
+            self.data.num_classes * self.loss.num_centers,
+            classifier_type=self.config.classifier_type,
+            num_blocks=conf.num_blocks,
+            inter_dim=conf.inter_dim,
         )
 
     def _train_epoch(self, epoch: int, curves: MetricLogger) -> None:
@@ -203,8 +208,8 @@ class MVectorTrainer:
         spec_aug = self.config.augment_conf.spec_aug
         if spec_aug.prob > 0:
             features = mask_features(features, batch.mask_draws, spec_aug)
-        logits = self.network(features)
-        return self.loss(logits, labels), (logits.argmax(dim=1) == labels).sum()
+        outputs = self.network(features)
+        return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
 
     def _set_schedules(self, epoch: float) -> float:
         """Set learning rate and margin for a point of the run; both follow from it alone."""
@@ -212,9 +217,9 @@ class MVectorTrainer:
         learning_rate = learning_rate_at(epoch, self.config.optimizer_conf, max_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        if isinstance(self.loss, AAMLoss) and self.config.loss_conf.use_margin_scheduler:
+        if self.config.loss_conf.use_margin_scheduler:
             args = self.config.loss_conf.margin_scheduler_args.model_dump()
-            self.loss.margin = scheduled_margin(epoch, max_epoch=max_epoch, **args)
+            self.loss.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
         return learning_rate
 
     def _note_skipped(self, batch: TrainingBatch) -> None:

@@ -144,6 +144,18 @@ class ERes2NetV2Options(ERes2NetOptions):
     base_width: PositiveInt = 26
 
 
+class CAMPPlusOptions(Section):
+    """See :class:`mvector.models.campplus.CAMPPlus`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "TSTP"
+    pooling_eps: Eps = 0.0
+    head_channels: PositiveInt = 32
+    init_channels: int = Field(128, ge=2)
+    growth_rate: PositiveInt = 32
+    bn_size: PositiveInt = 4
+
+
 BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "EcapaTdnn": EcapaTdnnOptions,
     "TDNN": TDNNOptions,
@@ -153,4 +165,5 @@ BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "ResNet": ResNetOptions,
     "ERes2Net": ERes2NetOptions,
     "ERes2NetV2": ERes2NetV2Options,
+    "CAMPPlus": CAMPPlusOptions,
 }

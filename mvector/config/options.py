@@ -136,32 +136,103 @@ class FbankArgs(Section):
     use_power: bool = True
 
 
+class SpeechbrainFbankArgs(Section):
+    """As SpeechBrain's ``Fbank``; window and hop in ms, frequencies in Hz."""
+
+    sample_rate: int = Field(16000, ge=1000)
+    n_mels: PositiveInt = 80
+    n_fft: PositiveInt = 400
+    win_length: float = Field(25.0, gt=0)
+    hop_length: float = Field(10.0, gt=0)
+    f_min: float = Field(0.0, ge=0)
+    f_max: float | None = Field(None, gt=0)
+    top_db: float = Field(80.0, gt=0)
+
+
 FEATURE_ARGS: dict[str, type[Section]] = {
     "Spectrogram": SpectrogramArgs,
     "MelSpectrogram": MelSpectrogramArgs,
     "MFCC": MFCCArgs,
     "Fbank": FbankArgs,
+    "SpeechbrainFbank": SpeechbrainFbankArgs,
 }
 
 # ---- losses ---------------------------------------------------------------------------------
 
 
-class AAMLossArgs(Section):
-    """Additive angular margin; the margin is in radians."""
+Angle = Annotated[float, Field(ge=0, lt=1.5708)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Scale = Annotated[float, Field(gt=0)]
 
-    margin: float = Field(0.2, ge=0, lt=1.5708)
-    scale: float = Field(32.0, gt=0)
+
+class AAMLossArgs(Section):
+    """Additive angular margin, in radians."""
+
+    margin: Angle = 0.2
+    scale: Scale = 32.0
     easy_margin: bool = False
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Share = 0.0
+
+
+class AMLossArgs(Section):
+    """Additive margin, on the cosine."""
+
+    margin: Share = 0.2
+    scale: Scale = 32.0
+    label_smoothing: Share = 0.0
+
+
+class ARMLossArgs(AMLossArgs):
+    """Real additive margin, on the cosine."""
 
 
 class CELossArgs(Section):
     """Softmax cross-entropy."""
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: Share = 0.0
 
 
-LOSS_ARGS: dict[str, type[Section]] = {"AAMLoss": AAMLossArgs, "CELoss": CELossArgs}
+class SphereFace2Args(Section):
+    """Binary decisions; the margin is a similarity (type C) or in radians (type A)."""
+
+    margin: Share = 0.2
+    scale: Scale = 32.0
+    positive_weight: float = Field(0.7, gt=0, lt=1)
+    t: float = Field(3.0, ge=1)
+    margin_type: Literal["A", "C"] = "C"
+
+
+class SubCenterLossArgs(Section):
+    """Additive angular margin with several centres for each speaker; margins in radians."""
+
+    margin: Angle = 0.2
+    scale: Scale = 32.0
+    easy_margin: bool = False
+    num_centers: PositiveInt = 3
+    k_top: int = Field(0, ge=0)
+    mp: Angle = 0.06
+    label_smoothing: Share = 0.0
+
+
+class TripletAngularMarginLossArgs(Section):
+    """Hardest positive and negative of each clip in its batch; values are cosines."""
+
+    margin: float = Field(0.5, ge=0, le=2)
+    add_absolute: bool = True
+    absolute_loss_weight: float = Field(1.0, ge=0)
+    ap_value: float = Field(0.8, ge=-1, le=1)
+    an_value: float = Field(0.4, ge=-1, le=1)
+
+
+LOSS_ARGS: dict[str, type[Section]] = {
+    "AAMLoss": AAMLossArgs,
+    "AMLoss": AMLossArgs,
+    "ARMLoss": ARMLossArgs,
+    "CELoss": CELossArgs,
+    "SphereFace2": SphereFace2Args,
+    "SubCenterLoss": SubCenterLossArgs,
+    "TripletAngularMarginLoss": TripletAngularMarginLossArgs,
+}
 
 
 class MarginSchedulerArgs(Section):

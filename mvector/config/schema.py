@@ -25,8 +25,26 @@ def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section
     return table[choice].model_validate({} if value is None else value)
 
 
+FeatureName = Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank", "SpeechbrainFbank"]
 BackboneName = Literal[
-    "EcapaTdnn", "TDNN", "Res2Net", "Res2Net34", "ResNetSE", "ResNet", "ERes2Net", "ERes2NetV2"
+    "EcapaTdnn",
+    "TDNN",
+    "Res2Net",
+    "Res2Net34",
+    "ResNetSE",
+    "ResNet",
+    "ERes2Net",
+    "ERes2NetV2",
+    "CAMPPlus",
+]
+LossName = Literal[
+    "AAMLoss",
+    "AMLoss",
+    "ARMLoss",
+    "CELoss",
+    "SphereFace2",
+    "SubCenterLoss",
+    "TripletAngularMarginLoss",
 ]
 
 
@@ -58,16 +76,23 @@ class DatasetConf(Section):
     sample_rate: int = Field(16000, ge=1000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
+    is_use_pksampler: bool = False
+    sample_per_id: int = Field(4, ge=2)
     do_vad: bool = False
     use_dB_normalization: bool = True
     target_dB: float = Field(-20.0, le=0)
 
     @model_validator(mode="after")
-    def _durations_in_order(self) -> DatasetConf:
+    def _durations_and_sizes_fit(self) -> DatasetConf:
         if self.min_duration > self.max_duration:
             raise ValueError(
                 f"min_duration {self.min_duration:g} s is longer than "
                 f"max_duration {self.max_duration:g} s"
+            )
+        if self.is_use_pksampler and self.dataLoader.batch_size % self.sample_per_id:
+            raise ValueError(
+                f"is_use_pksampler True does not go with batch_size {self.dataLoader.batch_size}, "
+                f"which is not a multiple of sample_per_id {self.sample_per_id}"
             )
         return self
 
@@ -75,7 +100,7 @@ class DatasetConf(Section):
 class PreprocessConf(Section):
     """The front end: waveform to features."""
 
-    feature_method: Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank"]
+    feature_method: FeatureName
     method_args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
     normalize_mean: bool = True
     normalize_variance: bool = False
@@ -88,7 +113,7 @@ class PreprocessConf(Section):
 
     @model_validator(mode="after")
     def _log_of_a_spectrum(self) -> PreprocessConf:
-        if self.log_spectrum and self.feature_method in ("MFCC", "Fbank"):
+        if self.log_spectrum and self.feature_method not in ("MelSpectrogram", "Spectrogram"):
             raise ValueError(
                 f"log_spectrum True does not go with {self.feature_method}, which is logarithmic "
                 "already; set it to False"
@@ -119,7 +144,7 @@ class ModelConf(Section):
 class LossConf(Section):
     """The loss, its options and the schedule of its margin."""
 
-    use_loss: Literal["AAMLoss", "CELoss"]
+    use_loss: LossName
     args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
     use_margin_scheduler: bool = False
     margin_scheduler_args: options.MarginSchedulerArgs = options.MarginSchedulerArgs()
@@ -139,7 +164,7 @@ class LossConf(Section):
         if self.use_margin_scheduler and "margin" not in type(self.args).model_fields:
             raise ValueError(
                 f"use_margin_scheduler True does not go with {self.use_loss}, which has no margin; "
-                "set it to False or choose AAMLoss"
+                "set it to False or choose another loss"
             )
         return self
 
@@ -197,6 +222,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _classifier_fits_loss(self) -> Config:
         kind, loss = self.model_conf.classifier.classifier_type, self.loss_conf.use_loss
+        if loss == "TripletAngularMarginLoss":
+            return self._batches_fit_triplets()
         if kind == "Linear" and loss != "CELoss":
             raise ValueError(
                 f"model_conf.classifier.classifier_type Linear does not go with {loss}, which "
@@ -206,6 +233,20 @@ class Config(Section):
             raise ValueError(
                 "model_conf.classifier.classifier_type Cosine does not go with CELoss, which has "
                 "no scale: its softmax could never get sharp; set it to Linear"
+            )
+        return self
+
+    def _batches_fit_triplets(self) -> Config:
+        loss = self.loss_conf.use_loss
+        if not self.dataset_conf.is_use_pksampler:
+            raise ValueError(
+                f"{loss} compares clips of one speaker in a batch; set "
+                "dataset_conf.is_use_pksampler to True"
+            )
+        if self.augment_conf.speed.speed_perturb_3_class:
+            raise ValueError(
+                f"{loss} does not go with augment_conf.speed.speed_perturb_3_class True, which "
+                "splits a speaker's clips; set it to False"
             )
         return self
 

@@ -25,6 +25,8 @@ RENAMED: dict[str, str] = {
     "model_conf.classifier.num_speakers": "dataset_conf.num_speakers",
     "loss_conf.loss": "loss_conf.use_loss",
     "loss_conf.loss_args": "loss_conf.args",
+    "loss_conf.args.lanbuda": "loss_conf.args.positive_weight",
+    "loss_conf.args.K": "loss_conf.args.num_centers",
     "optimizer_conf.optimizer_args.lr": "optimizer_conf.learning_rate",
     "optimizer_conf.optimizer_args.weight_decay": "optimizer_conf.weight_decay",
     "optimizer_conf.optimizer_args.momentum": "optimizer_conf.momentum",
@@ -35,12 +37,8 @@ RENAMED: dict[str, str] = {
 
 # Switches of features that are not here: accepted when off, a mistake when on.
 ONLY_OFF: dict[str, str] = {
-    "dataset_conf.is_use_pksampler": "there is no PK sampler yet",
     "preprocess_conf.use_hf_model": "pretrained self-supervised front ends are not supported",
 }
-
-# Keys that mean nothing while the switch beside them is off.
-IGNORED = ("dataset_conf.sample_per_id",)
 
 # Sections that the moves above leave empty.
 EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
@@ -77,8 +75,6 @@ def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list
         found, value = _take(raw, key)
         if found and value:
             mistakes.append(f"{key}: {value!r} is not possible: {reason}; set it to False")
-    for key in IGNORED:
-        _take(raw, key)
     for section in EMPTIED:
         if _get(raw, section) == {}:
             _take(raw, section)

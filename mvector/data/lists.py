@@ -96,6 +96,7 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]])
     Raises:
         DataError: the folder cannot be written to.
     """
+
     def write(file: Path) -> None:
         with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{clip}\t{label}\n" for clip, label in entries)

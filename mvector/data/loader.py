@@ -8,6 +8,7 @@ from mvector.config import Config
 from mvector.data.augmentation import WaveformAugmentor
 from mvector.data.dataset import EpochBatches, TrainingClips, collate
 from mvector.data.lists import ClipList, read_list
+from mvector.data.samplers import SpeakerBatches
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
 
@@ -39,9 +40,18 @@ class TrainingData:
         augmentor = WaveformAugmentor(config.augment_conf, data.sample_rate)
         self.num_classes = self.num_speakers * augmentor.num_speed_classes
         conf = data.dataLoader
-        self.batches = EpochBatches(
-            len(self.clips), conf.batch_size, drop_last=conf.drop_last, seed=seed
-        )
+        self.batches: EpochBatches | SpeakerBatches
+        if data.is_use_pksampler:
+            self.batches = SpeakerBatches(
+                self.clips.labels,
+                speakers_per_batch=conf.batch_size // data.sample_per_id,
+                clips_per_speaker=data.sample_per_id,
+                seed=seed,
+            )
+        else:
+            self.batches = EpochBatches(
+                len(self.clips), conf.batch_size, drop_last=conf.drop_last, seed=seed
+            )
         self.loader = DataLoader(
             TrainingClips(
                 self.clips,

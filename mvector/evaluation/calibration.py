@@ -18,9 +18,12 @@ from mvector.evaluation.metrics import error_rates
 
 logger = logging.getLogger(__name__)
 
-# Inverse strength of the L2 penalty on the slope, for standardised scores. Measurable only where
-# the data leave the slope open: separable classes, or a handful of trials.
+# Inverse strength of the L2 penalty on the slope, for standardised scores. It takes 0.2 % off the
+# slope at 400 trials of the rarer class and an EER of 5 %; separable classes meet it in full.
 _PENALTY_C = 100.0
+
+# The regression sees scores in bins this fine, so that its cost does not grow with the trials.
+_NUM_BINS = 16_384
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,7 @@ def calibrate(scores: ArrayLike, labels: ArrayLike, *, description: str) -> Cali
     eer, threshold_eer = curve.eer()
     point = curve.min_dcf()
     accuracy, threshold_best_accuracy = curve.best_accuracy()
-    slope, offset = _fit_llr(
-        np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(bool), curve.num_target
-    )
+    slope, offset = _fit_llr(np.asarray(scores), np.asarray(labels).astype(bool))
     if slope <= 0:
         logger.warning(
             "Scores of the same speaker are not higher than those of different speakers (%s); "
@@ -168,17 +169,25 @@ def calibrate(scores: ArrayLike, labels: ArrayLike, *, description: str) -> Cali
     )
 
 
-def _fit_llr(scores: np.ndarray, is_target: np.ndarray, num_target: int) -> tuple[float, float]:
-    mean, spread = float(scores.mean()), float(scores.std())
-    if scores.min() == scores.max():
+def _fit_llr(scores: np.ndarray, is_target: np.ndarray) -> tuple[float, float]:
+    low, high = float(scores.min()), float(scores.max())
+    if low == high:
         return 0.0, 0.0  # one score for all trials says nothing about the speaker
     from sklearn.linear_model import LogisticRegression
 
-    num_nontarget = len(scores) - num_target
-    rarer = min(num_target, num_nontarget)
-    weights = np.where(is_target, rarer / num_target, rarer / num_nontarget)
+    # float64, or a narrow range of float32 scores would not hold this many edges.
+    edges = np.linspace(low, high, _NUM_BINS + 1)
+    counts = np.array(
+        [np.histogram(scores[chosen], bins=edges)[0] for chosen in (~is_target, is_target)]
+    )
+    totals = counts.sum(axis=1, keepdims=True)
+    weights = counts * (totals.min() / totals)  # both classes weigh as much as the rarer one
+    label, place = np.nonzero(counts)
+    centres = 0.5 * (edges[:-1] + edges[1:])[place]
+    mean = float(scores.mean(dtype=np.float64))
+    spread = float(scores.std(dtype=np.float64))
     model = LogisticRegression(C=_PENALTY_C, solver="newton-cholesky", tol=1e-8, max_iter=200)
-    model.fit(((scores - mean) / spread)[:, None], is_target, sample_weight=weights)
+    model.fit(((centres - mean) / spread)[:, None], label, sample_weight=weights[label, place])
     slope = float(model.coef_[0, 0]) / spread
     return slope, float(model.intercept_[0]) - slope * mean
 

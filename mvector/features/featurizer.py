@@ -14,6 +14,7 @@ from mvector.errors import AudioError, ConfigError
 from mvector.features.framing import mean_over_frames, zero_invalid_frames_
 from mvector.features.kaldi import Fbank
 from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
+from mvector.features.speechbrain import SpeechbrainFbank
 from mvector.features.transform import FeatureTransform
 
 FEATURE_METHODS: dict[str, type[FeatureTransform]] = {
@@ -21,6 +22,7 @@ FEATURE_METHODS: dict[str, type[FeatureTransform]] = {
     "Spectrogram": Spectrogram,
     "MFCC": MFCC,
     "Fbank": Fbank,
+    "SpeechbrainFbank": SpeechbrainFbank,
 }
 
 _LOG_FLOOR = 1e-6
@@ -166,7 +168,7 @@ def build_featurizer(preprocess_conf: Any) -> Featurizer:
 
     Args:
         preprocess_conf: a mapping, or an object with these as attributes: ``feature_method``
-            (MelSpectrogram, Spectrogram, MFCC or Fbank), ``method_args`` (its arguments),
+            (a key of :data:`FEATURE_METHODS`), ``method_args`` (its arguments),
             ``normalize_mean``, ``normalize_variance`` and ``log_spectrum`` (see
             :class:`Featurizer`).
 

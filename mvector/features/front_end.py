@@ -24,6 +24,8 @@ class FrontEnd:
         target_dB: RMS level in dB relative to full scale.
         do_vad: drop silent stretches of a clip.
         min_duration: shortest clip accepted, in seconds.
+        waveform_scale: factor on the waveform, behind the level: 32768 for models whose features
+            were computed from samples in the range of 16-bit integers.
     """
 
     sample_rate: int
@@ -32,6 +34,7 @@ class FrontEnd:
     target_dB: float = -20.0  # noqa: N815 - the key of the YAML file
     do_vad: bool = False
     min_duration: float = 0.5
+    waveform_scale: float = 1.0
 
     @classmethod
     def from_config(cls, config: Config) -> FrontEnd:
@@ -48,7 +51,27 @@ class FrontEnd:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML."""
-        return asdict(self)
+        values = asdict(self)
+        if self.waveform_scale == 1.0:
+            # of no effect, and unknown to model folders whose fingerprint was taken without it
+            del values["waveform_scale"]
+        return values
+
+    def bring_to_level(
+        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Waveforms as the features are computed from: level normalisation, then the scale.
+
+        Args:
+            waveforms: ``(batch, samples)``, zero-padded behind each clip's end.
+            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
+
+        Returns:
+            Tensor of the same shape.
+        """
+        if self.use_dB_normalization:
+            waveforms = normalise_level(waveforms, lengths, self.target_dB)
+        return waveforms if self.waveform_scale == 1.0 else waveforms * self.waveform_scale
 
     def decode(
         self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None

@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
 from mvector.config.options import LOSS_ARGS
 from mvector.config.schema import LossConf
 from mvector.errors import ConfigError
+from mvector.losses.base import SpeakerLoss
 from mvector.losses.classifier import SpeakerClassifier
-from mvector.losses.margin import AAMLoss, CELoss, scheduled_margin
+from mvector.losses.margin import AAMLoss, AMLoss, ARMLoss, CELoss, scheduled_margin
+from mvector.losses.sphereface2 import SphereFace2
+from mvector.losses.subcenter import SubCenterLoss
+from mvector.losses.triplet import TripletAngularMarginLoss
 
-LOSSES: dict[str, type[nn.Module]] = {"AAMLoss": AAMLoss, "CELoss": CELoss}
+LOSSES: dict[str, type[SpeakerLoss]] = {
+    "AAMLoss": AAMLoss,
+    "AMLoss": AMLoss,
+    "ARMLoss": ARMLoss,
+    "CELoss": CELoss,
+    "SphereFace2": SphereFace2,
+    "SubCenterLoss": SubCenterLoss,
+    "TripletAngularMarginLoss": TripletAngularMarginLoss,
+}
 
 
-def build_loss(loss_conf: LossConf | Mapping[str, Any]) -> nn.Module:
+def build_loss(loss_conf: LossConf | Mapping[str, Any]) -> SpeakerLoss:
     """The loss that a configuration's ``loss_conf`` section describes.
 
     Raises:
@@ -34,11 +44,4 @@ def build_loss(loss_conf: LossConf | Mapping[str, Any]) -> nn.Module:
     return LOSSES[name](**args)
 
 
-__all__ = [
-    "LOSSES",
-    "AAMLoss",
-    "CELoss",
-    "SpeakerClassifier",
-    "build_loss",
-    "scheduled_margin",
-]
+__all__ = ["LOSSES", "SpeakerClassifier", "SpeakerLoss", "build_loss", "scheduled_margin"]

@@ -1,4 +1,4 @@
-"""Losses on the classifier's logits, and how their margin grows during training."""
+"""Softmax losses on the classifier's logits, and how their margin grows during training."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+from mvector.losses.base import SpeakerLoss, cosine_of_sum, margin_softmax
+from mvector.precision import at_least_float32
 
 
-class CELoss(nn.Module):
+class CELoss(SpeakerLoss):
     """Softmax cross-entropy on the logits as they are.
 
     Args:
         label_smoothing: share of the target probability spread over all classes.
     """
+
+    classifier_type = "Linear"
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -22,10 +26,11 @@ class CELoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss of ``logits (batch, classes)`` for ``labels (batch,)``."""
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        logits = at_least_float32(logits)
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
 
-class AAMLoss(nn.Module):
+class AAMLoss(SpeakerLoss):
     """Additive angular margin softmax (ArcFace).
 
     The target's cosine cos(t) becomes cos(t + margin), then all are scaled. Where t + margin would
@@ -56,21 +61,88 @@ class AAMLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
-        cosine = logits.float()  # near |cos| = 1 the sine needs more digits than bf16 has
+        cosine = at_least_float32(logits)
+        target = cosine.gather(1, labels.unsqueeze(1))
+        return margin_softmax(
+            cosine,
+            labels,
+            add_angular_margin(target, self.margin, easy_margin=self.easy_margin),
+            scale=self.scale,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class AMLoss(SpeakerLoss):
+    """Additive margin softmax (CosFace): the target's cosine is lowered by the margin.
+
+    Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018; Wang,
+    Cheng, Liu, Liu, "Additive Margin Softmax for Face Verification", 2018.
+
+    Args:
+        margin: a difference of cosines.
+        scale: factor on the cosines.
+        label_smoothing: share of the target probability spread over all classes.
+    """
+
+    def __init__(
+        self, *, margin: float = 0.2, scale: float = 32.0, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.scale = scale
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
+        cosine = at_least_float32(logits)
+        return margin_softmax(
+            cosine,
+            labels,
+            cosine.gather(1, labels.unsqueeze(1)) - self.margin,
+            scale=self.scale,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class ARMLoss(SpeakerLoss):
+    """Real additive margin softmax: only speakers within the margin of the target push it away.
+
+    The loss is log(1 + sum of exp(max(0, scale * (cos(j) - cos(target) + margin)))) over all other
+    speakers j. Where all are farther than the margin it rests at the logarithm of the number of
+    classes, without gradient. Li, Nai, Wang, "Real Additive Margin Softmax for Speaker
+    Verification", ICASSP 2022.
+
+    Args:
+        margin: a difference of cosines.
+        scale: factor on the cosines.
+        label_smoothing: share of the target probability spread over all classes.
+    """
+
+    def __init__(
+        self, *, margin: float = 0.2, scale: float = 32.0, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        self.scale = scale
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
+        cosine = at_least_float32(logits)
         column = labels.unsqueeze(1)
-        target = cosine.gather(1, column)
-        with_margin = self._add_margin(target)
-        scores = self.scale * cosine.scatter(1, column, with_margin)
+        lead = cosine - (cosine.gather(1, column) - self.margin)
+        scores = (self.scale * lead).scatter_(1, column, 0.0).relu_()
         return F.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
 
-    def _add_margin(self, cosine: torch.Tensor) -> torch.Tensor:
-        sine = (1.0 - cosine.square()).clamp(min=1e-7).sqrt()  # floored: its gradient stays finite
-        rotated = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
-        if self.easy_margin:
-            return torch.where(cosine > 0, rotated, cosine)
-        last_angle = math.pi - self.margin
-        continued = cosine - self.margin * math.sin(last_angle)
-        return torch.where(cosine > math.cos(last_angle), rotated, continued)
+
+def add_angular_margin(cosine: torch.Tensor, margin: float, *, easy_margin: bool) -> torch.Tensor:
+    """``cos(t + margin)`` from ``cos(t)``, falling ever further with t; see :class:`AAMLoss`."""
+    rotated = cosine_of_sum(cosine, margin)
+    if easy_margin:
+        return torch.where(cosine > 0, rotated, cosine)
+    last_angle = math.pi - margin
+    continued = cosine - margin * math.sin(last_angle)
+    return torch.where(cosine > math.cos(last_angle), rotated, continued)
 
 
 def scheduled_margin(

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from mvector.errors import ConfigError
+from mvector.models.campplus import CAMPPlus
 from mvector.models.ecapa_tdnn import EcapaTdnn
 from mvector.models.eres2net import ERes2Net
 from mvector.models.eres2net_v2 import ERes2NetV2
@@ -24,6 +25,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "ResNet": ResNet,
     "ERes2Net": ERes2Net,
     "ERes2NetV2": ERes2NetV2,
+    "CAMPPlus": CAMPPlus,
 }
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mvector.errors import AudioError
+from mvector.precision import at_least_float32
 
 PaddingMode = Literal["zeros", "reflect", "none"]
 NormKind = Literal["affine", "plain", "none"]
@@ -57,11 +58,6 @@ def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int
 def blank_padding(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Zeros behind each clip's end, also where the padding holds NaN or infinity."""
     return x if mask is None else x.masked_fill(mask == 0, 0.0)
-
-
-def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """Half-precision tensors as float32: sums over time need the digits; others unchanged."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from mvector.errors import ConfigError
 from mvector.models.layers import (
-    at_least_float32,
     blank_padding,
     masked_mean,
     masked_mean_and_variance,
 )
+from mvector.precision import at_least_float32
 
 
 class TemporalAveragePooling(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 
 from mvector.config.schema import Config
 from mvector.features import build_featurizer
-from mvector.features.front_end import FrontEnd, normalise_level
+from mvector.features.front_end import FrontEnd
 from mvector.models import build_backbone
 
 
@@ -56,9 +56,7 @@ class SpeakerModel(nn.Module):
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Waveforms ``(batch, samples)`` to features ``(batch, frames, bins)`` and frame counts."""
-        if self.front_end.use_dB_normalization:
-            waveforms = normalise_level(waveforms, lengths, self.front_end.target_dB)
-        return self.featurizer(waveforms, lengths)
+        return self.featurizer(self.front_end.bring_to_level(waveforms, lengths), lengths)
 
     def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Embed a batch of clips.

@@ -107,16 +107,17 @@ def test_rates_too_small_to_measure_have_no_threshold(num_nontarget, one_percent
 
 
 @pytest.mark.parametrize("count", [1, 10, 2000])
-def test_separable_scores_keep_a_finite_slope(count):
+def test_separable_scores_keep_a_slope_the_number_of_trials_can_bear(count):
+    """So many trials without an error support odds of that order, and not of any height."""
     generator = np.random.default_rng(4)
     scores = np.concatenate([generator.uniform(0.7, 0.9, count), generator.uniform(0, 0.2, count)])
 
     fitted = calibrate(scores, np.repeat([1, 0], count), description="")
 
     assert fitted.eer == 0.0
-    assert 1.0 < fitted.slope < 200.0
-    assert fitted.llr(0.8) > 1.0
-    assert fitted.llr(0.1) < -1.0
+    assert fitted.slope > 0
+    assert 1.0 < fitted.llr(0.8) < np.log(100 * (count + 1))
+    assert 1.0 < -fitted.llr(0.1) < np.log(100 * (count + 1))
 
 
 def test_equal_scores_say_nothing_about_the_speaker():

@@ -47,6 +47,27 @@ def test_the_suffix_chooses_the_format_and_none_means_png(tmp_path, name, start)
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
+def test_a_picture_is_replaced_whole_and_kept_when_drawing_fails(tmp_path, monkeypatch):
+    path, kept = tmp_path / "curves.png", tmp_path / "another name of the old file"
+    path.write_text("old")
+    kept.hardlink_to(path)
+
+    save_error_curves(*trials(20, 30), path)
+
+    assert kept.read_text() == "old"
+    whole = path.read_bytes()
+
+    def full_disk(self, target, **options):
+        target.write_text("half a pict")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
+    with pytest.raises(EvaluationError, match="No space left on device"):
+        save_error_curves(*trials(20, 30), path)
+    assert path.read_bytes() == whole
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_points_are_marked_where_the_metrics_put_them():
     scores, labels = trials()
     rates, det, _ = error_curves_figure(scores, labels, "title").axes

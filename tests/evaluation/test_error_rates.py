@@ -148,7 +148,8 @@ def test_curve_holds_one_point_per_distinct_score_and_reject_all(scores, labels)
     np.testing.assert_array_equal(curve.thresholds[:-1], expected[:-1, 0])
     np.testing.assert_allclose(curve.fnr, expected[:, 1], atol=1e-12)
     np.testing.assert_allclose(curve.fpr, expected[:, 2], atol=1e-12)
-    assert not np.any(scores >= curve.thresholds[-1])
+    # As a plain float, which takes the type of the scores when compared.
+    assert not np.any(scores >= float(curve.thresholds[-1]))
 
 
 @pytest.mark.parametrize("max_fpr", [0.5, 0.1, 0.01])

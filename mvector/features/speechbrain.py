@@ -1,0 +1,129 @@
+"""Fbank with the numbers of SpeechBrain's ``lobes.features.Fbank``."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mvector.features.filters import hz_to_mel, interleaved_squares, mel_to_hz, paired
+from mvector.features.framing import map_frames, pad_ends
+from mvector.features.transform import (
+    FeatureTransform,
+    NumSamples,
+    require,
+    require_numbers,
+    require_positive_int,
+)
+
+_AMIN = 1e-10  # least energy under the logarithm
+
+
+class SpeechbrainFbank(FeatureTransform):
+    """Levels of mel bands in dB, with the arguments of SpeechBrain's ``Fbank``.
+
+    Unlike Kaldi's, frames are centred on clips continued by zeros, nothing is emphasised, filters
+    fall as steeply as they rise, and levels far below the clip's loudest one are raised. The
+    loudest is sought in each clip by itself.
+
+    Args:
+        sample_rate: rate of the waveforms in Hz.
+        n_mels: number of bands.
+        n_fft: samples of a spectrum.
+        win_length: length of the window in milliseconds.
+        hop_length: from one frame to the next, in milliseconds.
+        f_min: where the first band starts, in Hz.
+        f_max: where the last band would end if it fell as slowly as usual, in Hz; ``None`` is half
+            of the rate.
+        top_db: range of the levels of a clip in dB.
+
+    Raises:
+        ConfigError: an argument has an impossible value.
+    """
+
+    window: Tensor
+    mel_bank: Tensor
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_mels: int = 80,
+        n_fft: int = 400,
+        win_length: float = 25.0,
+        hop_length: float = 10.0,
+        f_min: float = 0.0,
+        f_max: float | None = None,
+        top_db: float = 80.0,
+    ) -> None:
+        super().__init__()
+        require_positive_int(sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft)
+        f_max = sample_rate / 2 if f_max is None else f_max
+        require_numbers(
+            win_length=win_length, hop_length=hop_length, f_min=f_min, f_max=f_max, top_db=top_db
+        )
+        require(
+            0.0 <= f_min < f_max <= sample_rate / 2,
+            f"f_min is {f_min} and f_max is {f_max}; the bands must lie between 0 and "
+            f"{sample_rate / 2:g} Hz, half the sample_rate.",
+        )
+        require(top_db > 0, f"top_db is {top_db}; it must be positive.")
+        require(n_fft % 2 == 0, f"n_fft is {n_fft}; it must be even.")
+        self.hop_length = round(sample_rate / 1000.0 * hop_length)
+        require(
+            self.hop_length > 0,
+            f"hop_length is {hop_length} ms, less than a sample at {sample_rate} Hz.",
+        )
+        num_window = round(sample_rate / 1000.0 * win_length)
+        require(
+            1 < num_window <= n_fft,
+            f"win_length is {win_length} ms, {num_window} samples at {sample_rate} Hz; it must be "
+            f"between 2 samples and n_fft, {n_fft}.",
+        )
+        self.sample_rate, self.feature_dim, self.min_samples = sample_rate, n_mels, 1
+        self.n_fft, self.top_db = n_fft, top_db
+        self._set_constant("window", _periodic_hamming(num_window, n_fft))
+        bank = _mel_bank(n_fft, n_mels, sample_rate, f_min, f_max)
+        self._set_constant("mel_bank", paired(bank))
+
+    def num_frames(self, num_samples: NumSamples) -> NumSamples:
+        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
+        return 1 + num_samples // self.hop_length
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Levels of each frame; see :meth:`FeatureTransform.forward`."""
+        half = self.n_fft // 2
+        waveforms = pad_ends(waveforms, lengths, half, half, "constant")
+        levels = map_frames(self._levels, waveforms, self.n_fft, self.hop_length)
+        heard = levels
+        if lengths is not None:
+            positions = torch.arange(levels.shape[1], device=levels.device)
+            behind = positions >= self.num_frames(lengths).unsqueeze(1)
+            heard = levels.masked_fill(behind.unsqueeze(2), -math.inf)
+        return levels.maximum(heard.amax(dim=(1, 2), keepdim=True) - self.top_db)
+
+    def _levels(self, frames: Tensor) -> Tensor:
+        spectra = torch.fft.rfft(frames * self.window.to(frames.dtype))
+        squares = interleaved_squares(spectra)
+        bands = squares @ self.mel_bank.to(squares.dtype)
+        return bands.clamp_(min=_AMIN).log10_().mul_(10.0)
+
+
+def _periodic_hamming(num_samples: int, n_fft: int) -> Tensor:
+    """Hamming window of one period, in the middle of ``n_fft`` samples."""
+    phase = torch.arange(num_samples, dtype=torch.float64) * (2.0 * math.pi / num_samples)
+    left = (n_fft - num_samples) // 2
+    window = torch.zeros(n_fft, dtype=torch.float64)
+    window[left : left + num_samples] = 0.54 - 0.46 * phase.cos()
+    return window
+
+
+def _mel_bank(n_fft: int, n_mels: int, sample_rate: int, f_min: float, f_max: float) -> Tensor:
+    """Triangles that fall as steeply as they rise, straight in Hz: ``(n_fft // 2 + 1, n_mels)``."""
+    frequencies = torch.linspace(0, sample_rate // 2, n_fft // 2 + 1, dtype=torch.float64)
+    ends = torch.tensor([f_min, f_max], dtype=torch.float64)
+    first, last = hz_to_mel(ends, "htk").tolist()
+    corners = mel_to_hz(torch.linspace(first, last, n_mels + 2, dtype=torch.float64), "htk")
+    slopes = (frequencies.unsqueeze(1) - corners[1:-1]) / corners.diff()[:-1]
+    return (1.0 - slopes.abs()).clamp(min=0.0)

@@ -1,0 +1,73 @@
+"""What all losses share: what the trainer asks of them, and arithmetic on cosines."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class SpeakerLoss(nn.Module):
+    """A loss ``loss(outputs, labels) -> scalar``, and what it wants to be given.
+
+    Attributes:
+        classifier_type: ``Cosine`` if the logits must be cosines, else ``Linear``.
+        num_centers: logits that each speaker has, side by side.
+        needs_embeddings: the outputs are embeddings ``(batch, embd_dim)``, and no classifier is
+            needed; otherwise they are logits ``(batch, speakers * num_centers)``.
+    """
+
+    classifier_type: str = "Cosine"
+    num_centers: int = 1
+    needs_embeddings: bool = False
+
+    def set_margin(self, margin: float) -> None:
+        """Change the margin of a loss that has one, as its schedule asks."""
+        if not hasattr(self, "margin"):
+            raise AttributeError(f"{type(self).__name__} has no margin")
+        self.margin = margin
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """The speaker with the largest logit: ``(batch, logits) -> (batch,)``."""
+        return logits.argmax(dim=1) // self.num_centers
+
+    def count_correct(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """How many clips of a batch are told to be who they are, as a scalar tensor."""
+        return (self.predict(outputs) == labels).sum()
+
+
+def cosine_of_sum(cosine: torch.Tensor, angle: float) -> torch.Tensor:
+    """``cos(t + angle)`` from ``cos(t)``, t being in [0, pi]; finite gradients at its ends."""
+    sine = (1.0 - cosine.square()).clamp(min=1e-7).sqrt()  # floored: its gradient stays finite
+    return cosine * math.cos(angle) - sine * math.sin(angle)
+
+
+def cosine_of_clipped_sum(cosine: torch.Tensor, angle: float) -> torch.Tensor:
+    """``cos(t + angle)`` from ``cos(t)``, with the sum clipped to [0, pi]."""
+    rotated = cosine_of_sum(cosine, angle)
+    if angle < 0:
+        return rotated.masked_fill(cosine > math.cos(angle), 1.0)
+    return rotated.masked_fill(cosine < -math.cos(angle), -1.0)
+
+
+def margin_softmax(
+    cosine: torch.Tensor,
+    labels: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    scale: float,
+    label_smoothing: float,
+) -> torch.Tensor:
+    """Cross-entropy of scaled cosines, in which another value stands for the target's cosine.
+
+    Args:
+        cosine: ``(batch, speakers)``.
+        labels: ``(batch,)``.
+        target: ``(batch, 1)``, the target's cosine with its margin.
+        scale: factor on all of them.
+        label_smoothing: share of the target probability spread over all speakers.
+    """
+    scores = (scale * cosine).scatter_(1, labels.unsqueeze(1), scale * target)
+    return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)

@@ -1,0 +1,251 @@
+"""CAM++: a densely connected time-delay network with context-aware masking.
+
+Wang, Zheng, Chen, Cheng, Chen, "CAM++: A Fast and Efficient Network for Speaker Verification Using
+Context-Aware Masking", Interspeech 2023.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mvector.models.layers2d import feature_map, flat_map, strided_mask, zero_padding
+from mvector.models.pooling import build_pooling
+from mvector.precision import at_least_float32
+
+SEGMENT_FRAMES = 100
+DENSE_BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers, dilation
+
+
+class CAMPPlus(nn.Module):
+    """Frame features to a speaker embedding.
+
+    With 80 bins and the defaults: 6,848,544 parameters; 1.61 G multiply-adds for 300 frames.
+
+    Args:
+        feature_dim: bins of the input features.
+        embd_dim: size of the embedding.
+        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
+        pooling_eps: added to the variance under the root by TSTP pooling: 0 in 3D-Speaker, 1e-7 in
+            WeSpeaker.
+        head_channels: channels of the two-dimensional convolutions at the front.
+        init_channels: channels that the first dense block starts from.
+        growth_rate: channels that each layer of a dense block adds.
+        bn_size: a dense layer's bottleneck has ``bn_size * growth_rate`` channels.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        *,
+        embd_dim: int = 192,
+        pooling_type: str = "TSTP",
+        pooling_eps: float = 0.0,
+        head_channels: int = 32,
+        init_channels: int = 128,
+        growth_rate: int = 32,
+        bn_size: int = 4,
+    ) -> None:
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.embd_dim = embd_dim
+        self.head = FrontConvolutions(head_channels)
+        in_channels = head_channels * -(-feature_dim // FrontConvolutions.bin_stride)
+        self.tdnn = nn.Conv1d(in_channels, init_channels, 5, stride=2, padding=2, bias=False)
+        self.tdnn_norm = nn.BatchNorm1d(init_channels)
+        self.blocks = nn.ModuleList()
+        self.transitions = nn.ModuleList()
+        channels = init_channels
+        for num_layers, dilation in DENSE_BLOCKS:
+            self.blocks.append(DenseBlock(num_layers, channels, growth_rate, bn_size, dilation))
+            channels += num_layers * growth_rate
+            self.transitions.append(NormReluConv(channels, channels // 2))
+            channels //= 2
+        self.out_norm = nn.BatchNorm1d(channels)
+        self.pooling = build_pooling(pooling_type, channels, eps=pooling_eps)
+        self.embedding = nn.Linear(self.pooling.output_dim, embd_dim, bias=False)
+        self.embedding_norm = nn.BatchNorm1d(embd_dim, affine=False)
+
+    def forward(
+        self, features: torch.Tensor, num_frames: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Embed a batch of clips.
+
+        Args:
+            features: ``(batch, frames, feature_dim)``.
+            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
+
+        Returns:
+            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
+
+        Raises:
+            AudioError: there are no frames.
+        """
+        x, mask = feature_map(features, num_frames)
+        x, mask = flat_map(self.head(x, mask), mask)
+        x = _relu_(self.tdnn_norm(self.tdnn(zero_padding(x, mask))))
+        mask = strided_mask(mask, 2)
+        for block, transition in zip(self.blocks, self.transitions, strict=True):
+            x = transition(block(x, mask))
+        x = self.pooling(_relu_(self.out_norm(x)), mask)
+        return self.embedding_norm(self.embedding(x))
+
+
+class FrontConvolutions(nn.Module):
+    """Residual 3x3 convolutions that keep every frame and an eighth of the bins."""
+
+    bin_stride = 8
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = MapConvNorm(1, channels)
+        self.blocks = nn.ModuleList(MapBlock(channels, bin_stride) for bin_stride in (2, 1, 2, 1))
+        self.last = MapConvNorm(channels, channels, bin_stride=2)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, 1, bins, frames) -> (batch, channels, bins / 8 rounded up, frames)``."""
+        x = _relu_(self.first(x, mask))
+        for block in self.blocks:
+            x = block(x, mask)
+        return _relu_(self.last(x, mask))
+
+
+class MapConvNorm(nn.Module):
+    """Convolution of a map without bias, then batch normalisation; bins may have a stride."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int = 3, bin_stride: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=(bin_stride, 1),
+            padding=kernel_size // 2,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, in_channels, bins, frames) -> (batch, out_channels, fewer bins, frames)``."""
+        if self.conv.kernel_size[1] > 1:
+            x = zero_padding(x, mask)
+        return self.norm(self.conv(x))
+
+
+class MapBlock(nn.Module):
+    """Two 3x3 convolutions, the first of which may have a stride over bins, added to the input."""
+
+    def __init__(self, channels: int, bin_stride: int) -> None:
+        super().__init__()
+        self.conv1 = MapConvNorm(channels, channels, bin_stride=bin_stride)
+        self.conv2 = MapConvNorm(channels, channels)
+        self.shortcut = (
+            MapConvNorm(channels, channels, kernel_size=1, bin_stride=bin_stride)
+            if bin_stride > 1
+            else nn.Identity()
+        )
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, channels, bins, frames) -> (batch, channels, fewer bins, frames)``."""
+        y = self.conv2(_relu_(self.conv1(x, mask)), mask)
+        return _relu_(y + self.shortcut(x))
+
+
+class DenseBlock(nn.ModuleList):
+    """Layers of which each sees what all before it have made.
+
+    The channels are joined once for each layer: normalisation and convolution want them side by
+    side in memory, so a list of pieces would be copied as often.
+    """
+
+    def __init__(
+        self, num_layers: int, in_channels: int, growth_rate: int, bn_size: int, dilation: int
+    ) -> None:
+        super().__init__(
+            DenseLayer(in_channels + index * growth_rate, growth_rate, bn_size, dilation)
+            for index in range(num_layers)
+        )
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, in_channels, frames) -> (batch, in_channels + what was made, frames)``."""
+        for layer in self:
+            x = torch.cat([x, layer(x, mask)], dim=1)
+        return x
+
+
+class DenseLayer(nn.Module):
+    """A bottleneck, then a gated convolution over time."""
+
+    def __init__(self, in_channels: int, growth_rate: int, bn_size: int, dilation: int) -> None:
+        super().__init__()
+        self.bottleneck = NormReluConv(in_channels, bn_size * growth_rate)
+        self.norm = nn.BatchNorm1d(bn_size * growth_rate)
+        self.masking = ContextAwareMasking(bn_size * growth_rate, growth_rate, dilation)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, in_channels, frames) -> (batch, growth_rate, frames)``."""
+        return self.masking(_relu_(self.norm(self.bottleneck(x))), mask)
+
+
+class NormReluConv(nn.Module):
+    """Batch normalisation, ReLU, and a layer that sees one frame at a time."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(in_channels)
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
+        return self.conv(_relu_(self.norm(x)))
+
+
+class ContextAwareMasking(nn.Module):
+    """A convolution over time whose channels are scaled by a gate, one for each segment.
+
+    The gate sees the mean over the clip plus the mean over the segment, whose 100 frames are one
+    second or two. The gate being the same for a whole segment, it is computed once for each.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__()
+        self.local = nn.Conv1d(
+            in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
+        )
+        self.squeeze = nn.Conv1d(in_channels, in_channels // 2, kernel_size=1)
+        self.excite = nn.Conv1d(in_channels // 2, out_channels, kernel_size=1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
+        x = zero_padding(x, mask)
+        gate = torch.sigmoid(self.excite(_relu_(self.squeeze(_clip_and_segment_mean(x, mask)))))
+        return self.local(x) * gate.repeat_interleave(SEGMENT_FRAMES, dim=2)[:, :, : x.shape[2]]
+
+
+def _clip_and_segment_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Mean over the clip plus mean over each segment: ``(batch, channels, segments)``.
+
+    The last segment may be shorter than the others, and its mean is over the frames that it has.
+
+    Args:
+        x: ``(batch, channels, frames)``, zero behind each clip's end.
+        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
+    """
+    x = at_least_float32(x)
+    of_clip, of_segments = x.mean(dim=2, keepdim=True), _segment_mean(x)
+    if mask is not None:  # what is behind the end added nothing to the sums: divide by fewer frames
+        mask = at_least_float32(mask)
+        of_clip = of_clip / mask.mean(dim=2, keepdim=True)
+        of_segments = of_segments / _segment_mean(mask).clamp(min=1 / SEGMENT_FRAMES)
+    return of_clip + of_segments
+
+
+def _segment_mean(x: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool1d(x, SEGMENT_FRAMES, ceil_mode=True)
+
+
+def _relu_(x: torch.Tensor) -> torch.Tensor:
+    return F.relu(x, inplace=True)  # normalisation keeps its input, not its output: one map less
