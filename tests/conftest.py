@@ -9,27 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from small_settings import SMALL_CONFIG
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).resolve().parent.parent
-
-SMALL_CONFIG: dict[str, Any] = {
-    "use_model": "EcapaTdnn",
-    "dataset_conf": {
-        "train_list": "train_list.txt",
-        "enroll_list": "enroll_list.txt",
-        "trials_list": "trials_list.txt",
-        "max_duration": 1.0,
-        "dataLoader": {"batch_size": 8, "num_workers": 0},
-    },
-    "preprocess_conf": {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}},
-    "model_conf": {"backbone": {"embd_dim": 32, "channels": 32}},
-    "loss_conf": {"use_loss": "AAMLoss", "args": {"margin": 0.1}},
-    "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
-    "train_conf": {"max_epoch": 2, "log_interval": 4},
-}
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import ROOT, SMALL_CONFIG
+from small_settings import ROOT, SMALL_CONFIG
 
 from mvector import load_config
 from mvector.config import Config, ConfigError, config_to_dict, load_augment_config, options

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from small_settings import ROOT
 
 from mvector.cli import COMMANDS, run_script
 from mvector.cli.common import parse_bool

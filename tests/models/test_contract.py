@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import ROOT
+from small_settings import ROOT
 from torch import nn
 
 from mvector.config import load_config

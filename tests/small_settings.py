@@ -1,0 +1,24 @@
+"""Where the project lies, and a configuration small enough to train in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SMALL_CONFIG: dict[str, Any] = {
+    "use_model": "EcapaTdnn",
+    "dataset_conf": {
+        "train_list": "train_list.txt",
+        "enroll_list": "enroll_list.txt",
+        "trials_list": "trials_list.txt",
+        "max_duration": 1.0,
+        "dataLoader": {"batch_size": 8, "num_workers": 0},
+    },
+    "preprocess_conf": {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}},
+    "model_conf": {"backbone": {"embd_dim": 32, "channels": 32}},
+    "loss_conf": {"use_loss": "AAMLoss", "args": {"margin": 0.1}},
+    "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
+    "train_conf": {"max_epoch": 2, "log_interval": 4},
+}
