@@ -261,10 +261,12 @@ def _check_request(voice: Voice, duration_s: float, sample_rate: int, seed: int)
         20.0 <= voice.pitch_hz <= 1000.0
         and 0.5 <= voice.vocal_tract_scale <= 1.3
         and 0.0 <= voice.breathiness <= 1.0
-        and min(voice.syllables_per_s, voice.bandwidth_scale) > 0.0
+        and 0.5 <= voice.syllables_per_s <= 20.0
+        and voice.bandwidth_scale > 0.0
         and len(voice.formant_offsets) == _NUM_FORMANTS,
         f"{voice} is no voice: keep pitch_hz in 20..1000, vocal_tract_scale in 0.5..1.3, "
-        "breathiness in 0..1, rates and scales positive, and eight formant_offsets.",
+        "breathiness in 0..1, syllables_per_s in 0.5..20, bandwidth_scale positive and eight "
+        "formant_offsets.",
     )
 
 
@@ -326,8 +328,7 @@ def _articulate(babble: _Babble, time_s: np.ndarray) -> tuple[np.ndarray, ...]:
     # Five instants of a syllable: closure, just before and at the release, vowel, end of vowel.
     onset_s = release_s + np.minimum(0.05, 0.4 * vowel_s)
     end_s = release_s + 0.8 * vowel_s
-    before_s = release_s - np.minimum(0.008, 0.5 * held_s)
-    instants_s = np.stack([babble.start_s, before_s, release_s, onset_s, end_s], axis=1)
+    instants_s = np.stack([babble.start_s, release_s - 0.008, release_s, onset_s, end_s], axis=1)
     full, none = np.ones_like(burst), np.zeros_like(burst)
     voicing = np.stack([held_voicing, held_voicing, held_voicing, full, 0.8 * full], axis=1)
     frication = np.stack([held_noise, held_noise, burst, none, none], axis=1)
