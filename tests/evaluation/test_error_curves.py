@@ -88,6 +88,18 @@ def test_rates_are_drawn_in_percent_over_the_threshold():
 
     expected = [100 * np.mean(scores[labels == 1] < threshold) for threshold in x[inside]]
     np.testing.assert_allclose(y[inside], expected, atol=1e-9)
+    # Up to a threshold the rate is that of the threshold: a step before each point.
+    assert line(rates, "miss rate").get_drawstyle() == "steps-pre"
+
+
+def test_histograms_hold_all_trials_of_each_kind_in_bins_of_some_width():
+    for scores, labels in (trials(), ([0.5] * 5, [1, 0, 0, 0, 0])):
+        histogram = error_curves_figure(scores, labels).axes[2]
+        for name in ("same speaker", "different speakers"):
+            stairs = next(item for item in histogram.patches if item.get_label() == name)
+            share, edges, _ = stairs.get_data()
+            assert share.sum() == pytest.approx(100.0)
+            assert np.all(np.diff(edges) > 0)
 
 
 def test_many_trials_are_drawn_with_few_points_on_the_curve():
