@@ -24,8 +24,17 @@ from mvector.errors import (
     EvaluationError,
     MVectorError,
 )
+from mvector.losses import LOSSES
+from mvector.models import BACKBONES
 from mvector.models.folder import load_model_folder
 from mvector.training import learning_rate_at
+
+NARROW = {
+    "ResNet": {"channels": 4, "depth": 18},
+    "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
+    "Res2Net": {"channels": 4, "num_blocks": [1, 1, 1, 1]},
+    "ERes2NetV2": {"channels": 4, "num_blocks": [1, 1, 1, 1]},
+}
 
 
 def trained(config: dict, folder: Path, **options) -> Path:
@@ -297,6 +306,38 @@ def test_every_feature_method_trains_with_every_loss(
     best = trained(small_config, tmp_path)
     assert best.parent.name == f"EcapaTdnn_{method}"
     assert 0 <= load_model_folder(best)[1].metrics["eer"] <= 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_on_batches_of_several_clips_a_speaker(
+    small_config: dict, tmp_path: Path, loss: str
+) -> None:
+    small_config["dataset_conf"].update(is_use_pksampler=True, sample_per_id=4)
+    small_config["dataset_conf"]["dataLoader"]["batch_size"] = 16
+    small_config["loss_conf"] = {"use_loss": loss}
+    small_config["train_conf"]["max_epoch"] = 10
+    trained(small_config, tmp_path, do_eval=False)
+    losses = curve(tmp_path, "train/loss")
+    assert np.mean(losses[-2:]) < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_trains(small_config: dict, tmp_path: Path, name: str) -> None:
+    small_config["use_model"] = name
+    width = {"channels": 16 if name in ("EcapaTdnn", "TDNN") else 4}
+    small_config["model_conf"]["backbone"] = {"embd_dim": 16, **NARROW.get(name, width)}
+    small_config["train_conf"]["max_epoch"] = 1
+    small_config["dataset_conf"]["max_duration"] = 0.6
+    best = trained(small_config, tmp_path)
+    assert best.parent.name == f"{name}_Fbank"
+    assert load_model_folder(best)[0].embd_dim == 16
+
+
+def test_silence_can_be_dropped_before_training(small_config: dict, tmp_path: Path) -> None:
+    pytest.importorskip("librosa", reason="the train extra is not installed")
+    small_config["dataset_conf"]["do_vad"] = True
+    small_config["train_conf"]["max_epoch"] = 1
+    assert load_model_folder(trained(small_config, tmp_path))[0].front_end.do_vad
 
 
 def test_evaluation_writes_calibration_and_a_picture(

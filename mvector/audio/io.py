@@ -121,6 +121,7 @@ def write_wav(path: str | os.PathLike[str], waveform: np.ndarray, sample_rate: i
     Raises:
         AudioError: the folder cannot be written to.
     """
+
     def write(file: Path) -> None:
         soundfile.write(file, waveform, sample_rate, format="WAV", subtype="PCM_16")
 

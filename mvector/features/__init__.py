@@ -3,6 +3,7 @@
 from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
 from mvector.features.kaldi import Fbank
 from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
+from mvector.features.speechbrain import SpeechbrainFbank
 
 __all__ = [
     "FEATURE_METHODS",
@@ -11,5 +12,6 @@ __all__ = [
     "Featurizer",
     "MelSpectrogram",
     "Spectrogram",
+    "SpeechbrainFbank",
     "build_featurizer",
 ]

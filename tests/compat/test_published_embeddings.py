@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_weights import GOLDEN, features, golden_weights, load_golden
+from published import NAMES, features, golden_weights, load_golden, source_of
 
 from mvector.compat import Conversion, convert, import_checkpoint
 from mvector.compat.containers import read_state
 from mvector.models import build_backbone
 
-NAMES = sorted({path.name.split(".json")[0] for path in GOLDEN.glob("*.json*")})
-SOURCES = {
-    "wespeaker": "wespeaker",
-    "3dspeaker": "3dspeaker",
-    "speechbrain": "speechbrain",
-    "mvector1": "mvector",
-}
 FILES = {
     "wespeaker": "avg_model.pt",
     "3dspeaker": "model.ckpt",
@@ -31,10 +24,6 @@ ONE_OF_EACH_SOURCE = [
     "speechbrain_ECAPA_TDNN_c1024",
     "mvector1_TDNN",
 ]
-
-
-def source_of(name: str) -> str:
-    return SOURCES[name.split("_")[0]]
 
 
 def write_checkpoint(folder: Path, name: str, dtype: torch.dtype) -> Path:

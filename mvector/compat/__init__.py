@@ -1,0 +1,20 @@
+"""Checkpoints of other toolkits: WeSpeaker, 3D-Speaker, SpeechBrain and mvector 1.x.
+
+One module per toolkit says what it publishes and how it computes features; names of layers are in
+:mod:`mvector.compat.key_tables`, sizes are read in :mod:`mvector.compat.families`.
+"""
+
+from mvector.compat.conversion import SOURCES, Conversion, convert
+from mvector.compat.exporting import TARGETS, export_checkpoint, save_state
+from mvector.compat.importing import ImportedModel, import_checkpoint
+
+__all__ = [
+    "SOURCES",
+    "TARGETS",
+    "Conversion",
+    "ImportedModel",
+    "convert",
+    "export_checkpoint",
+    "import_checkpoint",
+    "save_state",
+]

@@ -1,0 +1,160 @@
+"""Our models as checkpoints that other toolkits load."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from mvector.compat.conversion import SOURCES, convert, expected_entries
+from mvector.compat.families import Architecture
+from mvector.compat.source import Hints, Published
+from mvector.errors import CheckpointError
+from mvector.files import write_atomically
+from mvector.models import BACKBONES
+from mvector.models.ecapa_tdnn import LAYOUTS
+from mvector.models.speaker_model import SpeakerModel
+from mvector.models.tdnn import TDNN
+
+logger = logging.getLogger(__name__)
+
+TARGETS = ("wespeaker", "3dspeaker", "speechbrain")
+
+# Which families a backbone may be published as.
+_FAMILIES = {
+    "CAMPPlus": ("CAM++",),
+    "ERes2Net": ("ERes2Net", "WeSpeaker's ERes2Net"),
+    "ERes2NetV2": ("ERes2NetV2",),
+    "Res2Net34": ("Res2Net",),
+    "ResNet": ("ResNet",),
+    "EcapaTdnn": ("ECAPA-TDNN", "WeSpeaker's ECAPA-TDNN"),
+    "TDNN": ("x-vector", "WeSpeaker's x-vector"),
+}
+
+
+def export_checkpoint(model: SpeakerModel, target: str) -> dict[str, torch.Tensor]:
+    """The backbone's weights under the names of another toolkit.
+
+    Args:
+        model: a model whose architecture and constants the toolkit has as well.
+        target: ``wespeaker``, ``3dspeaker`` or ``speechbrain``.
+
+    Returns:
+        A state dict that the toolkit's own class loads strictly; what it computes from the same
+        features is what the model computes.
+
+    Raises:
+        CheckpointError: the toolkit has no such model.
+    """
+    if target not in TARGETS:
+        raise CheckpointError(
+            f"There is no target '{target}'; choose one of: {', '.join(TARGETS)}."
+        )
+    toolkit, name = SOURCES[target], model.backbone_name
+    family = next((key for key in _FAMILIES.get(name, ()) if key in toolkit.families), None)
+    if family is None:
+        raise CheckpointError(f"{toolkit.title} has no {name}; choose another target.")
+    what = f"The model is no {name} of {toolkit.title}"
+    state = _renamed(model, toolkit.families[family], what)
+    differences = _differences(model, state, target)
+    if differences:
+        raise CheckpointError(f"{what}: {differences}; choose another target.")
+    _say_what_differs_in_front(model, target)
+    return state
+
+
+def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write a state dict in PyTorch's format, or in safetensors' if the name ends so.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    file = Path(path)
+
+    def write(temporary: Path) -> None:
+        if file.suffix == ".safetensors":
+            save_file(dict(state), temporary)
+        else:
+            torch.save(dict(state), temporary)
+
+    try:
+        write_atomically(file, write)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot write '{file}': {error}.") from error
+
+
+def _renamed(model: SpeakerModel, published: Published, what: str) -> dict[str, torch.Tensor]:
+    feature_dim = model.featurizer.feature_dim
+    architecture = Architecture(model.backbone_name, feature_dim, model.backbone_options)
+    expected = expected_entries(architecture, published.table, what)
+    state = model.backbone.state_dict()
+    return {
+        theirs: state[ours].detach().cpu().reshape(shape).contiguous()
+        for ours, (theirs, shape, _) in expected.items()
+    }
+
+
+def _differences(model: SpeakerModel, state: Mapping[str, torch.Tensor], target: str) -> str:
+    """What the toolkit would compute otherwise; nothing if what is read back is the model."""
+    try:
+        back = convert(state, target, name="the export").architecture
+    except CheckpointError as error:
+        return str(error).rstrip(".")
+    ours = options_in_full(model.backbone_name, model.backbone_options)
+    theirs = options_in_full(back.backbone, back.options)
+    bins = model.featurizer.feature_dim
+    if back.feature_dim != bins:
+        return f"it has {bins} bins, and {back.feature_dim} would be read from its shapes"
+    return ", ".join(
+        f"{key} is {ours[key]} here and {theirs[key]} there"
+        for key in ours
+        if ours[key] != theirs[key]
+    )
+
+
+def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a backbone, what is left open decided, in a form that can be compared."""
+    known = inspect.signature(BACKBONES[backbone]).parameters
+    full = {key: known[key].default for key in known if key != "feature_dim"} | dict(options)
+    if backbone == "EcapaTdnn":
+        layout, channels = LAYOUTS[full["layout"]], full["channels"]
+        width = channels if isinstance(channels, int) else channels[0]
+        if isinstance(channels, int):
+            full["channels"] = [width] * 4 + [layout.aggregated or 3 * width]
+        for key in [key for key, value in full.items() if value is None]:
+            full[key] = getattr(layout, key)
+        full["se_channels"] = full["se_channels"] or width // 2
+    elif backbone == "TDNN":
+        built = _meta_tdnn(full)
+        full["channels"] = [layer.conv.out_channels for layer in built.frame_layers]
+        is_xvector = full["layout"] == "xvector"
+        full["pooling_type"] = full["pooling_type"] or ("TSTP" if is_xvector else "ASP")
+        full["attention_channels"] = None if is_xvector else full["attention_channels"]
+    if full["pooling_type"] != "TSTP":
+        full.pop("pooling_eps", None)  # no other pooling looks at it
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in full.items()}
+
+
+def _meta_tdnn(options: Mapping[str, Any]) -> Any:
+    with torch.device("meta"):
+        return TDNN(4, **options)
+
+
+def _say_what_differs_in_front(model: SpeakerModel, target: str) -> None:
+    bins, rate = model.featurizer.feature_dim, model.front_end.sample_rate
+    theirs = SOURCES[target].front_end(bins, rate, Hints()).to_dict()
+    ours = model.front_end.to_dict()
+    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    relevant = [key for key in keys if key not in ("min_duration", "do_vad")]
+    if relevant:
+        logger.warning(
+            "The model hears other features than %s computes (%s): give it those of this model.",
+            SOURCES[target].title,
+            ", ".join(sorted(relevant)),
+        )

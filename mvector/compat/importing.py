@@ -1,0 +1,209 @@
+"""A checkpoint of another toolkit as a model that saves, loads and embeds like any other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mvector.compat import mvector1
+from mvector.compat.containers import find_file, read_state, state_of
+from mvector.compat.conversion import SOURCES, Conversion, convert
+from mvector.compat.source import SAMPLE_RATE, Hints
+from mvector.errors import CheckpointError, ConfigError
+from mvector.features import build_featurizer
+from mvector.features.front_end import FrontEnd
+from mvector.models.folder import DESCRIPTION, save_model_folder
+from mvector.models.speaker_model import SpeakerModel
+
+logger = logging.getLogger(__name__)
+
+# Self-supervised networks give hundreds of values; filter banks of so many bins do not exist.
+_MOST_BINS = 200
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model and where it comes from.
+
+    Attributes:
+        model: waveforms to embeddings, in evaluation mode on the CPU.
+        provenance: what the model folder will say of the weights' origin.
+        conversion: how the checkpoint was read; its tensors are not kept.
+    """
+
+    model: SpeakerModel
+    provenance: dict[str, Any]
+    conversion: Conversion = field(repr=False)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Published keys that have no part in an embedding."""
+        return self.conversion.dropped
+
+    def save(self, path: str | Path) -> str:
+        """Write a model folder; one that is there is replaced.
+
+        Returns:
+            The model's fingerprint.
+
+        Raises:
+            CheckpointError: the folder holds something else, or cannot be written.
+        """
+        folder = Path(path)
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        if not is_free and not (folder / DESCRIPTION).is_file():
+            raise CheckpointError(
+                f"'{folder}' is there and is not a model folder; give a new name."
+            )
+        return save_model_folder(folder, self.model, provenance=self.provenance)
+
+
+def import_checkpoint(
+    checkpoint: str | Path | Mapping[str, torch.Tensor],
+    source: str | None = None,
+    *,
+    sample_rate: int | None = None,
+    feature_dim: int | None = None,
+    front_end: str | FrontEnd | None = None,
+    configs: str | Path | None = None,
+) -> ImportedModel:
+    """Read a checkpoint of WeSpeaker, 3D-Speaker, SpeechBrain or mvector 1.x.
+
+    The architecture is recognised from keys and shapes. Which toolkit trained it cannot be: several
+    publish the same keys with different features.
+
+    Args:
+        checkpoint: file, folder or state dict.
+        source: ``wespeaker``, ``3dspeaker``, ``speechbrain`` or ``mvector``; ``None`` if only one
+            of them publishes such a checkpoint.
+        sample_rate: rate that the model was trained at, in Hz; by default what the files beside
+            the checkpoint say, or 16000.
+        feature_dim: bins of the features, where shapes leave them open.
+        front_end: another source whose front end the model was trained with (``3dspeaker`` for the
+            "200k" models of WeSpeaker), or a front end.
+        configs: configuration that an mvector 1.x model was trained with.
+
+    Returns:
+        The model; its ``save`` writes a model folder.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, would have to execute code, is ambiguous,
+            or does not fit, with the entries at fault.
+    """
+    if isinstance(checkpoint, Mapping):
+        name, state, hints = "the state dict", state_of(checkpoint, "the state dict"), Hints()
+        file = None
+    else:
+        file = find_file(Path(checkpoint), _names_of_files(source))
+        name, state = str(file), read_state(file)
+    conversion = convert(state, source, name=name, feature_dim=feature_dim)
+    toolkit = SOURCES[conversion.source]
+    if file is not None:
+        hints = toolkit.read_hints(file) if toolkit.read_hints and configs is None else Hints()
+    if configs is not None:
+        hints = _hints_of_configuration(conversion, Path(configs))
+    _check_hints(conversion, hints, name)
+    if not isinstance(front_end, FrontEnd):
+        front_end = _front_end_of(front_end, conversion, sample_rate, hints)
+    _check_front_end(conversion, front_end, name)
+    _say_what_is_open(conversion, name)
+    model = SpeakerModel(
+        front_end, conversion.architecture.backbone, conversion.architecture.options
+    )
+    model.backbone.load_state_dict(conversion.weights, strict=True)
+    provenance = _provenance(conversion, file, hints)
+    return ImportedModel(model.eval(), provenance, replace(conversion, weights={}))
+
+
+def _names_of_files(source: str | None) -> tuple[str, ...]:
+    toolkits = [SOURCES[source]] if source in SOURCES else list(SOURCES.values())
+    names = [name for toolkit in toolkits for name in toolkit.files]
+    exact_first = sorted(dict.fromkeys(names), key=lambda name: "*" in name)
+    return tuple(exact_first)
+
+
+def _hints_of_configuration(conversion: Conversion, configs: Path) -> Hints:
+    if conversion.source != "mvector":
+        raise CheckpointError(
+            f"'{configs}': configurations are read for mvector 1.x only, and this checkpoint is of "
+            f"{SOURCES[conversion.source].title}; leave configs out."
+        )
+    return mvector1.read_configuration(configs)
+
+
+def _check_hints(conversion: Conversion, hints: Hints, name: str) -> None:
+    found = {
+        "feat_dim": (hints.feature_dim, conversion.architecture.feature_dim),
+        "embed_dim": (hints.embd_dim, conversion.architecture.options["embd_dim"]),
+    }
+    for key, (said, read) in found.items():
+        if said is not None and said != read:
+            raise CheckpointError(
+                f"'{hints.origin}' says {key} {said}, and '{name}' has {read}; the files do not "
+                "belong together."
+            )
+
+
+def _front_end_of(
+    of_source: str | None, conversion: Conversion, sample_rate: int | None, hints: Hints
+) -> FrontEnd:
+    of_source = of_source or conversion.source
+    if of_source not in SOURCES:
+        raise CheckpointError(
+            f"There is no front end of '{of_source}'; choose one of: {', '.join(SOURCES)}."
+        )
+    rate = sample_rate or hints.sample_rate or SAMPLE_RATE
+    return SOURCES[of_source].front_end(conversion.architecture.feature_dim, rate, hints)
+
+
+def _check_front_end(conversion: Conversion, front_end: FrontEnd, name: str) -> None:
+    bins = conversion.architecture.feature_dim
+    if bins > _MOST_BINS:
+        raise CheckpointError(
+            f"'{name}' hears {bins} values per frame, which no filter bank gives but a "
+            "self-supervised network may; choose a model of filter-bank features."
+        )
+    try:
+        featurizer = build_featurizer(front_end.preprocess)
+    except ConfigError as error:
+        raise CheckpointError(f"The front end of '{name}' cannot be built: {error}") from error
+    if featurizer.feature_dim != bins:
+        raise CheckpointError(
+            f"'{name}' hears {bins} bins and its front end has {featurizer.feature_dim}; give the "
+            "front end that it was trained with, or its feature_dim."
+        )
+    if featurizer.sample_rate != front_end.sample_rate:
+        raise CheckpointError(
+            f"The front end of '{name}' reads clips at {front_end.sample_rate} Hz and computes "
+            f"features for {featurizer.sample_rate} Hz; make the two rates equal."
+        )
+
+
+def _say_what_is_open(conversion: Conversion, name: str) -> None:
+    for assumption in conversion.architecture.assumed:
+        logger.warning("%s: assumed %s; give feature_dim if it is another.", name, assumption)
+    if any(key.startswith("frontend.") for key in conversion.dropped):
+        logger.warning(
+            "%s was trained behind a network of its own (its entries frontend.*), which is "
+            "dropped: with filter banks in its place the embeddings may be worthless.",
+            name,
+        )
+
+
+def _provenance(conversion: Conversion, file: Path | None, hints: Hints) -> dict[str, Any]:
+    beside = {"read_beside": Path(hints.origin).name} if hints.origin else {}
+    assumed = conversion.architecture.assumed
+    return {
+        "source": conversion.source,
+        "file": None if file is None else file.name,
+        **beside,
+        "family": conversion.family,
+        "dropped": list(conversion.dropped),
+        "made_integers": len(conversion.made_integers),
+        **({"assumed": list(assumed)} if assumed else {}),
+    }

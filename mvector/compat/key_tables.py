@@ -1,0 +1,284 @@
+"""Names of layers: ours, and those of published checkpoints, one table per family.
+
+A table maps the path of a layer of ours to the published one. ``{b}`` stands for a number, and
+``{b+1}`` for the next one; the first row that fits a layer counts. Rows are read in both
+directions, so what is imported can be exported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+Shape = tuple[int, ...]
+
+_NUMBER = re.compile(r"\{(\w)([+-]\d)?\}")
+
+
+@dataclass(frozen=True)
+class KeyTable:
+    """The names of one family in one form of publication.
+
+    Attributes:
+        layers: path of our layer to path of the published layer.
+        as_convolutions: our linear layers that are published as convolutions with one tap.
+    """
+
+    layers: Mapping[str, str]
+    as_convolutions: tuple[str, ...] = ()
+
+    def published(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, Shape]]:
+        """For each entry of a backbone of ours: published key and shape.
+
+        Raises:
+            KeyError: the table has no row for a layer; the family has no such layer.
+        """
+        layers = {layer: self._published_layer(layer) for layer in map(_layer_of, state)}
+        with_tap = {layer for layer in layers if self._is_convolution(layer)}
+        result = {}
+        for key, value in state.items():
+            layer, entry = _layer_of(key), key.rpartition(".")[2]
+            tap = (1,) if entry == "weight" and layer in with_tap else ()
+            result[key] = (f"{layers[layer]}.{entry}", (*value.shape, *tap))
+        return result
+
+    def _is_convolution(self, layer: str) -> bool:
+        return any(_matched(row, layer) for row in self.as_convolutions)
+
+    def _published_layer(self, layer: str) -> str:
+        for ours, theirs in self.layers.items():
+            if (match := _matched(ours, layer)) is not None:
+                return _filled(theirs, match)
+        raise KeyError(layer)
+
+
+def _layer_of(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _matched(template: str, layer: str) -> re.Match[str] | None:
+    return _pattern(template).fullmatch(layer)
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(_NUMBER.sub(r"(?P<\1>\\d+)", template.replace(".", r"\.")))
+
+
+def _filled(template: str, numbers: re.Match[str]) -> str:
+    return _NUMBER.sub(lambda hole: str(int(numbers[hole[1]]) + int(hole[2] or 0)), template)
+
+
+# ---- two-dimensional families ----------------------------------------------------------------
+
+_STEM_AND_BLOCKS = {
+    "stem.conv": "conv1",
+    "stem.norm": "bn1",
+    "stages.{s}.{b}.conv{n}.conv": "layer{s+1}.{b}.conv{n}",
+    "stages.{s}.{b}.conv{n}.norm": "layer{s+1}.{b}.bn{n}",
+}
+_SHORTCUTS = {
+    "stages.{s}.{b}.shortcut.conv": "layer{s+1}.{b}.shortcut.0",
+    "stages.{s}.{b}.shortcut.norm": "layer{s+1}.{b}.shortcut.1",
+}
+_DOWNSAMPLE_SHORTCUTS = {
+    "stages.{s}.{b}.shortcut.conv": "layer{s+1}.{b}.downsample.0",
+    "stages.{s}.{b}.shortcut.norm": "layer{s+1}.{b}.downsample.1",
+}
+_RES2_GROUPS = {
+    "stages.{s}.{b}.convs.{n}.conv": "layer{s+1}.{b}.convs.{n}",
+    "stages.{s}.{b}.convs.{n}.norm": "layer{s+1}.{b}.bns.{n}",
+}
+_FUSIONS = {
+    "stages.{s}.{b}.fusions.{n}.attention.{k}": "layer{s+1}.{b}.fuse_models.{n}.local_att.{k}",
+}
+_SEGMENT_LAYERS = {
+    "embedding.0": "seg_1",
+    "embedding.2": "seg_bn_1",
+    "embedding.3": "seg_2",
+}
+# Behind the pooling of mvector 1.x; the pooling is ASP or SAP.
+_MVECTOR_POOLING = {
+    "pooling.hidden_norm": "pooling.tdnn.norm.norm",
+    "pooling.hidden": "pooling.tdnn.conv.conv",
+    "pooling.attention": "pooling.conv.conv",
+}
+_MVECTOR_2D_TAIL = {"pooling_norm": "bn2", "embedding": "linear", "embedding_norm": "bn3"}
+
+RESNET = KeyTable({**_STEM_AND_BLOCKS, **_SHORTCUTS, **_SEGMENT_LAYERS})
+RES2NET34 = KeyTable({**_STEM_AND_BLOCKS, **_RES2_GROUPS, **_SHORTCUTS, **_SEGMENT_LAYERS})
+ERES2NET = KeyTable(
+    {
+        **RES2NET34.layers,
+        **_FUSIONS,
+        "downsamplings.{d}": "layer{d+1}_downsample",
+        "fusions.0.attention.{k}": "fuse_mode12.local_att.{k}",
+        "fusions.1.attention.{k}": "fuse_mode123.local_att.{k}",
+        "fusions.2.attention.{k}": "fuse_mode1234.local_att.{k}",
+    }
+)
+# In stages 3 and 4 WeSpeaker gives the first convolution and its norm names of their own.
+ERES2NET_WESPEAKER = KeyTable(
+    {
+        "stages.2.{b}.convs.0.conv": "layer3.{b}.conv2_1",
+        "stages.2.{b}.convs.0.norm": "layer3.{b}.bn2_1",
+        "stages.2.{b}.convs.{n}.conv": "layer3.{b}.convs.{n-1}",
+        "stages.2.{b}.convs.{n}.norm": "layer3.{b}.bns.{n-1}",
+        "stages.3.{b}.convs.0.conv": "layer4.{b}.conv2_1",
+        "stages.3.{b}.convs.0.norm": "layer4.{b}.bn2_1",
+        "stages.3.{b}.convs.{n}.conv": "layer4.{b}.convs.{n-1}",
+        "stages.3.{b}.convs.{n}.norm": "layer4.{b}.bns.{n-1}",
+        **ERES2NET.layers,
+    }
+)
+ERES2NET_V2 = KeyTable(
+    {
+        **RES2NET34.layers,
+        **_FUSIONS,
+        "downsampling": "layer3_ds",
+        "fusion.attention.{k}": "fuse34.local_att.{k}",
+    }
+)
+RES2NET_MVECTOR = KeyTable(
+    {
+        **_STEM_AND_BLOCKS,
+        **_RES2_GROUPS,
+        **_DOWNSAMPLE_SHORTCUTS,
+        **_MVECTOR_POOLING,
+        **_MVECTOR_2D_TAIL,
+    }
+)
+RESNET_SE_MVECTOR = KeyTable(
+    {
+        **_STEM_AND_BLOCKS,
+        "stages.{s}.{b}.squeeze_excite.squeeze": "layer{s+1}.{b}.se.fc.0",
+        "stages.{s}.{b}.squeeze_excite.excite": "layer{s+1}.{b}.se.fc.2",
+        **_DOWNSAMPLE_SHORTCUTS,
+        **_MVECTOR_POOLING,
+        **_MVECTOR_2D_TAIL,
+    }
+)
+
+# ---- one-dimensional families ----------------------------------------------------------------
+
+_HEAD_BLOCKS = {  # ours are counted through, the published ones in two layers of two
+    f"head.blocks.{2 * layer + block}.{ours}": f"head.layer{layer + 1}.{block}.{theirs}"
+    for layer in (0, 1)
+    for block in (0, 1)
+    for ours, theirs in (
+        ("conv{n}.conv", "conv{n}"),
+        ("conv{n}.norm", "bn{n}"),
+        ("shortcut.conv", "shortcut.0"),
+        ("shortcut.norm", "shortcut.1"),
+    )
+}
+_DENSE, _TDNND = "blocks.{b}.{l}", "xvector.block{b+1}.tdnnd{l+1}"
+CAMPPLUS = KeyTable(
+    {
+        "head.first.conv": "head.conv1",
+        "head.first.norm": "head.bn1",
+        **_HEAD_BLOCKS,
+        "head.last.conv": "head.conv2",
+        "head.last.norm": "head.bn2",
+        "tdnn": "xvector.tdnn.linear",
+        "tdnn_norm": "xvector.tdnn.nonlinear.batchnorm",
+        f"{_DENSE}.bottleneck.norm": f"{_TDNND}.nonlinear1.batchnorm",
+        f"{_DENSE}.bottleneck.conv": f"{_TDNND}.linear1",
+        f"{_DENSE}.norm": f"{_TDNND}.nonlinear2.batchnorm",
+        f"{_DENSE}.masking.local": f"{_TDNND}.cam_layer.linear_local",
+        f"{_DENSE}.masking.squeeze": f"{_TDNND}.cam_layer.linear1",
+        f"{_DENSE}.masking.excite": f"{_TDNND}.cam_layer.linear2",
+        "transitions.{b}.norm": "xvector.transit{b+1}.nonlinear.batchnorm",
+        "transitions.{b}.conv": "xvector.transit{b+1}.linear",
+        "out_norm": "xvector.out_nonlinear.batchnorm",
+        "embedding": "xvector.dense.linear",
+        "embedding_norm": "xvector.dense.nonlinear.batchnorm",
+    },
+    as_convolutions=("embedding",),
+)
+XVECTOR = KeyTable(
+    {
+        "frame_layers.{l}.conv": "frame_{l+1}.conv_1d",
+        "frame_layers.{l}.norm": "frame_{l+1}.bn",
+        **_SEGMENT_LAYERS,
+    }
+)
+TDNN_MVECTOR = KeyTable(
+    {
+        "frame_layers.{l}.conv": "td_layer{l+1}",
+        "frame_layers.{l}.norm": "bn{l+1}",
+        **_MVECTOR_POOLING,
+        "pooling_norm": "bn5",
+        "embedding.0": "linear",
+        "embedding_norm": "bn6",
+    }
+)
+_ECAPA_SPEECHBRAIN_FRAMES = {
+    "first.conv": "blocks.0.conv.conv",
+    "first.norm": "blocks.0.norm.norm",
+    "blocks.{b}.before.conv": "blocks.{b+1}.tdnn1.conv.conv",
+    "blocks.{b}.before.norm": "blocks.{b+1}.tdnn1.norm.norm",
+    "blocks.{b}.res2.convs.{n}.conv": "blocks.{b+1}.res2net_block.blocks.{n}.conv.conv",
+    "blocks.{b}.res2.convs.{n}.norm": "blocks.{b+1}.res2net_block.blocks.{n}.norm.norm",
+    "blocks.{b}.after.conv": "blocks.{b+1}.tdnn2.conv.conv",
+    "blocks.{b}.after.norm": "blocks.{b+1}.tdnn2.norm.norm",
+    "blocks.{b}.squeeze_excite.squeeze": "blocks.{b+1}.se_block.conv1.conv",
+    "blocks.{b}.squeeze_excite.excite": "blocks.{b+1}.se_block.conv2.conv",
+    "aggregation": "mfa.conv.conv",
+    "aggregation_norm": "mfa.norm.norm",
+    "embedding": "fc.conv",
+}
+ECAPA_SPEECHBRAIN = KeyTable(
+    {
+        **_ECAPA_SPEECHBRAIN_FRAMES,
+        "pooling.hidden_norm": "asp.tdnn.norm.norm",
+        "pooling.hidden": "asp.tdnn.conv.conv",
+        "pooling.attention": "asp.conv.conv",
+        "pooling_norm": "asp_bn.norm",
+    },
+    as_convolutions=(
+        "blocks.{b}.squeeze_excite.squeeze",
+        "blocks.{b}.squeeze_excite.excite",
+        "embedding",
+    ),
+)
+ECAPA_WESPEAKER = KeyTable(
+    {
+        "first.conv": "layer1.conv",
+        "first.norm": "layer1.bn",
+        "blocks.{b}.before.conv": "layer{b+2}.se_res2block.0.conv",
+        "blocks.{b}.before.norm": "layer{b+2}.se_res2block.0.bn",
+        "blocks.{b}.res2.convs.{n}.conv": "layer{b+2}.se_res2block.1.convs.{n}",
+        "blocks.{b}.res2.convs.{n}.norm": "layer{b+2}.se_res2block.1.bns.{n}",
+        "blocks.{b}.after.conv": "layer{b+2}.se_res2block.2.conv",
+        "blocks.{b}.after.norm": "layer{b+2}.se_res2block.2.bn",
+        "blocks.{b}.squeeze_excite.squeeze": "layer{b+2}.se_res2block.3.linear1",
+        "blocks.{b}.squeeze_excite.excite": "layer{b+2}.se_res2block.3.linear2",
+        "aggregation": "conv",
+        "pooling.hidden": "pool.linear1",
+        "pooling.attention": "pool.linear2",
+        "pooling_norm": "bn",
+        "embedding": "linear",
+        "embedding_norm": "bn2",
+    }
+)
+
+
+def with_other_pooling(table: KeyTable, pooling: str, pooling_norm: str) -> KeyTable:
+    """The table of an mvector 1.x model whose pooling is not ASP but SAP, TAP or TSP.
+
+    Args:
+        table: the family's table.
+        pooling: what the pooling is called there.
+        pooling_norm: what the normalisation behind it is called there.
+    """
+    others = {
+        "pooling.hidden": f"{pooling}.linear1",
+        "pooling.attention": f"{pooling}.linear2",
+        "pooling_norm": pooling_norm,
+    }
+    return KeyTable({**table.layers, **others}, table.as_convolutions)

@@ -1,0 +1,27 @@
+"""SpeechBrain: ``embedding_model.ckpt`` of a hub folder, a plain state dict.
+
+Neither the classifier beside it nor ``mean_var_norm_emb.ckpt`` has a part in verification.
+"""
+
+from __future__ import annotations
+
+from mvector.compat import families, key_tables
+from mvector.compat.source import Hints, Published, Source, preprocessing
+from mvector.features.front_end import FrontEnd
+
+
+def _front_end(feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
+    method_args = {"sample_rate": sample_rate, "n_mels": feature_dim}
+    return FrontEnd(
+        sample_rate, preprocessing("SpeechbrainFbank", method_args), use_dB_normalization=False
+    )
+
+
+SOURCE = Source(
+    title="SpeechBrain",
+    files=("embedding_model.ckpt", "embedding_model.safetensors", "*.safetensors"),
+    families={
+        "ECAPA-TDNN": Published(families.read_ecapa_speechbrain, key_tables.ECAPA_SPEECHBRAIN),
+    },
+    front_end=_front_end,
+)

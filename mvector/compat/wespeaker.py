@@ -1,0 +1,81 @@
+"""WeSpeaker: ``avg_model.pt`` beside ``config.yaml``, a plain state dict or one in a dict.
+
+Features are Kaldi's with a Hamming window, of samples in the range of 16-bit integers. The models
+named "200k" are 3D-Speaker's: their front end is that of 3D-Speaker.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mvector.compat import families, key_tables
+from mvector.compat.source import Hints, Published, Source, kaldi_front_end
+from mvector.errors import CheckpointError
+from mvector.features.front_end import FrontEnd
+
+INT16_RANGE = 32768.0
+
+_EPS = {"pooling_eps": 1e-7}
+
+
+def _front_end(feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
+    return kaldi_front_end(
+        feature_dim, sample_rate, window_type="hamming", waveform_scale=INT16_RANGE
+    )
+
+
+def _read_config(checkpoint: Path) -> Hints:
+    """What ``config.yaml`` says of rate and sizes."""
+    file = checkpoint.with_name("config.yaml")
+    if not file.is_file():
+        return Hints()
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}; mend it or move it.") from error
+    data, model = _section(config, "dataset_args"), _section(config, "model_args")
+    features = data.get("frontend", "fbank")
+    if features != "fbank":
+        raise CheckpointError(
+            f"'{file}' says that the model hears features of '{features}', which mvector does not "
+            "compute; choose a model of filter-bank features."
+        )
+    return Hints(
+        sample_rate=_integer(data.get("resample_rate")),
+        feature_dim=_integer(model.get("feat_dim")),
+        embd_dim=_integer(model.get("embed_dim")),
+        origin=str(file),
+    )
+
+
+def _section(config: Any, name: str) -> dict[str, Any]:
+    section = config.get(name) if isinstance(config, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+SOURCE = Source(
+    title="WeSpeaker",
+    files=("avg_model.pt", "final_model.pt", "*.pt", "*.bin", "*.safetensors"),
+    families={
+        "CAM++": Published(families.read_campplus, key_tables.CAMPPLUS, _EPS),
+        "WeSpeaker's ERes2Net": Published(
+            families.read_eres2net, key_tables.ERES2NET_WESPEAKER, _EPS
+        ),
+        "Res2Net": Published(families.read_res2net34, key_tables.RES2NET34, _EPS),
+        "ResNet": Published(families.read_resnet, key_tables.RESNET, _EPS),
+        "WeSpeaker's ECAPA-TDNN": Published(
+            families.read_ecapa_wespeaker, key_tables.ECAPA_WESPEAKER
+        ),
+        "WeSpeaker's x-vector": Published(families.read_xvector, key_tables.XVECTOR, _EPS),
+    },
+    front_end=_front_end,
+    heads=("projection.", "frontend."),
+    read_hints=_read_config,
+)

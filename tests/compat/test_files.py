@@ -1,0 +1,256 @@
+"""Which files are read and how: nothing is executed, nothing is guessed, nothing is lost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from mvector.compat import SOURCES, export_checkpoint, import_checkpoint
+from mvector.compat.source import Hints
+from mvector.errors import CheckpointError
+from mvector.models.folder import load_model_folder
+from mvector.models.speaker_model import SpeakerModel
+
+State = dict[str, torch.Tensor]
+
+
+def small_model(
+    source: str = "wespeaker", bins: int = 16, sample_rate: int = 16000
+) -> SpeakerModel:
+    """An untrained x-vector with the front end of a source."""
+    options: dict[str, Any] = {"layout": "xvector", "embd_dim": 12, "channels": [8, 8, 8, 8, 10]}
+    constants = {
+        "wespeaker": {"two_embedding_layers": True, "pooling_eps": 1e-7},
+        "3dspeaker": {"pooling_eps": 1e-8},
+    }
+    front_end = SOURCES[source].front_end(bins, sample_rate, Hints())
+    return SpeakerModel(front_end, "TDNN", {**options, **constants[source]}).eval()
+
+
+@pytest.fixture
+def state() -> State:
+    return export_checkpoint(small_model(), "wespeaker")
+
+
+def mvector_state(channels: int = 8, bins: int = 16) -> State:
+    """An mvector 1.x TDNN with its classifier."""
+    front_end = SOURCES["mvector"].front_end(bins, 16000, Hints())
+    model = SpeakerModel(front_end, "TDNN", {"channels": channels, "embd_dim": 12})
+    table = SOURCES["mvector"].families["mvector 1.x's TDNN"].table
+    own = model.backbone.state_dict()
+    state = {f"0.{theirs}": own[ours] for ours, (theirs, _) in table.published(own).items()}
+    return {**state, "1.weight": torch.zeros(5, 12)}
+
+
+def test_a_plain_state_dict_one_in_a_dict_and_an_old_file_are_read(
+    state: State, tmp_path: Path
+) -> None:
+    torch.save(state, tmp_path / "plain.pt")
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "wrapped.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    save_file(state, tmp_path / "safe.safetensors")
+    prints = {
+        import_checkpoint(tmp_path / name, "wespeaker").save(tmp_path / "out")
+        for name in ("plain.pt", "wrapped.pt", "old.pt", "safe.safetensors")
+    }
+    assert len(prints) == 1
+
+
+def test_tensors_are_mapped_and_not_read(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(state, tmp_path / "plain.pt")
+    calls = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: (calls.append(k), load(*a, **k))[1])
+    import_checkpoint(tmp_path / "plain.pt", "wespeaker")
+    assert [(call["weights_only"], call["mmap"]) for call in calls] == [(True, True)]
+
+
+def test_a_file_that_holds_objects_is_refused_and_nothing_is_executed(
+    state: State, tmp_path: Path
+) -> None:
+    executed = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (executed,))
+
+    torch.save({"state_dict": state, "args": Payload()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError, match="could execute code"):
+        import_checkpoint(tmp_path / "evil.pt", "wespeaker")
+    assert not executed.exists()
+    torch.save({"state_dict": state, "args": argparse.Namespace()}, tmp_path / "args.pt")
+    with pytest.raises(CheckpointError, match=r"argparse\.Namespace.*weights_only=False"):
+        import_checkpoint(tmp_path / "args.pt", "wespeaker")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of a file", b"no checkpoint" * 9])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_damaged_files_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"damaged{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        import_checkpoint(file, "wespeaker")
+
+
+def test_files_without_a_state_dict_are_refused(state: State, tmp_path: Path) -> None:
+    contents = {
+        "list": ([1, 2], "holds a list and no state dict"),
+        "other": ({"model": state, "epoch": 3}, "model, epoch hold no tensors"),
+        "ssl": ({"teacher": state, "student": state}, "self-supervised"),
+        "empty": ({}, "no state dict"),
+    }
+    for name, (content, message) in contents.items():
+        torch.save(content, tmp_path / f"{name}.pt")
+        with pytest.raises(CheckpointError, match=message):
+            import_checkpoint(tmp_path / f"{name}.pt", "wespeaker")
+
+
+@pytest.mark.parametrize(
+    ("source", "files"),
+    [
+        ("wespeaker", ["avg_model.pt", "model_5.pt"]),
+        ("3dspeaker", ["campplus_cn_common.bin"]),
+        ("3dspeaker", ["pretrained_eres2net.ckpt"]),
+        ("3dspeaker", ["campplus_cn_en_common.pt"]),
+    ],
+)
+def test_the_checkpoint_of_a_folder_is_found(source: str, files: list[str], tmp_path: Path) -> None:
+    torch.save(export_checkpoint(small_model(source), source), tmp_path / files[0])
+    for other in [*files[1:], "README.md"]:
+        (tmp_path / other).touch()
+    assert import_checkpoint(tmp_path, source).provenance["file"] == files[0]
+
+
+def test_a_folder_with_several_checkpoints_or_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"holds no checkpoint, looked for: .*\.bin"):
+        import_checkpoint(tmp_path, "3dspeaker")
+    (tmp_path / "a.ckpt").touch()
+    (tmp_path / "b.ckpt").touch()
+    with pytest.raises(CheckpointError, match=r"name one of: a\.ckpt, b\.ckpt"):
+        import_checkpoint(tmp_path, "3dspeaker")
+    with pytest.raises(CheckpointError, match="does not exist"):
+        import_checkpoint(tmp_path / "nothing.pt", "3dspeaker")
+
+
+def test_half_precision_becomes_float32(state: State) -> None:
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    model = import_checkpoint(half, "wespeaker").model
+    weight = model.backbone.state_dict()["frame_layers.0.conv.weight"]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, half["frame_1.conv_1d.weight"].float())
+
+
+def test_a_model_folder_remembers_where_the_weights_come_from(state: State, tmp_path: Path) -> None:
+    torch.save({**state, "projection.weight": torch.zeros(4)}, tmp_path / "avg_model.pt")
+    imported = import_checkpoint(tmp_path, "wespeaker")
+    imported.save(tmp_path / "model")
+    loaded, info = load_model_folder(tmp_path / "model")
+    assert info.provenance["source"] == "wespeaker"
+    assert info.provenance["file"] == "avg_model.pt"
+    assert info.provenance["dropped"] == ["projection.weight"]
+    assert info.calibration is None
+    clip = torch.randn(1, 16000)
+    with torch.inference_mode():
+        assert torch.equal(loaded(clip), imported.model(clip))
+
+
+def test_saving_replaces_a_model_folder_and_nothing_else(state: State, tmp_path: Path) -> None:
+    imported = import_checkpoint(state, "wespeaker")
+    imported.save(tmp_path / "model")
+    imported.save(tmp_path / "model")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").touch()
+    with pytest.raises(CheckpointError, match="not a model folder"):
+        imported.save(tmp_path / "photos")
+    assert (tmp_path / "photos" / "one.jpg").exists()
+
+
+def write_config(folder: Path, **changes: Any) -> None:
+    config = {
+        "model": "XVEC",
+        "model_args": {"feat_dim": 16, "embed_dim": 12, "pooling_func": "TSTP"},
+        "dataset_args": {"resample_rate": 8000, "fbank_args": {"num_mel_bins": 16}},
+    }
+    for section, values in changes.items():
+        config[section] = {**config[section], **values}  # type: ignore[dict-item]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_the_configuration_of_wespeaker_tells_the_rate(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "avg_model.pt")
+    write_config(tmp_path)
+    front_end = import_checkpoint(tmp_path, "wespeaker").model.front_end
+    assert front_end.sample_rate == 8000
+    assert front_end.preprocess["method_args"]["sample_frequency"] == 8000
+    told = import_checkpoint(tmp_path, "wespeaker", sample_rate=16000).model.front_end
+    assert told.sample_rate == 16000
+
+
+def test_a_configuration_of_another_model_is_refused(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "avg_model.pt")
+    write_config(tmp_path, model_args={"embed_dim": 256})
+    with pytest.raises(CheckpointError, match=r"says embed_dim 256, and .* has 12"):
+        import_checkpoint(tmp_path, "wespeaker")
+    write_config(tmp_path, dataset_args={"frontend": "s3prl"})
+    with pytest.raises(CheckpointError, match="features of 's3prl'"):
+        import_checkpoint(tmp_path, "wespeaker")
+    (tmp_path / "config.yaml").write_text("model: [")
+    with pytest.raises(CheckpointError, match=r"config\.yaml' cannot be read"):
+        import_checkpoint(tmp_path, "wespeaker")
+
+
+def test_the_features_of_mvector_1_come_from_its_configuration(tmp_path: Path) -> None:
+    torch.save(mvector_state(), tmp_path / "model.pth")
+    (tmp_path / "model.state").write_text(json.dumps({"feature_method": "MelSpectrogram"}))
+    with pytest.raises(CheckpointError, match="features are MelSpectrogram, but not with which"):
+        import_checkpoint(tmp_path, "mvector")
+    features = {"feature_method": "MelSpectrogram", "method_args": {"n_mels": 16, "n_fft": 512}}
+    levels = {"sample_rate": 16000, "use_dB_normalization": False}
+    for data in (levels, {"dataset": levels}):  # both spellings of 1.x
+        config = {"preprocess_conf": features, "dataset_conf": data}
+        (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
+        front_end = import_checkpoint(
+            tmp_path, "mvector", configs=tmp_path / "config.yml"
+        ).model.front_end
+        assert front_end.preprocess["feature_method"] == "MelSpectrogram"
+        assert front_end.preprocess["log_spectrum"] is False
+        assert front_end.use_dB_normalization is False
+
+
+def test_a_configuration_that_does_not_fit_is_refused(state: State, tmp_path: Path) -> None:
+    torch.save(mvector_state(), tmp_path / "model.pth")
+    file = tmp_path / "config.yml"
+    fbank = {"feature_method": "Fbank", "method_args": {"num_mel_bins": 80}}
+    file.write_text(yaml.safe_dump({"preprocess_conf": fbank}))
+    with pytest.raises(CheckpointError, match="hears 16 bins and its front end has 80"):
+        import_checkpoint(tmp_path, "mvector", configs=file)
+    file.write_text(yaml.safe_dump({"preprocess_conf": {"use_hf_model": True}}))
+    with pytest.raises(CheckpointError, match="use_hf_model"):
+        import_checkpoint(tmp_path, "mvector", configs=file)
+    file.write_text("nothing: here")
+    with pytest.raises(CheckpointError, match="no preprocess_conf"):
+        import_checkpoint(tmp_path, "mvector", configs=file)
+    with pytest.raises(CheckpointError, match="leave configs out"):
+        import_checkpoint(state, "wespeaker", configs=file)
+
+
+def test_the_place_of_a_self_supervised_network_is_not_taken_by_a_filter_bank(
+    state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    front = {"frontend.encoder.weight": torch.zeros(2)}
+    imported = import_checkpoint({**state, **front}, "wespeaker")
+    assert imported.dropped == ("frontend.encoder.weight",)
+    assert "trained behind a network of its own" in caplog.text
+    wide = export_checkpoint(small_model(bins=200), "wespeaker")
+    wide["frame_1.conv_1d.weight"] = torch.zeros(8, 768, 5)
+    with pytest.raises(CheckpointError, match="hears 768 values per frame"):
+        import_checkpoint({**wide, **front}, "wespeaker")
