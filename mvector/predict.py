@@ -15,6 +15,7 @@ from mvector.config import Config, load_config
 from mvector.device import choose_device
 from mvector.errors import CheckpointError, LibraryError, MVectorError
 from mvector.evaluation import Calibration
+from mvector.files import recover_folder
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.library import SpeakerLibrary
 
@@ -204,6 +205,8 @@ def find_model(
         config = configs if isinstance(configs, Config) else load_config(configs)
         feature = config.preprocess_conf.feature_method
         return _MODELS / f"{config.use_model}_{feature}" / "best_model"
+    for cut_off in _MODELS.glob("*/best_model.old"):
+        recover_folder(cut_off.with_name("best_model"))
     found = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))
     if len(found) == 1:
         return found[0]

@@ -21,22 +21,25 @@ from mvector.data.augmentation import mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.device import choose_device
-from mvector.errors import CheckpointError, DataError
+from mvector.errors import CheckpointError, DataError, MVectorError
 from mvector.files import check_writable
 from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.training import (
+    CHECKPOINT,
+    FIXED_IN_A_RUN,
     MetricLogger,
     Progress,
     build_optimizer,
+    changed_settings,
     learning_rate_at,
     load_checkpoint,
     log_summary,
     save_checkpoint,
 )
-from mvector.verification import VerificationResult, verify_lists
+from mvector.verification import VerificationResult, check_lists, verify_lists
 from mvector.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -110,20 +113,32 @@ class MVectorTrainer:
                 f"Cannot write models to '{run_folder}' ({error.strerror}); "
                 "choose another --save_model_path."
             ) from error
+        do_eval = do_eval and self.config.dataset_conf.trials_list is not None
+        if do_eval:
+            self._check_trials()
         first_epoch = 0
         if resume_model is not None:
             first_epoch = self._resume(resume_model)
-        elif pretrained_model is not None:
+            if not (run_folder / "best_model").is_dir():  # a run that goes on in another folder
+                self.best_eer = math.inf
+        elif (run_folder / CHECKPOINT).exists():
+            raise CheckpointError(
+                f"'{run_folder}' holds an earlier run: continue it with --resume_model "
+                f"'{run_folder}', or remove the folder, or choose another --save_model_path."
+            )
+        if pretrained_model is not None and resume_model is None:
             self._load_pretrained(pretrained_model)
-
         max_epoch = self.config.train_conf.max_epoch
-        do_eval = do_eval and self.config.dataset_conf.trials_list is not None
         with ExitStack() as stack:
             curves = stack.enter_context(MetricLogger(log_dir, append=first_epoch > 0))
             stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
             for epoch in range(first_epoch, max_epoch):
                 self._train_epoch(epoch, curves)
-                result = self._verify() if do_eval else None
+                try:
+                    result = self._verify() if do_eval else None
+                except MVectorError:
+                    self._save_epoch(run_folder, epoch, None, curves)  # the epoch is not lost
+                    raise
                 self._save_epoch(run_folder, epoch, result, curves)
         if first_epoch >= max_epoch:
             logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
@@ -254,6 +269,8 @@ class MVectorTrainer:
         model, _ = load_model_folder(folder)
         self.model = model.to(self.device)
         result = self._verify()
+        measured = result.calibration
+        logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
         if write_calibration:
             update_model_folder(
                 folder, calibration=result.calibration.to_dict(), metrics=_metrics(result)
@@ -267,6 +284,12 @@ class MVectorTrainer:
             save_error_curves(result.scores, result.labels, target, title=model.name)
             logger.info("Error curves: %s", target)
         return result
+
+    def _check_trials(self) -> None:
+        """Refuse trials that cannot be evaluated on before an epoch is spent."""
+        data = self.config.dataset_conf
+        if data.trials_list is not None:
+            check_lists(data.trials_list, data.enroll_list, root=data.data_root)
 
     def _verify(self) -> VerificationResult:
         data = self.config.dataset_conf
@@ -344,6 +367,7 @@ class MVectorTrainer:
     def _resume(self, path: Folder) -> int:
         """Continue a run after its last finished epoch; returns the first epoch still to do."""
         state = load_checkpoint(path)
+        self._compare_configuration(path, state.get("config") or {})
         try:
             self.model.backbone.load_state_dict(state["backbone"])
             self.classifier.load_state_dict(state["classifier"])
@@ -357,6 +381,18 @@ class MVectorTrainer:
             ) from error
         logger.info("Resumed from '%s' after epoch %d.", path, state["epoch"])
         return int(state["epoch"])
+
+    def _compare_configuration(self, path: Folder, saved: dict[str, Any]) -> None:
+        """Refuse to continue another model or another course of random numbers; tell the rest."""
+        differing = changed_settings(saved, config_to_dict(self.config))
+        fixed = [line for line in differing if line.startswith(FIXED_IN_A_RUN)]
+        if fixed:
+            raise CheckpointError(
+                f"The run in '{path}' cannot be continued with another configuration: "
+                f"{'; '.join(fixed)}; give its own --configs, or start a new run."
+            )
+        for line in differing:
+            logger.warning("Unlike before the stop: %s", line)
 
     def _load_pretrained(self, path: Folder) -> None:
         """Start from another model's backbone; the classifier starts anew."""

@@ -80,18 +80,39 @@ def verify_lists(
     if is_trials_file(trials_list):
         trials, enrolled, tested, num_skipped = _listed_pairs(encoder, trials_list, root, options)
     else:
-        if enroll_list is None:
-            raise EvaluationError(
-                f"{trials_list} lists clips, and there is no enrolment list to compare them with; "
-                "set dataset_conf.enroll_list, or give pairs 'label path path'."
-            )
-        enroll, test = read_list(enroll_list, root=root), read_list(trials_list, root=root)
+        enroll, test = _read_both(enroll_list, trials_list, root)
         trials, enrolled, tested, num_skipped = _every_pair(encoder, enroll, test, options)
     scores = cosine_scores(enrolled, tested, trials, progress=progress)
     compared = trials_list if isinstance(trials, PairTrials) else f"{enroll_list} x {trials_list}"
     description = f"{compared} ({len(scores)} trials)"
     calibration = calibrate(scores, trials.labels, description=description)
     return VerificationResult(scores, trials.labels, calibration, num_skipped)
+
+
+def check_lists(trials_list: str, enroll_list: str | None, *, root: str | None = None) -> None:
+    """Refuse lists that no error rate can be measured on, without decoding a clip.
+
+    Raises:
+        DataError: a list is missing or malformed.
+        EvaluationError: the trials allow no error rate.
+    """
+    if is_trials_file(trials_list):
+        check_trials(read_trials(trials_list, root), trials_list=trials_list)
+        return
+    enroll, test = _read_both(enroll_list, trials_list, root)
+    trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
+    check_trials(trials, enroll_list=enroll.source, trials_list=test.source)
+
+
+def _read_both(
+    enroll_list: str | None, trials_list: str, root: str | None
+) -> tuple[ClipList, ClipList]:
+    if enroll_list is None:
+        raise EvaluationError(
+            f"{trials_list} lists clips, and there is no enrolment list to compare them with; "
+            "set dataset_conf.enroll_list, or give pairs 'label path path'."
+        )
+    return read_list(enroll_list, root=root), read_list(trials_list, root=root)
 
 
 def _every_pair(

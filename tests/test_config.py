@@ -274,6 +274,20 @@ def test_contradictions_are_refused(changes: dict[str, Any], words: str) -> None
     assert words in mistakes_of(changed(**changes))
 
 
+def test_a_rate_written_as_text_is_compared_too() -> None:
+    config = changed(
+        dataset_conf__sample_rate="8000", preprocess_conf__method_args__sample_frequency="16000"
+    )
+    assert "16000 contradicts dataset_conf.sample_rate 8000" in mistakes_of(config)
+
+
+def test_yaml_anchors_can_be_merged(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    text = LOG_1_0.replace("train_conf: {", "train_conf: {<<: &base {seed: 5}, ")
+    path.write_text(text)
+    assert load_config(path).train_conf.seed == 5
+
+
 def test_the_front_end_takes_the_rate_of_the_clips() -> None:
     config = load_config(changed(dataset_conf__sample_rate=8000))
     assert config.preprocess_conf.method_args.sample_frequency == 8000  # type: ignore[attr-defined]

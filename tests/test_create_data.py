@@ -634,5 +634,5 @@ class TestCommand:
         assert lines[4:] == [
             "Left out: 1 bad clips, listed in dataset/bad_clips.txt",
             "Written: dataset/train_list.txt",
-            "Next: python train.py",
+            "Next: python train.py --do_eval False",
         ]

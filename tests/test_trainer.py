@@ -107,11 +107,89 @@ def test_resuming_what_does_not_fit_is_refused(
     with pytest.raises(CheckpointError, match=r"There is no checkpoint\.pt in '.*nowhere'"):
         trained(small_config, tmp_path, resume_model=tmp_path / "nowhere")
     small_config["model_conf"]["backbone"]["channels"] = 16
-    with pytest.raises(CheckpointError, match="does not fit this configuration"):
+    with pytest.raises(CheckpointError, match=r"model_conf\.backbone\.channels: 32 -> 16"):
+        trained(small_config, tmp_path, resume_model=trained_model.parent)
+    small_config["model_conf"]["backbone"]["channels"] = 32
+    write_list(tmp_path / "two.txt", [("a.wav", k % 2) for k in range(8)])
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "two.txt")
+    small_config["dataset_conf"]["trials_list"] = None
+    with pytest.raises(CheckpointError, match="does not fit this configuration and list"):
         trained(small_config, tmp_path, resume_model=trained_model.parent)
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match="is damaged"):
         trained(small_config, tmp_path, resume_model=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "words"),
+    [
+        ("preprocess_conf", {"normalize_mean": False}, "preprocess_conf.normalize_mean: True"),
+        ("dataset_conf", {"use_dB_normalization": False}, "dataset_conf.use_dB_normalization"),
+        ("train_conf", {"seed": 7}, "train_conf.seed: 1000 -> 7"),
+        ("optimizer_conf", {"optimizer": "SGD"}, "optimizer_conf.optimizer: Adam -> SGD"),
+    ],
+)
+def test_a_run_is_not_continued_as_another_one(
+    small_config: dict,
+    trained_model: Path,
+    tmp_path: Path,
+    section: str,
+    change: dict,
+    words: str,
+) -> None:
+    small_config[section].update(change)
+    with pytest.raises(CheckpointError, match="cannot be continued") as caught:
+        trained(small_config, tmp_path, resume_model=trained_model.parent)
+    assert words in str(caught.value)
+
+
+def test_an_earlier_run_is_never_overwritten(small_config: dict, tmp_path: Path) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
+    best = trained(small_config, tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds an earlier run: continue it with --resume"):
+        trained(small_config, tmp_path)
+    assert load_model_folder(best)
+
+
+def test_a_run_resumed_into_another_folder_has_a_best_model_there(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
+    first = trained(small_config, tmp_path / "a")
+    small_config["train_conf"]["max_epoch"] = 2
+    best = trained(small_config, tmp_path / "b", resume_model=first.parent)
+    assert load_model_folder(best)[1].provenance["epochs"] == 2
+
+
+def test_an_evaluation_that_fails_does_not_lose_the_epoch(
+    small_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: MVectorTrainer) -> None:
+        raise EvaluationError("all clips are gone")
+
+    monkeypatch.setattr(MVectorTrainer, "_verify", failing)
+    with pytest.raises(EvaluationError, match="all clips are gone"):
+        trained(small_config, tmp_path)
+    run = tmp_path / "m" / "EcapaTdnn_Fbank"
+    assert load_model_folder(run / "last_model")[1].provenance["epochs"] == 1
+    assert (run / "checkpoint.pt").is_file()
+
+
+def test_trials_are_checked_before_an_epoch_is_spent(small_config: dict, tmp_path: Path) -> None:
+    small_config["dataset_conf"]["trials_list"] = str(tmp_path / "gone.txt")
+    with pytest.raises(DataError, match=r"gone\.txt"):
+        trained(small_config, tmp_path)
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_full_disk_under_the_curves_does_not_end_the_run(
+    small_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mvector.training.loggers.MetricLogger._write", full)
+    assert load_model_folder(trained(small_config, tmp_path))
 
 
 def test_a_pretrained_backbone_is_taken_over(

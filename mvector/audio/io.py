@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,9 +144,7 @@ def source_name(source: AudioSource) -> str:
 
 
 def _from_array(source: tuple[np.ndarray, int], name: str) -> tuple[np.ndarray, int]:
-    samples, rate = np.asarray(source[0]), int(source[1])
-    if rate <= 0:
-        raise AudioError(f"{name} has the sample rate {rate}; it must be positive.")
+    samples, rate = np.asarray(source[0]), _checked_rate(int(source[1]), name)
     if samples.ndim not in (1, 2):
         raise AudioError(
             f"{name} has shape {samples.shape}; expected (samples,) or (samples, channels)."
@@ -171,7 +170,7 @@ def _decode(
         if _needs_av(source, stream):
             return _decode_av(stream, name, offset_s, duration_s)
         with _open_soundfile(stream, name) as clip:
-            rate = clip.samplerate
+            rate = _checked_rate(clip.samplerate, name)
             start = min(round(offset_s * rate), clip.frames)
             wanted = clip.frames - start
             if duration_s is not None:
@@ -202,22 +201,38 @@ def _open_bytes(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) ->
         yield io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
         try:
+            if not stat.S_ISREG(os.stat(source).st_mode):  # opening a pipe would wait for ever
+                raise AudioError(f"{name} cannot be opened: it is not a file.")
             stream = open(source, "rb")  # noqa: SIM115 - closed by the with below
         except FileNotFoundError as error:
             raise AudioError(f"{name} does not exist; check the path.") from error
-        except OSError as error:
-            raise AudioError(f"{name} cannot be opened: {error.strerror or error}.") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise AudioError(f"{name} cannot be opened: {reason}.") from error
         with stream:
             if os.fstat(stream.fileno()).st_size == 0:
                 raise AudioError(f"{name} is an empty file; record or copy it again.")
             yield stream
     elif hasattr(source, "read"):
-        yield source if source.seekable() else io.BytesIO(source.read())
+        if not source.seekable():
+            yield io.BytesIO(source.read())
+            return
+        start = source.tell()
+        yield source
+        source.seek(start)  # the caller may read the same object again
     else:
         raise AudioError(
             f"Cannot read audio from {type(source).__name__}: give a path, bytes, a file object "
             "or (samples, rate)."
         )
+
+
+def _checked_rate(rate: int, name: str) -> int:
+    if not 1_000 <= rate <= 1_000_000:
+        raise AudioError(
+            f"{name} has the sample rate {rate} Hz; rates from 1 kHz to 1 MHz are sound."
+        )
+    return rate
 
 
 def _open_soundfile(stream: BinaryIO, name: str) -> soundfile.SoundFile:

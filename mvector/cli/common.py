@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,9 @@ def run_command(build_parser: Builder, run: Runner, argv: Sequence[str] | None =
     )
     args = parser.parse_args(argv)
     set_up_logging(args.debug)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no failure
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return run(args)
     except MVectorError as error:
@@ -83,13 +87,12 @@ def log_arguments(args: argparse.Namespace) -> None:
     logger.info("---------------------------------------")
 
 
-def add_config_options(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+def add_config_options(parser: argparse.ArgumentParser, *, default: str) -> None:
     """``--configs``, ``--set`` and ``--use_gpu``, for the scripts that train and evaluate."""
     parser.add_argument(
         "--configs",
-        default=default,
         metavar="FILE",
-        help=f"configuration (default {default or 'the one saved beside the model'})",
+        help=f"configuration (default: {default})",
     )
     parser.add_argument(
         "--set",

@@ -14,6 +14,7 @@ from mvector.data.checking import BadClip, check_clips, check_paths, write_bad_c
 from mvector.data.corpora import Clip, name_some, scan_cnceleb, scan_folder, scan_zhvoice
 from mvector.data.splitting import LIST_NAMES, split_by_speaker, write_lists
 from mvector.errors import DataError
+from mvector.files import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -187,12 +188,8 @@ def _divide(good: list[Clip], args: argparse.Namespace) -> list[Clip]:
 
 def _require_writable(output: str) -> None:
     """Fail now and not after hours of checking."""
-    folder = Path(output)
-    probe = folder / ".create_data.probe"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        check_writable(Path(output))
     except OSError as error:
         raise DataError(
             f"Cannot write lists to '{output}': {error.strerror or error}; choose another --output."
@@ -221,7 +218,8 @@ def _summary(
     if bad:
         lines.append(f"Left out: {len(bad):,} bad clips, listed in {Path(output) / _BAD_NAME}")
     lines.append(f"Written: {', '.join(str(path) for path in written)}")
-    lines.append("Next: python train.py")
+    has_trials = any(clip.part == "trials" for clip in clips)
+    lines.append("Next: python train.py" + ("" if has_trials else " --do_eval False"))
     if Path(output) != Path(_DEFAULT_OUTPUT):
         lines[-1] += " (with the lists of dataset_conf in the configuration set to these files)"
     return "\n".join(lines)

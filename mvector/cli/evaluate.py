@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config_options(parser, default=None)
+    add_config_options(parser, default="the one saved beside the model")
     add = parser.add_argument
     add(
         "--model_path",

@@ -6,6 +6,8 @@ import argparse
 
 from mvector.cli.common import add_config_options, load_with_overrides, log_arguments, parse_bool
 
+DEFAULT_CONFIG = "configs/ecapa_tdnn.yml"
+
 _EPILOG = """\
 examples:
   python train.py --configs configs/ecapa_tdnn.yml
@@ -28,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_config_options(parser, default="configs/ecapa_tdnn.yml")
+    add_config_options(parser, default=f"{DEFAULT_CONFIG}, or that of the run resumed")
     add = parser.add_argument
     add(
         "--augment_conf_path",
@@ -52,8 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from mvector.trainer import MVectorTrainer
+    from mvector.training import load_checkpoint
 
     log_arguments(args)
+    if args.configs is None:
+        resumed = load_checkpoint(args.resume_model)["config"] if args.resume_model else None
+        args.configs = resumed or DEFAULT_CONFIG
     trainer = MVectorTrainer(load_with_overrides(args), args.use_gpu, args.augment_conf_path)
     trainer.train(
         save_model_path=args.save_model_path,

@@ -96,6 +96,8 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), [
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
         key = loader.construct_object(key_node, deep=True)
         if isinstance(key, (str, int, float)) and key in seen:
             raise yaml.constructor.ConstructorError(
@@ -103,6 +105,7 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
             )
         if isinstance(key, (str, int, float)):
             seen.add(key)
+    loader.flatten_mapping(node)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
@@ -125,7 +128,7 @@ def _read(
         raise ConfigError(f"The configuration file '{name}' cannot be read: {error}.") from error
     try:
         raw = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
@@ -172,9 +175,9 @@ def _fill_sample_rate(raw: dict[str, Any]) -> list[str]:
     dataset, preprocess = raw.get("dataset_conf"), raw.get("preprocess_conf")
     if not isinstance(dataset, dict) or not isinstance(preprocess, dict):
         return []
-    rate = dataset.get("sample_rate", 16000)
+    rate = _number(dataset.get("sample_rate", 16000))
     args = preprocess.get("method_args") or {}
-    if not isinstance(args, dict) or not isinstance(rate, (int, float)):
+    if not isinstance(args, dict) or rate is None:
         return []
     key = "sample_frequency" if preprocess.get("feature_method") == "Fbank" else "sample_rate"
     holders = [(key, args)]
@@ -185,13 +188,21 @@ def _fill_sample_rate(raw: dict[str, Any]) -> list[str]:
     preprocess["method_args"] = args
     mistakes = []
     for dotted, holder in holders:
-        given = holder.setdefault(key, rate)
-        if isinstance(given, (int, float)) and given != rate:
+        given = _number(holder.setdefault(key, rate))
+        if given is not None and given != rate:
             mistakes.append(
-                f"preprocess_conf.method_args.{dotted}: {given} contradicts "
-                f"dataset_conf.sample_rate {rate}; give both the same value"
+                f"preprocess_conf.method_args.{dotted}: {given:g} contradicts "
+                f"dataset_conf.sample_rate {rate:g}; give both the same value"
             )
     return mistakes
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one that is written as text; anything else is for the schema to refuse."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _warn_of_empty_mel_bands(config: Config, name: str) -> None:

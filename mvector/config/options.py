@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -45,7 +45,7 @@ def _check_window(args: SpectrumArgs) -> SpectrumArgs:
 class SpectrogramArgs(Section):
     """As torchaudio's ``Spectrogram``; lengths in samples."""
 
-    sample_rate: int = Field(16000, ge=1000)
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     n_fft: PositiveInt = 400
     win_length: PositiveInt | None = None
     hop_length: PositiveInt | None = None
@@ -64,7 +64,7 @@ class SpectrogramArgs(Section):
 class MelSpectrogramArgs(Section):
     """As torchaudio's ``MelSpectrogram``; lengths in samples, frequencies in Hz."""
 
-    sample_rate: int = Field(16000, ge=1000)
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     n_fft: PositiveInt = 400
     win_length: PositiveInt | None = None
     hop_length: PositiveInt | None = None
@@ -94,7 +94,7 @@ class MelKwargs(MelSpectrogramArgs):
 class MFCCArgs(Section):
     """As torchaudio's ``MFCC``; the 80 dB range is that of each clip."""
 
-    sample_rate: int = Field(16000, ge=1000)
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     n_mfcc: PositiveInt = 40
     dct_type: Literal[2] = 2
     norm: Literal["ortho"] | None = "ortho"
@@ -113,7 +113,7 @@ class MFCCArgs(Section):
 class FbankArgs(Section):
     """As Kaldi's ``compute-fbank-feats``; frame length and shift in ms, frequencies in Hz."""
 
-    sample_frequency: float = Field(16000.0, ge=1000)
+    sample_frequency: float = Field(16000.0, ge=1000, le=1_000_000)
     num_mel_bins: int = Field(23, ge=4)
     frame_length: float = Field(25.0, gt=0)
     frame_shift: float = Field(10.0, gt=0)
@@ -139,7 +139,7 @@ class FbankArgs(Section):
 class SpeechbrainFbankArgs(Section):
     """As SpeechBrain's ``Fbank``; window and hop in ms, frequencies in Hz."""
 
-    sample_rate: int = Field(16000, ge=1000)
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     n_mels: PositiveInt = 80
     n_fft: PositiveInt = 400
     win_length: float = Field(25.0, gt=0)

@@ -73,7 +73,7 @@ class DatasetConf(Section):
     trials_list: str | None = None
     data_root: str | None = None
     num_speakers: int | None = Field(None, ge=2)
-    sample_rate: int = Field(16000, ge=1000)
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
     is_use_pksampler: bool = False
@@ -88,6 +88,11 @@ class DatasetConf(Section):
             raise ValueError(
                 f"min_duration {self.min_duration:g} s is longer than "
                 f"max_duration {self.max_duration:g} s"
+            )
+        if self.min_duration > self.eval_conf.max_duration:
+            raise ValueError(
+                f"min_duration {self.min_duration:g} s is longer than "
+                f"eval_conf.max_duration {self.eval_conf.max_duration:g} s"
             )
         if self.is_use_pksampler and self.dataLoader.batch_size % self.sample_per_id:
             raise ValueError(
@@ -197,7 +202,7 @@ class TrainConf(Section):
     log_interval: int = Field(100, ge=1)
     enable_amp: bool = False
     use_compile: Literal[False] = False
-    seed: int = Field(1000, ge=0)
+    seed: int = Field(1000, ge=0, lt=2**63)
 
 
 class Config(Section):

@@ -15,7 +15,7 @@ import torch
 
 from mvector.audio import AUDIO_SUFFIXES, audio_info, read_audio
 from mvector.config.options import AugmentConf, SpecAugConf
-from mvector.errors import AudioError
+from mvector.errors import MVectorError
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +166,6 @@ def _find_clips(kind: str, folder: str | None, probability: float) -> list[Path]
 def _opens(path: Path) -> bool:
     try:
         audio_info(path)
-    except AudioError:
+    except MVectorError:
         return False
     return True

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mvector.audio import check_speech, read_audio, write_wav
 from mvector.data.corpora import Clip
 from mvector.errors import AudioError, DataError, MVectorError
+from mvector.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -115,16 +116,17 @@ def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> Non
         DataError: the folder cannot be written to.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if not bad:
-            target.unlink(missing_ok=True)
-            return
-        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+
+    def write(file: Path) -> None:
+        with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad)
-        os.replace(temporary, target)
+
+    try:
+        if bad:
+            write_atomically(target, write)
+        else:
+            target.unlink(missing_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"Cannot write '{target}': {error.strerror or error}.") from error
 
 

@@ -100,8 +100,8 @@ class TrainingClips(Dataset):
             num_samples = round(self.crop_s * self.front_end.sample_rate)
             waveform = np.resize(waveform, num_samples)
             waveform = self.augmentor(waveform, rng)
-        except MVectorError as error:
-            return SkippedClip(path, str(error))
+        except (MVectorError, OSError, ValueError) as error:
+            return SkippedClip(path, _reason(path, error))
         speed_class = speed if self.augmentor.num_speed_classes > 1 else 0
         label = int(self.clips.labels[index]) + speed_class * self.num_speakers
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
@@ -172,6 +172,10 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         for batch in range(len(self)):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, int(index)) for index in chosen]
+
+
+def _reason(path: str, error: Exception) -> str:
+    return str(error) if isinstance(error, MVectorError) else f"'{path}' cannot be used: {error}."
 
 
 def collate(samples: list[TrainingSample | SkippedClip]) -> TrainingBatch:

@@ -13,6 +13,7 @@ from mvector.errors import DataError
 from mvector.files import write_atomically
 
 _MOST_SHOWN = 5
+_LARGEST_LABEL = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:
         return "", 0, f"the label '{_shorten(label_text)}' is not a whole number"
     if label < 0:
         return "", 0, f"the label {label} is negative; speakers are counted from 0"
+    if label > _LARGEST_LABEL:
+        return "", 0, f"the label {_shorten(label_text)} is no number of a speaker; count from 0"
     if num_speakers is not None and label >= num_speakers:
         return (
             "",

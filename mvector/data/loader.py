@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from mvector.config import Config
@@ -33,7 +34,7 @@ class TrainingData:
             data.train_list, root=data.data_root, num_speakers=data.num_speakers
         )
         self.num_speakers = data.num_speakers or self.clips.num_speakers
-        if self.num_speakers < 2:
+        if len(np.unique(self.clips.labels)) < 2:
             raise DataError(
                 f"The list '{data.train_list}' has a single speaker; training needs at least two."
             )

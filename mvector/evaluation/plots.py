@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from mvector.errors import EvaluationError, MissingDependencyError
 from mvector.evaluation.metrics import DetCurve, MinDcf, error_rates
+from mvector.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,14 +51,12 @@ def save_error_curves(
         raise EvaluationError(
             f"Cannot draw '{target}': '.{picture_format}' is no picture format; use .png or .pdf."
         )
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+    def write(file: Path) -> None:
+        figure.savefig(file, format=picture_format, dpi=150)
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(temporary, format=picture_format, dpi=150)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(target, write)
     except OSError as error:
         raise EvaluationError(
             f"Cannot write '{target}': {error.strerror or error}; choose another place."

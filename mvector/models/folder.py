@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,10 @@ def save_model_folder(
     }
     try:
         with replacing_folder(folder) as new:
+            description_file = new / DESCRIPTION
+            _write_yaml(description_file, description)
             save_file(_weights_of(model), new / WEIGHTS)
-            _write_yaml(new / DESCRIPTION, description)
+            shutil.copymode(description_file, new / WEIGHTS)  # it comes readable by its owner only
             if training_config is not None:
                 _write_yaml(new / TRAINING_CONFIG, training_config)
     except (OSError, SafetensorError) as error:
@@ -129,7 +132,15 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
 def load_training_config(path: str | Path) -> dict[str, Any] | None:
     """The configuration that the model was trained with, or ``None`` if the folder has none."""
     file = Path(path) / TRAINING_CONFIG
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read; name one with --configs.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
+    return config
 
 
 def update_model_folder(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mvector.audio import AudioSource
+from mvector.audio import AudioSource, source_name
 from mvector.device import choose_device
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, load_model_folder
@@ -142,13 +142,15 @@ class SpeakerEncoder:
         self, sources: Sequence[AudioSource], group_size: int, max_duration_s: float | None
     ) -> Iterator[list[tuple[int, np.ndarray | MVectorError]]]:
         def read(position: int) -> tuple[int, np.ndarray | MVectorError]:
+            source = sources[position]
             try:
-                source = sources[position]
                 return position, self.model.front_end.read_clip(
                     source, max_duration_s=max_duration_s
                 )
             except MVectorError as error:
                 return position, error
+            except (OSError, ValueError) as error:
+                return position, AudioError(f"{source_name(source)} cannot be used: {error}.")
 
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             for start in range(0, len(sources), group_size):

@@ -31,14 +31,16 @@ from mvector.speakers.encoder import SpeakerEncoder
 logger = logging.getLogger(__name__)
 
 DATABASE = "voiceprints.db"
+_NAME_FILE = "name.txt"  # in the folder of a person whose name no folder can have
 _MAX_NAME = 200
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clips (
-    file TEXT PRIMARY KEY,          -- relative to the library, forward slashes
+    file TEXT NOT NULL,             -- relative to the library, forward slashes
     name TEXT NOT NULL,             -- of the person, as data
     sha256 TEXT NOT NULL,           -- of the file
     fingerprint TEXT NOT NULL,      -- of the model that made the embedding
-    embedding BLOB NOT NULL         -- float32, little-endian
+    embedding BLOB NOT NULL,        -- float32, little-endian
+    PRIMARY KEY (file, fingerprint)
 )
 """
 
@@ -75,9 +77,7 @@ class SpeakerLibrary:
             raise LibraryError(
                 f"Cannot make the speaker library '{self.folder}': {error.strerror}."
             ) from error
-        with self._transaction() as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(_SCHEMA)
+        self._open_database()
         self._reconcile(progress)
 
     def register(self, name: str, source: AudioSource) -> Path:
@@ -95,9 +95,11 @@ class SpeakerLibrary:
         clip = self.folder / _folder_of(name) / f"{uuid.uuid4().hex[:12]}.wav"
         write_wav(clip, waveform, self.encoder.sample_rate)
         try:
+            if _name_of(clip.parent) != name:  # a name too long for a folder
+                (clip.parent / _NAME_FILE).write_text(name, encoding="utf-8")
             embedding = self.encoder.embed(clip)  # of what is stored, 16 bits and all
             with self._transaction() as database:
-                self._insert(database, clip, name, embedding)
+                self._insert(database, clip, name, _sha256(clip), embedding)
         except Exception:
             clip.unlink(missing_ok=True)
             raise
@@ -144,7 +146,8 @@ class SpeakerLibrary:
         for (file,) in rows:
             (self.folder / file).unlink(missing_ok=True)
         for folder in {(self.folder / file).parent for (file,) in rows}:
-            if folder != self.folder and folder.is_dir() and not any(folder.iterdir()):
+            left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+            if folder != self.folder and left <= {_NAME_FILE}:
                 shutil.rmtree(folder, ignore_errors=True)
         self._people = None
         return len(rows)
@@ -182,55 +185,82 @@ class SpeakerLibrary:
 
     def _reconcile(self, progress: bool) -> None:
         """Make the database say what the folders hold."""
-        found = {
-            path.relative_to(self.folder).as_posix(): path
-            for path in sorted(self.folder.glob("*/*"))
-            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-        }
+        hashes = self._hash_clips()
         with self._transaction() as database:
             known = {
-                file: (sha256, fingerprint)
-                for file, sha256, fingerprint in database.execute(
-                    "SELECT file, sha256, fingerprint FROM clips"
+                file: (sha256, len(embedding))
+                for file, sha256, embedding in database.execute(
+                    "SELECT file, sha256, embedding FROM clips WHERE fingerprint = ?",
+                    (self.fingerprint,),
                 )
             }
-            rows = database.execute("SELECT file, name FROM clips").fetchall()
-            name_of = {str(Path(file).parent): name for file, name in rows}
-            gone = [(file,) for file in known if file not in found]
+            files = [file for (file,) in database.execute("SELECT DISTINCT file FROM clips")]
+            # asked of the disk anew: another process may have enrolled since the folders were read
+            gone = [(file,) for file in files if not (self.folder / file).is_file()]
             database.executemany("DELETE FROM clips WHERE file = ?", gone)
-        new = [
-            path
-            for file, path in found.items()
-            if known.get(file) != (_sha256(path), self.fingerprint)
-        ]
+        size = 4 * self.encoder.embd_dim
+        new = [file for file, sha256 in hashes.items() if known.get(file) != (sha256, size)]
         if not new:
             return
         logger.info("Embedding %d clips of '%s' …", len(new), self.folder)
-        table = self.encoder.embed_readable(new, progress=progress)
+        clips = [self.folder / file for file in new]
+        table = self.encoder.embed_readable(clips, progress=progress)
         with self._transaction() as database:
             for position, embedding in zip(table.good, table.embeddings, strict=True):
-                path = new[position]
-                folder = path.parent.name
-                name = name_of.get(folder) or _normalised(unquote(folder))
-                self._insert(database, path, name, embedding)
+                clip = clips[position]
+                sha256 = hashes[new[position]]
+                self._insert(database, clip, _name_of(clip.parent), sha256, embedding)
             for position, reason in table.failures:
-                file = new[position].relative_to(self.folder).as_posix()
-                database.execute("DELETE FROM clips WHERE file = ?", (file,))
+                database.execute("DELETE FROM clips WHERE file = ?", (new[position],))
                 logger.warning("Not enrolled: %s", reason)
 
+    def _hash_clips(self) -> dict[str, str]:
+        """SHA-256 of each clip in the folders, by its path in the library."""
+        hashes = {}
+        for path in sorted(self.folder.glob("*/*")):
+            file = path.relative_to(self.folder).as_posix()
+            if path.suffix.lower() not in AUDIO_SUFFIXES or file[0] == "." or path.name[0] == ".":
+                continue
+            try:
+                file.encode()
+                hashes[file] = _sha256(path)
+            except (OSError, UnicodeEncodeError) as error:
+                logger.warning("Not enrolled: %r cannot be read: %s", file, error)
+        return hashes
+
     def _insert(
-        self, database: sqlite3.Connection, clip: Path, name: str, embedding: np.ndarray
+        self,
+        database: sqlite3.Connection,
+        clip: Path,
+        name: str,
+        sha256: str,
+        embedding: np.ndarray,
     ) -> None:
+        file = clip.relative_to(self.folder).as_posix()
+        blob = embedding.astype("<f4").tobytes()
         database.execute(
             "INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?, ?)",
-            (
-                clip.relative_to(self.folder).as_posix(),
-                name,
-                _sha256(clip),
-                self.fingerprint,
-                embedding.astype("<f4").tobytes(),
-            ),
+            (file, name, sha256, self.fingerprint, blob),
         )
+
+    def _open_database(self) -> None:
+        """Make the table; a database that is damaged is set aside, for the folders have it all."""
+        try:
+            self._create_table()
+        except LibraryError as error:
+            path = self.folder / DATABASE
+            # OperationalError (locked, read-only, full) is not damage, though it is derived from it
+            if type(error.__cause__) is not sqlite3.DatabaseError:
+                raise
+            aside = path.with_suffix(".damaged")
+            os.replace(path, aside)
+            logger.warning("'%s' is damaged and now called '%s'; it is made anew.", path, aside)
+            self._create_table()
+
+    def _create_table(self) -> None:
+        with self._transaction() as database:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute(_SCHEMA)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -262,6 +292,14 @@ def _folder_of(name: str) -> str:
     if len(escaped.encode()) > 240:  # file systems take 255 bytes; the database has the whole name
         escaped = f"%{hashlib.sha256(name.encode()).hexdigest()[:32]}"
     return escaped
+
+
+def _name_of(folder: Path) -> str:
+    """Whose clips a folder holds."""
+    try:
+        return _normalised((folder / _NAME_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return _normalised(unquote(folder.name))
 
 
 def _sha256(path: Path) -> str:

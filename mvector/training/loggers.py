@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +28,7 @@ class MetricLogger:
 
     def __init__(self, log_dir: str | os.PathLike[str], *, append: bool = False) -> None:
         folder = Path(log_dir)
+        self._failed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(  # noqa: SIM115 - open for the whole run, closed by __exit__
@@ -47,6 +49,15 @@ class MetricLogger:
 
     def log(self, step: int, **values: float) -> None:
         """Record values, each a scalar, at a step counted from 0."""
+        if self._failed:
+            return
+        try:
+            self._write(step, values)
+        except OSError as error:  # a full disk must not end the run
+            self._failed = True
+            logger.warning("Training curves end here: %s.", error)
+
+    def _write(self, step: int, values: dict[str, float]) -> None:
         record = {"time": round(time.time(), 3), "step": step, **values}
         self._file.write(json.dumps(record) + "\n")
         if self._visual is not None:
@@ -62,6 +73,8 @@ class MetricLogger:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
         if self._visual is not None:
-            self._visual.close()
+            with suppress(OSError):
+                self._visual.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,12 @@ def test_path_bytes_file_object_and_array_give_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_audio(source), expected)
 
 
+def test_a_file_object_can_be_read_again(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), RATE)
+    stream = io.BytesIO((tmp_path / "a.wav").read_bytes())
+    np.testing.assert_array_equal(read_audio(stream), read_audio(stream))
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     eight = np.stack([tone(hz=100.0 * k) for k in range(1, 9)], axis=1)
     soundfile.write(tmp_path / "a.wav", eight, RATE, subtype="FLOAT")
@@ -172,8 +179,16 @@ BAD_FILES = {
     ),
     "truncated flac": (truncated_flac, "is (damaged|cut short).* again"),
     "NaN samples": (not_finite, "holds 1 samples that are NaN or infinite"),
+    "a rate of 1 Hz": (
+        lambda path: soundfile.write(path, np.ones(9), 1, format="WAV"),
+        "has the sample rate 1 Hz",
+    ),
     "a folder": (lambda path: path.mkdir(), "cannot be opened"),
 }
+
+
+if hasattr(os, "mkfifo"):  # not on Windows; opening one would wait for ever
+    BAD_FILES["a pipe"] = (os.mkfifo, "cannot be opened: it is not a file")
 
 
 @pytest.mark.parametrize("kind", BAD_FILES)

@@ -34,6 +34,7 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_are_accepted(tmp_pa
         ("a.wav\t-1\n", "line 1: the label -1 is negative"),
         ("a.wav\t0\nb.wav\t7\n", "line 2: the label 7 is out of range for num_speakers 3"),
         ("\t0\n", "line 1: no tab"),
+        ("a.wav\t99999999999\n", "line 1: the label 99999999999 is no number of a speaker"),
         ("", "is empty"),
         ("\n \n", "is empty"),
     ],

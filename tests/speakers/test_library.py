@@ -162,10 +162,50 @@ def test_refusals_are_one_sentence(encoder: SpeakerEncoder, voices: Path, tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(LibraryError, match="Cannot make the speaker library"):
         SpeakerLibrary(tmp_path / "file" / "db", encoder)
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "voiceprints.db").write_text("this is no database, but a long text" * 99)
-    with pytest.raises(LibraryError, match=r"voiceprints\.db' cannot be used"):
-        SpeakerLibrary(tmp_path / "bad", encoder)
+
+
+def test_a_damaged_database_is_made_anew_from_the_folders(
+    library: SpeakerLibrary, encoder: SpeakerEncoder
+) -> None:
+    long_name = "名" * 200
+    (clip,) = (library.folder / "Person 3").glob("*.wav")
+    library.register(long_name, clip)
+    for file in library.folder.glob("voiceprints.db*"):
+        file.unlink()
+    (library.folder / "voiceprints.db").write_text("this is no database, but a long text" * 99)
+    again = SpeakerLibrary(library.folder, encoder)
+    assert again.names() == [*(f"Person {k}" for k in range(4)), long_name]
+    assert (library.folder / "voiceprints.damaged").is_file()
+
+
+def test_a_damaged_voiceprint_is_computed_anew(
+    library: SpeakerLibrary, encoder: SpeakerEncoder, voices: Path
+) -> None:
+    with sqlite3.connect(library.folder / "voiceprints.db") as database:
+        database.execute("UPDATE clips SET embedding = x'00' WHERE name = 'Person 2'")
+    again = SpeakerLibrary(library.folder, encoder)
+    assert again.identify(voices / "speaker_002" / "clip_00.wav")[0].name == "Person 2"
+
+
+def test_what_is_no_clip_does_not_block_the_library(
+    library: SpeakerLibrary, encoder: SpeakerEncoder
+) -> None:
+    (library.folder / "Person 0" / "folder.wav").mkdir()
+    (library.folder / "Person 0" / "link.wav").symlink_to("nowhere.wav")
+    (library.folder / ".Trash").mkdir()
+    (library.folder / ".Trash" / "x.wav").write_text("x")
+    assert SpeakerLibrary(library.folder, encoder).names() == [f"Person {k}" for k in range(4)]
+
+
+def test_two_models_can_use_one_library(
+    library: SpeakerLibrary, trained_model: Path, voices: Path
+) -> None:
+    other = SpeakerEncoder.from_folder(trained_model, "cpu")
+    with torch.no_grad():
+        other.model.backbone.embedding.weight.mul_(-1.0)  # type: ignore[union-attr, operator]
+    SpeakerLibrary(library.folder, other)
+    library.register("Person 4", voices / "speaker_004" / "clip_00.wav")
+    assert library.identify(voices / "speaker_001" / "clip_00.wav")[0].name == "Person 1"
 
 
 def test_a_registration_that_fails_leaves_nothing(
