@@ -7,12 +7,8 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from mvector.errors import MVectorError
-
-if TYPE_CHECKING:
-    from mvector.config import Config
 
 EXIT_MISTAKE = 2
 
@@ -132,10 +128,3 @@ def _add_gpu_option(parser: argparse.ArgumentParser) -> None:
         metavar="True|False",
         help="default: a GPU if there is one",
     )
-
-
-def load_with_overrides(args: argparse.Namespace) -> Config:
-    """The configuration named by ``--configs``, changed by ``--set``."""
-    from mvector.config import load_config
-
-    return load_config(args.configs, args.overrides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from mvector.cli.common import add_config_options, load_with_overrides, log_arguments, parse_bool
+from mvector.cli.common import add_config_options, log_arguments, parse_bool
 
 _EPILOG = """\
 examples:
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print one line of figures, then the thresholds."""
+    from mvector.config import load_config
     from mvector.errors import ConfigError
     from mvector.models.folder import load_training_config
     from mvector.predict import find_model
@@ -59,15 +60,12 @@ def run(args: argparse.Namespace) -> int:
 
     log_arguments(args)
     folder = args.model_path or find_model(args.configs)
-    if args.configs is None:
-        config = load_training_config(folder)
-        if config is None:
-            raise ConfigError(
-                f"'{folder}' says nothing of its training lists; name a configuration with "
-                "--configs."
-            )
-        args.configs = config
-    trainer = MVectorTrainer(load_with_overrides(args), args.use_gpu)
+    source = args.configs or load_training_config(folder)
+    if source is None:
+        raise ConfigError(
+            f"'{folder}' says nothing of its training lists; name a configuration with --configs."
+        )
+    trainer = MVectorTrainer(load_config(source, args.overrides), args.use_gpu)
     started = time.monotonic()
     result = trainer.evaluate(
         folder, args.save_image_path, write_calibration=args.write_calibration

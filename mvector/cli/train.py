@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mvector.cli.common import add_config_options, load_with_overrides, log_arguments, parse_bool
+from mvector.cli.common import add_config_options, log_arguments, parse_bool
 
 DEFAULT_CONFIG = "configs/ecapa_tdnn.yml"
 
@@ -53,14 +53,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
+    from mvector.config import load_config
     from mvector.trainer import MVectorTrainer
     from mvector.training import load_checkpoint
 
+    if args.configs is None and args.resume_model is None:
+        args.configs = DEFAULT_CONFIG
     log_arguments(args)
-    if args.configs is None:
-        resumed = load_checkpoint(args.resume_model)["config"] if args.resume_model else None
-        args.configs = resumed or DEFAULT_CONFIG
-    trainer = MVectorTrainer(load_with_overrides(args), args.use_gpu, args.augment_conf_path)
+    config = load_config(
+        args.configs or load_checkpoint(args.resume_model)["config"], args.overrides
+    )
+    trainer = MVectorTrainer(config, args.use_gpu, args.augment_conf_path)
     trainer.train(
         save_model_path=args.save_model_path,
         log_dir=args.log_dir,
