@@ -26,7 +26,7 @@ from mvector.synthesis import write_corpus  # noqa: E402
 
 NUM_SPEAKERS, CLIPS_PER_SPEAKER, NUM_TEST_SPEAKERS = 60, 8, 12
 SETTINGS = {
-    "dataset_conf.max_duration": "2.0",
+    "dataset_conf.max_duration": "1.5",
     "dataset_conf.dataLoader.batch_size": "32",
     "dataset_conf.dataLoader.num_workers": "1",
     "model_conf.backbone.channels": "128",
