@@ -203,8 +203,7 @@ def find_model(
     """
     if configs is not None:
         config = configs if isinstance(configs, Config) else load_config(configs)
-        feature = config.preprocess_conf.feature_method
-        return _MODELS / f"{config.use_model}_{feature}" / "best_model"
+        return _MODELS / config.model_name / "best_model"
     for cut_off in _MODELS.glob("*/best_model.old"):
         recover_folder(cut_off.with_name("best_model"))
     found = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))

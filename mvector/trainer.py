@@ -136,10 +136,11 @@ class MVectorTrainer:
                 self._train_epoch(epoch, curves)
                 try:
                     result = self._verify() if do_eval else None
-                except MVectorError:
-                    self._save_epoch(run_folder, epoch, None, curves)  # the epoch is not lost
+                except MVectorError:  # the epoch is not lost, and the best model stays
+                    self._save_epoch(run_folder, epoch, None, is_best=False)
                     raise
-                self._save_epoch(run_folder, epoch, result, curves)
+                is_best = result is None or self._note_result(epoch, result, curves)
+                self._save_epoch(run_folder, epoch, result, is_best=is_best)
         if first_epoch >= max_epoch:
             logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
         if self.skipped:
@@ -264,8 +265,7 @@ class MVectorTrainer:
             DataError: the lists are missing or malformed.
             EvaluationError: the trials allow no error rate.
         """
-        name = f"{self.config.use_model}_{self.config.preprocess_conf.feature_method}"
-        folder = Path(resume_model or f"models/{name}/best_model")
+        folder = Path(resume_model or f"models/{self.config.model_name}/best_model")
         model, _ = load_model_folder(folder)
         self.model = model.to(self.device)
         result = self._verify()
@@ -310,30 +310,27 @@ class MVectorTrainer:
 
     # ---- saving and resuming ----------------------------------------------------------------
 
+    def _note_result(self, epoch: int, result: VerificationResult, curves: MetricLogger) -> bool:
+        """Log an epoch's evaluation; returns whether it is the best so far."""
+        measured = result.calibration
+        is_best = measured.eer < self.best_eer
+        self.best_eer = min(measured.eer, self.best_eer)
+        logger.info(
+            "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
+            epoch + 1,
+            measured.eer,
+            measured.min_dcf,
+            measured.threshold_eer,
+            " (best so far)" if is_best else "",
+        )
+        step = (epoch + 1) * len(self.data.batches)
+        curves.log(step, **{"eval/eer": measured.eer, "eval/min_dcf": measured.min_dcf})
+        return is_best
+
     def _save_epoch(
-        self,
-        run_folder: Path,
-        epoch: int,
-        result: VerificationResult | None,
-        curves: MetricLogger,
+        self, run_folder: Path, epoch: int, result: VerificationResult | None, *, is_best: bool
     ) -> None:
-        names = ["last_model", "best_model"]
-        if result is not None:
-            measured = result.calibration
-            if measured.eer >= self.best_eer:
-                names.remove("best_model")
-            self.best_eer = min(measured.eer, self.best_eer)
-            logger.info(
-                "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
-                epoch + 1,
-                measured.eer,
-                measured.min_dcf,
-                measured.threshold_eer,
-                " (best so far)" if "best_model" in names else "",
-            )
-            step = (epoch + 1) * len(self.data.batches)
-            curves.log(step, **{"eval/eer": measured.eer, "eval/min_dcf": measured.min_dcf})
-        for name in names:
+        for name in ("last_model", "best_model") if is_best else ("last_model",):
             save_model_folder(
                 run_folder / name,
                 self.model,

@@ -175,6 +175,26 @@ def test_an_evaluation_that_fails_does_not_lose_the_epoch(
     assert (run / "checkpoint.pt").is_file()
 
 
+def test_an_evaluation_that_fails_leaves_the_best_model_as_it_is(
+    small_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
+    best = trained(small_config, tmp_path)
+    fingerprint = load_model_folder(best)[1].fingerprint
+
+    def failing(self: MVectorTrainer) -> None:
+        raise EvaluationError("all clips are gone")
+
+    monkeypatch.setattr(MVectorTrainer, "_verify", failing)
+    small_config["train_conf"]["max_epoch"] = 2
+    with pytest.raises(EvaluationError, match="all clips are gone"):
+        trained(small_config, tmp_path, resume_model=best.parent)
+    info = load_model_folder(best)[1]
+    assert info.fingerprint == fingerprint
+    assert info.calibration is not None
+    assert load_model_folder(best.parent / "last_model")[1].fingerprint != fingerprint
+
+
 def test_trials_are_checked_before_an_epoch_is_spent(small_config: dict, tmp_path: Path) -> None:
     small_config["dataset_conf"]["trials_list"] = str(tmp_path / "gone.txt")
     with pytest.raises(DataError, match=r"gone\.txt"):

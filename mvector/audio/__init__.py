@@ -9,7 +9,7 @@ from mvector.audio.io import (
     source_name,
     write_wav,
 )
-from mvector.audio.level import SILENCE_DB, check_speech, level_db, remove_silence
+from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db, remove_silence
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -17,6 +17,7 @@ __all__ = [
     "AudioInfo",
     "AudioSource",
     "audio_info",
+    "check_duration",
     "check_speech",
     "level_db",
     "read_audio",

@@ -29,14 +29,22 @@ def check_speech(
     Raises:
         AudioError: the clip is shorter than that, or its level is below -80 dB.
     """
-    duration_s = len(waveform) / sample_rate
+    check_duration(len(waveform) / sample_rate, name=name, min_duration_s=min_duration_s)
+    if level_db(waveform) < SILENCE_DB:
+        raise AudioError(f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.")
+
+
+def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> None:
+    """Refuse a clip that is too short.
+
+    Raises:
+        AudioError: it lasts less than ``min_duration_s`` seconds.
+    """
     if duration_s < min_duration_s:
         raise AudioError(
             f"{name} is too short: it lasts {duration_s:.2f} s, "
             f"and at least {min_duration_s:g} s are needed."
         )
-    if level_db(waveform) < SILENCE_DB:
-        raise AudioError(f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.")
 
 
 def remove_silence(waveform: np.ndarray, top_db: float = 40.0) -> np.ndarray:

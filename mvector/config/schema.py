@@ -256,6 +256,11 @@ class Config(Section):
         return self
 
     @property
+    def model_name(self) -> str:
+        """Backbone and feature method, as model folders are called."""
+        return f"{self.use_model}_{self.preprocess_conf.feature_method}"
+
+    @property
     def classifier_type(self) -> str:
         """The classifier's kind: as given, or the one that fits the loss."""
         given = self.model_conf.classifier.classifier_type

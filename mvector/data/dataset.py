@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from mvector.audio import SILENCE_DB, audio_info, level_db, source_name
+from mvector.audio import SILENCE_DB, audio_info, check_duration, level_db, source_name
 from mvector.config.options import SpecAugConf
 from mvector.data.augmentation import SPEEDS, WaveformAugmentor, num_draws
 from mvector.data.lists import ClipList
-from mvector.errors import AudioError, DataError, MVectorError
+from mvector.errors import DataError, MVectorError
 from mvector.features.front_end import FrontEnd
 
 
@@ -112,11 +112,9 @@ class TrainingClips(Dataset):
         if self.front_end.do_vad:  # where speech is shows only after decoding the whole clip
             return self._cut(self.front_end.read_clip(path), crop_s, place)
         duration_s = audio_info(path).duration_s
-        if duration_s < self.front_end.min_duration:
-            raise AudioError(
-                f"{source_name(path)} is too short: it lasts {duration_s:.2f} s, and at least "
-                f"{self.front_end.min_duration:g} s are needed."
-            )
+        check_duration(
+            duration_s, name=source_name(path), min_duration_s=self.front_end.min_duration
+        )
         offset_s = place * max(duration_s - crop_s, 0.0)
         crop = self.front_end.decode(path, offset_s=offset_s, duration_s=crop_s)
         if level_db(crop) < SILENCE_DB:  # a pause: the clip may still hold speech elsewhere
