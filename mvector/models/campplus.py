@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mvector.models.layers2d import feature_map, flat_map, strided_mask, zero_padding
+from mvector.models.layers2d import ConvNorm, feature_map, flat_map, strided_mask, zero_padding
 from mvector.models.pooling import build_pooling
 from mvector.precision import at_least_float32
 
@@ -99,9 +99,9 @@ class FrontConvolutions(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = MapConvNorm(1, channels)
+        self.first = ConvNorm(1, channels, kernel_size=3)
         self.blocks = nn.ModuleList(MapBlock(channels, bin_stride) for bin_stride in (2, 1, 2, 1))
-        self.last = MapConvNorm(channels, channels, bin_stride=2)
+        self.last = ConvNorm(channels, channels, kernel_size=3, stride=(2, 1))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, 1, bins, frames) -> (batch, channels, bins / 8 rounded up, frames)``."""
@@ -111,39 +111,15 @@ class FrontConvolutions(nn.Module):
         return _relu_(self.last(x, mask))
 
 
-class MapConvNorm(nn.Module):
-    """Convolution of a map without bias, then batch normalisation; bins may have a stride."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 3, bin_stride: int = 1
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride=(bin_stride, 1),
-            padding=kernel_size // 2,
-            bias=False,
-        )
-        self.norm = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """``(batch, in_channels, bins, frames) -> (batch, out_channels, fewer bins, frames)``."""
-        if self.conv.kernel_size[1] > 1:
-            x = zero_padding(x, mask)
-        return self.norm(self.conv(x))
-
-
 class MapBlock(nn.Module):
     """Two 3x3 convolutions, the first of which may have a stride over bins, added to the input."""
 
     def __init__(self, channels: int, bin_stride: int) -> None:
         super().__init__()
-        self.conv1 = MapConvNorm(channels, channels, bin_stride=bin_stride)
-        self.conv2 = MapConvNorm(channels, channels)
+        self.conv1 = ConvNorm(channels, channels, kernel_size=3, stride=(bin_stride, 1))
+        self.conv2 = ConvNorm(channels, channels, kernel_size=3)
         self.shortcut = (
-            MapConvNorm(channels, channels, kernel_size=1, bin_stride=bin_stride)
+            ConvNorm(channels, channels, stride=(bin_stride, 1))
             if bin_stride > 1
             else nn.Identity()
         )

@@ -77,7 +77,7 @@ class ConvNorm(nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int = 1,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         padding: int | None = None,
     ) -> None:
         super().__init__()
