@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from mvector.config.augment_options import AugmentConf
 from mvector.config.messages import in_words, listing
-from mvector.config.options import AugmentConf, MelSpectrogramArgs, MFCCArgs, Section
+from mvector.config.options import MelSpectrogramArgs, MFCCArgs, Section
 from mvector.config.schema import Config
 from mvector.config.spellings import translate
 from mvector.errors import ConfigError

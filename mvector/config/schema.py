@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
 from mvector.config import options
+from mvector.config.augment_options import AugmentConf
 from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.options import Section
 
@@ -215,7 +216,7 @@ class Config(Section):
     loss_conf: LossConf
     optimizer_conf: OptimizerConf = OptimizerConf()
     train_conf: TrainConf
-    augment_conf: options.AugmentConf = options.AugmentConf()
+    augment_conf: AugmentConf = AugmentConf()
 
     @field_validator("model_conf", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ import soxr
 import torch
 
 from mvector.audio import AUDIO_SUFFIXES, audio_info, read_audio
-from mvector.config.options import AugmentConf, SpecAugConf
+from mvector.config.augment_options import AugmentConf, SpecAugConf
 from mvector.errors import MVectorError
 
 logger = logging.getLogger(__name__)

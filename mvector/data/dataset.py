@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from mvector.audio import SILENCE_DB, audio_info, check_duration, level_db, source_name
-from mvector.config.options import SpecAugConf
+from mvector.config.augment_options import SpecAugConf
 from mvector.data.augmentation import SPEEDS, WaveformAugmentor, num_draws
 from mvector.data.lists import ClipList
 from mvector.errors import DataError, MVectorError

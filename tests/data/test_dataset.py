@@ -175,7 +175,7 @@ def test_reverberation_keeps_power_length_and_the_place_of_the_direct_sound() ->
 
 
 def test_masks_blank_whole_bands_and_stretches_within_their_limits() -> None:
-    from mvector.config.options import SpecAugConf
+    from mvector.config.augment_options import SpecAugConf
 
     config = SpecAugConf(prob=1.0, freq_mask_ratio=0.2, time_mask_ratio=0.1, n_time_masks=2)
     draws = torch.rand(200, num_draws(config), generator=torch.Generator().manual_seed(0))
