@@ -1,4 +1,4 @@
-"""Audio: decoding, level, microphone. Everything behind this room is float32 mono."""
+"""Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
 from mvector.audio.io import (
     AUDIO_SUFFIXES,
@@ -9,19 +9,22 @@ from mvector.audio.io import (
     source_name,
     write_wav,
 )
-from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db, remove_silence
+from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
+from mvector.audio.vad import VadMethod, speech_segments, trim_silence
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "SILENCE_DB",
     "AudioInfo",
     "AudioSource",
+    "VadMethod",
     "audio_info",
     "check_duration",
     "check_speech",
     "level_db",
     "read_audio",
-    "remove_silence",
     "source_name",
+    "speech_segments",
+    "trim_silence",
     "write_wav",
 ]

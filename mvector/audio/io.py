@@ -83,17 +83,18 @@ def read_audio(
         raise AudioError(
             f"{name} ends before {offset_s:g} s." if offset_s else f"{name} holds no samples."
         )
-    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
-    bad = int(np.count_nonzero(~np.isfinite(mono)))
+    if samples.ndim == 2:
+        samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    bad = int(np.count_nonzero(~np.isfinite(samples)))
     if bad:
         raise AudioError(
             f"{name} holds {bad} samples that are NaN or infinite; export the clip again."
         )
     if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate)
+        samples = soxr.resample(samples, rate, sample_rate)
         if duration_s is not None:
-            mono = mono[: round(duration_s * sample_rate)]
-    return np.ascontiguousarray(mono, dtype=np.float32)
+            samples = samples[: round(duration_s * sample_rate)]
+    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def audio_info(source: AudioSource) -> AudioInfo:

@@ -1,10 +1,10 @@
-"""Loudness: the level of a clip, what counts as silence, and where a clip holds none."""
+"""Loudness: the level of a clip and what counts as silence."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mvector.errors import AudioError, MissingDependencyError
+from mvector.errors import AudioError
 
 SILENCE_DB = -80.0
 
@@ -45,19 +45,3 @@ def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> No
             f"{name} is too short: it lasts {duration_s:.2f} s, "
             f"and at least {min_duration_s:g} s are needed."
         )
-
-
-def remove_silence(waveform: np.ndarray, top_db: float = 40.0) -> np.ndarray:
-    """Keep the stretches of a clip within ``top_db`` of its loudest frame (energy-based VAD).
-
-    Raises:
-        MissingDependencyError: librosa is not installed.
-    """
-    try:
-        from librosa.effects import split
-    except ImportError as error:
-        raise MissingDependencyError(
-            "do_vad needs librosa: pip install 'mvector[train]', or set do_vad to False."
-        ) from error
-    intervals = split(waveform, top_db=top_db)
-    return np.concatenate([waveform[start:end] for start, end in intervals] or [waveform])

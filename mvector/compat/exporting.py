@@ -151,7 +151,7 @@ def _say_what_differs_in_front(model: SpeakerModel, target: str) -> None:
     theirs = SOURCES[target].front_end(bins, rate, Hints()).to_dict()
     ours = model.front_end.to_dict()
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    relevant = [key for key in keys if key not in ("min_duration", "do_vad")]
+    relevant = [key for key in keys if key not in ("min_duration", "do_vad", "vad_method")]
     if relevant:
         logger.warning(
             "The model hears other features than %s computes (%s): give it those of this model.",

@@ -77,11 +77,14 @@ class DatasetConf(Section):
     sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
-    is_use_pksampler: bool = False
+    batch_sampler: Literal["random", "balanced", "speakers", "duration"] = "random"
     sample_per_id: int = Field(4, ge=2)
+    batch_duration: float | None = Field(None, gt=0)
     do_vad: bool = False
+    vad_method: Literal["energy", "silero"] = "energy"
     use_dB_normalization: bool = True
     target_dB: float = Field(-20.0, le=0)
+    waveform_scale: float = Field(1.0, gt=0)
 
     @model_validator(mode="after")
     def _durations_and_sizes_fit(self) -> DatasetConf:
@@ -95,10 +98,11 @@ class DatasetConf(Section):
                 f"min_duration {self.min_duration:g} s is longer than "
                 f"eval_conf.max_duration {self.eval_conf.max_duration:g} s"
             )
-        if self.is_use_pksampler and self.dataLoader.batch_size % self.sample_per_id:
+        if self.batch_sampler == "speakers" and self.dataLoader.batch_size % self.sample_per_id:
             raise ValueError(
-                f"is_use_pksampler True does not go with batch_size {self.dataLoader.batch_size}, "
-                f"which is not a multiple of sample_per_id {self.sample_per_id}"
+                "batch_sampler 'speakers' does not go with batch_size "
+                f"{self.dataLoader.batch_size}, which is not a multiple of sample_per_id "
+                f"{self.sample_per_id}"
             )
         return self
 
@@ -244,10 +248,10 @@ class Config(Section):
 
     def _batches_fit_triplets(self) -> Config:
         loss = self.loss_conf.use_loss
-        if not self.dataset_conf.is_use_pksampler:
+        if self.dataset_conf.batch_sampler != "speakers":
             raise ValueError(
                 f"{loss} compares clips of one speaker in a batch; set "
-                "dataset_conf.is_use_pksampler to True"
+                "dataset_conf.batch_sampler to speakers"
             )
         if self.augment_conf.speed.speed_perturb_3_class:
             raise ValueError(

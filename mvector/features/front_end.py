@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from mvector.audio import AudioSource, check_speech, read_audio, remove_silence, source_name
+from mvector.audio import (
+    AudioSource,
+    VadMethod,
+    check_speech,
+    read_audio,
+    source_name,
+    trim_silence,
+)
 from mvector.config.schema import Config
+from mvector.errors import AudioError
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,8 @@ class FrontEnd:
         preprocess: feature method, its arguments and normalisation (``preprocess_conf``).
         use_dB_normalization: bring every clip to ``target_dB`` first.
         target_dB: RMS level in dB relative to full scale.
-        do_vad: drop silent stretches of a clip.
+        do_vad: drop the stretches of a clip without speech.
+        vad_method: how speech is found, see :func:`mvector.audio.trim_silence`.
         min_duration: shortest clip accepted, in seconds.
         waveform_scale: factor on the waveform, behind the level: 32768 for models whose features
             were computed from samples in the range of 16-bit integers.
@@ -33,6 +42,7 @@ class FrontEnd:
     use_dB_normalization: bool = True  # noqa: N815 - the key of the YAML file
     target_dB: float = -20.0  # noqa: N815 - the key of the YAML file
     do_vad: bool = False
+    vad_method: VadMethod = "energy"
     min_duration: float = 0.5
     waveform_scale: float = 1.0
 
@@ -46,16 +56,14 @@ class FrontEnd:
             use_dB_normalization=data.use_dB_normalization,
             target_dB=data.target_dB,
             do_vad=data.do_vad,
+            vad_method=data.vad_method,
             min_duration=data.min_duration,
+            waveform_scale=data.waveform_scale,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for YAML."""
-        values = asdict(self)
-        if self.waveform_scale == 1.0:
-            # of no effect, and unknown to model folders whose fingerprint was taken without it
-            del values["waveform_scale"]
-        return values
+        return asdict(self)
 
     def bring_to_level(
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
@@ -85,18 +93,18 @@ class FrontEnd:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
+        name = source_name(source)
+        waveform = self.decode(source, duration_s=None if self.do_vad else max_duration_s)
         if self.do_vad:
-            waveform = remove_silence(self.decode(source))
+            check_speech(waveform, self.sample_rate, name=name, min_duration_s=0.0)
+            waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
+            if not len(waveform):
+                raise AudioError(
+                    f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False."
+                )
             if max_duration_s is not None:
                 waveform = waveform[: round(max_duration_s * self.sample_rate)]
-        else:
-            waveform = self.decode(source, duration_s=max_duration_s)
-        check_speech(
-            waveform,
-            self.sample_rate,
-            name=source_name(source),
-            min_duration_s=self.min_duration,
-        )
+        check_speech(waveform, self.sample_rate, name=name, min_duration_s=self.min_duration)
         return waveform
 
 

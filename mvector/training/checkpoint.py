@@ -22,7 +22,9 @@ FIXED_IN_A_RUN = (
     "dataset_conf.sample_rate",
     "dataset_conf.use_dB_normalization",
     "dataset_conf.target_dB",
+    "dataset_conf.waveform_scale",
     "dataset_conf.do_vad",
+    "dataset_conf.vad_method",
     "train_conf.seed",
 )
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from mvector import read_audio
-from mvector.audio import audio_info, check_speech, level_db, remove_silence, write_wav
+from mvector.audio import audio_info, check_speech, level_db, write_wav
 from mvector.errors import AudioError
 
 RATE = 16000
@@ -223,9 +223,3 @@ def test_a_wav_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="Cannot write"):
         write_wav(tmp_path / "file" / "a.wav", tone(), RATE)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.wav"]
-
-
-def test_silence_between_words_is_removed() -> None:
-    pytest.importorskip("librosa", reason="the train extra is not installed")
-    waveform = np.concatenate([tone(1.0), np.zeros(2 * RATE), tone(1.0)]).astype(np.float32)
-    assert abs(len(remove_silence(waveform)) - 2 * RATE) < 0.3 * RATE

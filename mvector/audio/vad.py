@@ -1,0 +1,201 @@
+"""Voice activity detection: where a clip holds speech, and the clip without the rest.
+
+Two detectors find stretches of activity; the same rules make segments of them. ``energy`` compares
+the level of a frame with the loudest frame of the clip. It is fast and exact where the pauses are
+quiet; noise less than 40 dB below the loudest frame counts as speech, and so does any loud sound.
+``silero`` asks a small recurrent network whether a chunk of 32 ms is speech, and so tells speech
+from noise at several times the cost.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import soxr
+
+from mvector.audio.level import SILENCE_DB, level_db
+from mvector.errors import AudioError, ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+VadMethod: TypeAlias = Literal["energy", "silero"]
+
+# Both detectors. A pause is longer than the two paddings inside it, so segments never touch.
+MIN_PAUSE_S = 0.3  # shorter gaps (closures of stops, breaths) belong to the speech around them
+MIN_SPEECH_S = 0.1  # shorter stretches are clicks
+PADDING_S = 0.05  # kept before and after speech: weak onsets and the decay of the last sound
+
+ENERGY_TOP_DB = 40.0  # a frame this far below the loudest one is silence
+_ENERGY_FRAME_S, _ENERGY_SHIFT_S = 0.032, 0.01
+
+# Hysteresis on the network's probability: speech begins at the first and lasts above the second.
+SILERO_ONSET, SILERO_OFFSET = 0.5, 0.35
+_SILERO_RATE = 16000
+_SILERO_LEVEL_DB = -30.0  # quieter clips are raised to it, as the network misses quiet speech
+_CHUNK, _CONTEXT, _STATE = 512, 64, 128  # new samples, samples repeated before them, LSTM units
+_CHUNKS_PER_CALL = 512  # 16 s, which bounds the memory of a call
+
+_NOTHING = np.empty((0, 2), dtype=np.int64)
+
+
+def trim_silence(
+    waveform: np.ndarray, sample_rate: int, method: VadMethod = "energy"
+) -> np.ndarray:
+    """Remove what is not speech and join the rest.
+
+    Args:
+        waveform: float32 of shape ``(samples,)`` in [-1, 1].
+        sample_rate: in Hz.
+        method: ``energy`` or ``silero``, see :func:`speech_segments`.
+
+    Returns:
+        float32 array of shape ``(speech_samples,)``; empty where the clip holds no speech.
+
+    Raises:
+        AudioError: the waveform is not mono.
+        ConfigError: the method is unknown.
+        MissingDependencyError: the detector is not installed.
+    """
+    segments = speech_segments(waveform, sample_rate, method)
+    return np.concatenate([waveform[:0], *(waveform[start:stop] for start, stop in segments)])
+
+
+def speech_segments(
+    waveform: np.ndarray, sample_rate: int, method: VadMethod = "energy"
+) -> list[tuple[int, int]]:
+    """Find the speech in a clip.
+
+    Gaps below 0.3 s are bridged, then stretches below 0.1 s are dropped, and 0.05 s of what
+    surrounds speech is kept on either side.
+
+    Args:
+        waveform: float32 of shape ``(samples,)`` in [-1, 1].
+        sample_rate: in Hz.
+        method: ``energy``: frames of 32 ms within 40 dB of the loudest one, by
+            ``librosa.effects.split``; finds pauses only where they are that quiet.
+            ``silero``: the network of the package silero-vad (https://github.com/snakers4/silero-vad,
+            MIT licence) through onnxruntime, on the clip resampled to 16 kHz.
+
+    Returns:
+        ``(start, stop)`` of each segment in samples, in order and apart; empty without speech.
+
+    Raises:
+        AudioError: the waveform is not mono.
+        ConfigError: the method is unknown.
+        MissingDependencyError: the detector is not installed.
+    """
+    if waveform.ndim != 1:
+        raise AudioError(
+            f"Speech is sought in one channel, shape (samples,), not {waveform.shape}; "
+            "average the channels first."
+        )
+    if method == "energy":
+        active = _energy_activity(waveform, sample_rate)
+    elif method == "silero":
+        active = _silero_activity(waveform, sample_rate)
+    else:
+        raise ConfigError(f"The VAD method '{method}' is unknown; use 'energy' or 'silero'.")
+    segments = _tidy(active, len(waveform), sample_rate)
+    return [(int(start), int(stop)) for start, stop in segments]
+
+
+def _tidy(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
+    """Bridge short gaps, drop short stretches, pad: ``(stretches, 2)`` to ``(segments, 2)``."""
+    if not len(active):
+        return active
+    pauses = active[1:, 0] - active[:-1, 1] >= MIN_PAUSE_S * sample_rate
+    starts = active[np.r_[True, pauses], 0]
+    stops = active[np.r_[pauses, True], 1]
+    long = stops - starts >= MIN_SPEECH_S * sample_rate
+    padding = round(PADDING_S * sample_rate)
+    padded = np.stack([starts[long] - padding, stops[long] + padding], axis=1)
+    return np.clip(padded, 0, num_samples)
+
+
+def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Stretches ``(stretches, 2)`` in samples whose level is near that of the loudest frame."""
+    try:
+        from librosa.effects import split
+    except ImportError as error:
+        raise MissingDependencyError(
+            "The energy VAD needs librosa: pip install 'mvector[train]', or set do_vad to False."
+        ) from error
+    if level_db(waveform) < SILENCE_DB:  # relative to its own peak, silence would be loud
+        return _NOTHING
+    return split(
+        waveform,
+        top_db=ENERGY_TOP_DB,
+        frame_length=round(_ENERGY_FRAME_S * sample_rate),
+        hop_length=round(_ENERGY_SHIFT_S * sample_rate),
+    )
+
+
+def _silero_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Stretches ``(stretches, 2)`` in samples that the network calls speech."""
+    session = _silero_session(os.getpid())
+    if level_db(waveform) < SILENCE_DB:
+        return _NOTHING
+    gain_db = max(0.0, _SILERO_LEVEL_DB - level_db(waveform))
+    resampled = np.asarray(waveform * 10.0 ** (gain_db / 20.0), dtype=np.float32)
+    if sample_rate != _SILERO_RATE:
+        resampled = soxr.resample(resampled, sample_rate, _SILERO_RATE)
+    speech = _hysteresis(_silero_probabilities(session, resampled))
+    edges = np.flatnonzero(np.diff(speech, prepend=False, append=False)).reshape(-1, 2)
+    samples = np.rint(edges * (_CHUNK * sample_rate / _SILERO_RATE)).astype(np.int64)
+    return np.minimum(samples, len(waveform))
+
+
+def _silero_probabilities(session: InferenceSession, waveform: np.ndarray) -> np.ndarray:
+    """Probability of speech ``(chunks,)`` in each chunk of a 16 kHz clip, the last one padded."""
+    num_chunks = -(-len(waveform) // _CHUNK)
+    padded = np.pad(waveform, (_CONTEXT, num_chunks * _CHUNK - len(waveform)))
+    # Each chunk follows the last samples of the one before it.
+    chunks = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + _CHUNK)[::_CHUNK]
+    hidden = cell = np.zeros((1, 1, _STATE), dtype=np.float32)
+    probabilities = []
+    for first in range(0, num_chunks, _CHUNKS_PER_CALL):
+        block = np.ascontiguousarray(chunks[first : first + _CHUNKS_PER_CALL])
+        values, hidden, cell = session.run(
+            ["speech_probs", "hn", "cn"], {"input": block, "h": hidden, "c": cell}
+        )
+        probabilities.append(values)
+    return np.concatenate(probabilities)
+
+
+def _hysteresis(probabilities: np.ndarray) -> np.ndarray:
+    """Whether each chunk is speech: between the two thresholds the last decision stands."""
+    decided = (probabilities >= SILERO_ONSET) | (probabilities < SILERO_OFFSET)
+    last_decided = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), 0))
+    return probabilities[last_decided] >= SILERO_ONSET
+
+
+@lru_cache(maxsize=1)
+def _silero_session(process: int) -> InferenceSession:
+    """The network, loaded once in each process (a forked worker makes its own), on one thread."""
+    package = find_spec("silero_vad")  # located, not imported: importing it would set up torch
+    try:
+        import onnxruntime
+    except ImportError:
+        package = None
+    if package is None or not package.submodule_search_locations:
+        raise MissingDependencyError(
+            "The silero VAD needs silero-vad and onnxruntime: pip install 'mvector[vad]', "
+            "or set the VAD method to 'energy'."
+        )
+    # One call runs many chunks; the streaming model of the same weights takes one at a time.
+    name = "silero_vad_16k_sequence.onnx"
+    file = Path(package.submodule_search_locations[0]) / "data" / name
+    if not file.is_file():
+        raise MissingDependencyError(
+            f"The silero-vad installed here has no {name}: pip install -U 'mvector[vad]'."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only; it warns of unused weights in the file
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
