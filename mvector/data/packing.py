@@ -1,0 +1,210 @@
+"""A list of clips as a packed corpus: several processes decode, this one writes in list order."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from mvector.audio import AudioSource, check_speech, read_audio, source_name
+from mvector.data.checking import default_workers
+from mvector.data.lists import read_list
+from mvector.data.pack_writer import PackProgress, PackWriter
+from mvector.data.packed import INT16_SCALE
+from mvector.errors import DataError, MVectorError
+
+logger = logging.getLogger(__name__)
+
+CLIPS_PER_COMMIT = 256
+
+_SAMPLES_PER_COMMIT = 1 << 28
+_TASKS_PER_WORKER = 4
+_LONGEST = 2**31 - 1
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class _PackedClip:
+    samples: np.ndarray  # (samples,) int16
+    crc32: int
+    num_clipped: int
+
+
+def pack_corpus(
+    list_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    sample_rate: int = 16000,
+    data_root: str | os.PathLike[str] | None = None,
+    min_duration_s: float = 0.5,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    clips_per_commit: int = CLIPS_PER_COMMIT,
+    show_progress: bool = True,
+) -> PackProgress:
+    """Decode every clip of a list into one file of 16-bit samples.
+
+    A clip that cannot be decoded, is too short or silent is left out and named in
+    ``bad_clips.txt``. Work that was cut off goes on where it ended.
+
+    Args:
+        list_path: the list, as :func:`mvector.data.lists.read_list` reads it.
+        out: folder to make.
+        sample_rate: of the packed clips, in Hz.
+        data_root: folder that relative clip paths start from.
+        min_duration_s: shortest clip packed, in seconds.
+        num_workers: processes that decode; 0 decodes in this one, ``None`` takes one per processor.
+        overwrite: replace an earlier packed folder, once the new one is whole.
+        clips_per_commit: clips that a crash may cost, at most.
+        show_progress: draw a progress bar where standard error is a terminal.
+
+    Returns:
+        Counts of what was packed, left out and clipped.
+
+    Raises:
+        DataError: the list or the folder cannot be used, no clip is good, or the disk is full.
+    """
+    clips = read_list(list_path, root=data_root)
+    job = {
+        "list_sha256": file_sha256(list_path),
+        "data_root": None if data_root is None else os.fspath(data_root),
+        "sample_rate": sample_rate,
+        "min_duration": min_duration_s,
+    }
+    decode = partial(_decode, sample_rate=sample_rate, min_duration_s=min_duration_s)
+    writer = PackWriter(
+        Path(out), kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=overwrite
+    )
+    with writer:
+        done = writer.progress
+        log_resumed(done, len(clips))
+        paths, labels = clips.paths[done.num_listed :], clips.labels[done.num_listed :]
+        num_safe = done.num_rows
+        disable = None if show_progress else True
+        bar = tqdm(total=len(clips), initial=done.num_listed, desc="Packing", disable=disable)
+        with bar, closing(in_order(decode, paths, num_workers)) as decoded:
+            for path, label, clip in zip(paths, labels, decoded, strict=True):
+                if isinstance(clip, str):
+                    writer.skip(path, clip)
+                else:
+                    done.num_clipped_samples += clip.num_clipped
+                    done.num_clipped_clips += clip.num_clipped > 0
+                    writer.append(clip.samples, path, int(label), clip.crc32)
+                many = done.num_rows - num_safe >= _SAMPLES_PER_COMMIT
+                if many or done.num_listed % clips_per_commit == 0:
+                    writer.commit()
+                    num_safe = done.num_rows
+                bar.update()
+        source = {"list": os.fspath(list_path), "num_listed": len(clips), **job}
+        clipped = {"num_clipped_samples": done.num_clipped_samples}
+        writer.finish({"sample_rate": sample_rate, **clipped, "source": source})
+    return done
+
+
+def in_order(
+    task: Callable[[_Item], _Result], items: Iterable[_Item], num_workers: int | None
+) -> Generator[_Result, None, None]:
+    """``map(task, items)`` in several processes, a few results ahead of the caller.
+
+    Processes, not threads: decoding goes through Python file objects, which threads would wait
+    for one another at. Close the iterator to stop early. The processes end with this one, even
+    if it is killed.
+
+    Args:
+        task: what to do; it must pickle.
+        items: what to do it with.
+        num_workers: 0 works in this process; ``None`` takes a process per processor.
+
+    Raises:
+        DataError: a process died.
+    """
+    num_workers = default_workers() if num_workers is None else num_workers
+    if num_workers == 0:
+        yield from map(task, items)
+        return
+    waiting: deque[Future[_Result]] = deque()
+    with ProcessPoolExecutor(num_workers, initializer=_follow_parent) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(task, item))
+                if len(waiting) >= _TASKS_PER_WORKER * num_workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "A process that decoded clips died, perhaps for want of memory; run the same "
+                "command again with fewer --num_workers to go on."
+            ) from error
+        except BaseException:  # Ctrl-C, or the caller stops: do not finish what is queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def log_resumed(done: PackProgress, num_listed: int) -> None:
+    """Say that earlier work goes on, if it does."""
+    if done.num_listed:
+        logger.info(
+            "Going on with earlier work: %d of %d clips are done.", done.num_listed, num_listed
+        )
+
+
+def why_unusable(source: AudioSource, error: Exception) -> str:
+    """Why a clip is left out, on one line and without its path."""
+    if isinstance(error, MVectorError):
+        return " ".join(str(error).removeprefix(source_name(source)).split())
+    return " ".join(f"cannot be decoded ({type(error).__name__}: {error})".split())
+
+
+def _decode(path: str, *, sample_rate: int, min_duration_s: float) -> _PackedClip | str:
+    try:
+        waveform = read_audio(path, sample_rate)
+        check_speech(waveform, sample_rate, name=source_name(path), min_duration_s=min_duration_s)
+    except Exception as error:  # one odd file must not end hours of packing
+        return why_unusable(path, error)
+    if len(waveform) > _LONGEST:
+        return f"is longer than {_LONGEST / sample_rate / 3600:.0f} hours; cut it up."
+    num_clipped = int(np.count_nonzero(np.abs(waveform) > 1.0))
+    steps = np.rint(waveform * INT16_SCALE).clip(-INT16_SCALE, INT16_SCALE - 1)
+    samples = steps.astype("<i2")
+    return _PackedClip(samples, zlib.crc32(samples.data), num_clipped)
+
+
+def _follow_parent() -> None:
+    """Leave interrupts to the parent process, and end when it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
