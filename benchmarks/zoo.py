@@ -38,9 +38,15 @@ CROP_FRAMES = 98  # of one second
 
 SMALL_ECAPA = {"model_conf.backbone.channels": 192}
 NO_SCHEDULE = {"loss_conf.use_margin_scheduler": False}
-PK_BATCHES = {"dataset_conf.is_use_pksampler": True, "dataset_conf.sample_per_id": 4}
+PK_BATCHES = {"dataset_conf.batch_sampler": "speakers", "dataset_conf.sample_per_id": 4}
 FBANK = {"num_mel_bins": 80}
 MEL = {"n_fft": 512, "win_length": 400, "hop_length": 160}
+
+
+def loss(name: str, **args: Any) -> dict[str, Any]:
+    """The settings of a loss with its default arguments but for the ones given."""
+    return {"loss_conf.use_loss": name, "loss_conf.args": args}
+
 
 # row -> (configuration file, settings that differ from it)
 TABLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
@@ -55,27 +61,16 @@ TABLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "ERes2NetV2": ("eres2net_v2", {}),
     },
     "losses": {
-        "CELoss": ("ecapa_tdnn", {"loss_conf.use_loss": "CELoss", "loss_conf.args": {}}),
-        "AAMLoss": ("ecapa_tdnn", {"loss_conf.use_loss": "AAMLoss"}),
-        "AMLoss": ("ecapa_tdnn", {"loss_conf.use_loss": "AMLoss"}),
-        "ARMLoss": ("ecapa_tdnn", {"loss_conf.use_loss": "ARMLoss"}),
-        "SphereFace2 A": (
-            "ecapa_tdnn",
-            {"loss_conf.use_loss": "SphereFace2", "loss_conf.args.margin_type": "A"},
-        ),
-        "SphereFace2 C": (
-            "ecapa_tdnn",
-            {"loss_conf.use_loss": "SphereFace2", "loss_conf.args.margin_type": "C"},
-        ),
-        "SubCenterLoss": ("ecapa_tdnn", {"loss_conf.use_loss": "SubCenterLoss"}),
+        "CELoss": ("ecapa_tdnn", {**loss("CELoss"), **NO_SCHEDULE}),
+        "AAMLoss": ("ecapa_tdnn", loss("AAMLoss")),
+        "AMLoss": ("ecapa_tdnn", loss("AMLoss")),
+        "ARMLoss": ("ecapa_tdnn", loss("ARMLoss")),
+        "SphereFace2 A": ("ecapa_tdnn", loss("SphereFace2", margin_type="A")),
+        "SphereFace2 C": ("ecapa_tdnn", loss("SphereFace2", margin_type="C")),
+        "SubCenterLoss": ("ecapa_tdnn", loss("SubCenterLoss")),
         "TripletAngularMarginLoss": (
             "ecapa_tdnn",
-            {
-                "loss_conf.use_loss": "TripletAngularMarginLoss",
-                "loss_conf.args": {},
-                **NO_SCHEDULE,
-                **PK_BATCHES,
-            },
+            {**loss("TripletAngularMarginLoss"), **NO_SCHEDULE, **PK_BATCHES},
         ),
     },
     "poolings": {

@@ -188,7 +188,7 @@ class MVectorTrainer:
         conf, num_batches = self.config.train_conf, len(self.data.batches)
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=conf.enable_amp)
         progress = Progress(epoch, conf.max_epoch, num_batches, self.device)
-        self.data.batches.set_epoch(epoch)
+        self.data.batches.set_position(epoch)
         self.network.train()
         bar = tqdm(
             self.data.loader,
@@ -218,9 +218,12 @@ class MVectorTrainer:
 
     def _forward(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss of a batch, and how many of its clips are classified correctly."""
-        waveforms = batch.waveforms.to(self.device, non_blocking=True)
+        inputs = batch.inputs.to(self.device, non_blocking=True)
         labels = batch.labels.to(self.device, non_blocking=True)
-        features, _ = self.model.features(waveforms)
+        if inputs.dim() == 3:  # cached features
+            features = self.model.featurizer.normalise(inputs)
+        else:
+            features, _ = self.model.features(inputs)
         spec_aug = self.config.augment_conf.spec_aug
         if spec_aug.prob > 0:
             features = mask_features(features, batch.mask_draws, spec_aug)

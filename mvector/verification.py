@@ -120,7 +120,7 @@ def _every_pair(
 ) -> tuple[AllPairs, np.ndarray, np.ndarray, int]:
     names = {"enroll_list": enroll.source, "trials_list": test.source}
     check_trials(all_pairs(enroll.paths, enroll.labels, test.paths, test.labels), **names)
-    paths = list(dict.fromkeys(enroll.paths + test.paths))  # a clip on both lists is heard once
+    paths = list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both lists is heard once
     table = encoder.embed_readable(paths, **options)
     _report(paths, table.failures)
     row_of = {paths[position]: row for row, position in enumerate(table.good)}

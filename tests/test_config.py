@@ -226,7 +226,7 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_and_cure(tmp_path: Pa
         ),
         (
             {"loss_conf": {"use_loss": "TripletAngularMarginLoss"}},
-            ["set dataset_conf.is_use_pksampler to True"],
+            ["set dataset_conf.batch_sampler to speakers"],
         ),
     ],
 )

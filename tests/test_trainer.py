@@ -410,7 +410,7 @@ def test_every_feature_method_trains_with_every_loss(
 def test_every_loss_trains_on_batches_of_several_clips_a_speaker(
     small_config: dict, tmp_path: Path, loss: str
 ) -> None:
-    small_config["dataset_conf"].update(is_use_pksampler=True, sample_per_id=4)
+    small_config["dataset_conf"].update(batch_sampler="speakers", sample_per_id=4)
     small_config["dataset_conf"]["dataLoader"]["batch_size"] = 16
     small_config["loss_conf"] = {"use_loss": loss}
     small_config["train_conf"]["max_epoch"] = 10

@@ -40,6 +40,12 @@ ONLY_OFF: dict[str, str] = {
     "preprocess_conf.use_hf_model": "pretrained self-supervised front ends are not supported",
 }
 
+# Switches that have become values: our key, its value when on, and when off.
+SWITCHES: dict[str, tuple[str, Any, Any]] = {
+    "dataset_conf.speed_perturb": ("augment_conf.speed.prob", 1.0, 0.0),
+    "dataset_conf.is_use_pksampler": ("dataset_conf.batch_sampler", "speakers", "random"),
+}
+
 # Sections that the moves above leave empty.
 EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
 
@@ -65,12 +71,15 @@ def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list
         else:
             _put(raw, new, value)
             origin[new] = old
-    found, value = _take(raw, "dataset_conf.speed_perturb")
-    if found:
+    for old, (new, when_on, when_off) in SWITCHES.items():
+        found, value = _take(raw, old)
+        if not found:
+            continue
         if not isinstance(value, bool):
-            mistakes.append(f"dataset_conf.speed_perturb: {value!r} is neither True nor False")
-        elif not _has(raw, "augment_conf.speed.prob"):
-            _put(raw, "augment_conf.speed.prob", 1.0 if value else 0.0)
+            mistakes.append(f"{old}: {value!r} is neither True nor False")
+        elif not _has(raw, new):
+            _put(raw, new, when_on if value else when_off)
+            origin[new] = old
     for key, reason in ONLY_OFF.items():
         found, value = _take(raw, key)
         if found and value:

@@ -1,27 +1,33 @@
-"""Training clips as batches: what a batch holds is a function of (seed, epoch, clip) alone."""
+"""Training samples: what one holds is a function of (seed, epoch, place in the epoch) alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from mvector.audio import SILENCE_DB, audio_info, check_duration, level_db, source_name
+from mvector.audio import SILENCE_DB, check_duration, source_name
 from mvector.config.augment_options import SpecAugConf
 from mvector.data.augmentation import SPEEDS, WaveformAugmentor, num_draws
 from mvector.data.lists import ClipList
-from mvector.errors import DataError, MVectorError
+from mvector.data.samplers import SampleKey
+from mvector.data.sources import ClipSource
+from mvector.errors import MVectorError
 from mvector.features.front_end import FrontEnd
+
+_SILENT_POWER = 10.0 ** (SILENCE_DB / 10.0)
 
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """One crop: waveform ``(samples,)``, its class, and the random numbers of its feature masks."""
+    """One crop, its class, and the random numbers of its feature masks.
 
-    waveform: np.ndarray
+    The crop is a waveform ``(samples,)`` or, from cached features, ``(frames, bins)``.
+    """
+
+    inputs: np.ndarray
     label: int
     mask_draws: np.ndarray
 
@@ -39,29 +45,31 @@ class TrainingBatch:
     """Crops of equal length.
 
     Attributes:
-        waveforms: ``(batch, samples)`` float32 in [-1, 1].
+        inputs: ``(batch, samples)`` float32 in [-1, 1]; or ``(batch, frames, bins)`` float32,
+            features to be normalised.
         labels: ``(batch,)`` int64.
         mask_draws: ``(batch, draws)`` uniform numbers for
             :func:`mvector.data.augmentation.mask_features`.
         skipped: clips of this batch that could not be read.
     """
 
-    waveforms: torch.Tensor
+    inputs: torch.Tensor
     labels: torch.Tensor
     mask_draws: torch.Tensor
     skipped: list[SkippedClip]
 
 
 class TrainingClips(Dataset):
-    """Random crops of the clips of a list, indexed by ``(epoch, clip)``.
+    """Random crops of clips, indexed by :class:`mvector.data.samplers.SampleKey`.
 
     A clip shorter than the crop is repeated until it fills it, so that batches hold no padding.
 
     Args:
-        clips: paths and labels.
+        clips: paths, for messages, and labels.
+        source: where the audio comes from.
         num_speakers: classes before any speed classes.
-        front_end: how clips are decoded and checked.
-        crop_s: length of a crop in seconds.
+        front_end: how clips are checked.
+        crop_s: length of a crop in seconds, unless the key has another.
         augmentor: what is done to the waveforms.
         spec_aug: feature masks, for which random numbers are drawn here.
         seed: of the whole run.
@@ -70,6 +78,7 @@ class TrainingClips(Dataset):
     def __init__(
         self,
         clips: ClipList,
+        source: ClipSource,
         num_speakers: int,
         front_end: FrontEnd,
         *,
@@ -79,6 +88,7 @@ class TrainingClips(Dataset):
         seed: int,
     ) -> None:
         self.clips = clips
+        self.source = source
         self.num_speakers = num_speakers
         self.front_end = front_end
         self.crop_s = crop_s
@@ -89,87 +99,47 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, key: tuple[int, int]) -> TrainingSample | SkippedClip:
-        epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
+    def __getitem__(self, key: SampleKey) -> TrainingSample | SkippedClip:
+        rng = np.random.default_rng((self.seed, key.epoch, key.position))
         speed = self.augmentor.draw_speed(rng)
-        path = self.clips.paths[index]
+        crop_s = self.crop_s if key.crop_s is None else key.crop_s
+        num_samples = round(crop_s * self.front_end.sample_rate)
         try:
-            waveform = self._read_crop(path, self.crop_s * SPEEDS[speed], rng)
+            waveform = self._crop(key.clip, crop_s * SPEEDS[speed], rng)
             waveform = self.augmentor.change_speed(waveform, SPEEDS[speed])
-            num_samples = round(self.crop_s * self.front_end.sample_rate)
-            waveform = np.resize(waveform, num_samples)
+            if len(waveform) != num_samples:
+                waveform = np.resize(waveform, num_samples)
             waveform = self.augmentor(waveform, rng)
         except (MVectorError, OSError, ValueError) as error:
+            path = self.clips.paths[key.clip]
             return SkippedClip(path, _reason(path, error))
         speed_class = speed if self.augmentor.num_speed_classes > 1 else 0
-        label = int(self.clips.labels[index]) + speed_class * self.num_speakers
+        label = int(self.clips.labels[key.clip]) + speed_class * self.num_speakers
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
         return TrainingSample(waveform.astype(np.float32, copy=False), label, draws)
 
-    def _read_crop(self, path: str, crop_s: float, rng: np.random.Generator) -> np.ndarray:
+    def _crop(self, index: int, crop_s: float, rng: np.random.Generator) -> np.ndarray:
         place = rng.random()
+        num_samples = round(crop_s * self.front_end.sample_rate)
         if self.front_end.do_vad:  # where speech is shows only after decoding the whole clip
-            return self._cut(self.front_end.read_clip(path), crop_s, place)
-        duration_s = audio_info(path).duration_s
+            whole = self.source.whole(index)
+            return _cut(whole, num_samples, int(place * (len(whole) - num_samples)))
+        duration_s = self.source.duration_s(index)
         check_duration(
-            duration_s, name=source_name(path), min_duration_s=self.front_end.min_duration
+            duration_s,
+            name=source_name(self.clips.paths[index]),
+            min_duration_s=self.front_end.min_duration,
         )
-        offset_s = place * max(duration_s - crop_s, 0.0)
-        crop = self.front_end.decode(path, offset_s=offset_s, duration_s=crop_s)
-        if level_db(crop) < SILENCE_DB:  # a pause: the clip may still hold speech elsewhere
-            whole = self.front_end.read_clip(path)
-            num_samples = round(crop_s * self.front_end.sample_rate)
-            loudest = int(np.argmax(np.abs(whole)))
-            start = max(0, min(loudest - num_samples // 2, len(whole) - num_samples))
-            crop = whole[start : start + num_samples]
+        crop = self.source.stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
+        if np.dot(crop, crop) < _SILENT_POWER * len(crop):
+            whole = self.source.whole(index)  # a pause: the clip may still hold speech elsewhere
+            return _cut(whole, num_samples, int(np.argmax(np.abs(whole))) - num_samples // 2)
         return crop
 
-    def _cut(self, waveform: np.ndarray, crop_s: float, place: float) -> np.ndarray:
-        num_samples = round(crop_s * self.front_end.sample_rate)
-        start = int(place * max(len(waveform) - num_samples, 0))
-        return waveform[start : start + num_samples]
 
-
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of ``(epoch, clip)`` keys; the order depends on (seed, epoch) only.
-
-    Args:
-        num_clips: clips to draw from, each once an epoch.
-        batch_size: clips in a batch.
-        drop_last: leave out a smaller last batch.
-        seed: of the whole run.
-
-    Raises:
-        DataError: there are too few clips for a single batch.
-    """
-
-    def __init__(self, num_clips: int, batch_size: int, *, drop_last: bool, seed: int) -> None:
-        self.num_clips = num_clips
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.seed = seed
-        self.epoch = 0
-        if len(self) == 0:
-            raise DataError(
-                f"The training list holds {num_clips} clips, fewer than a batch of {batch_size}: "
-                "lower dataset_conf.dataLoader.batch_size."
-            )
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, that the next iteration yields."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        full, rest = divmod(self.num_clips, self.batch_size)
-        # batch normalisation cannot work on a single clip
-        return full if self.drop_last or rest < 2 else full + 1
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_clips)
-        for batch in range(len(self)):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in chosen]
+def _cut(waveform: np.ndarray, num_samples: int, start: int) -> np.ndarray:
+    start = max(0, min(start, len(waveform) - num_samples))
+    return waveform[start : start + num_samples]
 
 
 def _reason(path: str, error: Exception) -> str:
@@ -183,7 +153,7 @@ def collate(samples: list[TrainingSample | SkippedClip]) -> TrainingBatch:
     if not good:
         return TrainingBatch(torch.empty(0, 0), torch.empty(0), torch.empty(0, 0), skipped)
     return TrainingBatch(
-        torch.from_numpy(np.stack([sample.waveform for sample in good])),
+        torch.from_numpy(np.stack([sample.inputs for sample in good])),
         torch.tensor([sample.label for sample in good], dtype=torch.int64),
         torch.from_numpy(np.stack([sample.mask_draws for sample in good])),
         skipped,

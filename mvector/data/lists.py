@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class ClipList:
     """
 
     source: str
-    paths: list[str]
+    paths: Sequence[str]
     labels: np.ndarray
 
     def __len__(self) -> int:

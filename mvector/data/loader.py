@@ -2,70 +2,165 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any, Protocol
+
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
-from mvector.data.augmentation import WaveformAugmentor
-from mvector.data.dataset import EpochBatches, TrainingClips, collate
+from mvector.data.augmentation import SPEEDS, WaveformAugmentor
+from mvector.data.batch_plans import (
+    BalancedBatches,
+    DurationBatches,
+    RandomBatches,
+    SpeakerBatches,
+)
+from mvector.data.dataset import TrainingClips, collate
+from mvector.data.feature_dataset import TrainingFeatures
 from mvector.data.lists import ClipList, read_list
-from mvector.data.samplers import SpeakerBatches
+from mvector.data.packed import PackedCorpus, is_packed, packed_kind
+from mvector.data.packed_features import PackedFeatures
+from mvector.data.samplers import BatchPlan, TrainingBatches
+from mvector.data.sources import ClipSource, FileClips, PackedClips
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
+
+logger = logging.getLogger(__name__)
+
+
+class HasDurations(Protocol):
+    """What knows how long its clips are."""
+
+    def durations_s(self) -> np.ndarray:
+        """``(clips,)`` in seconds."""
+        ...
 
 
 class TrainingData:
     """The training list as batches.
 
+    Args:
+        config: its sections ``dataset_conf``, ``augment_conf`` and ``train_conf.seed``.
+        pin_memory: put batches where a GPU can fetch them from.
+        rank: which of several processes this is.
+        world_size: how many there are; ``batch_size`` is that of one process.
+
     Attributes:
         clips: the list.
         num_speakers: speakers in it, as configured or as counted.
         num_classes: classes for the classifier: speakers times speed classes.
-        batches: chooses the epoch that ``loader`` yields next.
+        batches: chooses the epoch and the batch that ``loader`` yields next.
         loader: yields :class:`mvector.data.dataset.TrainingBatch`.
 
     Raises:
         DataError: the list is missing, malformed, has one speaker, or less than a batch of clips.
     """
 
-    def __init__(self, config: Config, *, pin_memory: bool = False) -> None:
-        data, seed = config.dataset_conf, config.train_conf.seed
-        self.clips: ClipList = read_list(
-            data.train_list, root=data.data_root, num_speakers=data.num_speakers
-        )
+    def __init__(
+        self, config: Config, *, pin_memory: bool = False, rank: int = 0, world_size: int = 1
+    ) -> None:
+        data = config.dataset_conf
+        self.clips, lengths, dataset = _open_list(config)
         self.num_speakers = data.num_speakers or self.clips.num_speakers
         if len(np.unique(self.clips.labels)) < 2:
             raise DataError(
                 f"The list '{data.train_list}' has a single speaker; training needs at least two."
             )
-        augmentor = WaveformAugmentor(config.augment_conf, data.sample_rate)
-        self.num_classes = self.num_speakers * augmentor.num_speed_classes
-        conf = data.dataLoader
-        self.batches: EpochBatches | SpeakerBatches
-        if data.is_use_pksampler:
-            self.batches = SpeakerBatches(
-                self.clips.labels,
-                speakers_per_batch=conf.batch_size // data.sample_per_id,
-                clips_per_speaker=data.sample_per_id,
-                seed=seed,
-            )
-        else:
-            self.batches = EpochBatches(
-                len(self.clips), conf.batch_size, drop_last=conf.drop_last, seed=seed
-            )
+        classes = len(SPEEDS) if config.augment_conf.speed.speed_perturb_3_class else 1
+        self.num_classes = self.num_speakers * classes
+        plan = _build_plan(config, self.clips, lengths, world_size)
+        logger.info(plan.describe())
+        self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
+        num_workers = data.dataLoader.num_workers
         self.loader = DataLoader(
-            TrainingClips(
-                self.clips,
-                self.num_speakers,
-                FrontEnd.from_config(config),
-                crop_s=data.max_duration,
-                augmentor=augmentor,
-                spec_aug=config.augment_conf.spec_aug,
-                seed=seed,
-            ),
+            dataset,
             batch_sampler=self.batches,
             collate_fn=collate,
-            num_workers=conf.num_workers,
-            persistent_workers=conf.num_workers > 0,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
         )
+
+
+def _open_list(config: Config) -> tuple[ClipList, HasDurations, Dataset]:
+    """The training list, a text file or a packed folder; lengths of its clips; its samples."""
+    data = config.dataset_conf
+    front_end = FrontEnd.from_config(config)
+    options: dict[str, Any] = {
+        "crop_s": data.max_duration,
+        "spec_aug": config.augment_conf.spec_aug,
+        "seed": config.train_conf.seed,
+    }
+    if not is_packed(data.train_list):
+        clips = read_list(data.train_list, root=data.data_root, num_speakers=data.num_speakers)
+        source: ClipSource = FileClips(clips, front_end)
+    elif packed_kind(data.train_list) == PackedFeatures.kind:
+        features = PackedFeatures(data.train_list)
+        _refuse_waveform_augmentation(config)
+        cached = TrainingFeatures(features, front_end, **options)
+        return _checked(features.as_clip_list(), data.num_speakers), cached, cached
+    else:
+        corpus = PackedCorpus(data.train_list)
+        clips = _checked(corpus.as_clip_list(), data.num_speakers)
+        source = PackedClips(corpus, front_end)
+    num_speakers = data.num_speakers or clips.num_speakers
+    augmentor = WaveformAugmentor(config.augment_conf, data.sample_rate)
+    dataset = TrainingClips(clips, source, num_speakers, front_end, augmentor=augmentor, **options)
+    return clips, source, dataset
+
+
+def _refuse_waveform_augmentation(config: Config) -> None:
+    """Features that are computed already can be masked, and nothing else."""
+    wanted = [
+        name
+        for name in type(config.augment_conf).model_fields
+        if name != "spec_aug" and getattr(config.augment_conf, name).prob > 0
+    ]
+    if wanted:
+        raise DataError(
+            f"'{config.dataset_conf.train_list}' holds features, to which augmentation of "
+            f"waveforms ({', '.join(wanted)}) comes too late; set the prob of each in augment_conf "
+            "to 0, or train on a list of clips or a packed corpus."
+        )
+
+
+def _build_plan(
+    config: Config, clips: ClipList, lengths: HasDurations, world_size: int
+) -> BatchPlan:
+    data, seed = config.dataset_conf, config.train_conf.seed
+    conf = data.dataLoader
+    batch_size = conf.batch_size * world_size
+    if data.batch_sampler == "speakers":
+        return SpeakerBatches(
+            clips.labels,
+            speakers_per_batch=batch_size // data.sample_per_id,
+            clips_per_speaker=data.sample_per_id,
+            seed=seed,
+        )
+    if data.batch_sampler == "duration":
+        batch_s = data.batch_duration or conf.batch_size * data.max_duration
+        return DurationBatches(
+            lengths.durations_s(),
+            batch_s=batch_s * world_size,
+            min_s=data.min_duration,
+            max_s=data.max_duration,
+            multiple=world_size,
+            seed=seed,
+        )
+    if data.batch_sampler == "balanced":
+        return BalancedBatches(
+            clips.labels, batch_size, drop_last=conf.drop_last, multiple=world_size, seed=seed
+        )
+    return RandomBatches(
+        len(clips), batch_size, drop_last=conf.drop_last, multiple=world_size, seed=seed
+    )
+
+
+def _checked(clips: ClipList, num_speakers: int | None) -> ClipList:
+    if num_speakers is not None and clips.num_speakers > num_speakers:
+        raise DataError(
+            f"'{clips.source}' has labels up to {clips.num_speakers - 1}, out of range for "
+            f"num_speakers {num_speakers}; leave dataset_conf.num_speakers out to count them."
+        )
+    return clips

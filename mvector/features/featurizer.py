@@ -117,6 +117,21 @@ class Featurizer(nn.Module):
             self._normalise_(features, num_frames, padded=lengths is not None)
         return features, num_frames
 
+    def normalise(self, features: Tensor) -> Tensor:
+        """Normalise stretches of features that were computed without it.
+
+        Args:
+            features: ``(batch, frames, feature_dim)`` float, without padding.
+
+        Returns:
+            Tensor of the same shape, float32 at least.
+        """
+        features = features.to(torch.promote_types(features.dtype, torch.float32), copy=True)
+        num_frames = torch.full_like(features[:, 0, 0], features.shape[1], dtype=torch.int64)
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+            self._normalise_(features, num_frames, padded=False)
+        return features
+
     def _normalise_(self, features: Tensor, num_frames: Tensor, *, padded: bool) -> None:
         if not (self.normalize_mean or self.normalize_variance):
             return

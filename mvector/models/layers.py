@@ -47,7 +47,9 @@ def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int
     Raises:
         AudioError: a clip is shorter; the message says how many frames are needed.
     """
-    shortest = max_frames if num_frames is None else min(max_frames, int(num_frames.min()))
+    shortest = max_frames
+    if num_frames is not None and not torch.compiler.is_compiling():  # a graph cannot look
+        shortest = min(max_frames, int(num_frames.min()))
     if shortest < needed:
         raise AudioError(
             f"A clip of {shortest} frames is too short for this model, which needs at least "

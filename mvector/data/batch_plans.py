@@ -1,0 +1,266 @@
+"""Which clips make the batches of an epoch: four plans, each a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mvector.data.samplers import PlannedBatch
+from mvector.errors import DataError
+
+
+class RandomBatches:
+    """Every clip once an epoch, in random order.
+
+    Args:
+        num_clips: clips to draw from.
+        batch_size: clips in a batch.
+        drop_last: leave out the clips that do not fill a batch, other ones in every epoch.
+            Otherwise the last batch may be smaller; it is topped up with clips from the start of
+            the epoch to ``multiple``, and to two, as batch normalisation cannot work on one.
+        multiple: number of processes that share a batch.
+        seed: of the whole run.
+
+    Raises:
+        DataError: there are too few clips for a single batch.
+    """
+
+    def __init__(
+        self, num_clips: int, batch_size: int, *, drop_last: bool, seed: int, multiple: int = 1
+    ) -> None:
+        self.num_clips = num_clips
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.multiple = multiple
+        self.seed = seed
+        if num_clips < (batch_size if drop_last else max(2, multiple)):
+            raise DataError(
+                f"The training list holds {num_clips} clips, fewer than a batch of {batch_size}: "
+                "lower dataset_conf.dataLoader.batch_size."
+            )
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.num_clips, self.batch_size)
+        return full if self.drop_last or not rest else full + 1
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        """The epoch's batches in order."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.num_clips)
+        yield from _cut(order, self.batch_size, len(self), self.multiple)
+
+    def describe(self) -> str:
+        """One sentence for the log."""
+        left_out = self.num_clips % self.batch_size if self.drop_last else 0
+        but = f" but {left_out}, others in every epoch (dataLoader.drop_last)" if left_out else ""
+        return f"An epoch holds every clip{but}."
+
+
+class BalancedBatches:
+    """Every speaker as often, however many clips each has; as many samples as there are clips.
+
+    A speaker with few clips has them repeated (as other crops); of a speaker with many, others
+    are drawn in each epoch.
+
+    Args:
+        labels: ``(clips,)`` speaker of each clip.
+        batch_size, drop_last, multiple, seed: as for :class:`RandomBatches`.
+
+    Raises:
+        DataError: there are too few clips for a single batch.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, batch_size: int, *, drop_last: bool, seed: int, multiple: int = 1
+    ) -> None:
+        self.frame = RandomBatches(
+            len(labels), batch_size, drop_last=drop_last, seed=seed, multiple=multiple
+        )
+        _, self.speaker, self.num_clips = np.unique(labels, return_inverse=True, return_counts=True)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        """The epoch's batches in order."""
+        rng = np.random.default_rng((self.frame.seed, epoch))
+        total, num_speakers = len(self.speaker), len(self.num_clips)
+        shuffled = rng.permutation(total)
+        by_speaker = shuffled[np.argsort(self.speaker[shuffled], kind="stable")]
+        first = np.cumsum(self.num_clips) - self.num_clips
+        # rounds in which each speaker has one turn; in round k it is its k-th clip's, cyclically
+        rounds = np.arange(total) // num_speakers
+        turns = np.tile(np.arange(num_speakers), (int(rounds[-1]) + 1, 1))
+        speakers = rng.permuted(turns, axis=1).ravel()[:total]
+        clips = by_speaker[first[speakers] + rounds % self.num_clips[speakers]]
+        yield from _cut(clips, self.frame.batch_size, len(self), self.frame.multiple)
+
+    def describe(self) -> str:
+        """One sentence for the log."""
+        turns = len(self.speaker) // len(self.num_clips)
+        return (
+            f"An epoch holds every speaker {turns} or {turns + 1} times; those with more clips "
+            "have some sit out, others in every epoch."
+        )
+
+
+class SpeakerBatches:
+    """As many clips of each speaker in a batch: P speakers x K clips.
+
+    In each epoch every speaker's clips are put in random groups of ``clips_per_speaker``. A batch
+    joins groups of different speakers, and no group is in two batches. Clips that do not fill a
+    group and groups that do not find enough other speakers sit the epoch out; which ones they are
+    changes from epoch to epoch. A speaker with fewer clips than a group holds has one group, in
+    which clips are repeated (as other crops).
+
+    Args:
+        labels: ``(clips,)`` speaker of each clip.
+        speakers_per_batch: speakers in a batch, at least two.
+        clips_per_speaker: clips of each of them, at least two.
+        seed: of the whole run.
+
+    Raises:
+        DataError: there are too few speakers for a batch, or batches too small to compare clips.
+    """
+
+    def __init__(
+        self, labels: np.ndarray, *, speakers_per_batch: int, clips_per_speaker: int, seed: int
+    ) -> None:
+        order = np.argsort(labels, kind="stable")
+        _, starts = np.unique(labels[order], return_index=True)
+        self.clips = np.split(order, starts[1:])  # of each speaker
+        self.num_groups = np.array([max(1, len(own) // clips_per_speaker) for own in self.clips])
+        self.speakers_per_batch = speakers_per_batch
+        self.clips_per_speaker = clips_per_speaker
+        self.num_clips = len(labels)
+        self.seed = seed
+        if min(speakers_per_batch, clips_per_speaker) < 2:
+            raise DataError(
+                f"A batch of {speakers_per_batch} speakers with {clips_per_speaker} clips each "
+                "leaves nothing to compare; raise dataset_conf.dataLoader.batch_size until it "
+                "holds at least two clips of each of two speakers."
+            )
+        if len(self.clips) < speakers_per_batch:
+            raise DataError(
+                f"The training list holds {len(self.clips)} speakers, fewer than the "
+                f"{speakers_per_batch} of a batch: lower dataset_conf.dataLoader.batch_size."
+            )
+
+    def __len__(self) -> int:
+        rounds = np.arange(self.num_groups.max())
+        num_speakers = len(self.clips) - np.searchsorted(np.sort(self.num_groups), rounds, "right")
+        return int((num_speakers // self.speakers_per_batch).sum())
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        """The epoch's batches in order."""
+        rng = np.random.default_rng((self.seed, epoch))
+        clips = [rng.permutation(own) for own in self.clips]
+        batches = self._speakers_of_batches(rng)
+        for number in rng.permutation(len(batches)):  # late rounds hold the same few speakers
+            round_, speakers = batches[number]
+            yield PlannedBatch(
+                np.concatenate([self._group(clips[speaker], round_) for speaker in speakers])
+            )
+
+    def describe(self) -> str:
+        """One sentence for the log."""
+        used = len(self) * self.speakers_per_batch * self.clips_per_speaker
+        return (
+            f"An epoch holds {used} samples of the {self.num_clips} clips, "
+            f"{self.speakers_per_batch} speakers x {self.clips_per_speaker} clips a batch; what "
+            "sits out changes from epoch to epoch."
+        )
+
+    def _speakers_of_batches(self, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
+        """A batch takes one group of each of its speakers: in round 0 the first, and so on."""
+        batches: list[tuple[int, np.ndarray]] = []
+        size = self.speakers_per_batch
+        for round_ in range(self.num_groups.max()):
+            speakers = rng.permutation(np.flatnonzero(self.num_groups > round_))
+            if len(speakers) < size:
+                break  # later rounds have no more
+            for end in range(size, len(speakers) + 1, size):
+                batches.append((round_, speakers[end - size : end]))
+        return batches
+
+    def _group(self, clips: np.ndarray, round_: int) -> np.ndarray:
+        start = round_ * self.clips_per_speaker
+        return np.resize(clips[start : start + self.clips_per_speaker], self.clips_per_speaker)
+
+
+class DurationBatches:
+    """Clips of similar length together, every clip once an epoch, as much audio in each batch.
+
+    The crop of a batch is as long as its shortest clip (in steps of a twentieth), so that long
+    clips are heard at length and short ones are not repeated.
+
+    Args:
+        durations_s: ``(clips,)`` length of each clip in seconds.
+        batch_s: seconds of audio in a batch, at most.
+        min_s: shortest crop.
+        max_s: longest crop.
+        multiple: number of processes that share a batch.
+        seed: of the whole run.
+
+    Raises:
+        DataError: a batch cannot hold two of the longest crops for each process.
+    """
+
+    def __init__(
+        self,
+        durations_s: np.ndarray,
+        *,
+        batch_s: float,
+        min_s: float,
+        max_s: float,
+        seed: int,
+        multiple: int = 1,
+    ) -> None:
+        if batch_s < 2 * multiple * max_s:
+            raise DataError(
+                f"A batch of {batch_s:g} s cannot hold two crops of {max_s:g} s for each process; "
+                "raise dataset_conf.batch_duration or lower dataset_conf.max_duration."
+            )
+        clipped = np.clip(durations_s, min_s, max_s)
+        steps = np.floor(np.log(clipped / min_s) / np.log(1.05) + 1e-6)
+        crops = np.where(clipped >= max_s, max_s, np.minimum(min_s * 1.05**steps, max_s))
+        self.crops = np.round(crops, 3)
+        self.seed = seed
+        self.multiple = multiple
+        ordered = -np.sort(-self.crops)
+        self.ends: list[int] = []
+        while (start := self.ends[-1] if self.ends else 0) < len(ordered):
+            count = int(batch_s / ordered[start]) // multiple * multiple
+            self.ends.append(min(start + count, len(ordered)))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        """The epoch's batches in order."""
+        rng = np.random.default_rng((self.seed, epoch))
+        order = np.lexsort((rng.random(len(self.crops)), -self.crops))
+        starts = [0, *self.ends[:-1]]
+        for number in rng.permutation(len(self.ends)):
+            clips = _topped_up(order[starts[number] : self.ends[number]], order, self.multiple)
+            yield PlannedBatch(clips, float(self.crops[clips].min()))
+
+    def describe(self) -> str:
+        """One sentence for the log."""
+        shortest, longest = self.crops.min(), self.crops.max()
+        return f"An epoch holds every clip, in crops of {shortest:g} to {longest:g} s."
+
+
+def _cut(
+    order: np.ndarray, batch_size: int, num_batches: int, multiple: int
+) -> Iterator[PlannedBatch]:
+    for number in range(num_batches):
+        clips = order[number * batch_size : (number + 1) * batch_size]
+        yield PlannedBatch(_topped_up(clips, order, multiple))
+
+
+def _topped_up(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:
+    """The last clips of an epoch, with some from its start until all processes have as many."""
+    size = max(-(-len(clips) // multiple) * multiple, 2 * multiple)
+    missing = size - len(clips)
+    return np.concatenate([clips, np.resize(order, missing)]) if missing > 0 else clips

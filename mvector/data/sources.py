@@ -1,0 +1,119 @@
+"""Where training clips come from: audio files, or one packed corpus."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from mvector.audio import audio_info
+from mvector.data.lists import ClipList
+from mvector.data.packed import PackedCorpus
+from mvector.errors import DataError, MVectorError
+from mvector.features.front_end import FrontEnd
+
+_HEADER_READERS = 16  # threads: reading headers is waiting for the disk
+
+
+class ClipSource(Protocol):
+    """Clips by their number in the list."""
+
+    def duration_s(self, index: int) -> float:
+        """Length of a clip in seconds."""
+        ...
+
+    def durations_s(self) -> np.ndarray:
+        """Lengths of all clips, ``(clips,)``; 0 for one that cannot be opened."""
+        ...
+
+    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
+        """A stretch of a clip, float32 ``(samples,)`` at the front end's rate, unchecked."""
+        ...
+
+    def whole(self, index: int) -> np.ndarray:
+        """A clip as it is used outside training: checked, and without silence if so configured."""
+        ...
+
+
+class FileClips:
+    """The audio files that a list names.
+
+    Args:
+        clips: their paths.
+        front_end: how they are decoded and checked.
+    """
+
+    def __init__(self, clips: ClipList, front_end: FrontEnd) -> None:
+        self.paths = clips.paths
+        self.front_end = front_end
+
+    def duration_s(self, index: int) -> float:
+        """From the header.
+
+        Raises:
+            AudioError: the clip is missing or not audio.
+        """
+        return audio_info(self.paths[index]).duration_s
+
+    def durations_s(self) -> np.ndarray:
+        """From all headers, with a progress bar."""
+        with ThreadPoolExecutor(_HEADER_READERS) as pool:
+            found = pool.map(self._duration_or_0, range(len(self.paths)))
+            total = len(self.paths)
+            bar = tqdm(found, total=total, desc="Clip lengths", unit="clip", disable=None)
+            return np.fromiter(bar, dtype=np.float64, count=total)
+
+    def _duration_or_0(self, index: int) -> float:
+        try:
+            return self.duration_s(index)
+        except MVectorError:
+            return 0.0
+
+    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
+        """Decode a stretch of a clip."""
+        return self.front_end.decode(self.paths[index], offset_s=offset_s, duration_s=duration_s)
+
+    def whole(self, index: int) -> np.ndarray:
+        """Decode a clip."""
+        return self.front_end.read_clip(self.paths[index])
+
+
+class PackedClips:
+    """The clips of a packed corpus.
+
+    Args:
+        corpus: opened.
+        front_end: how clips are checked.
+
+    Raises:
+        DataError: the corpus was packed at another rate.
+    """
+
+    def __init__(self, corpus: PackedCorpus, front_end: FrontEnd) -> None:
+        if corpus.sample_rate != front_end.sample_rate:
+            raise DataError(
+                f"'{corpus.path}' was packed at {corpus.sample_rate} Hz and the configuration asks "
+                f"for {front_end.sample_rate} Hz; pack the corpus again with --sample_rate "
+                f"{front_end.sample_rate}, or set dataset_conf.sample_rate."
+            )
+        self.corpus = corpus
+        self.front_end = front_end
+
+    def duration_s(self, index: int) -> float:
+        """From the index."""
+        return float(self.corpus.num_samples[index]) / self.corpus.sample_rate
+
+    def durations_s(self) -> np.ndarray:
+        """From the index."""
+        return np.asarray(self.corpus.num_samples) / self.corpus.sample_rate
+
+    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
+        """One slice of the corpus."""
+        start = round(offset_s * self.corpus.sample_rate)
+        return self.corpus.read(index, start, start + round(duration_s * self.corpus.sample_rate))
+
+    def whole(self, index: int) -> np.ndarray:
+        """One clip, checked."""
+        return self.front_end.read_clip((self.corpus.read(index), self.corpus.sample_rate))
