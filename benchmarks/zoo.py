@@ -133,6 +133,8 @@ def main() -> None:
     print("|---|" + "---|" * (4 + 2 * len(TRIALS)), flush=True)
     for row in args.rows or table:
         file, settings = table[row]
+        if args.table != "backbones":
+            settings = {**SMALL_ECAPA, **settings}
         config = row_config(file, settings, args.data, train_list, args.epochs)
         print(f"| {row} | " + " | ".join(measure(config, args.data, args.out)) + " |", flush=True)
 
@@ -154,7 +156,6 @@ def row_config(
     file: str, settings: dict[str, Any], data: Path, train_list: Path, epochs: int
 ) -> Config:
     """The configuration of a row: the published one of its backbone, but for a short training."""
-    small = SMALL_ECAPA if file == "ecapa_tdnn" and settings else {}
     common = {
         "dataset_conf.train_list": str(train_list),
         "dataset_conf.data_root": str(data),
@@ -168,7 +169,7 @@ def row_config(
         "train_conf.max_epoch": epochs,
         "train_conf.seed": 1000,
     }
-    overrides = {**common, **small, **settings}
+    overrides = {**common, **settings}
     return load_config(
         CONFIGS / f"{file}.yml", [f"{key}={value}" for key, value in overrides.items()]
     )

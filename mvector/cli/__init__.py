@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "create_data": "make the lists of a corpus",
+    "inspect_data": "report what a list holds, and what is wrong with it",
+    "pack_corpus": "put the clips of a list into one file that trains fast",
+    "extract_features": "compute the features of a list once, into one file",
     "train": "train a model",
     "eval": "measure a model and its thresholds",
     "contrast": "compare two clips",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import math
 import sys
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,24 @@ def parse_bool(text: str) -> bool:
 def optional_bool(text: str) -> bool | None:
     """Like :func:`parse_bool`, and ``auto``/``None`` for *decide by what the machine has*."""
     return None if text.strip().lower() in ("auto", "none", "") else parse_bool(text)
+
+
+def parse_seconds(text: str) -> float:
+    """A duration from 0, for argparse's ``type=``."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a duration in seconds, such as 0.5")
+    return value
+
+
+def parse_count(text: str) -> int:
+    """A whole number from 0, for argparse's ``type=``."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
+    return int(text)
 
 
 def run_command(build_parser: Builder, run: Runner, argv: Sequence[str] | None = None) -> int:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -27,6 +24,7 @@ from mvector.data.checking import default_workers
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
+from mvector.data.workers import follow_parent
 from mvector.errors import DataError, MVectorError
 
 logger = logging.getLogger(__name__)
@@ -141,7 +139,7 @@ def in_order(
         yield from map(task, items)
         return
     waiting: deque[Future[_Result]] = deque()
-    with ProcessPoolExecutor(num_workers, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(num_workers, initializer=follow_parent) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(task, item))
@@ -195,16 +193,3 @@ def _decode(path: str, *, sample_rate: int, min_duration_s: float) -> _PackedCli
     steps = np.rint(waveform * INT16_SCALE).clip(-INT16_SCALE, INT16_SCALE - 1)
     samples = steps.astype("<i2")
     return _PackedClip(samples, zlib.crc32(samples.data), num_clipped)
-
-
-def _follow_parent() -> None:
-    """Leave interrupts to the parent process, and end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-
-
-def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(1)

@@ -1,0 +1,144 @@
+"""``tools/inspect_data.py``: what the clips of a list really hold, before training on them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from mvector.cli.common import parse_count, parse_seconds
+from mvector.errors import DataError
+from mvector.files import check_writable, write_atomically
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Decode every clip of a list and report
+
+  how much      speakers, clips, hours, durations, clips and seconds per speaker
+  of what       sample rates, channels, formats, levels
+  mistakes      unreadable clips and why; the same audio under two labels; silent clips
+  doubts        the same audio twice; clipped, mostly silent and short clips; telephone speech at a
+                higher rate; speakers with a single clip; labels that nobody has
+
+The same audio means equal 16-bit samples: a wav and its flac are found, a copy through a lossy
+codec, another rate or level is not. Nothing is changed; delete or correct the lines yourself.
+"""
+
+_EPILOG = """\
+exit code:
+  0   clean: every clip can be read, and no audio is listed under two labels
+  1   not clean, whatever else was found is in the report
+  2   the command cannot be carried out: no such list, not one clip can be read, ...
+
+examples:
+  python tools/inspect_data.py dataset/train_list.txt
+  python tools/inspect_data.py dataset/train_list.txt --json report.json --picture report.png
+  python tools/inspect_data.py lists/train.txt --data_root /corpora --num_workers 16
+  python tools/inspect_data.py dataset/train_packed          a folder of tools/pack_corpus.py
+
+The text names five clips of a kind; --json names all. Its keys are explained in
+mvector/data/inspection_report.py. Each kind has its clips as columns, which pandas reads:
+  pandas.DataFrame(json.load(open("report.json"))["clipped"]["clips"])
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="inspect_data.py",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("list", metavar="LIST", help="lines of path, tab, speaker number; or a packed corpus")
+    add("--data_root", metavar="DIR", help="where relative paths of the list start")
+    add(
+        "--min_duration",
+        type=parse_seconds,
+        default=0.5,
+        metavar="SECONDS",
+        help="name clips shorter than this (default: %(default)s)",
+    )
+    add(
+        "--num_workers",
+        type=parse_count,
+        metavar="N",
+        help="processes that decode clips (default: one per processor; 0: this one only)",
+    )
+    add("--json", metavar="FILE", help="write the report, with all clips named, for programs")
+    add(
+        "--picture",
+        metavar="FILE",
+        help="draw histograms of duration, clips per speaker, level and silence (.png, .pdf, .svg)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspect, write what was asked for, and print the report.
+
+    Args:
+        args: what :func:`build_parser` parses.
+
+    Returns:
+        The exit code: 0 for a clean list, 1 where clips are unreadable or audio has two labels.
+
+    Raises:
+        DataError: the list or the packed corpus cannot be used, or a file cannot be written.
+        MissingDependencyError: a picture is wanted and matplotlib is not installed.
+    """
+    from mvector.data.inspection import inspect_list
+    from mvector.data.inspection_picture import check_picture_path, save_picture
+    from mvector.data.inspection_report import build_report
+    from mvector.data.inspection_text import render_report
+
+    if args.picture:
+        check_picture_path(args.picture)
+    for option in ("json", "picture"):
+        _require_writable(option, getattr(args, option))
+    start_s = time.perf_counter()
+    inspection = inspect_list(args.list, root=args.data_root, num_workers=args.num_workers)
+    elapsed_s = time.perf_counter() - start_s
+    report = build_report(inspection, min_duration_s=args.min_duration)
+    num_clips = len(inspection.measures)
+    speed = num_clips / max(elapsed_s, 1e-9)
+    logger.info("Inspected %d clips in %.1f s (%.0f clips/s).", num_clips, elapsed_s, speed)
+    if args.json:
+        _write_json(args.json, report)
+    if args.picture:
+        save_picture(inspection, args.picture)
+    print(render_report(report))
+    written = [path for path in (args.json, args.picture) if path]
+    if written:
+        print(f"Written: {', '.join(written)}")
+    return 0 if report["clean"] else 1
+
+
+def _write_json(path: str, report: dict[str, Any]) -> None:
+    def write(file: Path) -> None:
+        with open(file, "w", encoding="utf-8", newline="\n", errors="backslashreplace") as stream:
+            json.dump(report, stream, ensure_ascii=False, indent=1, allow_nan=False)
+            stream.write("\n")
+
+    try:
+        write_atomically(Path(path), write)
+    except OSError as error:
+        raise DataError(f"Cannot write '{path}': {error.strerror or error}.") from error
+
+
+def _require_writable(option: str, path: str | None) -> None:
+    """Fail now and not after hours of decoding."""
+    if path is None:
+        return
+    try:
+        check_writable(Path(path).parent)
+        if Path(path).is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"Cannot write '{path}': {reason}; choose another --{option}.") from error
