@@ -15,14 +15,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mvector.audio import check_speech, read_audio, write_wav
+from mvector.audio import write_wav
 from mvector.data.corpora import Clip
+from mvector.data.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
 from mvector.errors import AudioError, DataError, MVectorError
 from mvector.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16000
 MOST_BAD_LOGGED = 5
 
 _CLIPS_PER_TASK = 32
@@ -39,7 +39,7 @@ class BadClip:
 
 @dataclass(frozen=True)
 class _Outcome:
-    path: str  # of the wav where the clip was converted
+    path: str  # of the wav or flac where the clip was converted, cut or trimmed
     duration_s: float = 0.0
     reason: str = ""  # empty for a good clip
 
@@ -49,6 +49,8 @@ def check_clips(
     *,
     min_duration_s: float = 0.5,
     convert_mp3: bool = False,
+    targets: Sequence[str | None] | None = None,
+    vad: Vad = "none",
     num_workers: int | None = None,
     show_progress: bool = True,
 ) -> tuple[list[Clip], list[BadClip]]:
@@ -61,6 +63,9 @@ def check_clips(
         clips: clips of a scan.
         min_duration_s: shortest accepted duration in seconds.
         convert_mp3: write each good mp3 as 16 kHz wav beside it, and go on with the wav.
+        targets: for each clip the flac that what is kept of it is written to, to go on with that;
+            ``None`` leaves the clip as it is. See :func:`mvector.data.cutting.cut_targets`.
+        vad: ``energy`` or ``silero`` keeps the speech alone; such clips need a target.
         num_workers: processes; 0 or 1 works in this one, ``None`` takes one per processor.
         show_progress: draw a progress bar where standard error is a terminal.
 
@@ -69,21 +74,27 @@ def check_clips(
         given, whatever the number of workers.
 
     Raises:
-        DataError: no clip is good, a wav cannot be written beside its mp3, or a process died.
+        DataError: no clip is good, a wav or flac cannot be written, or a process died.
     """
-    task = partial(_check_batch, min_duration_s=min_duration_s, convert_mp3=convert_mp3)
-    paths = [clip.path for clip in clips]
-    batches = [paths[i : i + _CLIPS_PER_TASK] for i in range(0, len(paths), _CLIPS_PER_TASK)]
+    task = partial(_check_batch, min_duration_s=min_duration_s, convert_mp3=convert_mp3, vad=vad)
+    goals = [None] * len(clips) if targets is None else targets
+    cuts = [Cut(clip.path, goal, clip.segment) for clip, goal in zip(clips, goals, strict=True)]
+    batches = [cuts[i : i + _CLIPS_PER_TASK] for i in range(0, len(cuts), _CLIPS_PER_TASK)]
     workers = min(default_workers() if num_workers is None else num_workers, len(batches))
     results = map(task, batches) if workers <= 1 else _in_processes(task, batches, workers)
     outcomes: list[_Outcome] = []
     disable = None if show_progress else True
-    with tqdm(total=len(paths), desc="Checking", unit="clip", disable=disable) as bar:
+    with tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable) as bar:
         for batch in results:
             outcomes += batch
             bar.update(len(batch))
     good = [
-        replace(clip, path=outcome.path, duration_s=outcome.duration_s)
+        replace(
+            clip,
+            path=outcome.path,
+            duration_s=outcome.duration_s,
+            origin=None if outcome.path == clip.path else clip.key,
+        )
         for clip, outcome in zip(clips, outcomes, strict=True)
         if not outcome.reason
     ]
@@ -142,7 +153,7 @@ def default_workers() -> int:
 
 
 def _in_processes(
-    task: partial[list[_Outcome]], batches: list[list[str]], num_workers: int
+    task: partial[list[_Outcome]], batches: list[list[Cut]], num_workers: int
 ) -> Iterator[list[_Outcome]]:
     with ProcessPoolExecutor(num_workers, initializer=_leave_interrupts_to_parent) as pool:
         try:
@@ -161,23 +172,28 @@ def _leave_interrupts_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _check_batch(paths: list[str], *, min_duration_s: float, convert_mp3: bool) -> list[_Outcome]:
-    return [_check_clip(path, min_duration_s, convert_mp3) for path in paths]
+def _check_batch(
+    cuts: list[Cut], *, min_duration_s: float, convert_mp3: bool, vad: Vad
+) -> list[_Outcome]:
+    return [_check_clip(cut, min_duration_s, convert_mp3, vad) for cut in cuts]
 
 
-def _check_clip(path: str, min_duration_s: float, convert_mp3: bool) -> _Outcome:
-    reason = _unlistable(path)
+def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) -> _Outcome:
+    path = cut.path
+    reason = _unlistable(path) or _unlistable(cut.target or "")
     if reason:
         return _Outcome(path, reason=reason)
     try:
-        waveform = read_audio(path, SAMPLE_RATE)
-        check_speech(waveform, SAMPLE_RATE, name=f"'{path}'", min_duration_s=min_duration_s)
+        waveform = read_cut(cut, min_duration_s=min_duration_s, vad=vad)
     except MVectorError as error:
         reason = " ".join(str(error).removeprefix(f"'{path}'").split())
         return _Outcome(path, reason=reason)
     except Exception as error:  # one odd file must not end hours of checking
         return _Outcome(path, reason=f"cannot be decoded ({type(error).__name__}: {error})")
     duration_s = len(waveform) / SAMPLE_RATE
+    if cut.target is not None:
+        write_flac(cut.target, waveform)
+        return _Outcome(cut.target, duration_s)
     stem, suffix = os.path.splitext(path)
     if not convert_mp3 or suffix.lower() != ".mp3":
         return _Outcome(path, duration_s)

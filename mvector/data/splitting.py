@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +47,7 @@ def split_by_speaker(
     Raises:
         DataError: the number asked for cannot be had.
     """
-    by_speaker: dict[str, list[Clip]] = {}
-    for clip in clips:
-        by_speaker.setdefault(clip.speaker, []).append(clip)
+    by_speaker = _by_speaker(clips)
     testable = sorted(name for name, own in by_speaker.items() if len(own) > enroll_clips)
     num_test = _num_test_speakers(test_speakers, len(by_speaker), len(testable), enroll_clips)
     if num_test and len(testable) < len(by_speaker):
@@ -64,16 +62,86 @@ def split_by_speaker(
     result: list[Clip] = []
     for name in sorted(by_speaker):
         own = by_speaker[name]
-        if name not in chosen:
-            result += own
-            continue
-        random.Random(f"{seed}:{name}").shuffle(own)
-        result += [replace(clip, part="enroll") for clip in own[:enroll_clips]]
-        result += [replace(clip, part="trials") for clip in own[enroll_clips:]]
+        result += _enrol_and_try(own, name, enroll_clips, seed) if name in chosen else own
     return result
 
 
-def write_lists(clips: Iterable[Clip], output: str | os.PathLike[str]) -> list[Path]:
+def divide(
+    clips: Sequence[Clip],
+    *,
+    test_speakers: int | float | None = None,
+    enroll_clips: int = 1,
+    seed: int = 0,
+    has_pairs: bool = False,
+) -> list[Clip]:
+    """Give each clip its list: as the corpus was published, or by :func:`split_by_speaker`.
+
+    Where the corpus has test speakers of its own (part ``test``), some clips of each are enrolled
+    and the others tried. Where it has none, speakers are set aside, but not by default beside
+    published pairs. Where it has no others, as when only its test is there, all are split.
+
+    Args:
+        clips: good clips.
+        test_speakers: as in :func:`split_by_speaker`.
+        enroll_clips: clips of each test speaker to enrol.
+        seed: as in :func:`split_by_speaker`.
+        has_pairs: whether published pairs are written too, so that a test is there without this.
+
+    Returns:
+        The clips in the parts that lists are written of, and ``unlisted`` ones.
+
+    Raises:
+        DataError: the number of test speakers asked for cannot be had, or everyone who trains is
+            a test speaker too.
+    """
+    parts = {clip.part for clip in clips}
+    if "train" not in parts and "test" in parts and not has_pairs:
+        logger.warning("Only test speakers of the corpus are there; all are split anew.")
+        clips = [replace(clip, part="train") for clip in clips]
+    elif "test" in parts:
+        if test_speakers is not None:
+            logger.warning(
+                "The corpus comes with its own test speakers: --test_speakers has no effect."
+            )
+        return _enrol(keep_apart(clips), enroll_clips, seed)
+    if has_pairs and test_speakers is None:
+        return keep_apart(clips)
+    others = [clip for clip in clips if clip.part != "train"]
+    training = [clip for clip in keep_apart(clips) if clip.part == "train"]
+    return others + split_by_speaker(
+        training, test_speakers=test_speakers, enroll_clips=enroll_clips, seed=seed
+    )
+
+
+def keep_apart(clips: Sequence[Clip]) -> list[Clip]:
+    """Leave out the training clips of speakers who have test clips too, with a warning.
+
+    Raises:
+        DataError: nobody is left to train on.
+    """
+    testing = {clip.speaker for clip in clips if clip.part != "train"}
+    both = {clip.speaker for clip in clips if clip.part == "train"} & testing
+    if not both:
+        return list(clips)
+    kept = [clip for clip in clips if clip.part != "train" or clip.speaker not in both]
+    if not any(clip.part == "train" for clip in kept):
+        raise DataError(
+            f"All {len(both)} training speakers are test speakers too ({name_some(both)}), so "
+            "nobody is left to train on; divide the corpus by speaker (for a table: "
+            "--split_column none)."
+        )
+    logger.warning(
+        "%d speakers are in training and test (%s): their %d training clips are left out.",
+        len(both),
+        name_some(both),
+        len(clips) - len(kept),
+    )
+    return kept
+
+
+def write_lists(
+    clips: Iterable[Clip], output: str | os.PathLike[str], *, may_lack_training: bool = False
+) -> list[Path]:
     """Write the list of each part that has clips, one ``path<TAB>label`` a line.
 
     Labels count the speakers from 0 in the order of their names: the training speakers in one
@@ -82,6 +150,8 @@ def write_lists(clips: Iterable[Clip], output: str | os.PathLike[str]) -> list[P
     Args:
         clips: checked clips with their parts.
         output: folder of the lists; made where missing.
+        may_lack_training: write no training list where fewer than two speakers train, as for a
+            corpus that is only tested on.
 
     Returns:
         The files written.
@@ -92,9 +162,13 @@ def write_lists(clips: Iterable[Clip], output: str | os.PathLike[str]) -> list[P
     """
     parts: dict[Part, list[Clip]] = {part: [] for part in LIST_NAMES}
     for clip in clips:
-        parts[clip.part].append(clip)
+        if clip.part in parts:
+            parts[clip.part].append(clip)
     training = {clip.speaker for clip in parts["train"]}
-    if len(training) < MIN_SPEAKERS:
+    if len(training) < MIN_SPEAKERS and may_lack_training:
+        parts["train"] = []
+        logger.warning("No speakers are left to train on: no training list is written.")
+    elif len(training) < MIN_SPEAKERS:
         raise DataError(
             f"Good clips of {len(training)} training speaker(s) are left; at least 2 are needed."
         )
@@ -116,6 +190,41 @@ def write_lists(clips: Iterable[Clip], output: str | os.PathLike[str]) -> list[P
         write_list(target, ((clip.path, labels[clip.speaker]) for clip in own))
         written.append(target)
     return written
+
+
+def _enrol(clips: list[Clip], enroll_clips: int, seed: int) -> list[Clip]:
+    """Enrol clips of the test speakers that a corpus came with, and try the others."""
+    by_speaker = _by_speaker(clip for clip in clips if clip.part == "test")
+    few = [name for name, own in by_speaker.items() if len(own) <= enroll_clips]
+    if few:
+        logger.warning(
+            "%d test speakers with fewer than %d good clips are not tested: %s.",
+            len(few),
+            enroll_clips + 1,
+            name_some(few),
+        )
+    result = [clip for clip in clips if clip.part != "test"]
+    for name in sorted(by_speaker):
+        if len(by_speaker[name]) > enroll_clips:
+            result += _enrol_and_try(by_speaker[name], name, enroll_clips, seed)
+        else:
+            result += [replace(clip, part="unlisted") for clip in by_speaker[name]]
+    return result
+
+
+def _enrol_and_try(clips: list[Clip], name: str, enroll_clips: int, seed: int) -> list[Clip]:
+    random.Random(f"{seed}:{name}").shuffle(clips)
+    return [
+        replace(clip, part="enroll" if place < enroll_clips else "trials")
+        for place, clip in enumerate(clips)
+    ]
+
+
+def _by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    by_speaker: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_speaker.setdefault(clip.speaker, []).append(clip)
+    return by_speaker
 
 
 def _num_test_speakers(

@@ -1,0 +1,70 @@
+"""What a scan gives: clips, who speaks in each, and what each is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Part: TypeAlias = Literal["train", "enroll", "trials", "test", "unlisted"]
+
+# One class cannot be trained on, and one test speaker gives no trial of different speakers.
+MIN_SPEAKERS = 2
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording that is a clip of its own.
+
+    Attributes:
+        name: of the utterance, unique within the corpus.
+        start_s: where it starts, in seconds.
+        end_s: where it ends; ``None`` is the end of the recording.
+        channel: counted from 0; ``None`` averages all.
+    """
+
+    name: str
+    start_s: float
+    end_s: float | None = None
+    channel: int | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording, or a segment of one.
+
+    Attributes:
+        path: as the lists give it: relative to the working directory where the clip lies beneath
+            it, absolute elsewhere, with forward slashes.
+        speaker: who speaks, unique within the corpus.
+        part: the list the clip belongs to; ``test`` is a test speaker's clip that is neither
+            enrolled nor tried yet, ``unlisted`` one that only published pairs may name.
+        duration_s: known once the clip has been decoded.
+        segment: which stretch of the recording; ``None`` is all of it.
+        origin: the key that the clip had before it was written as another file.
+    """
+
+    path: str
+    speaker: str
+    part: Part = "train"
+    duration_s: float | None = None
+    segment: Segment | None = None
+    origin: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells the clip from all others, before and after it is cut, trimmed or converted."""
+        if self.origin is not None:
+            return self.origin
+        return f"{self.path}\t{self.segment.name}" if self.segment else self.path
+
+
+def name_some(names: Iterable[str]) -> str:
+    """The first few of many names, for a message."""
+    ordered = sorted(names)
+    shown = ", ".join(f"'{name}'" for name in ordered[:_MOST_NAMED])
+    return (
+        shown if len(ordered) <= _MOST_NAMED else f"{shown} and {len(ordered) - _MOST_NAMED} more"
+    )
