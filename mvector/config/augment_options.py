@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from mvector.config.options import Probability, Section
+
+S = TypeVar("S", bound=Section)
+Seconds = Annotated[float, Field(gt=0.0, le=60.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+Metres = Annotated[float, Field(ge=1.5, le=100.0)]
+Megabytes = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+def _check_ranges(section: S, *names: str) -> S:
+    for name in names:
+        lowest, highest = f"min_{name}", f"max_{name}"
+        if getattr(section, lowest) > getattr(section, highest):
+            raise ValueError(f"{lowest} is above {highest}")
+    return section
 
 
 class SpeedConf(Section):
@@ -24,10 +38,8 @@ class VolumeConf(Section):
     max_gain_dBFS: float = 15.0
 
     @model_validator(mode="after")
-    def _range_in_order(self) -> VolumeConf:
-        if self.min_gain_dBFS > self.max_gain_dBFS:
-            raise ValueError("min_gain_dBFS is above max_gain_dBFS")
-        return self
+    def _ranges_in_order(self) -> VolumeConf:
+        return _check_ranges(self, "gain_dBFS")
 
 
 class NoiseConf(Section):
@@ -37,19 +49,107 @@ class NoiseConf(Section):
     noise_dir: str | None = None
     min_snr_dB: float = 10.0
     max_snr_dB: float = 50.0
+    cache_MB: Megabytes = 512
 
     @model_validator(mode="after")
-    def _range_in_order(self) -> NoiseConf:
-        if self.min_snr_dB > self.max_snr_dB:
-            raise ValueError("min_snr_dB is above max_snr_dB")
-        return self
+    def _ranges_in_order(self) -> NoiseConf:
+        return _check_ranges(self, "snr_dB")
+
+
+class BabbleConf(Section):
+    """Several other speakers at once, from the clips of a folder."""
+
+    prob: Probability = 0.0
+    babble_dir: str | None = None
+    min_talkers: int = Field(3, ge=1, le=50)
+    max_talkers: int = Field(7, ge=1, le=50)
+    min_snr_dB: float = 13.0
+    max_snr_dB: float = 20.0
+    cache_MB: Megabytes = 512
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> BabbleConf:
+        return _check_ranges(self, "talkers", "snr_dB")
 
 
 class ReverbConf(Section):
-    """Convolution with the impulse responses of a folder."""
+    """Convolution with the impulse responses of a folder, or of simulated rooms."""
 
     prob: Probability = 0.0
     reverb_dir: str | None = None
+    max_duration_s: Seconds = 1.0
+    cache_MB: Megabytes = 512
+    simulate: bool = False
+    num_rooms: int = Field(60, ge=1, le=10_000)
+    room_seed: int = Field(0, ge=0)
+    min_rt60_s: float = Field(0.2, ge=0.05, le=3.0)
+    max_rt60_s: float = Field(0.8, ge=0.05, le=3.0)
+    min_length_m: Metres = 3.0
+    max_length_m: Metres = 10.0
+    min_height_m: Metres = 2.4
+    max_height_m: Metres = 4.0
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> ReverbConf:
+        return _check_ranges(self, "rt60_s", "length_m", "height_m")
+
+
+class FlipSpliceConf(Section):
+    """The crop cut in pieces that come in another order."""
+
+    prob: Probability = 0.0
+    min_pieces: int = Field(2, ge=2, le=100)
+    max_pieces: int = Field(4, ge=2, le=100)
+    min_piece_s: Seconds = 0.3
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> FlipSpliceConf:
+        return _check_ranges(self, "pieces")
+
+
+class SilenceConf(Section):
+    """Stretches of digital silence, inserted or in place of the speech."""
+
+    prob: Probability = 0.0
+    insert_share: Probability = 0.5
+    min_stretches: int = Field(1, ge=1, le=100)
+    max_stretches: int = Field(3, ge=1, le=100)
+    min_duration_s: Seconds = 0.05
+    max_duration_s: Seconds = 0.3
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> SilenceConf:
+        return _check_ranges(self, "stretches", "duration_s")
+
+
+class ClippingConf(Section):
+    """The loudest samples cut off at one level, as an overloaded microphone does."""
+
+    prob: Probability = 0.0
+    min_share: Probability = 0.001
+    max_share: Probability = 0.05
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> ClippingConf:
+        return _check_ranges(self, "share")
+
+
+class CodecConf(Section):
+    """What a transmission does to speech; the weights say how often each kind is drawn."""
+
+    prob: Probability = 0.0
+    telephone: Weight = 1.0
+    mu_law: Weight = 1.0
+    mp3: Weight = 0.0
+    opus: Weight = 0.0
+    min_compression: Probability = 0.8
+    max_compression: Probability = 0.95
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> CodecConf:
+        if self.telephone + self.mu_law + self.mp3 + self.opus == 0.0:
+            raise ValueError("telephone, mu_law, mp3 and opus are all 0; to turn it off set prob 0")
+        return _check_ranges(self, "compression")
 
 
 class SpecAugConf(Section):
@@ -67,7 +167,12 @@ class AugmentConf(Section):
     """What is done to training clips; everything is off by default."""
 
     speed: SpeedConf = SpeedConf()
-    volume: VolumeConf = VolumeConf()
-    noise: NoiseConf = NoiseConf()
+    flip_splice: FlipSpliceConf = FlipSpliceConf()
+    silence: SilenceConf = SilenceConf()
     reverb: ReverbConf = ReverbConf()
+    noise: NoiseConf = NoiseConf()
+    babble: BabbleConf = BabbleConf()
+    volume: VolumeConf = VolumeConf()
+    clipping: ClippingConf = ClippingConf()
+    codec: CodecConf = CodecConf()
     spec_aug: SpecAugConf = SpecAugConf()
