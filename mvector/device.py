@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import Literal
+
 import torch
 
 from mvector.errors import MVectorError
+
+logger = logging.getLogger(__name__)
+
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def choose_device(use_gpu: bool | None = None) -> torch.device:
@@ -24,3 +32,42 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
             "the CPU, or install a driver and a CUDA build of PyTorch."
         )
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def choose_autocast_dtype(
+    device: torch.device, enabled: bool, choice: Literal["auto", "bfloat16", "float16"] = "auto"
+) -> torch.dtype | None:
+    """The half precision to train in, if any.
+
+    Args:
+        device: where training runs.
+        enabled: whether half precision is wanted at all.
+        choice: ``auto`` takes bfloat16 where the hardware computes in it; a GPU that does not gets
+            float16, and a CPU that does not stays at float32, as bfloat16 would slow it down.
+
+    Raises:
+        MVectorError: float16 was asked for on a CPU.
+    """
+    if not enabled:
+        return None
+    if choice == "float16" and device.type == "cpu":
+        raise MVectorError(
+            "train_conf.amp_dtype float16 is for GPUs; set it to auto or bfloat16 on a CPU."
+        )
+    if choice != "auto":
+        return torch.bfloat16 if choice == "bfloat16" else torch.float16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if _cpu_computes_bfloat16():
+        return torch.bfloat16
+    logger.info("This CPU has no bfloat16 arithmetic: training stays in float32.")
+    return None
+
+
+def _cpu_computes_bfloat16() -> bool:
+    """Whether the CPU has AVX-512 BF16 or AMX instructions, as far as the system tells."""
+    try:
+        flags = _CPU_INFO.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

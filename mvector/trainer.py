@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 import torch
 from torch import nn
@@ -20,24 +21,41 @@ from mvector.config import Config, config_to_dict, load_augment_config, load_con
 from mvector.data.augmentation import mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
-from mvector.device import choose_device
+from mvector.device import choose_autocast_dtype, choose_device
 from mvector.errors import CheckpointError, DataError, MVectorError
 from mvector.files import check_writable
 from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
+from mvector.losses.base import SpeakerLoss
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.training import (
-    CHECKPOINT,
+    CURVES,
     FIXED_IN_A_RUN,
+    METRICS,
+    ClassifierHead,
+    ExponentialAverage,
     MetricLogger,
+    NanGuard,
+    Plateau,
     Progress,
+    StopRequest,
+    TrainingNetwork,
+    TrainingStopped,
+    TrainStep,
+    begin_story,
     build_optimizer,
     changed_settings,
+    draw_curves,
+    end_story,
+    has_checkpoint,
     learning_rate_at,
     load_checkpoint,
+    load_optimizer_state,
     log_summary,
     save_checkpoint,
+    set_learning_rate,
+    timed,
 )
 from mvector.verification import VerificationResult, check_lists, verify_lists
 from mvector.version import __version__
@@ -88,10 +106,13 @@ class MVectorTrainer:
     ) -> Path:
         """Train, and write ``<save_model_path>/<Model>_<Feature>/{best,last}_model``.
 
+        SIGINT or SIGTERM stops the run after its current step, with all that resuming needs.
+
         Args:
             save_model_path: folder for model folders.
             log_dir: folder for training curves.
-            resume_model: run to continue: its folder, or a model folder in it.
+            resume_model: run to continue: its folder, a model folder in it, or ``auto`` for the
+                run in ``save_model_path`` if there is one.
             pretrained_model: model folder whose backbone weights to start from.
             do_eval: evaluate after each epoch, if the configuration has trials; the best model is
                 the one with the lowest EER. Otherwise it is the last.
@@ -102,68 +123,85 @@ class MVectorTrainer:
         Raises:
             DataError: the list is missing, malformed or too small.
             CheckpointError: a folder cannot be written, or the run to resume does not fit.
+            TrainingStopped: a signal stopped the run.
         """
         log_config(self.config)
         self._build()
-        run_folder = Path(save_model_path) / self.model.name
+        self.run_folder = Path(save_model_path) / self.model.name
         try:
-            check_writable(run_folder)
+            check_writable(self.run_folder)
         except OSError as error:
             raise CheckpointError(
-                f"Cannot write models to '{run_folder}' ({error.strerror}); "
+                f"Cannot write models to '{self.run_folder}' ({error.strerror}); "
                 "choose another --save_model_path."
             ) from error
         do_eval = do_eval and self.config.dataset_conf.trials_list is not None
         if do_eval:
             self._check_trials()
-        first_epoch = 0
-        if resume_model is not None:
-            first_epoch = self._resume(resume_model)
-            if not (run_folder / "best_model").is_dir():  # a run that goes on in another folder
-                self.best_eer = math.inf
-        elif (run_folder / CHECKPOINT).exists():
-            raise CheckpointError(
-                f"'{run_folder}' holds an earlier run: continue it with --resume_model "
-                f"'{run_folder}', or remove the folder, or choose another --save_model_path."
-            )
-        if pretrained_model is not None and resume_model is None:
-            self._load_pretrained(pretrained_model)
+        self._begin(resume_model, pretrained_model)
         max_epoch = self.config.train_conf.max_epoch
-        with ExitStack() as stack:
-            curves = stack.enter_context(MetricLogger(log_dir, append=first_epoch > 0))
-            stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
-            for epoch in range(first_epoch, max_epoch):
-                self._train_epoch(epoch, curves)
-                try:
-                    result = self._verify() if do_eval else None
-                except MVectorError:  # the epoch is not lost, and the best model stays
-                    self._save_epoch(run_folder, epoch, None, is_best=False)
-                    raise
-                is_best = result is None or self._note_result(epoch, result, curves)
-                self._save_epoch(run_folder, epoch, result, is_best=is_best)
-        if first_epoch >= max_epoch:
+        if self.epoch >= max_epoch:
             logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
+        with ExitStack() as stack:
+            resume_step = self.step if self.step > 0 else None
+            curves = stack.enter_context(
+                MetricLogger(
+                    log_dir,
+                    resume_step=resume_step,
+                    tensorboard=self.config.train_conf.tensorboard,
+                )
+            )
+            begin_story(self.run_folder, self.config, self.device, resume_step=resume_step)
+            stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
+            stop = stack.enter_context(StopRequest())
+            while self.epoch < max_epoch and not self._is_stale():
+                self._train_epoch(curves, stop)
+                self._end_epoch(curves, stop, do_eval=do_eval)
+        draw_curves(Path(log_dir) / METRICS, self.run_folder / CURVES)
+        end_story(self.run_folder, "finished", step=self.step, best_eer=self.best_eer)
+        if self.unsaved is not None:
+            raise self.unsaved
         if self.skipped:
             logger.warning(
                 "%d of %d training clips could not be used and were left out.",
                 len(self.skipped),
                 len(self.data.clips),
             )
-        logger.info("Best model: %s", run_folder / "best_model")
-        return run_folder / "best_model"
+        logger.info("Best model: %s", self.run_folder / "best_model")
+        return self.run_folder / "best_model"
 
     def _build(self) -> None:
-        """Data, model, classifier, loss and optimizer, as the configuration describes them."""
-        torch.manual_seed(self.config.train_conf.seed)
+        """Data, model, head and optimizer, as the configuration describes them."""
+        conf = self.config.train_conf
+        torch.manual_seed(conf.seed)
         self.data = TrainingData(self.config, pin_memory=self.device.type == "cuda")
         self.model = SpeakerModel.from_config(self.config).to(self.device)
-        self.loss = build_loss(self.config.loss_conf).to(self.device)
-        self.classifier = self._build_classifier().to(self.device)
-        self.network = nn.Sequential(self.model.backbone, self.classifier)
+        loss = build_loss(self.config.loss_conf)
+        self.head = ClassifierHead(self._build_classifier(loss), loss).to(self.device)
+        self.network = TrainingNetwork(self.model.backbone, self.head)
         self.optimizer = build_optimizer(
-            [*self.network.parameters(), *self.loss.parameters()], self.config.optimizer_conf
+            self.model.backbone.parameters(), self.head.parameters(), self.config.optimizer_conf
         )
-        log_summary(self.network, self.model.featurizer.feature_dim)
+        self.plateau = Plateau(self.config.optimizer_conf)
+        self.average = (
+            None
+            if conf.ema_decay is None
+            else ExponentialAverage(self.model.backbone, conf.ema_decay)
+        )
+        half_epoch = len(self.data.batches) // conf.accumulate_batches // 2
+        self.nan_guard = NanGuard(min(conf.max_bad_steps, max(half_epoch, 2)))
+        self.train_step = TrainStep(
+            cast("nn.Module", torch.compile(self.network)) if conf.use_compile else self.network,
+            self.optimizer,
+            device=self.device,
+            autocast_dtype=choose_autocast_dtype(self.device, conf.enable_amp, conf.amp_dtype),
+            max_grad_norm=conf.max_grad_norm,
+        )
+        layers = nn.Sequential(self.model.backbone, self.head.classifier)
+        log_summary(layers, self.model.featurizer.feature_dim)
+        self.epoch = self.next_batch = 0  # where the run stands
+        self.epochs_since_best = 0
+        self.unsaved: CheckpointError | None = None
         logger.info(
             "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s",
             len(self.data.clips),
@@ -172,52 +210,87 @@ class MVectorTrainer:
             self.device,
         )
 
-    def _build_classifier(self) -> nn.Module:
-        if self.loss.needs_embeddings:
+    def _build_classifier(self, loss: SpeakerLoss) -> nn.Module:
+        if loss.needs_embeddings:
             return nn.Identity()
         conf = self.config.model_conf.classifier
         return SpeakerClassifier(
             self.model.embd_dim,
-            self.data.num_classes * self.loss.num_centers,
+            self.data.num_classes * loss.num_centers,
             classifier_type=self.config.classifier_type,
             num_blocks=conf.num_blocks,
             inter_dim=conf.inter_dim,
         )
 
-    def _train_epoch(self, epoch: int, curves: MetricLogger) -> None:
+    @property
+    def step(self) -> int:
+        """Batches done in the whole run."""
+        return self.epoch * len(self.data.batches) + self.next_batch
+
+    def _begin(self, resume_model: Folder | None, pretrained_model: Folder | None) -> None:
+        """Start anew, from a pretrained backbone, or where an earlier run stands."""
+        if resume_model == "auto":
+            resume_model = self.run_folder if has_checkpoint(self.run_folder) else None
+        if resume_model is not None:
+            self._resume(resume_model)
+            if not (self.run_folder / "best_model").is_dir():  # it goes on in another folder
+                self.best_eer, self.epochs_since_best = math.inf, 0
+        elif has_checkpoint(self.run_folder):
+            raise CheckpointError(
+                f"'{self.run_folder}' holds an earlier run: continue it with --resume_model "
+                f"'{self.run_folder}', or remove the folder, or choose another --save_model_path."
+            )
+        elif pretrained_model is not None:
+            self._load_pretrained(pretrained_model)
+        self.saved_step = self.step
+
+    def _train_epoch(self, curves: MetricLogger, stop: StopRequest) -> None:
+        """Train from ``next_batch`` to the end of the epoch, saving on the way."""
         conf, num_batches = self.config.train_conf, len(self.data.batches)
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=conf.enable_amp)
-        progress = Progress(epoch, conf.max_epoch, num_batches, self.device)
-        self.data.batches.set_position(epoch)
+        progress = Progress(
+            self.epoch, conf.max_epoch, num_batches, self.device, first_batch=self.next_batch
+        )
+        self.data.batches.set_position(self.epoch, self.next_batch)
+        self.network.freeze_backbone(self.epoch < conf.freeze_backbone_epochs)
         self.network.train()
+        if self.next_batch == num_batches:
+            return
         bar = tqdm(
             self.data.loader,
-            desc=f"Epoch {epoch + 1}/{conf.max_epoch}",
+            desc=f"Epoch {self.epoch + 1}/{conf.max_epoch}",
             unit="batch",
+            initial=self.next_batch,
+            total=num_batches,
             leave=False,
             disable=not sys.stderr.isatty(),
         )
-        for number, batch in enumerate(bar, start=1):
+        for batch in timed(bar, progress.waited):
             self._note_skipped(batch)
-            learning_rate = self._set_schedules(epoch + (number - 1) / num_batches)
+            learning_rate = self._set_schedules(self.epoch + self.next_batch / num_batches)
+            group = self.next_batch - self.next_batch % conf.accumulate_batches
+            group_size = min(conf.accumulate_batches, num_batches - group)
+            self.next_batch += 1
+            is_last = self.next_batch == group + group_size
             if len(batch.labels) >= 2:  # batch normalisation cannot work on a single clip
-                with autocast:
-                    loss, num_right = self._forward(batch)
-                self.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimizer.step()
-                progress.add(len(batch.labels), loss, num_right)
-            if number % conf.log_interval == 0 or number == num_batches:
-                margin = float(getattr(self.loss, "margin", 0.0))
-                progress.log(number, learning_rate, margin, curves)
+                features, labels = self._inputs(batch)
+                loss, num_correct = self.train_step.accumulate(
+                    features, labels, share=1.0 / group_size, last=is_last
+                )
+                progress.add(len(labels), loss, num_correct)
+            if is_last:
+                self._update()
+            if self.next_batch % conf.log_interval == 0 or self.next_batch == num_batches:
+                progress.log(self.next_batch, learning_rate, self.head.margin, curves)
+            if is_last and self.next_batch < num_batches:
+                self._save_on_the_way(stop)
         if not progress.num_clips:
             raise DataError(
                 "No training clip could be used in a whole epoch; the first: "
                 f"{next(iter(self.skipped.values()))}"
             )
 
-    def _forward(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean loss of a batch, and how many of its clips are classified correctly."""
+    def _inputs(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features, masked where so configured, and labels of a batch, on the device."""
         inputs = batch.inputs.to(self.device, non_blocking=True)
         labels = batch.labels.to(self.device, non_blocking=True)
         if inputs.dim() == 3:  # cached features
@@ -227,19 +300,73 @@ class MVectorTrainer:
         spec_aug = self.config.augment_conf.spec_aug
         if spec_aug.prob > 0:
             features = mask_features(features, batch.mask_draws, spec_aug)
-        outputs = self.network(features)
-        return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
+        return features, labels
 
     def _set_schedules(self, epoch: float) -> float:
         """Set learning rate and margin for a point of the run; both follow from it alone."""
         max_epoch = self.config.train_conf.max_epoch
-        learning_rate = learning_rate_at(epoch, self.config.optimizer_conf, max_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        learning_rate = learning_rate_at(
+            epoch, self.config.optimizer_conf, max_epoch, self.plateau.num_reductions
+        )
+        set_learning_rate(self.optimizer, learning_rate)
         if self.config.loss_conf.use_margin_scheduler:
             args = self.config.loss_conf.margin_scheduler_args.model_dump()
-            self.loss.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
+            self.head.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
         return learning_rate
+
+    def _update(self) -> None:
+        """The optimizer's step; one with bad gradients is left out, and too many end the run."""
+        was_finite = self.train_step.update()
+        where = f"epoch {self.epoch + 1}, batch {self.next_batch}"
+        if was_finite is not None:
+            self.nan_guard.check(was_finite, where)
+        if self.average is not None:
+            self.average.update()
+
+    def _save_on_the_way(self, stop: StopRequest) -> None:
+        interval = self.config.train_conf.save_interval
+        if stop or (interval is not None and self.step - self.saved_step >= interval):
+            self._save_checkpoint()
+        if stop:
+            self._stop(stop)
+
+    def _stop(self, stop: StopRequest) -> NoReturn:
+        name = signal.Signals(stop.signal_number).name
+        end_story(self.run_folder, f"stopped by {name}", step=self.step)
+        raise TrainingStopped(
+            f"{name} stopped the run in epoch {self.epoch + 1} after batch {self.next_batch}; "
+            f"continue with --resume_model '{self.run_folder}'.",
+            stop.signal_number,
+        ) from self.unsaved
+
+    def _end_epoch(self, curves: MetricLogger, stop: StopRequest, *, do_eval: bool) -> None:
+        """Evaluate, and save models and checkpoint; the epoch is not lost if evaluation fails."""
+        if do_eval or stop:
+            self._save_checkpoint()
+        if stop:
+            self._stop(stop)
+        with nullcontext() if self.average is None else self.average.swapped_in():
+            try:
+                with stop.at_once(lambda: self._stop(stop)):
+                    result = self._verify() if do_eval else None
+            except TrainingStopped:
+                raise
+            except MVectorError:
+                self._save_model("last_model", None)
+                raise
+            is_best = result is None or self._note_result(result, curves)
+            for name in ("last_model", "best_model") if is_best else ("last_model",):
+                self._save_model(name, result)
+        self.epoch, self.next_batch = self.epoch + 1, 0
+        self._save_checkpoint()
+
+    def _is_stale(self) -> bool:
+        """Whether the best model is so old that training on is no use."""
+        patience = self.config.train_conf.early_stop_epochs
+        if patience is None or self.epochs_since_best < patience:
+            return False
+        logger.info("No better EER in %d epochs: the run ends early.", self.epochs_since_best)
+        return True
 
     def _note_skipped(self, batch: TrainingBatch) -> None:
         for clip in batch.skipped:
@@ -313,29 +440,31 @@ class MVectorTrainer:
 
     # ---- saving and resuming ----------------------------------------------------------------
 
-    def _note_result(self, epoch: int, result: VerificationResult, curves: MetricLogger) -> bool:
+    def _note_result(self, result: VerificationResult, curves: MetricLogger) -> bool:
         """Log an epoch's evaluation; returns whether it is the best so far."""
         measured = result.calibration
         is_best = measured.eer < self.best_eer
         self.best_eer = min(measured.eer, self.best_eer)
+        self.epochs_since_best = 0 if is_best else self.epochs_since_best + 1
+        if self.plateau.note(measured.eer):
+            logger.info("The error rate stays: the learning rate is reduced.")
         logger.info(
             "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
-            epoch + 1,
+            self.epoch + 1,
             measured.eer,
             measured.min_dcf,
             measured.threshold_eer,
             " (best so far)" if is_best else "",
         )
-        step = (epoch + 1) * len(self.data.batches)
-        curves.log(step, **{"eval/eer": measured.eer, "eval/min_dcf": measured.min_dcf})
+        values = {"eer": measured.eer, "min_dcf": measured.min_dcf}
+        values["threshold"] = measured.threshold_eer
+        curves.log(self.step, **{f"eval/{name}": value for name, value in values.items()})
         return is_best
 
-    def _save_epoch(
-        self, run_folder: Path, epoch: int, result: VerificationResult | None, *, is_best: bool
-    ) -> None:
-        for name in ("last_model", "best_model") if is_best else ("last_model",):
+    def _save_model(self, name: str, result: VerificationResult | None) -> None:
+        try:
             save_model_folder(
-                run_folder / name,
+                self.run_folder / name,
                 self.model,
                 provenance={
                     "mvector": __version__,
@@ -343,44 +472,84 @@ class MVectorTrainer:
                     "train_list": self.config.dataset_conf.train_list,
                     "num_speakers": self.data.num_speakers,
                     "num_clips": len(self.data.clips) - len(self.skipped),
-                    "epochs": epoch + 1,
+                    "epochs": self.epoch + 1,
                 },
                 metrics=_metrics(result) if result else None,
                 calibration=result.calibration.to_dict() if result else None,
                 training_config=config_to_dict(self.config),
             )
-        save_checkpoint(run_folder, self._state(epoch + 1))
+        except CheckpointError as error:
+            self._note_unsaved(error)
 
-    def _state(self, num_epochs: int) -> dict[str, Any]:
+    def _save_checkpoint(self) -> None:
+        """Write what resuming needs; a full disk does not end the run."""
+        try:
+            keep_last = self.config.train_conf.keep_last
+            save_checkpoint(self.run_folder, self._state(), keep_last=keep_last)
+        except CheckpointError as error:
+            self._note_unsaved(error)
+        else:
+            self.unsaved, self.saved_step = None, self.step
+
+    def _note_unsaved(self, error: CheckpointError) -> None:
+        self.unsaved = error
+        logger.error("%s What was saved before stays; the run goes on.", error)
+
+    def _state(self) -> dict[str, Any]:
         return {
             "version": __version__,
             "config": config_to_dict(self.config),
-            "epoch": num_epochs,
+            "step": self.step,
+            "epoch": self.epoch,
+            "next_batch": self.next_batch,
+            "num_clips": len(self.data.clips),
+            "num_batches": len(self.data.batches),
             "best_eer": self.best_eer,
-            "backbone": self.model.backbone.state_dict(),
-            "classifier": self.classifier.state_dict(),
-            "loss": self.loss.state_dict(),
+            "epochs_since_best": self.epochs_since_best,
+            "skipped": self.skipped,
+            "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "train_step": self.train_step.state_dict(),
+            "plateau": self.plateau.state_dict(),
+            "nan_guard": self.nan_guard.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "torch_rng": torch.get_rng_state(),
         }
 
-    def _resume(self, path: Folder) -> int:
-        """Continue a run after its last finished epoch; returns the first epoch still to do."""
+    def _resume(self, path: Folder) -> None:
+        """Continue a run behind the last batch that its checkpoint knows."""
         state = load_checkpoint(path)
         self._compare_configuration(path, state.get("config") or {})
         try:
-            self.model.backbone.load_state_dict(state["backbone"])
-            self.classifier.load_state_dict(state["classifier"])
-            self.loss.load_state_dict(state["loss"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.network.load_state_dict(state["network"])
+            load_optimizer_state(self.optimizer, state["optimizer"])
+            self.train_step.load_state_dict(state["train_step"])
+            self.plateau.load_state_dict(state["plateau"])
+            self.nan_guard.load_state_dict(state["nan_guard"])
+            if self.average is not None and state["average"] is not None:
+                self.average.load_state_dict(state["average"])
             torch.set_rng_state(state["torch_rng"])
             self.best_eer = float(state["best_eer"])
+            self.epochs_since_best = int(state["epochs_since_best"])
+            self.skipped = dict(state["skipped"])
+            self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
+            same_batches = (state["num_clips"], state["num_batches"]) == (
+                len(self.data.clips),
+                len(self.data.batches),
+            )
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The run in '{path}' does not fit this configuration and list: {error}"
             ) from error
-        logger.info("Resumed from '%s' after epoch %d.", path, state["epoch"])
-        return int(state["epoch"])
+        if self.next_batch and not same_batches:
+            raise CheckpointError(
+                f"The run in '{path}' stands at batch {self.next_batch} of {state['num_batches']} "
+                f"over {state['num_clips']} clips, and this configuration makes "
+                f"{len(self.data.batches)} of {len(self.data.clips)}; restore the list and the "
+                "batch size, or start a new run with --pretrained_model."
+            )
+        where = f"epoch {self.epoch + 1}, batch {self.next_batch + 1}"
+        logger.info("Resumed from '%s' at %s.", path, where)
 
     def _compare_configuration(self, path: Folder, saved: dict[str, Any]) -> None:
         """Refuse to continue another model or another course of random numbers; tell the rest."""

@@ -218,7 +218,6 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_and_cure(tmp_path: Pa
         ({"model_conf__backbone__channels": [1, 2]}, ["model_conf.backbone", "five"]),
         ({"optimizer_conf__scheduler_args": {"min_lr": 0.1}}, ["scheduler_args"]),
         ({"loss_conf__args__margin": float("nan")}, ["loss_conf.args.margin", "finite"]),
-        ({"train_conf__use_compile": True}, ["train_conf.use_compile"]),
         ({"preprocess_conf__use_hf_model": True}, ["use_hf_model", "set it to False"]),
         (
             {"dataset_conf__is_use_pksampler": True, "dataset_conf__sample_per_id": 3},

@@ -11,6 +11,7 @@ COMMANDS = {
     "pack_corpus": "put the clips of a list into one file that trains fast",
     "extract_features": "compute the features of a list once, into one file",
     "train": "train a model",
+    "average_checkpoints": "make one model of the weights of several",
     "eval": "measure a model and its thresholds",
     "contrast": "compare two clips",
     "recognition": "enrol people and recognise them",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mvector.cli.common import add_config_options, log_arguments, parse_bool
 
@@ -18,7 +19,10 @@ examples:
 It needs the lists that create_data.py makes, and writes
   models/<Model>_<Feature>/best_model/      lowest EER on the trials; for eval.py and infer_*.py
   models/<Model>_<Feature>/last_model/      after the last epoch
-  models/<Model>_<Feature>/checkpoint.pt    for --resume_model
+  models/<Model>_<Feature>/checkpoints/     for --resume_model: after each epoch, every
+                                            train_conf.save_interval batches, and when stopped
+
+Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stops it at once.
 """
 
 
@@ -39,7 +43,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--save_model_path", default="models/", metavar="DIR", help="where models are written")
     add("--log_dir", default="log/", metavar="DIR", help="where training curves are written")
-    add("--resume_model", metavar="DIR", help="run to continue after its last finished epoch")
+    add(
+        "--resume_model",
+        metavar="DIR",
+        help="run to continue where it stopped; auto: the one in save_model_path, if there is one",
+    )
     add("--pretrained_model", metavar="DIR", help="model folder to take backbone weights from")
     add(
         "--do_eval",
@@ -55,20 +63,24 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     from mvector.config import load_config
     from mvector.trainer import MVectorTrainer
-    from mvector.training import load_checkpoint
+    from mvector.training import TrainingStopped, load_checkpoint
 
-    if args.configs is None and args.resume_model is None:
+    if args.configs is None and args.resume_model in (None, "auto"):
         args.configs = DEFAULT_CONFIG
     log_arguments(args)
     config = load_config(
         args.configs or load_checkpoint(args.resume_model)["config"], args.overrides
     )
     trainer = MVectorTrainer(config, args.use_gpu, args.augment_conf_path)
-    trainer.train(
-        save_model_path=args.save_model_path,
-        log_dir=args.log_dir,
-        resume_model=args.resume_model,
-        pretrained_model=args.pretrained_model,
-        do_eval=args.do_eval,
-    )
+    try:
+        trainer.train(
+            save_model_path=args.save_model_path,
+            log_dir=args.log_dir,
+            resume_model=args.resume_model,
+            pretrained_model=args.pretrained_model,
+            do_eval=args.do_eval,
+        )
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal_number
     return 0

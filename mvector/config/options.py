@@ -253,6 +253,10 @@ class MarginSchedulerArgs(Section):
 
 
 # ---- learning-rate schedules ----------------------------------------------------------------
+# Units are epochs, with fractions; where torch.optim.lr_scheduler says steps, read epochs.
+
+
+Gamma = Annotated[float, Field(gt=0, le=1)]
 
 
 class CosineAnnealingArgs(Section):
@@ -271,7 +275,62 @@ class WarmupCosineArgs(Section):
     warmup_epoch: float = Field(5.0, ge=0)
 
 
+class ExponentialArgs(Section):
+    """The rate falls by the factor ``gamma`` in each epoch, evenly within the epoch."""
+
+    gamma: Gamma
+
+
+class OneCycleArgs(Section):
+    """One cycle over the whole run (Smith & Topin, "Super-convergence", 2017), in half cosines:
+    from ``max_lr / div_factor`` up to ``max_lr`` (None: the learning rate) in the share
+    ``pct_start`` of the epochs, then down to ``max_lr / div_factor / final_div_factor``. The
+    momentum does not change."""
+
+    max_lr: float | None = Field(None, gt=0)
+    pct_start: Probability = 0.3
+    div_factor: float = Field(25.0, ge=1)
+    final_div_factor: float = Field(1e4, ge=1)
+
+
+class StepArgs(Section):
+    """The rate falls by the factor ``gamma`` at once, after every ``step_size`` epochs."""
+
+    step_size: PositiveInt
+    gamma: Gamma = 0.1
+
+
+class MultiStepArgs(Section):
+    """The rate falls by the factor ``gamma`` at once, after the epochs that ``milestones`` lists
+    in ascending order."""
+
+    milestones: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    gamma: Gamma = 0.1
+
+    @model_validator(mode="after")
+    def _in_order(self) -> MultiStepArgs:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            given = ", ".join(f"{milestone:g}" for milestone in self.milestones)
+            raise ValueError(f"milestones {given} are not in ascending order")
+        return self
+
+
+class PlateauArgs(Section):
+    """The rate falls by ``factor``, to ``min_lr`` at the lowest, when the EER has not fallen by
+    the share ``threshold`` of its best for more than ``patience`` epochs."""
+
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(10, ge=0)
+    threshold: Share = 1e-4
+    min_lr: float = Field(0.0, ge=0)
+
+
 SCHEDULER_ARGS: dict[str, type[Section]] = {
     "CosineAnnealingLR": CosineAnnealingArgs,
     "WarmupCosineSchedulerLR": WarmupCosineArgs,
+    "ExponentialLR": ExponentialArgs,
+    "OneCycleLR": OneCycleArgs,
+    "StepLR": StepArgs,
+    "MultiStepLR": MultiStepArgs,
+    "ReduceLROnPlateau": PlateauArgs,
 }

@@ -38,6 +38,15 @@ BackboneName = Literal[
     "ERes2NetV2",
     "CAMPPlus",
 ]
+SchedulerName = Literal[
+    "CosineAnnealingLR",
+    "WarmupCosineSchedulerLR",
+    "ExponentialLR",
+    "OneCycleLR",
+    "StepLR",
+    "MultiStepLR",
+    "ReduceLROnPlateau",
+]
 LossName = Literal[
     "AAMLoss",
     "AMLoss",
@@ -186,7 +195,9 @@ class OptimizerConf(Section):
     learning_rate: float = Field(0.001, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    scheduler: Literal["CosineAnnealingLR", "WarmupCosineSchedulerLR"] | None = "CosineAnnealingLR"
+    backbone_lr_scale: float = Field(1.0, ge=0)
+    decay_norm_and_bias: bool = True
+    scheduler: SchedulerName | None = "CosineAnnealingLR"
     scheduler_args: SerializeAsAny[Section] | None = Field(None, validate_default=True)
 
     @field_validator("scheduler_args", mode="before")
@@ -205,8 +216,18 @@ class TrainConf(Section):
 
     max_epoch: int = Field(ge=1)
     log_interval: int = Field(100, ge=1)
+    save_interval: int | None = Field(None, ge=1)
+    keep_last: int = Field(2, ge=1)
     enable_amp: bool = False
-    use_compile: Literal[False] = False
+    amp_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
+    use_compile: bool = False
+    accumulate_batches: int = Field(1, ge=1)
+    max_grad_norm: float | None = Field(None, gt=0)
+    max_bad_steps: int = Field(20, ge=1)
+    early_stop_epochs: int | None = Field(None, ge=1)
+    freeze_backbone_epochs: int = Field(0, ge=0)
+    ema_decay: float | None = Field(None, ge=0, lt=1)
+    tensorboard: bool = False
     seed: int = Field(1000, ge=0, lt=2**63)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
@@ -23,6 +25,7 @@ from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, TrainingBatches
 from mvector.data.sources import ClipSource, FileClips, PackedClips
+from mvector.data.workers import follow_parent
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
 
@@ -80,7 +83,16 @@ class TrainingData:
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
+            worker_init_fn=_begin_worker,
+            generator=torch.Generator(),  # or an iteration would draw from the run's own
         )
+
+
+def _begin_worker(number: int) -> None:
+    """A worker ends with its parent; what stops a run is for the parent to hear."""
+    follow_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)
 
 
 def _open_list(config: Config) -> tuple[ClipList, HasDurations, Dataset]:

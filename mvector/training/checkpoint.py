@@ -1,7 +1,8 @@
-"""The checkpoint of a run: one file with everything that resuming needs."""
+"""The checkpoints of a run: files with everything that resuming needs."""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import torch
 from mvector.errors import CheckpointError
 from mvector.files import write_atomically
 
-CHECKPOINT = "checkpoint.pt"
+logger = logging.getLogger(__name__)
+
+FOLDER = "checkpoints"
+_NAME = "step_{:09d}.pt"
+_PATTERN = "step_*.pt"
 # Settings that make another model, or another course of random numbers, when they change.
 FIXED_IN_A_RUN = (
     "use_model",
@@ -29,16 +34,39 @@ FIXED_IN_A_RUN = (
 )
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``<folder>/checkpoint.pt`` in one step; the previous one stays until then.
+def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:
+    """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step, then remove old ones.
+
+    Args:
+        run_folder: folder of the run.
+        state: what to keep; its ``step`` names the file.
+        keep_last: how many checkpoints to keep.
+
+    Returns:
+        The file.
 
     Raises:
-        CheckpointError: the folder cannot be written to.
+        CheckpointError: the folder cannot be written to; earlier checkpoints are left alone.
     """
+    folder = run_folder / FOLDER
+    file = folder / _NAME.format(state["step"])
     try:
-        write_atomically(folder / CHECKPOINT, lambda file: torch.save(state, file))
+        write_atomically(file, lambda temporary: torch.save(state, temporary))
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"Cannot write '{folder / CHECKPOINT}': {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"Cannot write the checkpoint '{file}': {reason}.") from error
+    for outdated in [*_newest_first(folder)[keep_last:], *folder.glob(f".{_PATTERN}.*.tmp")]:
+        outdated.unlink(missing_ok=True)  # the temporary files are those of killed runs
+    return file
+
+
+def has_checkpoint(run_folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return bool(_newest_first(run_folder / FOLDER))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_PATTERN), reverse=True)
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = "") -> list[str]:
@@ -54,30 +82,36 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = 
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint, executing nothing that it holds.
+    """Read the newest checkpoint of a run that is whole, executing nothing that it holds.
 
     Args:
-        path: the file, the folder it is in, or a model folder beside it
-            (``models/EcapaTdnn_Fbank`` or ``models/EcapaTdnn_Fbank/last_model``).
+        path: the folder of the run, a model folder in it (``models/EcapaTdnn_Fbank`` or
+            ``models/EcapaTdnn_Fbank/last_model``), or one checkpoint file.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, or all are damaged.
     """
     given = Path(path)
-    candidates = [given, given / CHECKPOINT, given.parent / CHECKPOINT]
-    file = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if file is None:
+    if given.is_file():
+        candidates = [given]
+    else:
+        folders = (given / FOLDER, given, given.parent / FOLDER)
+        candidates = next((found for f in folders if (found := _newest_first(f))), [])
+    if not candidates:
         raise CheckpointError(
-            f"There is no {CHECKPOINT} in '{given}'; give the folder of a training run, "
+            f"There is no checkpoint in '{given}'; give the folder of a training run, "
             "such as models/EcapaTdnn_Fbank."
         )
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever damaged bytes make of the reader
-        raise CheckpointError(
-            f"The checkpoint '{file}' is damaged and cannot be read; start the run again, from "
-            "its last_model by --pretrained_model if you like."
-        ) from error
-    if not isinstance(state, dict) or "epoch" not in state:
-        raise CheckpointError(f"'{file}' is not a checkpoint of a training run.")
-    return state
+    for file in candidates:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception:  # whatever damaged bytes make of the reader
+            logger.warning("The checkpoint '%s' is damaged and cannot be read.", file)
+            continue
+        if not isinstance(state, dict) or "step" not in state:
+            raise CheckpointError(f"'{file}' is not a checkpoint of a training run.")
+        return state
+    raise CheckpointError(
+        f"The checkpoint '{candidates[0]}' is damaged and cannot be read; start the run again, "
+        "from its last_model by --pretrained_model if you like."
+    )

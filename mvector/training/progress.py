@@ -6,51 +6,101 @@ import logging
 import math
 import time
 from datetime import timedelta
+from typing import Any
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from mvector.errors import MVectorError
 from mvector.training.loggers import MetricLogger
 
 logger = logging.getLogger(__name__)
 
+_MOST_WARNED = 5
+
 
 class Progress:
-    """Loss and accuracy since the last log line, summed on the device."""
+    """Loss and accuracy since the last log line, summed on the device.
 
-    def __init__(self, epoch: int, max_epoch: int, num_batches: int, device: torch.device) -> None:
+    Where several processes train, each counts its own share and the sums are added when a line is
+    due: loss, accuracy, speed and wait for data are those of all processes.
+
+    Args:
+        epoch: epoch, from 0.
+        max_epoch: length of the run.
+        num_batches: batches of an epoch in one process.
+        device: where losses are computed.
+        first_batch: batches of this epoch that an earlier part of the run has done.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        max_epoch: int,
+        num_batches: int,
+        device: torch.device,
+        *,
+        first_batch: int = 0,
+    ) -> None:
         self.epoch, self.max_epoch, self.num_batches = epoch, max_epoch, num_batches
-        self.loss_sum = torch.zeros((), device=device)
-        self.num_right = torch.zeros((), dtype=torch.int64, device=device)
-        self.num_clips = self.num_logged = 0
-        self.started = self.last_log = time.monotonic()
+        self.first_batch = first_batch
+        self.num_clips = 0  # of this process, in this epoch
+        self._device = device
+        # sum of losses, right ones, and clips of those batches whose loss is finite
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self._num_seen, self._waited_s = 0, 0.0
+        self._started = self._last_log = time.monotonic()
 
     def add(self, num_clips: int, loss: torch.Tensor, num_right: torch.Tensor) -> None:
-        """Count a batch without waiting for the device."""
-        self.num_clips += num_clips
-        self.loss_sum += num_clips * loss.detach()
-        self.num_right += num_right
+        """Count a batch, with its mean loss, without waiting for the device.
 
-    def log(self, number: int, learning_rate: float, margin: float, curves: MetricLogger) -> None:
-        """Write a log line and a point of the curves; refuse to go on without a finite loss."""
-        num_clips = self.num_clips - self.num_logged
-        if not num_clips:
-            return
-        loss = float(self.loss_sum) / num_clips  # here alone the loop waits for the device
-        accuracy = int(self.num_right) / num_clips
+        A batch whose loss is not finite counts for the speed alone.
+        """
+        self.num_clips += num_clips
+        self._num_seen += num_clips
+        loss = loss.detach().double()
+        batch = torch.stack(
+            [loss * num_clips, num_right.double(), torch.full_like(loss, num_clips)]
+        )
+        self._sums += torch.where(torch.isfinite(loss), batch, 0.0)
+
+    def waited(self, seconds: float) -> None:
+        """Count time in which training stood still because the next batch was not there."""
+        self._waited_s += seconds
+
+    def log(
+        self,
+        number: int,
+        learning_rate: float,
+        margin: float,
+        curves: MetricLogger | None,
+        **more: float | torch.Tensor,
+    ) -> None:
+        """Write a log line and a point of the curves.
+
+        Every process must call it after the same batches.
+
+        Args:
+            number: batches of the epoch done.
+            learning_rate: of the last step.
+            margin: of the last step.
+            curves: where the point goes; ``None`` writes nothing, for all processes but the first.
+            more: further values for the curves, such as ``grad_norm``; a tensor is read here.
+        """
+        loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._take_sums()
         now = time.monotonic()
-        speed = num_clips / (now - self.last_log)
-        self.loss_sum.zero_()
-        self.num_right.zero_()
-        self.num_logged, self.last_log = self.num_clips, now
-        if not math.isfinite(loss):
-            raise MVectorError(
-                f"The loss became {loss} in epoch {self.epoch + 1} before batch {number}; lower "
-                "optimizer_conf.learning_rate and resume from the last checkpoint."
-            )
-        batches_left = (self.max_epoch - self.epoch) * self.num_batches - number
-        eta = timedelta(seconds=round((now - self.started) / number * batches_left))
+        elapsed_s, self._last_log = max(now - self._last_log, 1e-9), now
+        if not num_seen or curves is None:
+            return
+        values: dict[str, float] = {
+            "loss": loss_sum / num_counted if num_counted else math.nan,
+            "accuracy": num_right / num_counted if num_counted else math.nan,
+            "learning_rate": learning_rate,
+            "margin": margin,
+            "speed": num_seen / elapsed_s,
+            "data_wait": min(waited_s / num_processes / elapsed_s, 1.0),
+        }
+        values.update({name: float(value) for name, value in more.items()})
         logger.info(
             "Train epoch: [%d/%d], batch: [%d/%d], loss: %.5f, accuracy: %.5f, "
             "learning rate: %.8f, speed: %.2f data/sec, eta: %s",
@@ -58,23 +108,116 @@ class Progress:
             self.max_epoch,
             number,
             self.num_batches,
-            loss,
-            accuracy,
+            values["loss"],
+            values["accuracy"],
             learning_rate,
-            speed,
-            eta,
+            values["speed"],
+            self._time_left(number, now),
         )
-        values = {
-            "loss": loss,
-            "accuracy": accuracy,
-            "learning_rate": learning_rate,
-            "margin": margin,
-            "speed": speed,
-        }
         curves.log(
             self.epoch * self.num_batches + number,
             **{f"train/{name}": value for name, value in values.items()},
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums of this process since the last line, for a checkpoint between two lines."""
+        return {
+            "num_clips": self.num_clips,
+            "num_seen": self._num_seen,
+            "sums": self._sums.tolist(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the sums of :meth:`state_dict`; times start anew."""
+        self.num_clips, self._num_seen = state["num_clips"], state["num_seen"]
+        self._sums.copy_(torch.tensor(state["sums"], dtype=torch.float64))
+
+    def _take_sums(self) -> list[float]:
+        """Sums over all processes, and the number of these; here alone the loop waits."""
+        counted = [self._num_seen, self._waited_s, 1.0]
+        counts = torch.tensor(counted, dtype=torch.float64, device=self._device)
+        sums = torch.cat([self._sums, counts])
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(sums)
+        self._sums.zero_()
+        self._num_seen, self._waited_s = 0, 0.0
+        return sums.tolist()
+
+    def _time_left(self, number: int, now: float) -> timedelta:
+        batches_left = (self.max_epoch - self.epoch) * self.num_batches - number
+        batch_s = (now - self._started) / max(number - self.first_batch, 1)
+        return timedelta(seconds=round(batch_s * batches_left))
+
+
+class NanGuard:
+    """Counts steps whose loss or gradient is not finite, and ends a run that has nothing but such.
+
+    One odd batch is no reason to lose a run: its step is left out. Many in a row mean that the
+    weights themselves are beyond repair.
+
+    Args:
+        limit: as many in a row end the run.
+
+    Attributes:
+        num_consecutive: bad steps since the last good one.
+        num_total: bad steps of the whole run.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.num_consecutive = self.num_total = self._num_warned = 0
+
+    def check(self, loss_is_finite: bool, where: str) -> bool:
+        """Count one step; returns whether it may be taken.
+
+        Args:
+            loss_is_finite: of the step; where several processes train, in all of them.
+            where: the batch in words, such as ``epoch 3, batch 120``.
+
+        Raises:
+            MVectorError: ``limit`` steps in a row were bad.
+        """
+        self.check_many(0 if loss_is_finite else 1, 1, where)
+        return loss_is_finite
+
+    def check_many(self, num_bad: int, num_steps: int, where: str) -> None:
+        """Count steps whose bad ones were left out on the device, where asking each would cost.
+
+        Unless all of them are bad, the row of bad ones counts as broken.
+
+        Args:
+            num_bad: bad steps since the last call.
+            num_steps: steps since the last call.
+            where: the last batch of them in words.
+
+        Raises:
+            MVectorError: ``limit`` steps in a row were bad.
+        """
+        if num_steps:
+            self.num_consecutive = self.num_consecutive + num_bad if num_bad == num_steps else 0
+        if not num_bad:
+            return
+        self._num_warned += 1
+        self.num_total += num_bad
+        if self.num_consecutive >= self.limit:
+            raise MVectorError(
+                f"Loss or gradient was not finite in {self.num_consecutive} steps in a row, the "
+                f"last of them {where}; lower optimizer_conf.learning_rate (or set "
+                "train_conf.enable_amp to False) and resume from the last checkpoint."
+            )
+        if self._num_warned <= _MOST_WARNED:
+            share = "" if num_steps == 1 else f" in {num_bad} of the last {num_steps} steps"
+            logger.warning(
+                "Loss or gradient is not finite%s (%s): the step is left out.", share, where
+            )
+
+    def state_dict(self) -> dict[str, int]:
+        """The counts, for a checkpoint."""
+        return {"num_consecutive": self.num_consecutive, "num_total": self.num_total}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on with the counts of :meth:`state_dict`."""
+        self.num_consecutive, self.num_total = state["num_consecutive"], state["num_total"]
 
 
 def log_summary(network: nn.Module, feature_dim: int) -> None:

@@ -1,0 +1,198 @@
+"""``tools/average_checkpoints.py``: one model from the mean of the weights of several."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from mvector.cli.common import optional_bool, parse_count, parse_seconds
+from mvector.errors import DataError, MVectorError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from mvector.models.speaker_model import SpeakerModel
+
+logger = logging.getLogger(__name__)
+
+_BATCH_SIZE = 32
+_READERS = 4
+_MOST_NAMED = 5
+
+_DESCRIPTION = """\
+Write the model whose weights are the mean of those of several model folders.
+
+The mean of models from the late epochs of one run, or of several fine-tunings that began at the
+same model, is often better than each of them, and costs nothing when it is used. Models that were
+trained from different beginnings have no useful mean.
+
+All models must have the same architecture and front end; the command names what differs. The
+new folder says which models it is the mean of. It has no thresholds: eval.py measures them.
+"""
+
+_EPILOG = """\
+batch normalisation:
+  Its running mean and variance are averaged like weights. That is close enough for models of one
+  run. For models further apart give --recompute_bn: both are then measured anew on crops of the
+  clips of a list (of their beginnings, without augmentation), best those of the training.
+
+examples:
+  python tools/average_checkpoints.py epoch_08 epoch_09 epoch_10 --output models/averaged
+  python tools/average_checkpoints.py runs/*/EcapaTdnn_Fbank/best_model --output models/averaged \\
+      --recompute_bn dataset/train_list.txt
+  python eval.py --model_path models/averaged --configs configs/ecapa_tdnn.yml
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="average_checkpoints.py",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help="model folders, two or more")
+    add("--output", required=True, metavar="DIR", help="model folder to write")
+    add(
+        "--recompute_bn",
+        metavar="LIST",
+        help="list of clips, or a packed corpus, to measure batch normalisation on; with it a "
+        "single MODEL is enough",
+    )
+    add("--data_root", metavar="DIR", help="where relative paths of LIST start")
+    add(
+        "--num_clips",
+        type=parse_count,
+        default=4000,
+        metavar="N",
+        help="clips of LIST to use, chosen at random, the same each time (default: %(default)s)",
+    )
+    add(
+        "--duration",
+        type=parse_seconds,
+        default=3.0,
+        metavar="SECONDS",
+        help="length of a crop, best that of the training (default: %(default)s)",
+    )
+    add(
+        "--use_gpu",
+        type=optional_bool,
+        default=None,
+        metavar="True|False",
+        help="where to measure batch normalisation (default: a GPU if there is one)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Average and say what was written.
+
+    Args:
+        args: what :func:`build_parser` parses.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        CheckpointError: a model folder cannot be used or written, or the models differ.
+        DataError: the list cannot be used.
+    """
+    from mvector.training.averaging import average_model_folders
+
+    def adjust(model: SpeakerModel) -> dict[str, Any]:
+        return _recompute(model, args)
+
+    fingerprint = average_model_folders(
+        args.models, args.output, adjust=adjust if args.recompute_bn else None
+    )
+    print(f"Mean of {len(args.models)} models written to {args.output} ({fingerprint}).")
+    print(f"Next:    python eval.py --model_path {args.output} measures it and its thresholds.")
+    return 0
+
+
+def _recompute(model: SpeakerModel, args: argparse.Namespace) -> dict[str, Any]:
+    from mvector.device import choose_device
+    from mvector.training.averaging import recompute_batch_norm
+
+    device = choose_device(args.use_gpu)
+    model.to(device)
+    waveforms = _Waveforms(model, args)
+    features = (model.features(batch.to(device))[0] for batch in waveforms)
+    if not recompute_batch_norm(model.backbone, features):
+        raise DataError(
+            f"'{args.recompute_bn}' gave no batch of {_BATCH_SIZE} clips to measure batch "
+            "normalisation on; name a list with more clips that can be read."
+        )
+    model.cpu()
+    used = f"recomputed on {waveforms.num_used} clips of {args.recompute_bn}"
+    print(f"Batch normalisation {used}; {waveforms.num_bad} clips could not be used.")
+    return {"batch_norm": used}
+
+
+class _Waveforms:
+    """Batches ``(32, samples)`` of crops of equal length; what is left over is not used."""
+
+    def __init__(self, model: SpeakerModel, args: argparse.Namespace) -> None:
+        import numpy as np
+
+        from mvector.data.lists import read_list
+        from mvector.data.packed import PackedCorpus, is_packed
+        from mvector.data.sources import ClipSource, FileClips, PackedClips
+
+        front_end = model.front_end
+        self.num_samples = round(args.duration * front_end.sample_rate)
+        if not self.num_samples:
+            raise DataError(f"--duration is {args.duration:g}; give a length such as 3.")
+        if is_packed(args.recompute_bn):
+            corpus = PackedCorpus(args.recompute_bn)
+            num_clips = len(corpus)
+            self.source: ClipSource = PackedClips(corpus, front_end)
+        else:
+            clips = read_list(args.recompute_bn, root=args.data_root)
+            num_clips, self.source = len(clips), FileClips(clips, front_end)
+        # in random order: a batch of one speaker has other statistics
+        self.chosen = np.random.default_rng(0).permutation(num_clips)[: args.num_clips]
+        self.num_used = self.num_bad = 0
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        import numpy as np
+        import torch
+        from tqdm import tqdm
+
+        ready: list[np.ndarray] = []
+        with (
+            ThreadPoolExecutor(_READERS) as pool,
+            tqdm(total=len(self.chosen), desc="Clips", unit="clip", disable=None) as bar,
+        ):
+            for start in range(0, len(self.chosen), _BATCH_SIZE):
+                group = self.chosen[start : start + _BATCH_SIZE]
+                for crop in pool.map(self._read, group):
+                    if isinstance(crop, Exception):
+                        self._note_bad(crop)
+                    else:
+                        ready.append(crop)
+                bar.update(len(group))
+                if len(ready) >= _BATCH_SIZE:
+                    self.num_used += _BATCH_SIZE
+                    yield torch.from_numpy(np.stack(ready[:_BATCH_SIZE]))
+                    del ready[:_BATCH_SIZE]
+
+    def _read(self, index: int) -> np.ndarray | Exception:
+        """The beginning of a clip, repeated until it fills the crop, as in training."""
+        import numpy as np
+
+        try:
+            return np.resize(self.source.whole(index)[: self.num_samples], self.num_samples)
+        except (MVectorError, OSError, ValueError) as error:
+            return error
+
+    def _note_bad(self, error: Exception) -> None:
+        self.num_bad += 1
+        if self.num_bad <= _MOST_NAMED:
+            logger.warning("Skipped: %s", error)

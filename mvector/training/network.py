@@ -1,0 +1,75 @@
+"""What is trained: backbone and head as one module, from features and labels to a loss."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import nn
+
+from mvector.losses.base import SpeakerLoss
+
+
+class ClassifierHead(nn.Module):
+    """Classifier and loss.
+
+    Args:
+        classifier: embeddings to logits; an identity for losses that compare embeddings.
+        loss: outputs and labels to a scalar.
+    """
+
+    def __init__(self, classifier: nn.Module, loss: SpeakerLoss) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.loss = loss
+
+    def forward(
+        self, embeddings: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss of a batch, and how many of its clips are classified correctly."""
+        outputs = self.classifier(embeddings)
+        return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
+
+    @property
+    def margin(self) -> float:
+        """The loss's margin, 0 if it has none."""
+        return float(getattr(self.loss, "margin", 0.0))
+
+    def set_margin(self, margin: float) -> None:
+        """Change the margin, as its schedule asks."""
+        self.loss.set_margin(margin)
+
+
+class TrainingNetwork(nn.Module):
+    """Backbone and head.
+
+    Args:
+        backbone: features ``(batch, frames, bins)`` to embeddings.
+        head: embeddings and labels to ``(loss, number of correct ones)``.
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.frozen = False
+
+    def forward(
+        self, features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss of a batch, and how many of its clips are classified correctly."""
+        return cast("tuple[torch.Tensor, torch.Tensor]", self.head(self.backbone(features), labels))
+
+    def freeze_backbone(self, frozen: bool) -> None:
+        """Train the head alone, the backbone being used as it is (batch statistics included)."""
+        self.frozen = frozen
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> TrainingNetwork:
+        """As for any module, but for a frozen backbone, which stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self

@@ -1,0 +1,155 @@
+"""One step of the optimizer: autocast, accumulation, clipping, and batches that go wrong."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+class TrainStep:
+    """Gradients of one batch or of several, and the step that follows from them.
+
+    A step whose gradients are not finite changes nothing: neither weights nor the running
+    statistics of batch normalisation. On a GPU this is done without waiting for the device.
+
+    Args:
+        network: features and labels to a loss and a number of correct ones.
+        optimizer: over its parameters.
+        device: where it is trained.
+        autocast_dtype: half precision for what can bear it; ``None``: float32.
+        max_grad_norm: gradients longer than this (all together) are shortened to it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        device: torch.device,
+        autocast_dtype: torch.dtype | None = None,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.device = device
+        self.autocast_dtype = autocast_dtype
+        self.max_grad_norm = max_grad_norm
+        # float16 alone overflows so easily that gradients must be scaled
+        self.scaler = torch.amp.GradScaler(
+            device.type, enabled=autocast_dtype == torch.float16 and device.type == "cuda"
+        )
+        self.num_bad = torch.zeros((), dtype=torch.int64, device=device)
+        self._statistics: list[torch.Tensor] = []
+        self._before: list[torch.Tensor] = []
+
+    def accumulate(
+        self, features: torch.Tensor, labels: torch.Tensor, *, share: float, last: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add a batch's gradients to those of the step.
+
+        Args:
+            features: ``(batch, frames, bins)``.
+            labels: ``(batch,)``.
+            share: weight of the batch in the step; all weights of a step add up to 1.
+            last: whether the step follows; only then do processes exchange gradients.
+
+        Returns:
+            Loss and number of correct ones, on the device.
+        """
+        if not self._statistics:
+            self._remember_statistics()
+        exchange: AbstractContextManager[Any] = nullcontext()
+        if not last and hasattr(self.network, "no_sync"):
+            exchange = cast(Any, self.network).no_sync()
+        with exchange:
+            with torch.autocast(
+                self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
+            ):
+                loss, num_correct = self.network(features, labels)
+            self.scaler.scale(loss * share).backward()
+        return loss.detach(), num_correct
+
+    def update(self) -> bool | None:
+        """Do the step and forget the gradients.
+
+        Returns:
+            Whether all was finite; ``None`` on a GPU, where asking would stop the pipeline:
+            ``num_bad`` counts there.
+        """
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        finite = torch.isfinite(norm)
+        if self.max_grad_norm is not None:
+            factor = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, factor)
+        was_finite: bool | None = None
+        if self.device.type == "cuda":
+            self._step_without_waiting(finite, gradients)
+        else:
+            was_finite = bool(finite)
+            if was_finite:
+                self.scaler.step(self.optimizer)
+            else:
+                torch._foreach_copy_(self._statistics, self._before)
+        self.scaler.update()
+        self.num_bad += ~finite
+        self._statistics.clear()
+        self.optimizer.zero_grad(set_to_none=True)
+        return was_finite
+
+    def _step_without_waiting(self, finite: torch.Tensor, gradients: list[torch.Tensor]) -> None:
+        """Fused optimizers leave out the step where ``found_inf`` says so, on the device."""
+        for buffer, before in zip(self._statistics, self._before, strict=True):
+            torch.where(finite, buffer, before, out=buffer)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            return
+        optimizer: Any = self.optimizer
+        optimizer.found_inf, optimizer.grad_scale = (~finite).float(), None
+        optimizer.step()
+        del optimizer.found_inf, optimizer.grad_scale
+
+    def _remember_statistics(self) -> None:
+        buffers = [b for b in self.network.buffers() if b.is_floating_point()]
+        if len(self._before) != len(buffers):
+            self._before = [torch.empty_like(buffer) for buffer in buffers]
+        self._statistics = buffers
+        if buffers:
+            torch._foreach_copy_(self._before, buffers)
+
+    def _parameters(self) -> Iterable[nn.Parameter]:
+        return (p for group in self.optimizer.param_groups for p in group["params"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale of the gradients and count of bad steps."""
+        return {"scaler": self.scaler.state_dict(), "num_bad": int(self.num_bad)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as ``state_dict`` tells."""
+        self.scaler.load_state_dict(state["scaler"])
+        self.num_bad.fill_(state["num_bad"])
+
+
+Item = TypeVar("Item")
+
+
+def timed(items: Iterable[Item], waited: Callable[[float], None]) -> Iterator[Item]:
+    """The same items; ``waited`` is told how many seconds each let the caller wait."""
+    iterator = iter(items)
+    while True:
+        since = time.monotonic()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        waited(time.monotonic() - since)
+        yield item

@@ -1,0 +1,360 @@
+"""Curves that survive a killed process, a full disk and a resumed run; what the log line tells."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed
+
+from mvector.errors import DataError, MissingDependencyError, MVectorError
+from mvector.training.loggers import MetricLogger, read_metrics
+from mvector.training.progress import NanGuard, Progress
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _without_visualdl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "visualdl", None)
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+
+
+def write_points(folder: Path, steps: range, **options: Any) -> None:
+    with MetricLogger(folder, **options) as curves:
+        for step in steps:
+            curves.log(step, loss=float(step))
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [point["step"] for point in read_metrics(folder / "metrics.jsonl")]
+
+
+# ---- metrics.jsonl --------------------------------------------------------------------------
+
+
+def test_a_point_is_on_disk_as_soon_as_it_is_logged(tmp_path: Path) -> None:
+    with MetricLogger(tmp_path) as curves:
+        curves.log(3, **{"train/loss": 1.5})
+        (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    point = json.loads(line)
+    assert point["step"] == 3
+    assert point["train/loss"] == 1.5
+    assert abs(point["time"] - time.time()) < 60
+
+
+def test_a_new_run_begins_new_curves(tmp_path: Path) -> None:
+    write_points(tmp_path, range(5))
+    write_points(tmp_path, range(2))
+    assert steps_of(tmp_path) == [0, 1]
+
+
+def test_a_resumed_run_has_no_point_twice(tmp_path: Path) -> None:
+    write_points(tmp_path, range(10))  # killed here; the last checkpoint was that of step 6
+    write_points(tmp_path, range(7, 12), resume_step=6)
+    assert steps_of(tmp_path) == list(range(12))
+
+
+def test_an_evaluation_that_is_repeated_behind_the_resumed_step_is_there_once(
+    tmp_path: Path,
+) -> None:
+    with MetricLogger(tmp_path) as curves:
+        curves.log(6, loss=1.0)
+        curves.log(6, eer=0.1)  # killed before the checkpoint behind the evaluation
+    with MetricLogger(tmp_path, resume_step=6) as curves:
+        curves.log(6, eer=0.1)
+        curves.log(6, threshold=0.5)
+        curves.log(7, loss=2.0, eer=0.2)
+    points = [list(point)[2:] for point in read_metrics(tmp_path / "metrics.jsonl")]
+    assert points == [["loss"], ["eer"], ["threshold"], ["loss", "eer"]]
+
+
+def test_a_run_resumed_elsewhere_begins_there(tmp_path: Path) -> None:
+    write_points(tmp_path / "new", range(7, 9), resume_step=6)
+    assert steps_of(tmp_path / "new") == [7, 8]
+
+
+@pytest.mark.parametrize("torn", ['{"time": 1.0, "st', "\x00\x00\x00", "\n\n", '"text"'])
+def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path: Path, torn: str) -> None:
+    write_points(tmp_path, range(3))
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(torn)
+    assert steps_of(tmp_path) == [0, 1, 2]
+    write_points(tmp_path, range(3, 5), resume_step=2)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3, 4]
+
+
+def test_values_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
+    with MetricLogger(tmp_path) as curves:
+        curves.log(0, loss=math.nan, speed=math.inf, accuracy=0.5)
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    point = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (point["loss"], point["speed"], point["accuracy"]) == (None, None, 0.5)
+
+
+def test_a_full_disk_ends_the_curves_and_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FullDisk:
+        name = "metrics.jsonl"
+
+        def write(self, text: str) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    curves = MetricLogger(tmp_path)
+    curves._file.close()
+    curves._file = FullDisk()  # type: ignore[assignment]
+    with curves:
+        curves.log(0, loss=1.0)
+        curves.log(1, loss=1.0)
+    assert caplog.text.count("Training curves end here") == 1
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file")
+    with pytest.raises(DataError, match="choose another --log_dir"):
+        MetricLogger(tmp_path / "log")
+
+
+# ---- boards ---------------------------------------------------------------------------------
+
+
+class FakeBoard:
+    """Records what a writer of VisualDL or TensorBoard is given."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.options = options
+        self.points: list[tuple[str, float, int]] = []
+        self.is_open = True
+        FakeBoard.last = self
+
+    last: FakeBoard
+
+    def add_scalar(self, tag: str, value: float, step: int) -> None:
+        self.points.append((tag, value, step))
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def test_visualdl_gets_the_points_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeBoard))
+    write_points(tmp_path, range(2))
+    assert FakeBoard.last.points == [("loss", 0.0, 0), ("loss", 1.0, 1)]
+    assert not FakeBoard.last.is_open
+
+
+def test_tensorboard_gets_the_points_when_asked_and_forgets_those_beyond_the_resumed_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.SimpleNamespace(SummaryWriter=FakeBoard)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    write_points(tmp_path, range(7, 8), tensorboard=True, resume_step=6)
+    assert FakeBoard.last.points == [("loss", 7.0, 7)]
+    assert FakeBoard.last.options == {"purge_step": 7}
+    assert not FakeBoard.last.is_open
+
+
+def test_tensorboard_that_is_missing_is_an_error_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingDependencyError, match="pip install tensorboard"):
+        MetricLogger(tmp_path, tensorboard=True)
+
+
+# ---- progress -------------------------------------------------------------------------------
+
+
+class Curves(MetricLogger):
+    """Keeps the points in memory."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, dict[str, float]]] = []
+
+    def log(self, step: int, **values: float) -> None:
+        self.points.append((step, values))
+
+
+def add(progress: Progress, num_clips: int, loss: float, num_right: int) -> None:
+    progress.add(num_clips, torch.tensor(loss), torch.tensor(num_right))
+
+
+def test_the_log_line_has_the_familiar_form(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mvector")
+    progress = Progress(0, 30, 13659, CPU)
+    add(progress, 72, 10.35675, 1)
+    progress.log(100, 0.001, 0.0, Curves())
+    line = caplog.messages[-1]
+    start = "Train epoch: [1/30], batch: [100/13659], loss: 10.35675, accuracy: 0.01389, "
+    assert line.startswith(start + "learning rate: 0.00100000, speed: ")
+    assert "data/sec, eta: " in line
+
+
+def test_means_are_over_clips_since_the_last_line() -> None:
+    progress, curves = Progress(2, 9, 50, CPU), Curves()
+    add(progress, 10, 5.0, 10)
+    progress.log(1, 0.1, 0.2, curves)
+    add(progress, 30, 1.0, 15)
+    add(progress, 10, 3.0, 5)
+    progress.log(3, 0.1, 0.2, curves, grad_norm=torch.tensor(2.5))
+    (_, _), (step, values) = curves.points
+    assert step == 2 * 50 + 3
+    assert values["train/loss"] == pytest.approx(1.5)
+    assert values["train/accuracy"] == pytest.approx(0.5)
+    assert values["train/margin"] == 0.2
+    assert values["train/learning_rate"] == 0.1
+    assert values["train/grad_norm"] == 2.5
+    assert progress.num_clips == 50
+
+
+def test_speed_and_wait_are_shares_of_the_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("mvector.training.progress.time.monotonic", lambda: now[0])
+    progress, curves = Progress(0, 1, 8, CPU), Curves()
+    for number in (4, 8):
+        add(progress, 64, 1.0, 0)
+        progress.waited(0.5)
+        progress.waited(0.5)
+        now[0] += 4.0
+        progress.log(number, 0.1, 0.0, curves)
+    for _, values in curves.points:
+        assert values["train/speed"] == pytest.approx(16.0)
+        assert values["train/data_wait"] == pytest.approx(0.25)
+
+
+def test_the_time_left_of_a_resumed_epoch_counts_the_batches_done_since(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mvector")
+    now = [0.0]
+    monkeypatch.setattr("mvector.training.progress.time.monotonic", lambda: now[0])
+    progress = Progress(1, 3, 100, CPU, first_batch=80)
+    add(progress, 8, 1.0, 0)
+    now[0] = 20.0  # 10 batches in 20 s; 10 of this epoch and 100 of the last are left
+    progress.log(90, 0.1, 0.0, Curves())
+    assert caplog.messages[-1].endswith("eta: 0:03:40")
+
+
+def test_a_batch_whose_loss_is_not_finite_spoils_no_mean() -> None:
+    progress, curves = Progress(0, 1, 9, CPU), Curves()
+    for loss in (2.0, math.nan, math.inf, 4.0):
+        add(progress, 8, loss, 4)
+    progress.log(4, 0.1, 0.0, curves)
+    values = curves.points[0][1]
+    assert values["train/loss"] == pytest.approx(3.0)
+    assert values["train/accuracy"] == pytest.approx(0.5)
+    add(progress, 8, math.nan, 0)
+    progress.log(5, 0.1, 0.0, curves)
+    assert math.isnan(curves.points[1][1]["train/loss"])
+
+
+def test_a_run_resumed_between_two_lines_has_the_same_means() -> None:
+    whole, part, curves = Progress(0, 1, 9, CPU), Progress(0, 1, 9, CPU), Curves()
+    for progress in (whole, part):
+        add(progress, 10, 3.7, 3)
+    resumed = Progress(0, 1, 9, CPU, first_batch=1)
+    resumed.load_state_dict(json.loads(json.dumps(part.state_dict())))
+    for progress in (whole, resumed):
+        add(progress, 5, 1.1, 2)
+        progress.log(2, 0.1, 0.0, curves)
+    (_, first), (_, second) = curves.points
+    for name in ("train/loss", "train/accuracy"):
+        assert first[name] == second[name]
+    assert resumed.num_clips == whole.num_clips == 15
+
+
+def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("mvector.training.progress.time.monotonic", lambda: now[0])
+    progresses, curves = [Progress(0, 1, 9, CPU) for _ in range(2)], Curves()
+    add(progresses[0], 8, 1.0, 4)
+    add(progresses[1], 4, 4.0, 2)
+    progresses[0].waited(0.5)
+    now[0] = 2.0
+    sent: list[torch.Tensor] = []
+
+    def all_reduce(sums: torch.Tensor) -> None:
+        """The second process sends; the first adds what it was sent."""
+        if sent:
+            sums += sent[0]
+        sent.append(sums.clone())
+
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "all_reduce", all_reduce)
+    progresses[1].log(1, 0.1, 0.0, None)
+    progresses[0].log(1, 0.1, 0.0, curves)
+    ((_, values),) = curves.points
+    assert values["train/loss"] == pytest.approx((8 * 1.0 + 4 * 4.0) / 12)
+    assert values["train/accuracy"] == pytest.approx(0.5)
+    assert values["train/speed"] == pytest.approx(12 / 2.0)
+    assert values["train/data_wait"] == pytest.approx(0.5 / 2 / 2.0)
+
+
+# ---- the guard ------------------------------------------------------------------------------
+
+
+def test_one_bad_batch_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    guard = NanGuard(3)
+    assert guard.check(True, "epoch 1, batch 1")
+    assert not guard.check(False, "epoch 1, batch 2")
+    assert guard.check(True, "epoch 1, batch 3")
+    assert (guard.num_consecutive, guard.num_total) == (0, 1)
+    assert "epoch 1, batch 2" in caplog.text
+
+
+def test_many_bad_batches_in_a_row_end_the_run_with_the_cure() -> None:
+    guard = NanGuard(3)
+    for _ in range(2):
+        guard.check(False, "epoch 1, batch 1")
+        guard.check(False, "epoch 1, batch 2")
+        guard.check(True, "epoch 1, batch 3")
+    guard.check(False, "epoch 1, batch 4")
+    guard.check(False, "epoch 1, batch 5")
+    with pytest.raises(MVectorError, match=r"3 steps in a row.*batch 6; lower optimizer_conf"):
+        guard.check(False, "epoch 1, batch 6")
+    assert guard.num_total == 7
+
+
+def test_steps_left_out_on_the_device_are_counted_at_once() -> None:
+    guard = NanGuard(25)
+    guard.check_many(0, 0, "batch 0")
+    guard.check_many(10, 10, "batch 10")
+    guard.check_many(3, 10, "batch 20")
+    assert (guard.num_consecutive, guard.num_total) == (0, 13)
+    guard.check_many(10, 10, "batch 30")
+    guard.check_many(10, 10, "batch 40")
+    with pytest.raises(MVectorError, match="30 steps in a row"):
+        guard.check_many(10, 10, "batch 50")
+
+
+def test_warnings_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    guard = NanGuard(2)
+    for number in range(100):
+        guard.check(number % 2 == 0, f"batch {number}")
+    assert guard.num_total == 50
+    assert len(caplog.messages) == 5
+
+
+def test_the_guard_of_a_resumed_run_goes_on_counting() -> None:
+    guard, resumed = NanGuard(3), NanGuard(3)
+    guard.check(False, "batch 1")
+    guard.check(False, "batch 2")
+    resumed.load_state_dict(json.loads(json.dumps(guard.state_dict())))
+    assert resumed.num_total == 2
+    with pytest.raises(MVectorError, match="3 steps in a row"):
+        resumed.check(False, "batch 3")
