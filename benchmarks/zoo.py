@@ -59,6 +59,7 @@ TABLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "ResNet34": ("resnet", {}),
         "ERes2Net": ("eres2net", {}),
         "ERes2NetV2": ("eres2net_v2", {}),
+        "ERes2NetV2, 16 channels": ("eres2net_v2", {"model_conf.backbone.channels": 16}),
     },
     "losses": {
         "CELoss": ("ecapa_tdnn", {**loss("CELoss"), **NO_SCHEDULE}),

@@ -1,0 +1,306 @@
+"""Several processes that train one model: joining them, and what they tell each other.
+
+``torchrun`` starts the processes and says in the environment who each of them is. Every function
+here also works in a run of one process, where it has nothing to exchange. All but
+:func:`peer_errors` are collective: every process must call them, in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from mvector.errors import MVectorError
+
+T = TypeVar("T")
+TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+CPU_TIMEOUT_S = 60.0
+GPU_TIMEOUT_S = 600.0
+# What the messages of torch's RuntimeErrors hold when the fault is not in this process.
+_SIGNS_OF_A_LOST_PEER = (
+    "connection closed",
+    "connection reset",
+    "connection refused",
+    "broken pipe",
+    "timed out",
+    "timeout",
+    "gloo",
+    "nccl",
+)
+
+
+class DistributedError(MVectorError):
+    """Processes of one run that cannot start together, or one of them that was lost."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process of a run this is.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process among those of its host; also its GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and logs."""
+        return self.rank == 0
+
+    def share(self, total: int) -> slice:
+        """This process's part of a list of ``total`` items; parts differ by one item at most.
+
+        The parts of all processes, put together in the order of their ranks (as
+        :func:`all_gather_rows` does), are the list again.
+        """
+        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
+
+
+@contextmanager
+def open_world(device_type: str, *, timeout_s: float | None = None) -> Iterator[World]:
+    """Join the other processes of a ``torchrun``; without it, be the only one.
+
+    Tensors on the CPU travel by gloo, those on GPUs by NCCL. A process that waits longer than the
+    timeout for another raises :class:`DistributedError` on the CPU. On GPUs NCCL notices only in
+    the background and ends the process with a message of its own; its timeout is longer because
+    compiling a model or choosing kernels may keep a process busy for minutes. In both cases
+    ``torchrun`` stops the other processes of a host at once when one of them ends with an error,
+    so that the timeouts matter for processes that hang and for other hosts that are lost.
+
+    Args:
+        device_type: ``cuda`` (each process then uses the GPU of its local rank) or ``cpu``.
+        timeout_s: longest wait for another process; ``None`` is one minute on the CPU and ten on
+            GPUs. Work of one process alone must be shorter than that.
+
+    Raises:
+        DistributedError: the other processes cannot be reached, or there are more than GPUs.
+    """
+    if any(name not in os.environ for name in TORCHRUN_VARIABLES):
+        yield World()
+        return
+    if not dist.is_available():
+        raise DistributedError(
+            "This build of PyTorch cannot train in several processes; start train.py without "
+            "torchrun."
+        )
+    world = _world_of_environment()
+    on_gpu = device_type == "cuda"
+    if on_gpu:
+        _choose_gpu(world)
+    default_s = GPU_TIMEOUT_S if on_gpu else CPU_TIMEOUT_S
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            timeout=timedelta(seconds=default_s if timeout_s is None else timeout_s),
+            device_id=torch.device("cuda", world.local_rank) if on_gpu else None,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise DistributedError(
+            f"Process {world.rank} of {world.size} cannot join the others at "
+            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({_first_line(error)}); "
+            "check that all hosts reach this address and start as many processes as they say."
+        ) from error
+    failed = True
+    try:
+        yield world
+        failed = False
+    finally:
+        # After a failure NCCL would wait here for exchanges that never come; leaving the process
+        # closes its connections just as well.
+        if not (failed and on_gpu):
+            dist.destroy_process_group()
+
+
+@contextmanager
+def peer_errors() -> Iterator[None]:
+    """Turn the failure of an exchange, because another process is gone, into one sentence.
+
+    For code that exchanges tensors by itself, such as the backward pass of
+    ``DistributedDataParallel``; the functions of this module need no such wrapping.
+
+    Raises:
+        DistributedError: another process ended or did not answer in time.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = str(error).lower()
+        if not (_is_joined() and any(sign in message for sign in _SIGNS_OF_A_LOST_PEER)):
+            raise
+        raise DistributedError(
+            f"Process {dist.get_rank()} of {dist.get_world_size()} lost another process of the "
+            f"run ({_first_line(error)}); mend what the message of the one that ended first says, "
+            "and continue from the last checkpoint with --resume_model."
+        ) from error
+
+
+def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes, in each of them; without gradient.
+
+    Args:
+        tensor: of the same shape in every process, on any device.
+
+    Returns:
+        A new tensor.
+    """
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    if _is_joined():
+        with peer_errors():
+            dist.all_reduce(total)
+    return total
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set in any process.
+
+    The answer travels between the CPUs, so that asking in every step leaves a GPU's queue of work
+    alone.
+    """
+    return bool(all_reduce_sum(torch.tensor([int(flag)])).item())
+
+
+def gather_objects(item: T) -> list[T]:
+    """One object of every process, in the order of the ranks; on rank 0, an empty list elsewhere.
+
+    Args:
+        item: anything that can be pickled.
+    """
+    if not _is_joined():
+        return [item]
+    is_main = dist.get_rank() == 0
+    items: list[Any] = [None] * dist.get_world_size()
+    with peer_errors():
+        dist.gather_object(item, items if is_main else None, dst=0)
+    return items if is_main else []
+
+
+def from_main(item: T) -> T:
+    """The object that rank 0 holds, in every process; what the others hold is ignored.
+
+    Args:
+        item: anything that can be pickled.
+    """
+    if not _is_joined():
+        return item
+    items: list[Any] = [item]
+    with peer_errors():
+        dist.broadcast_object_list(items, src=0)
+    return items[0]
+
+
+def all_gather_rows(rows: np.ndarray) -> np.ndarray:
+    """The rows of all processes, one below the other in the order of the ranks, in each of them.
+
+    Args:
+        rows: ``(rows, ...)`` of any fixed-size type; processes may have different numbers of rows,
+            zero included, but the same type and shape otherwise.
+
+    Raises:
+        ValueError: types or shapes differ between the processes.
+    """
+    if not _is_joined():
+        return rows
+    size = dist.get_world_size()
+    forms: list[Any] = [None] * size
+    with peer_errors():
+        dist.all_gather_object(forms, (rows.dtype.str, rows.shape))
+    if len({(dtype, shape[1:]) for dtype, shape in forms}) > 1:
+        raise ValueError(f"Arrays of different forms cannot be joined: {forms}")
+    num_bytes = [int(np.prod(shape)) * rows.dtype.itemsize for _, shape in forms]
+    padded = torch.zeros(max(1, *num_bytes), dtype=torch.uint8)
+    padded.numpy()[: rows.nbytes] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+    gathered = [torch.empty_like(padded) for _ in range(size)]
+    with peer_errors():
+        dist.all_gather(gathered, padded)
+    parts = [
+        part.numpy()[:count].view(rows.dtype).reshape(shape)
+        for part, count, (_, shape) in zip(gathered, num_bytes, forms, strict=True)
+    ]
+    return np.concatenate(parts)
+
+
+def broadcast_module(module: nn.Module) -> None:
+    """Give every process rank 0's parameters and buffers of a module.
+
+    Not for a module that differs between the processes by intent, such as a sharded classifier.
+    """
+    if not _is_joined():
+        return
+    with torch.no_grad(), peer_errors():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            copy = tensor.detach().contiguous()
+            dist.broadcast(copy.view(torch.uint8) if copy.dtype == torch.bool else copy, src=0)
+            tensor.copy_(copy)
+
+
+def clip_grad_norm(
+    replicated: Iterable[nn.Parameter], sharded: Iterable[nn.Parameter], max_norm: float
+) -> torch.Tensor:
+    """Clip the norm of all gradients, those of other processes' shards included.
+
+    Each process would otherwise find another norm, and the copies of the backbone would part.
+
+    Args:
+        replicated: parameters with the same gradient in every process.
+        sharded: parameters that are another part of the model in every process.
+        max_norm: largest norm to leave alone; infinity to measure only.
+
+    Returns:
+        The norm before, the same in every process; not finite if any gradient is not.
+    """
+    copies = [parameter for parameter in replicated if parameter.grad is not None]
+    shards = [parameter for parameter in sharded if parameter.grad is not None]
+    of_copies = nn.utils.get_total_norm([p.grad for p in copies if p.grad is not None])
+    of_shards = nn.utils.get_total_norm([p.grad for p in shards if p.grad is not None])
+    square = of_shards.square().to(of_copies.device)
+    total = (of_copies.square() + all_reduce_sum(square)).sqrt()
+    nn.utils.clip_grads_with_norm_([*copies, *shards], max_norm, total)
+    return total
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    any_rank(False)
+
+
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _world_of_environment() -> World:
+    try:
+        rank, size, local_rank = (int(os.environ[name]) for name in TORCHRUN_VARIABLES[:3])
+    except ValueError as error:
+        raise DistributedError(
+            "RANK, WORLD_SIZE and LOCAL_RANK in the environment are not whole numbers; start "
+            "with torchrun, which sets them."
+        ) from error
+    return World(rank, size, local_rank)
+
+
+def _choose_gpu(world: World) -> None:
+    num_gpus = torch.cuda.device_count()
+    if world.local_rank >= num_gpus:
+        raise DistributedError(
+            f"There is no GPU for process {world.local_rank + 1} of this host, which has "
+            f"{num_gpus}; lower --nproc_per_node of torchrun to {max(num_gpus, 1)}."
+        )
+    torch.cuda.set_device(world.local_rank)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")
