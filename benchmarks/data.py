@@ -128,6 +128,7 @@ def configure(train_list: Path, augment: dict[str, Any], num_workers: int = 0) -
             },
             "preprocess_conf": {"feature_method": "Fbank"},
             "loss_conf": {"use_loss": "AAMLoss"},
+            "train_conf": {"max_epoch": 1},
             "augment_conf": augment,
         }
     )

@@ -200,7 +200,7 @@ class MVectorTrainer:
         layers = nn.Sequential(self.model.backbone, self.head.classifier)
         log_summary(layers, self.model.featurizer.feature_dim)
         self.epoch = self.next_batch = 0  # where the run stands
-        self.epochs_since_best = 0
+        self.epochs_since_best = self.steps_unasked = 0
         self.unsaved: CheckpointError | None = None
         logger.info(
             "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s",
@@ -280,6 +280,7 @@ class MVectorTrainer:
             if is_last:
                 self._update()
             if self.next_batch % conf.log_interval == 0 or self.next_batch == num_batches:
+                self._check_unasked()
                 progress.log(self.next_batch, learning_rate, self.head.margin, curves)
             if is_last and self.next_batch < num_batches:
                 self._save_on_the_way(stop)
@@ -317,11 +318,22 @@ class MVectorTrainer:
     def _update(self) -> None:
         """The optimizer's step; one with bad gradients is left out, and too many end the run."""
         was_finite = self.train_step.update()
-        where = f"epoch {self.epoch + 1}, batch {self.next_batch}"
-        if was_finite is not None:
-            self.nan_guard.check(was_finite, where)
-        if self.average is not None:
+        if was_finite is None:
+            self.steps_unasked += 1
+        else:
+            self.nan_guard.check(was_finite, self._where())
+        if self.average is not None and was_finite is not False:
             self.average.update()
+
+    def _check_unasked(self) -> None:
+        """Count the bad steps that were left out on a GPU, where each was not asked about."""
+        if self.steps_unasked:
+            num_bad = int(self.train_step.num_bad) - self.nan_guard.num_total
+            self.nan_guard.check_many(num_bad, self.steps_unasked, self._where())
+            self.steps_unasked = 0
+
+    def _where(self) -> str:
+        return f"epoch {self.epoch + 1}, batch {self.next_batch}"
 
     def _save_on_the_way(self, stop: StopRequest) -> None:
         interval = self.config.train_conf.save_interval

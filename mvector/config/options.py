@@ -304,14 +304,14 @@ class MultiStepArgs(Section):
     """The rate falls by the factor ``gamma`` at once, after the epochs that ``milestones`` lists
     in ascending order."""
 
-    milestones: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    milestones: tuple[Annotated[float, Field(gt=0)], ...]
     gamma: Gamma = 0.1
 
     @model_validator(mode="after")
     def _in_order(self) -> MultiStepArgs:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            given = ", ".join(f"{milestone:g}" for milestone in self.milestones)
-            raise ValueError(f"milestones {given} are not in ascending order")
+        given = ", ".join(f"{milestone:g}" for milestone in self.milestones)
+        if not given or list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones [{given}] are not epochs in ascending order")
         return self
 
 

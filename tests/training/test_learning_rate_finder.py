@@ -76,10 +76,12 @@ def test_losses_below_zero_are_not_taken_for_divergence() -> None:
     assert not curve.diverged
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_noise_alone_gives_no_suggestion(seed: int) -> None:
+@pytest.mark.parametrize("num_steps", [20, 50, 100])
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_alone_gives_no_suggestion(seed: int, num_steps: int) -> None:
     random = np.random.default_rng(seed)
-    curve = find_learning_rate(lambda rate: 5.0 + 0.3 * float(random.standard_normal()))
+    step = lambda rate: 5.0 + 0.3 * float(random.standard_normal())  # noqa: E731
+    curve = find_learning_rate(step, num_steps=num_steps)
     assert curve.suggestion is None
     assert "No suggestion" in curve.as_text()
 

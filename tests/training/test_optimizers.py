@@ -23,7 +23,7 @@ NAMES = ["Adam", "AdamW", "SGD"]
 
 
 def conf(**settings: Any) -> OptimizerConf:
-    return OptimizerConf().model_copy(update=settings)
+    return OptimizerConf(**settings)
 
 
 def a_backbone(seed: int = 0) -> nn.Module:

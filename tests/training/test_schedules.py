@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 from mvector.config import options
 from mvector.config.options import SCHEDULER_ARGS, Section
-from mvector.config.schema import OptimizerConf
+from mvector.config.schema import OptimizerConf, SchedulerName
 from mvector.training.schedules import Plateau, learning_rate_at
 
 RATE = 0.1
@@ -26,9 +26,9 @@ Scheduler = Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]
 
 
 def conf(args: Section | None, learning_rate: float = RATE) -> OptimizerConf:
-    return OptimizerConf().model_copy(
-        update={"learning_rate": learning_rate, "scheduler_args": args}
-    )
+    names = {kind: name for name, kind in SCHEDULER_ARGS.items()}
+    name = None if args is None else names[type(args)]
+    return OptimizerConf(learning_rate=learning_rate, scheduler=name, scheduler_args=args)
 
 
 def curve(args: Section | None) -> list[float]:
@@ -209,6 +209,10 @@ def test_other_schedules_know_no_plateau() -> None:
 
 
 # ---- options --------------------------------------------------------------------------------
+
+
+def test_every_schedule_can_be_chosen() -> None:
+    assert set(get_args(SchedulerName)) == set(SCHEDULER_ARGS)
 
 
 @pytest.mark.parametrize(
