@@ -22,7 +22,7 @@ from mvector.data.augmentation import mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.device import choose_autocast_dtype, choose_device
-from mvector.errors import CheckpointError, DataError, MVectorError
+from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
 from mvector.files import check_writable
 from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
 from mvector.losses.base import SpeakerLoss
@@ -138,6 +138,11 @@ class MVectorTrainer:
         do_eval = do_eval and self.config.dataset_conf.trials_list is not None
         if do_eval:
             self._check_trials()
+        elif self.config.optimizer_conf.scheduler == "ReduceLROnPlateau":
+            raise ConfigError(
+                "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
+                "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
+            )
         self._begin(resume_model, pretrained_model)
         max_epoch = self.config.train_conf.max_epoch
         if self.epoch >= max_epoch:

@@ -19,7 +19,7 @@ import yaml
 from small_settings import ROOT
 
 from mvector import MVectorTrainer
-from mvector.errors import CheckpointError, MVectorError
+from mvector.errors import CheckpointError, ConfigError, MVectorError
 from mvector.models.folder import load_model_folder
 from mvector.training import TrainingStopped, load_checkpoint
 
@@ -246,6 +246,14 @@ def test_a_frozen_backbone_stays_until_its_epochs_are_over(
     train(MVectorTrainer(small_config, use_gpu=False), tmp_path, resume_model="auto", do_eval=False)
     after = load_model_folder(best)[0].backbone.state_dict()
     assert not torch.equal(after["embedding.weight"], before["embedding.weight"])
+
+
+def test_a_rate_that_follows_the_error_rate_needs_trials(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["optimizer_conf"]["scheduler"] = "ReduceLROnPlateau"
+    with pytest.raises(ConfigError, match="needs an evaluation after each epoch"):
+        train(MVectorTrainer(small_config, use_gpu=False), tmp_path, do_eval=False)
 
 
 # ---- a real process -------------------------------------------------------------------------
