@@ -458,11 +458,14 @@ class MVectorTrainer:
     # ---- saving and resuming ----------------------------------------------------------------
 
     def _note_result(self, result: VerificationResult, curves: MetricLogger) -> bool:
-        """Log an epoch's evaluation; returns whether it is the best so far."""
+        """Log an epoch's evaluation; returns whether it is the best so far.
+
+        Of models with the same EER, as on a short list of trials, the one trained longer is taken.
+        """
         measured = result.calibration
-        is_best = measured.eer < self.best_eer
+        is_better, is_best = measured.eer < self.best_eer, measured.eer <= self.best_eer
         self.best_eer = min(measured.eer, self.best_eer)
-        self.epochs_since_best = 0 if is_best else self.epochs_since_best + 1
+        self.epochs_since_best = 0 if is_better else self.epochs_since_best + 1
         if self.plateau.note(measured.eer):
             logger.info("The error rate stays: the learning rate is reduced.")
         logger.info(
