@@ -164,8 +164,8 @@ class MVectorTrainer:
                 self._end_epoch(curves, stop, do_eval=do_eval)
         draw_curves(Path(log_dir) / METRICS, self.run_folder / CURVES)
         end_story(self.run_folder, "finished", step=self.step, best_eer=self.best_eer)
-        if self.unsaved is not None:
-            raise self.unsaved
+        for unsaved in self.unsaved.values():
+            raise unsaved
         if self.skipped:
             logger.warning(
                 "%d of %d training clips could not be used and were left out.",
@@ -206,7 +206,7 @@ class MVectorTrainer:
         log_summary(layers, self.model.featurizer.feature_dim)
         self.epoch = self.next_batch = 0  # where the run stands
         self.epochs_since_best = self.steps_unasked = 0
-        self.unsaved: CheckpointError | None = None
+        self.unsaved: dict[str, CheckpointError] = {}  # what could not be written since
         logger.info(
             "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s",
             len(self.data.clips),
@@ -354,7 +354,7 @@ class MVectorTrainer:
             f"{name} stopped the run in epoch {self.epoch + 1} after batch {self.next_batch}; "
             f"continue with --resume_model '{self.run_folder}'.",
             stop.signal_number,
-        ) from self.unsaved
+        ) from self.unsaved.get("checkpoint")
 
     def _end_epoch(self, curves: MetricLogger, stop: StopRequest, *, do_eval: bool) -> None:
         """Evaluate, and save models and checkpoint; the epoch is not lost if evaluation fails."""
@@ -499,7 +499,9 @@ class MVectorTrainer:
                 training_config=config_to_dict(self.config),
             )
         except CheckpointError as error:
-            self._note_unsaved(error)
+            self._note_unsaved(name, error)
+        else:
+            self.unsaved.pop(name, None)
 
     def _save_checkpoint(self) -> None:
         """Write what resuming needs; a full disk does not end the run."""
@@ -507,12 +509,13 @@ class MVectorTrainer:
             keep_last = self.config.train_conf.keep_last
             save_checkpoint(self.run_folder, self._state(), keep_last=keep_last)
         except CheckpointError as error:
-            self._note_unsaved(error)
+            self._note_unsaved("checkpoint", error)
         else:
-            self.unsaved, self.saved_step = None, self.step
+            self.unsaved.pop("checkpoint", None)
+            self.saved_step = self.step
 
-    def _note_unsaved(self, error: CheckpointError) -> None:
-        self.unsaved = error
+    def _note_unsaved(self, name: str, error: CheckpointError) -> None:
+        self.unsaved[name] = error
         logger.error("%s What was saved before stays; the run goes on.", error)
 
     def _state(self) -> dict[str, Any]:

@@ -82,10 +82,12 @@ class TrainStep:
 
         Returns:
             Whether all was finite; ``None`` on a GPU, where asking would stop the pipeline:
-            ``num_bad`` counts there.
+            ``num_bad`` counts there. Without a batch there is no step, and nothing is wrong.
         """
-        self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        if not gradients:
+            return True
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm(gradients)
         finite = torch.isfinite(norm)
         if self.max_grad_norm is not None:
@@ -93,12 +95,12 @@ class TrainStep:
             torch._foreach_mul_(gradients, factor)
         was_finite: bool | None = None
         if self.device.type == "cuda":
-            self._step_without_waiting(finite, gradients)
+            self._step_without_waiting(finite)
         else:
             was_finite = bool(finite)
             if was_finite:
                 self.scaler.step(self.optimizer)
-            else:
+            elif self._statistics:
                 torch._foreach_copy_(self._statistics, self._before)
         self.scaler.update()
         self.num_bad += ~finite
@@ -106,7 +108,7 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         return was_finite
 
-    def _step_without_waiting(self, finite: torch.Tensor, gradients: list[torch.Tensor]) -> None:
+    def _step_without_waiting(self, finite: torch.Tensor) -> None:
         """Fused optimizers leave out the step where ``found_inf`` says so, on the device."""
         for buffer, before in zip(self._statistics, self._before, strict=True):
             torch.where(finite, buffer, before, out=buffer)
