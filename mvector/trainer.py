@@ -7,55 +7,49 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias
 
 import torch
-from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mvector.config import Config, config_to_dict, load_augment_config, load_config, log_config
-from mvector.data.augmentation import mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
-from mvector.device import choose_autocast_dtype, choose_device
+from mvector.device import choose_device
 from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
 from mvector.files import check_writable
-from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
-from mvector.losses.base import SpeakerLoss
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.training import (
     CURVES,
-    FIXED_IN_A_RUN,
     METRICS,
-    ClassifierHead,
-    ExponentialAverage,
+    Learner,
     MetricLogger,
-    NanGuard,
-    Plateau,
     Progress,
     StopRequest,
-    TrainingNetwork,
     TrainingStopped,
-    TrainStep,
     begin_story,
-    build_optimizer,
-    changed_settings,
+    compare_configuration,
     draw_curves,
     end_story,
     has_checkpoint,
-    learning_rate_at,
     load_checkpoint,
-    load_optimizer_state,
-    log_summary,
     save_checkpoint,
-    set_learning_rate,
     timed,
+)
+from mvector.training.distributed import (
+    World,
+    any_rank,
+    barrier,
+    from_main,
+    gather_objects,
+    open_world,
+    peer_errors,
 )
 from mvector.verification import VerificationResult, check_lists, verify_lists
 from mvector.version import __version__
@@ -67,7 +61,7 @@ Folder: TypeAlias = "str | os.PathLike[str]"
 
 
 class MVectorTrainer:
-    """Trains and evaluates a speaker model.
+    """Trains and evaluates a speaker model; under ``torchrun``, one of its processes does.
 
     Args:
         configs: a YAML file, its content as a mapping, or a loaded configuration.
@@ -91,6 +85,7 @@ class MVectorTrainer:
             augment = load_augment_config(data_augment_configs)
             self.config = self.config.model_copy(update={"augment_conf": augment})
         self.device = choose_device(use_gpu)
+        self.world = World()
         self.best_eer = math.inf
         self.skipped: dict[str, str] = {}  # path -> reason
 
@@ -123,10 +118,24 @@ class MVectorTrainer:
         Raises:
             DataError: the list is missing, malformed or too small.
             CheckpointError: a folder cannot be written, or the run to resume does not fit.
+            DistributedError: another process of the run was lost.
             TrainingStopped: a signal stopped the run.
         """
+        with open_world(self.device.type) as self.world, peer_errors():
+            return self._train(
+                Path(log_dir), save_model_path, resume_model, pretrained_model, do_eval
+            )
+
+    def _train(
+        self,
+        log_dir: Path,
+        save_model_path: Folder,
+        resume_model: Folder | None,
+        pretrained_model: Folder | None,
+        do_eval: bool,
+    ) -> Path:
         log_config(self.config)
-        self._build()
+        self.build()
         self.run_folder = Path(save_model_path) / self.model.name
         try:
             check_writable(self.run_folder)
@@ -147,23 +156,10 @@ class MVectorTrainer:
         max_epoch = self.config.train_conf.max_epoch
         if self.epoch >= max_epoch:
             logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
-        with ExitStack() as stack:
-            resume_step = self.step if self.step > 0 else None
-            curves = stack.enter_context(
-                MetricLogger(
-                    log_dir,
-                    resume_step=resume_step,
-                    tensorboard=self.config.train_conf.tensorboard,
-                )
-            )
-            begin_story(self.run_folder, self.config, self.device, resume_step=resume_step)
-            stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
-            stop = stack.enter_context(StopRequest())
+        with self._told(log_dir) as curves, StopRequest() as stop:
             while self.epoch < max_epoch and not self._is_stale():
                 self._train_epoch(curves, stop)
                 self._end_epoch(curves, stop, do_eval=do_eval)
-        draw_curves(Path(log_dir) / METRICS, self.run_folder / CURVES)
-        end_story(self.run_folder, "finished", step=self.step, best_eer=self.best_eer)
         for unsaved in self.unsaved.values():
             raise unsaved
         if self.skipped:
@@ -175,56 +171,35 @@ class MVectorTrainer:
         logger.info("Best model: %s", self.run_folder / "best_model")
         return self.run_folder / "best_model"
 
-    def _build(self) -> None:
-        """Data, model, head and optimizer, as the configuration describes them."""
+    def build(self) -> None:
+        """Data, model and learner, as the configuration describes them; nothing is written."""
         conf = self.config.train_conf
         torch.manual_seed(conf.seed)
-        self.data = TrainingData(self.config, pin_memory=self.device.type == "cuda")
+        self.data = TrainingData(
+            self.config,
+            pin_memory=self.device.type == "cuda",
+            rank=self.world.rank,
+            world_size=self.world.size,
+        )
         self.model = SpeakerModel.from_config(self.config).to(self.device)
-        loss = build_loss(self.config.loss_conf)
-        self.head = ClassifierHead(self._build_classifier(loss), loss).to(self.device)
-        self.network = TrainingNetwork(self.model.backbone, self.head)
-        self.optimizer = build_optimizer(
-            self.model.backbone.parameters(), self.head.parameters(), self.config.optimizer_conf
+        self.learner = Learner(
+            self.config,
+            self.model,
+            self.data.num_classes,
+            self.device,
+            self.world,
+            steps_in_epoch=len(self.data.batches) // conf.accumulate_batches,
         )
-        self.plateau = Plateau(self.config.optimizer_conf)
-        self.average = (
-            None
-            if conf.ema_decay is None
-            else ExponentialAverage(self.model.backbone, conf.ema_decay)
-        )
-        half_epoch = len(self.data.batches) // conf.accumulate_batches // 2
-        self.nan_guard = NanGuard(min(conf.max_bad_steps, max(half_epoch, 2)))
-        self.train_step = TrainStep(
-            cast("nn.Module", torch.compile(self.network)) if conf.use_compile else self.network,
-            self.optimizer,
-            device=self.device,
-            autocast_dtype=choose_autocast_dtype(self.device, conf.enable_amp, conf.amp_dtype),
-            max_grad_norm=conf.max_grad_norm,
-        )
-        layers = nn.Sequential(self.model.backbone, self.head.classifier)
-        log_summary(layers, self.model.featurizer.feature_dim)
         self.epoch = self.next_batch = 0  # where the run stands
-        self.epochs_since_best = self.steps_unasked = 0
+        self.epochs_since_best = 0
         self.unsaved: dict[str, CheckpointError] = {}  # what could not be written since
         logger.info(
-            "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s",
+            "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
             len(self.data.clips),
             self.data.num_speakers,
             len(self.data.batches),
             self.device,
-        )
-
-    def _build_classifier(self, loss: SpeakerLoss) -> nn.Module:
-        if loss.needs_embeddings:
-            return nn.Identity()
-        conf = self.config.model_conf.classifier
-        return SpeakerClassifier(
-            self.model.embd_dim,
-            self.data.num_classes * loss.num_centers,
-            classifier_type=self.config.classifier_type,
-            num_blocks=conf.num_blocks,
-            inter_dim=conf.inter_dim,
+            f", processes: {self.world.size}" if self.world.size > 1 else "",
         )
 
     @property
@@ -246,18 +221,56 @@ class MVectorTrainer:
                 f"'{self.run_folder}', or remove the folder, or choose another --save_model_path."
             )
         elif pretrained_model is not None:
-            self._load_pretrained(pretrained_model)
+            if not self.learner.load_pretrained(pretrained_model):
+                logger.warning(
+                    "The model in '%s' was trained with another front end.", pretrained_model
+                )
+            logger.info(
+                "Backbone weights taken from '%s'; the classifier of %d classes starts anew.",
+                pretrained_model,
+                self.data.num_classes,
+            )
+        if any_rank(from_main(self.step) != self.step):
+            raise CheckpointError(
+                f"Not all processes find the same checkpoint in '{self.run_folder}'; give all "
+                "hosts the same --save_model_path on a disk that they share."
+            )
         self.saved_step = self.step
 
-    def _train_epoch(self, curves: MetricLogger, stop: StopRequest) -> None:
+    @contextmanager
+    def _told(self, log_dir: Path) -> Iterator[MetricLogger | None]:
+        """While open, the run's story and curves are written, by the first process alone."""
+        if not self.world.is_main:
+            yield None
+            return
+        resume_step = self.step if self.step > 0 else None
+        tensorboard = self.config.train_conf.tensorboard
+        begin_story(self.run_folder, self.config, self.device, resume_step=resume_step)
+        how = "finished"
+        with ExitStack() as stack:
+            stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
+            try:
+                yield stack.enter_context(
+                    MetricLogger(log_dir, resume_step=resume_step, tensorboard=tensorboard)
+                )
+            except TrainingStopped as stopped:
+                how = f"stopped by {signal.Signals(stopped.signal_number).name}"
+                raise
+            except BaseException as error:
+                how = f"failed: {error or type(error).__name__}"
+                raise
+            finally:
+                end_story(self.run_folder, how, step=self.step, best_eer=self.best_eer)
+        draw_curves(log_dir / METRICS, self.run_folder / CURVES)
+
+    def _train_epoch(self, curves: MetricLogger | None, stop: StopRequest) -> None:
         """Train from ``next_batch`` to the end of the epoch, saving on the way."""
         conf, num_batches = self.config.train_conf, len(self.data.batches)
         progress = Progress(
             self.epoch, conf.max_epoch, num_batches, self.device, first_batch=self.next_batch
         )
         self.data.batches.set_position(self.epoch, self.next_batch)
-        self.network.freeze_backbone(self.epoch < conf.freeze_backbone_epochs)
-        self.network.train()
+        self.learner.begin_epoch(self.epoch)
         if self.next_batch == num_batches:
             return
         bar = tqdm(
@@ -267,26 +280,20 @@ class MVectorTrainer:
             initial=self.next_batch,
             total=num_batches,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not (self.world.is_main and sys.stderr.isatty()),
         )
         for batch in timed(bar, progress.waited):
             self._note_skipped(batch)
-            learning_rate = self._set_schedules(self.epoch + self.next_batch / num_batches)
+            epoch = self.epoch + self.next_batch / num_batches
+            learning_rate = self.learner.set_schedules(epoch, self.step)
             group = self.next_batch - self.next_batch % conf.accumulate_batches
             group_size = min(conf.accumulate_batches, num_batches - group)
             self.next_batch += 1
             is_last = self.next_batch == group + group_size
-            if len(batch.labels) >= 2:  # batch normalisation cannot work on a single clip
-                features, labels = self._inputs(batch)
-                loss, num_correct = self.train_step.accumulate(
-                    features, labels, share=1.0 / group_size, last=is_last
-                )
-                progress.add(len(labels), loss, num_correct)
-            if is_last:
-                self._update()
+            self._learn(batch, group_size, is_last, progress)
             if self.next_batch % conf.log_interval == 0 or self.next_batch == num_batches:
-                self._check_unasked()
-                progress.log(self.next_batch, learning_rate, self.head.margin, curves)
+                self.learner.count_bad_steps(self._where())
+                progress.log(self.next_batch, learning_rate, self.learner.head.margin, curves)
             if is_last and self.next_batch < num_batches:
                 self._save_on_the_way(stop)
         if not progress.num_clips:
@@ -295,76 +302,50 @@ class MVectorTrainer:
                 f"{next(iter(self.skipped.values()))}"
             )
 
-    def _inputs(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features, masked where so configured, and labels of a batch, on the device."""
-        inputs = batch.inputs.to(self.device, non_blocking=True)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        if inputs.dim() == 3:  # cached features
-            features = self.model.featurizer.normalise(inputs)
-        else:
-            features, _ = self.model.features(inputs)
-        spec_aug = self.config.augment_conf.spec_aug
-        if spec_aug.prob > 0:
-            features = mask_features(features, batch.mask_draws, spec_aug)
-        return features, labels
-
-    def _set_schedules(self, epoch: float) -> float:
-        """Set learning rate and margin for a point of the run; both follow from it alone."""
-        max_epoch = self.config.train_conf.max_epoch
-        learning_rate = learning_rate_at(
-            epoch, self.config.optimizer_conf, max_epoch, self.plateau.num_reductions
-        )
-        set_learning_rate(self.optimizer, learning_rate)
-        if self.config.loss_conf.use_margin_scheduler:
-            args = self.config.loss_conf.margin_scheduler_args.model_dump()
-            self.head.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
-        return learning_rate
-
-    def _update(self) -> None:
-        """The optimizer's step; one with bad gradients is left out, and too many end the run."""
-        was_finite = self.train_step.update()
-        if was_finite is None:
-            self.steps_unasked += 1
-        else:
-            self.nan_guard.check(was_finite, self._where())
-        if self.average is not None and was_finite is not False:
-            self.average.update()
-
-    def _check_unasked(self) -> None:
-        """Count the bad steps that were left out on a GPU, where each was not asked about."""
-        if self.steps_unasked:
-            num_bad = int(self.train_step.num_bad) - self.nan_guard.num_total
-            self.nan_guard.check_many(num_bad, self.steps_unasked, self._where())
-            self.steps_unasked = 0
+    def _learn(
+        self, batch: TrainingBatch, group_size: int, is_last: bool, progress: Progress
+    ) -> None:
+        """Take a batch into the step of its group, and do the step if it is the last of it."""
+        weight = self.learner.weight_of(len(batch.labels))
+        if weight:
+            loss, num_correct = self.learner.learn(batch, weight=weight / group_size, last=is_last)
+            progress.add(len(batch.labels), loss, num_correct)
+        if is_last:
+            self.learner.update(self._where())
 
     def _where(self) -> str:
         return f"epoch {self.epoch + 1}, batch {self.next_batch}"
 
     def _save_on_the_way(self, stop: StopRequest) -> None:
         interval = self.config.train_conf.save_interval
-        if stop or (interval is not None and self.step - self.saved_step >= interval):
+        stopping = any_rank(bool(stop))
+        if stopping or (interval is not None and self.step - self.saved_step >= interval):
             self._save_checkpoint()
-        if stop:
+        if stopping:
             self._stop(stop)
 
-    def _stop(self, stop: StopRequest) -> NoReturn:
-        name = signal.Signals(stop.signal_number).name
-        end_story(self.run_folder, f"stopped by {name}", step=self.step)
+    def _stop(self, stop: StopRequest, *, together: bool = True) -> NoReturn:
+        """Leave; ``together``: when all processes are here, as the first to end stops the rest."""
+        number = stop.signal_number or signal.SIGTERM  # another process got it
+        if together:
+            barrier()
         raise TrainingStopped(
-            f"{name} stopped the run in epoch {self.epoch + 1} after batch {self.next_batch}; "
-            f"continue with --resume_model '{self.run_folder}'.",
-            stop.signal_number,
+            f"{signal.Signals(number).name} stopped the run in epoch {self.epoch + 1} after batch "
+            f"{self.next_batch}; continue with --resume_model '{self.run_folder}'.",
+            number,
         ) from self.unsaved.get("checkpoint")
 
-    def _end_epoch(self, curves: MetricLogger, stop: StopRequest, *, do_eval: bool) -> None:
+    def _end_epoch(self, curves: MetricLogger | None, stop: StopRequest, *, do_eval: bool) -> None:
         """Evaluate, and save models and checkpoint; the epoch is not lost if evaluation fails."""
-        if do_eval or stop:
+        stopping = any_rank(bool(stop))
+        if do_eval or stopping:
             self._save_checkpoint()
-        if stop:
+        if stopping:
             self._stop(stop)
-        with nullcontext() if self.average is None else self.average.swapped_in():
+        average = self.learner.average
+        with nullcontext() if average is None else average.swapped_in():
             try:
-                with stop.at_once(lambda: self._stop(stop)):
+                with stop.at_once(lambda: self._stop(stop, together=False)):
                     result = self._verify() if do_eval else None
             except TrainingStopped:
                 raise
@@ -457,7 +438,7 @@ class MVectorTrainer:
 
     # ---- saving and resuming ----------------------------------------------------------------
 
-    def _note_result(self, result: VerificationResult, curves: MetricLogger) -> bool:
+    def _note_result(self, result: VerificationResult, curves: MetricLogger | None) -> bool:
         """Log an epoch's evaluation; returns whether it is the best so far.
 
         Of models with the same EER, as on a short list of trials, the one trained longer is taken.
@@ -466,7 +447,7 @@ class MVectorTrainer:
         is_better, is_best = measured.eer < self.best_eer, measured.eer <= self.best_eer
         self.best_eer = min(measured.eer, self.best_eer)
         self.epochs_since_best = 0 if is_better else self.epochs_since_best + 1
-        if self.plateau.note(measured.eer):
+        if self.learner.plateau.note(measured.eer):
             logger.info("The error rate stays: the learning rate is reduced.")
         logger.info(
             "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
@@ -476,12 +457,15 @@ class MVectorTrainer:
             measured.threshold_eer,
             " (best so far)" if is_best else "",
         )
-        values = {"eer": measured.eer, "min_dcf": measured.min_dcf}
-        values["threshold"] = measured.threshold_eer
-        curves.log(self.step, **{f"eval/{name}": value for name, value in values.items()})
+        if curves is not None:
+            values = {"eer": measured.eer, "min_dcf": measured.min_dcf}
+            values["threshold"] = measured.threshold_eer
+            curves.log(self.step, **{f"eval/{name}": value for name, value in values.items()})
         return is_best
 
     def _save_model(self, name: str, result: VerificationResult | None) -> None:
+        if not self.world.is_main:
+            return
         try:
             save_model_folder(
                 self.run_folder / name,
@@ -505,13 +489,16 @@ class MVectorTrainer:
 
     def _save_checkpoint(self) -> None:
         """Write what resuming needs; a full disk does not end the run."""
-        try:
-            keep_last = self.config.train_conf.keep_last
-            save_checkpoint(self.run_folder, self._state(), keep_last=keep_last)
-        except CheckpointError as error:
-            self._note_unsaved("checkpoint", error)
-        else:
-            self.unsaved.pop("checkpoint", None)
+        state = self._state()  # all processes contribute
+        if self.world.is_main:
+            try:
+                keep_last = self.config.train_conf.keep_last
+                save_checkpoint(self.run_folder, state, keep_last=keep_last)
+            except CheckpointError as error:
+                self._note_unsaved("checkpoint", error)
+            else:
+                self.unsaved.pop("checkpoint", None)
+        if from_main("checkpoint" not in self.unsaved):
             self.saved_step = self.step
 
     def _note_unsaved(self, name: str, error: CheckpointError) -> None:
@@ -519,6 +506,8 @@ class MVectorTrainer:
         logger.error("%s What was saved before stays; the run goes on.", error)
 
     def _state(self) -> dict[str, Any]:
+        for skipped in gather_objects(self.skipped):
+            self.skipped.update(skipped)
         return {
             "version": __version__,
             "config": config_to_dict(self.config),
@@ -530,74 +519,33 @@ class MVectorTrainer:
             "best_eer": self.best_eer,
             "epochs_since_best": self.epochs_since_best,
             "skipped": self.skipped,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "train_step": self.train_step.state_dict(),
-            "plateau": self.plateau.state_dict(),
-            "nan_guard": self.nan_guard.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            **self.learner.state_dict(),
         }
 
     def _resume(self, path: Folder) -> None:
         """Continue a run behind the last batch that its checkpoint knows."""
         state = load_checkpoint(path)
-        self._compare_configuration(path, state.get("config") or {})
+        compare_configuration(path, state.get("config") or {}, config_to_dict(self.config))
         try:
-            self.network.load_state_dict(state["network"])
-            load_optimizer_state(self.optimizer, state["optimizer"])
-            self.train_step.load_state_dict(state["train_step"])
-            self.plateau.load_state_dict(state["plateau"])
-            self.nan_guard.load_state_dict(state["nan_guard"])
-            if self.average is not None and state["average"] is not None:
-                self.average.load_state_dict(state["average"])
-            torch.set_rng_state(state["torch_rng"])
+            self.learner.load_state_dict(state)
             self.best_eer = float(state["best_eer"])
             self.epochs_since_best = int(state["epochs_since_best"])
             self.skipped = dict(state["skipped"])
             self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
-            same_batches = (state["num_clips"], state["num_batches"]) == (
-                len(self.data.clips),
-                len(self.data.batches),
-            )
+            saved = (state["num_clips"], state["num_batches"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The run in '{path}' does not fit this configuration and list: {error}"
             ) from error
-        if self.next_batch and not same_batches:
+        if self.next_batch and saved != (len(self.data.clips), len(self.data.batches)):
             raise CheckpointError(
-                f"The run in '{path}' stands at batch {self.next_batch} of {state['num_batches']} "
-                f"over {state['num_clips']} clips, and this configuration makes "
-                f"{len(self.data.batches)} of {len(self.data.clips)}; restore the list and the "
-                "batch size, or start a new run with --pretrained_model."
+                f"The run in '{path}' stands at batch {self.next_batch} of {saved[1]} over "
+                f"{saved[0]} clips, and this configuration makes {len(self.data.batches)} of "
+                f"{len(self.data.clips)}; restore the list, the batch size and the number of "
+                "processes, or start a new run with --pretrained_model."
             )
         where = f"epoch {self.epoch + 1}, batch {self.next_batch + 1}"
         logger.info("Resumed from '%s' at %s.", path, where)
-
-    def _compare_configuration(self, path: Folder, saved: dict[str, Any]) -> None:
-        """Refuse to continue another model or another course of random numbers; tell the rest."""
-        differing = changed_settings(saved, config_to_dict(self.config))
-        fixed = [line for line in differing if line.startswith(FIXED_IN_A_RUN)]
-        if fixed:
-            raise CheckpointError(
-                f"The run in '{path}' cannot be continued with another configuration: "
-                f"{'; '.join(fixed)}; give its own --configs, or start a new run."
-            )
-        for line in differing:
-            logger.warning("Unlike before the stop: %s", line)
-
-    def _load_pretrained(self, path: Folder) -> None:
-        """Start from another model's backbone; the classifier starts anew."""
-        pretrained, _ = load_model_folder(Path(path))
-        try:
-            self.model.backbone.load_state_dict(pretrained.backbone.state_dict())
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"The model in '{path}' does not fit model_conf.backbone: {error}"
-            ) from error
-        if pretrained.front_end != self.model.front_end:
-            logger.warning("The model in '%s' was trained with another front end.", path)
-        logger.info("Backbone weights taken from '%s'.", path)
 
 
 def _metrics(result: VerificationResult) -> dict[str, Any]:

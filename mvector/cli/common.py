@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -83,13 +84,17 @@ def run_command(build_parser: Builder, run: Runner, argv: Sequence[str] | None =
 
 
 def set_up_logging(debug: bool = False) -> None:
-    """Log lines with time stamp and level on standard error, beside progress bars."""
+    """Log lines with time stamp and level on standard error, beside progress bars.
+
+    Of the processes that ``torchrun`` starts, all but the first tell of nothing but trouble.
+    """
     handler = logging.StreamHandler()
     layout = "[%(asctime)s %(levelname)-7s] %(message)s"
     handler.setFormatter(logging.Formatter(layout, "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger("mvector")
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    is_main = os.environ.get("RANK", "0") == "0"
+    root.setLevel(logging.DEBUG if debug else logging.INFO if is_main else logging.WARNING)
     root.propagate = False
 
 
@@ -111,6 +116,7 @@ def add_config_options(parser: argparse.ArgumentParser, *, default: str) -> None
     )
     parser.add_argument(
         "--set",
+        "--overrides",
         action="append",
         default=[],
         metavar="KEY=VALUE",

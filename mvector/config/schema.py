@@ -227,8 +227,20 @@ class TrainConf(Section):
     early_stop_epochs: int | None = Field(None, ge=1)
     freeze_backbone_epochs: int = Field(0, ge=0)
     ema_decay: float | None = Field(None, ge=0, lt=1)
+    sync_batch_norm: bool = False
+    classifier_sharding: bool = False
+    classifier_sample_rate: float = Field(1.0, gt=0, le=1)
     tensorboard: bool = False
-    seed: int = Field(1000, ge=0, lt=2**63)
+    seed: int = Field(1000, ge=0, lt=2**63 - 2**20)
+
+    @model_validator(mode="after")
+    def _sampling_is_the_shards(self) -> TrainConf:
+        if self.classifier_sample_rate < 1 and not self.classifier_sharding:
+            raise ValueError(
+                f"classifier_sample_rate {self.classifier_sample_rate:g} does not go with "
+                "classifier_sharding False; set it to True"
+            )
+        return self
 
 
 class Config(Section):
@@ -278,6 +290,15 @@ class Config(Section):
             raise ValueError(
                 f"{loss} does not go with augment_conf.speed.speed_perturb_3_class True, which "
                 "splits a speaker's clips; set it to False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_can_be_split(self) -> Config:
+        if self.train_conf.classifier_sharding and self.model_conf.classifier.num_blocks:
+            raise ValueError(
+                "train_conf.classifier_sharding True does not go with "
+                "model_conf.classifier.num_blocks above 0; set one of them to its default"
             )
         return self
 

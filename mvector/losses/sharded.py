@@ -53,6 +53,10 @@ class ShardedClassifier(nn.Module):
         seed: of the initial weights, which do not depend on the number of processes, and of the
             classes drawn in each step, which do.
 
+    Attributes:
+        step: number of the training step, which decides with seed and rank about the classes
+            drawn; must be set before each if not all classes take part.
+
     Raises:
         ConfigError: the loss cannot be split, or there are fewer speakers than processes.
     """
@@ -72,22 +76,30 @@ class ShardedClassifier(nn.Module):
         self.shard = Shard(num_speakers, *rank_and_size())
         self.sample_rate = sample_rate
         self.seed = seed
+        self.step: int | None = None
         self.num_centers = loss.num_centers
         self.cosine = loss.classifier_type == "Cosine"
         num_rows, own = num_speakers * self.num_centers, self.shard.rows(self.num_centers)
         self.weight = nn.Parameter(initial_rows(own, num_rows, embd_dim, seed=seed))
         self.bias = None if self.cosine else nn.Parameter(torch.zeros(len(self.shard)))
 
+    @property
+    def margin(self) -> float:
+        """The loss's margin, 0 if it has none."""
+        return float(getattr(self.loss, "margin", 0.0))
+
+    def set_margin(self, margin: float) -> None:
+        """Change the margin, as its schedule asks."""
+        self.loss.set_margin(margin)
+
     def forward(
-        self, embeddings: torch.Tensor, labels: torch.Tensor, *, step: int | None = None
+        self, embeddings: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss of the clips of all processes; every process must call, with clips or without.
 
         Args:
             embeddings: ``(batch, embd_dim)`` of this process's clips; batches may differ in size.
             labels: ``(batch,)`` their classes, counted over all processes.
-            step: number of the training step, which decides with the seed and the rank about the
-                classes drawn; may be left out if all classes take part.
 
         Returns:
             The mean loss over the clips of all processes, the same in each, and how many of this
@@ -100,7 +112,7 @@ class ShardedClassifier(nn.Module):
         labels = gather_rows(labels, counts)
         places = labels - self.shard.first
         mine = (places >= 0) & (places < len(self.shard))
-        chosen = self._draw(places, mine, step)
+        chosen = self._draw(places, mine)
         if chosen is not None:
             places = torch.searchsorted(chosen, places)
         column = places.where(mine, 0).unsqueeze(1)
@@ -109,15 +121,13 @@ class ShardedClassifier(nn.Module):
         start = sum(counts[: self.shard.rank])
         return losses.mean(), correct[start : start + counts[self.shard.rank]].sum()
 
-    def _draw(
-        self, places: torch.Tensor, mine: torch.Tensor, step: int | None
-    ) -> torch.Tensor | None:
+    def _draw(self, places: torch.Tensor, mine: torch.Tensor) -> torch.Tensor | None:
         """Classes of this shard that take part, in order; ``None`` for all."""
         if self.sample_rate == 1.0 or not self.training:
             return None
-        if step is None:
+        if self.step is None:
             raise ValueError("a classifier with sample_rate below 1 must be told the step")
-        key = (self.seed, step, self.shard.rank)
+        key = (self.seed, self.step, self.shard.rank)
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
         device = self.weight.device
         generator = torch.Generator(device).manual_seed(seed)

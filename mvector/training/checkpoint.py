@@ -81,6 +81,30 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = 
     return lines
 
 
+def compare_configuration(
+    path: str | os.PathLike[str], saved: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """Refuse to continue another model or another course of random numbers; tell the rest.
+
+    Args:
+        path: the run, for the message.
+        saved: configuration in its checkpoint.
+        now: configuration to go on with.
+
+    Raises:
+        CheckpointError: a setting differs that is fixed in a run.
+    """
+    differing = changed_settings(saved, now)
+    fixed = [line for line in differing if line.startswith(FIXED_IN_A_RUN)]
+    if fixed:
+        raise CheckpointError(
+            f"The run in '{path}' cannot be continued with another configuration: "
+            f"{'; '.join(fixed)}; give its own --configs, or start a new run."
+        )
+    for line in differing:
+        logger.warning("Unlike before the stop: %s", line)
+
+
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read the newest checkpoint of a run that is whole, executing nothing that it holds.
 

@@ -247,29 +247,31 @@ def broadcast_module(module: nn.Module) -> None:
             tensor.copy_(copy)
 
 
-def clip_grad_norm(
-    replicated: Iterable[nn.Parameter], sharded: Iterable[nn.Parameter], max_norm: float
-) -> torch.Tensor:
-    """Clip the norm of all gradients, those of other processes' shards included.
+def joint_norm(replicated: list[torch.Tensor], sharded: list[torch.Tensor]) -> torch.Tensor:
+    """The norm of all gradients, those of other processes' shards included.
 
     Each process would otherwise find another norm, and the copies of the backbone would part.
 
     Args:
-        replicated: parameters with the same gradient in every process.
-        sharded: parameters that are another part of the model in every process.
-        max_norm: largest norm to leave alone; infinity to measure only.
+        replicated: gradients that are the same in every process.
+        sharded: gradients of another part of the model in every process.
 
     Returns:
-        The norm before, the same in every process; not finite if any gradient is not.
+        The same in every process; not finite if any gradient is not.
     """
-    copies = [parameter for parameter in replicated if parameter.grad is not None]
-    shards = [parameter for parameter in sharded if parameter.grad is not None]
-    of_copies = nn.utils.get_total_norm([p.grad for p in copies if p.grad is not None])
-    of_shards = nn.utils.get_total_norm([p.grad for p in shards if p.grad is not None])
-    square = of_shards.square().to(of_copies.device)
-    total = (of_copies.square() + all_reduce_sum(square)).sqrt()
-    nn.utils.clip_grads_with_norm_([*copies, *shards], max_norm, total)
-    return total
+    of_copies, of_shards = (nn.utils.get_total_norm(part) for part in (replicated, sharded))
+    square = of_shards.square()
+    return (of_copies.to(square.device).square() + all_reduce_sum(square)).sqrt()
+
+
+def average_over_processes(tensors: Iterable[torch.Tensor]) -> None:
+    """Replace each tensor by its mean over all processes."""
+    if not _is_joined():
+        return
+    for tensor in tensors:
+        with peer_errors():
+            dist.all_reduce(tensor)
+        tensor /= dist.get_world_size()
 
 
 def barrier() -> None:

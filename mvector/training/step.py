@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+
+from mvector.training.distributed import average_over_processes, joint_norm
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class TrainStep:
         device: where it is trained.
         autocast_dtype: half precision for what can bear it; ``None``: float32.
         max_grad_norm: gradients longer than this (all together) are shortened to it.
+        sharded: those of its parameters that are other ones in every process.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class TrainStep:
         device: torch.device,
         autocast_dtype: torch.dtype | None = None,
         max_grad_norm: float | None = None,
+        sharded: Sequence[nn.Parameter] = (),
     ) -> None:
         self.network = network
         self.optimizer = optimizer
@@ -47,18 +51,20 @@ class TrainStep:
             device.type, enabled=autocast_dtype == torch.float16 and device.type == "cuda"
         )
         self.num_bad = torch.zeros((), dtype=torch.int64, device=device)
+        self._sharded = {id(parameter) for parameter in sharded}
+        self._unexchanged = False  # gradients that the other processes do not know of yet
         self._statistics: list[torch.Tensor] = []
         self._before: list[torch.Tensor] = []
 
     def accumulate(
-        self, features: torch.Tensor, labels: torch.Tensor, *, share: float, last: bool
+        self, features: torch.Tensor, labels: torch.Tensor, *, weight: float, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add a batch's gradients to those of the step.
 
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
-            share: weight of the batch in the step; all weights of a step add up to 1.
+            weight: of the batch in the step; without accumulation 1.
             last: whether the step follows; only then do processes exchange gradients.
 
         Returns:
@@ -67,14 +73,15 @@ class TrainStep:
         if not self._statistics:
             self._remember_statistics()
         exchange: AbstractContextManager[Any] = nullcontext()
-        if not last and hasattr(self.network, "no_sync"):
+        self._unexchanged = not last and hasattr(self.network, "no_sync")
+        if self._unexchanged:
             exchange = cast(Any, self.network).no_sync()
         with exchange:
             with torch.autocast(
                 self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
             ):
                 loss, num_correct = self.network(features, labels)
-            self.scaler.scale(loss * share).backward()
+            self.scaler.scale(loss * weight).backward()
         return loss.detach(), num_correct
 
     def update(self) -> bool | None:
@@ -84,11 +91,19 @@ class TrainStep:
             Whether all was finite; ``None`` on a GPU, where asking would stop the pipeline:
             ``num_bad`` counts there. Without a batch there is no step, and nothing is wrong.
         """
-        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        replicated, sharded = self._gradients()
+        gradients = [*replicated, *sharded]
         if not gradients:
             return True
+        if self._unexchanged:  # the last batch of the step had to be left out
+            average_over_processes(replicated)
+            self._unexchanged = False
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = (
+            joint_norm(replicated, sharded)
+            if self._sharded
+            else torch.nn.utils.get_total_norm(gradients)
+        )
         finite = torch.isfinite(norm)
         if self.max_grad_norm is not None:
             factor = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -128,8 +143,14 @@ class TrainStep:
         if buffers:
             torch._foreach_copy_(self._before, buffers)
 
-    def _parameters(self) -> Iterable[nn.Parameter]:
-        return (p for group in self.optimizer.param_groups for p in group["params"])
+    def _gradients(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Those that all processes have, and those of this process's shard."""
+        parts: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parts[id(parameter) in self._sharded].append(parameter.grad)
+        return parts
 
     def state_dict(self) -> dict[str, Any]:
         """Scale of the gradients and count of bad steps."""

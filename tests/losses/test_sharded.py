@@ -112,7 +112,8 @@ def sampled_step(world: World, step: int) -> tuple[torch.Tensor, torch.Tensor]:
     loss = LOSSES["AAMLoss"](label_smoothing=0.1)
     sharded = shard(classifier, loss, sample_rate=0.5, seed=3)
     own = SHARES[world.rank]
-    value, _ = sharded(embeddings[own], labels[own], step=step)
+    sharded.step = step
+    value, _ = sharded(embeddings[own], labels[own])
     value.backward()
     return value.detach(), sharded.weight.grad
 

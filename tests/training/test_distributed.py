@@ -52,7 +52,7 @@ def talk(world: World) -> dict[str, Any]:
     module = Mixed(seed=rank)
     distributed.broadcast_module(module)
     results["module"] = {name: value.clone() for name, value in module.state_dict().items()}
-    results["clip"] = clip(rank)
+    results["gradients"] = norm_and_average(rank)
     if rank == 0:
         time.sleep(0.2)
     results["before"] = time.monotonic()
@@ -61,14 +61,11 @@ def talk(world: World) -> dict[str, Any]:
     return results
 
 
-def clip(rank: int) -> dict[str, torch.Tensor]:
-    copy, shard = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
-    copy.grad, shard.grad = torch.tensor([2.0, 4.0]), torch.tensor([[1.0], [2.0]][rank])
-    return {
-        "norm": distributed.clip_grad_norm([copy, nn.Parameter(torch.zeros(1))], [shard], 2.5),
-        "copy": copy.grad,
-        "shard": shard.grad,
-    }
+def norm_and_average(rank: int) -> dict[str, torch.Tensor]:
+    copies, shards = [torch.tensor([2.0, 4.0])], [torch.tensor([[1.0], [2.0]][rank])]
+    averaged = [torch.tensor([1.0 + 2 * rank, 5.0])]
+    distributed.average_over_processes(averaged)
+    return {"norm": distributed.joint_norm(copies, shards), "averaged": averaged[0]}
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +117,14 @@ def test_a_module_becomes_that_of_rank_0(said: list[dict[str, Any]]) -> None:
 
 
 @needs_gloo
-def test_gradients_are_clipped_by_the_norm_of_the_whole_model(said: list[dict[str, Any]]) -> None:
+def test_the_norm_is_that_of_the_whole_model(said: list[dict[str, Any]]) -> None:
     # the whole gradient is (2, 4 | 1 | 2): its norm is 5
-    for rank, results in enumerate(said):
-        assert results["clip"]["norm"].item() == pytest.approx(5.0)
-        assert results["clip"]["copy"].tolist() == pytest.approx([1.0, 2.0], rel=1e-5)
-        assert results["clip"]["shard"].tolist() == pytest.approx([[0.5], [1.0]][rank], rel=1e-5)
+    assert [results["gradients"]["norm"].item() for results in said] == pytest.approx([5.0, 5.0])
+
+
+@needs_gloo
+def test_gradients_can_be_averaged_by_hand(said: list[dict[str, Any]]) -> None:
+    assert [results["gradients"]["averaged"].tolist() for results in said] == [[2.0, 5.0]] * 2
 
 
 @needs_gloo

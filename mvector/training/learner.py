@@ -1,0 +1,321 @@
+"""What a training run changes from step to step: network, optimizer, schedules, random numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mvector.config import Config
+from mvector.data.augmentation import mask_features
+from mvector.data.dataset import TrainingBatch
+from mvector.device import choose_autocast_dtype
+from mvector.errors import CheckpointError, ConfigError
+from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
+from mvector.losses.shard_state import (
+    gather_optimizer_state,
+    gather_state,
+    load_state,
+    own_optimizer_state,
+)
+from mvector.losses.sharded import ShardedClassifier
+from mvector.models.folder import load_model_folder
+from mvector.models.speaker_model import SpeakerModel
+from mvector.training.averaging import ExponentialAverage
+from mvector.training.distributed import World, all_reduce_sum, gather_objects
+from mvector.training.network import ClassifierHead, TrainingNetwork
+from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
+from mvector.training.progress import NanGuard, log_summary
+from mvector.training.schedules import Plateau, learning_rate_at
+from mvector.training.step import TrainStep
+from mvector.training.sync_batch_norm import convert_sync_batch_norm
+
+_CLASSIFIER = "head.classifier."
+
+
+class Learner:
+    """Learns from batches, in this process and together with those of the other ones.
+
+    Args:
+        config: the run's configuration.
+        model: whose backbone is trained.
+        num_classes: of the classifier.
+        device: where the model is, and where is computed.
+        world: the processes that train together.
+        steps_in_epoch: steps of the optimizer in an epoch.
+
+    Attributes:
+        head: classifier and loss.
+        network: backbone and head.
+        average: moving average of the backbone's weights, if one is configured.
+        plateau: watches the error rates.
+
+    Raises:
+        ConfigError: the settings do not go together.
+        MVectorError: half precision that the device does not have.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model: SpeakerModel,
+        num_classes: int,
+        device: torch.device,
+        world: World,
+        *,
+        steps_in_epoch: int,
+    ) -> None:
+        conf = config.train_conf
+        self.config, self.model, self.device, self.world = config, model, device, world
+        if conf.sync_batch_norm and world.size > 1:
+            model.backbone = convert_sync_batch_norm(model.backbone)
+        self.head = _build_head(config, model.embd_dim, num_classes).to(device)
+        self.sharded = self.head if isinstance(self.head, ShardedClassifier) else None
+        self.network = TrainingNetwork(model.backbone, self.head)
+        self.optimizer = build_optimizer(
+            model.backbone.parameters(), self.head.parameters(), config.optimizer_conf
+        )
+        self.plateau = Plateau(config.optimizer_conf)
+        decay = conf.ema_decay
+        self.average = None if decay is None else ExponentialAverage(model.backbone, decay)
+        self.nan_guard = NanGuard(min(conf.max_bad_steps, max(steps_in_epoch // 2, 2)))
+        self.train_step = TrainStep(
+            self.network,
+            self.optimizer,
+            device=device,
+            autocast_dtype=choose_autocast_dtype(device, conf.enable_amp, conf.amp_dtype),
+            max_grad_norm=conf.max_grad_norm,
+            sharded=[] if self.sharded is None else list(self.sharded.parameters()),
+        )
+        if self.sharded is not None and self.train_step.scaler.is_enabled():
+            raise ConfigError(
+                "train_conf.classifier_sharding does not go with float16; set "
+                "train_conf.amp_dtype to bfloat16, or enable_amp to False."
+            )
+        self._is_wrapped = False
+        self._steps_unasked = 0
+        torch.manual_seed(conf.seed + world.rank)  # dropout differs between the processes
+        layers = [model.backbone, self.head if self.sharded is not None else self.head.classifier]
+        log_summary(nn.Sequential(*cast("list[nn.Module]", layers)), model.featurizer.feature_dim)
+
+    # ---- learning ---------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Be ready to train; the backbone is frozen or not as the configuration says."""
+        frozen = epoch < self.config.train_conf.freeze_backbone_epochs
+        if frozen != self.network.frozen or not self._is_wrapped:
+            self.network.freeze_backbone(frozen)
+            self.train_step.network = self._wrapped()
+            self._is_wrapped = True
+        self.network.train()
+
+    def _wrapped(self) -> nn.Module:
+        """The network compiled, and exchanging gradients with the other processes."""
+        backbone, network = self.model.backbone, cast("nn.Module", self.network)
+        if self.sharded is not None:  # its gradients are whole, and it talks while it computes
+            if self.config.train_conf.use_compile:
+                backbone = cast("nn.Module", torch.compile(backbone))
+            if self.world.size > 1 and not self.network.frozen:
+                backbone = DistributedDataParallel(backbone)
+            return TrainingNetwork(backbone, self.sharded)
+        if self.config.train_conf.use_compile:
+            network = cast("nn.Module", torch.compile(network))
+        return DistributedDataParallel(network) if self.world.size > 1 else network
+
+    def set_schedules(self, epoch: float, step: int) -> float:
+        """Set learning rate and margin for a point of the run; both follow from it alone.
+
+        Args:
+            epoch: epochs done, with the share of the one under way.
+            step: number of the step.
+
+        Returns:
+            The learning rate.
+        """
+        max_epoch = self.config.train_conf.max_epoch
+        learning_rate = learning_rate_at(
+            epoch, self.config.optimizer_conf, max_epoch, self.plateau.num_reductions
+        )
+        set_learning_rate(self.optimizer, learning_rate)
+        if self.config.loss_conf.use_margin_scheduler:
+            args = self.config.loss_conf.margin_scheduler_args.model_dump()
+            self.head.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
+        if self.sharded is not None:
+            self.sharded.step = step
+        return learning_rate
+
+    def inputs(self, batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features, masked where so configured, and labels of a batch, on the device."""
+        inputs = batch.inputs.to(self.device, non_blocking=True)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        if inputs.dim() == 3:  # cached features
+            features = self.model.featurizer.normalise(inputs)
+        else:
+            features, _ = self.model.features(inputs)
+        spec_aug = self.config.augment_conf.spec_aug
+        if spec_aug.prob > 0:
+            features = mask_features(features, batch.mask_draws, spec_aug)
+        return features, labels
+
+    def weight_of(self, num_clips: int) -> float:
+        """What a batch counts in this process; every process must ask.
+
+        Gradients are averaged over the processes: where one has fewer clips than another because
+        some were bad, its mean must count less.
+
+        Returns:
+            1 in a run of one process; 0 if the batch must be left out, because batch normalisation
+            cannot work on a single clip in one of the processes.
+        """
+        if self.world.size == 1:
+            return float(num_clips >= 2)
+        counts = all_reduce_sum(torch.tensor([num_clips, num_clips < 2]))
+        total, num_small = counts.tolist()
+        if num_small:
+            return 0.0
+        return 1.0 if self.sharded is not None else num_clips * self.world.size / total
+
+    def learn(
+        self, batch: TrainingBatch, *, weight: float, last: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add a batch's gradients to those of the step.
+
+        Args:
+            batch: this process's clips.
+            weight: of the batch in the step.
+            last: whether the step follows.
+
+        Returns:
+            Mean loss and number of clips classified correctly, on the device.
+        """
+        features, labels = self.inputs(batch)
+        return self.train_step.accumulate(features, labels, weight=weight, last=last)
+
+    def update(self, where: str) -> None:
+        """The optimizer's step; one with bad gradients is left out, and too many end the run.
+
+        Raises:
+            MVectorError: too many; the message says ``where``.
+        """
+        was_finite = self.train_step.update()
+        if was_finite is None:
+            self._steps_unasked += 1
+        else:
+            self.nan_guard.check(was_finite, where)
+        if self.average is not None and was_finite is not False:
+            self.average.update()
+
+    def count_bad_steps(self, where: str) -> None:
+        """Count the bad steps that were left out on a GPU, where each was not asked about."""
+        if self._steps_unasked:
+            num_bad = int(self.train_step.num_bad) - self.nan_guard.num_total
+            self.nan_guard.check_many(num_bad, self._steps_unasked, where)
+            self._steps_unasked = 0
+
+    # ---- saving and loading -----------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that :meth:`load_state_dict` needs; every process must call, rank 0's is whole.
+
+        A sharded classifier is saved as a whole one: a run may go on with another number of
+        processes.
+        """
+        network, optimizer = self.network.state_dict(), self.optimizer.state_dict()
+        if self.sharded is not None:
+            whole = gather_state(self.sharded) or {}
+            network = {k: v for k, v in network.items() if not k.startswith("head.")}
+            network |= {f"{_CLASSIFIER}{name}": rows for name, rows in whole.items()}
+            optimizer = gather_optimizer_state(self.sharded, self.optimizer) or {}
+        return {
+            "network": network,
+            "optimizer": optimizer,
+            "train_step": self.train_step.state_dict(),
+            "plateau": self.plateau.state_dict(),
+            "nan_guard": self.nan_guard.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "rng": gather_objects(_random_state(self.device)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as :meth:`state_dict` tells.
+
+        Raises:
+            CheckpointError: it is of another network or optimizer.
+            KeyError, RuntimeError, ValueError: likewise.
+        """
+        network, optimizer = dict(state["network"]), state["optimizer"]
+        if self.sharded is not None:
+            keys = [key for key in network if key.startswith(_CLASSIFIER)]
+            load_state(self.sharded, {k.removeprefix(_CLASSIFIER): network.pop(k) for k in keys})
+            optimizer = own_optimizer_state(self.sharded, self.optimizer, optimizer)
+            network = {key.removeprefix("backbone."): value for key, value in network.items()}
+            self.model.backbone.load_state_dict(network)
+        else:
+            self.network.load_state_dict(network)
+        load_optimizer_state(self.optimizer, optimizer)
+        self.train_step.load_state_dict(state["train_step"])
+        self.plateau.load_state_dict(state["plateau"])
+        self.nan_guard.load_state_dict(state["nan_guard"])
+        if self.average is not None and state["average"] is not None:
+            self.average.load_state_dict(state["average"])
+        if self.world.rank < len(state["rng"]):  # not a process that the run did not have
+            _set_random_state(self.device, state["rng"][self.world.rank])
+
+    def load_pretrained(self, path: str | os.PathLike[str]) -> bool:
+        """Start from another model's backbone; the classifier starts anew.
+
+        Returns:
+            Whether that model was trained with the same front end.
+
+        Raises:
+            CheckpointError: the folder is no model folder, or of another backbone.
+        """
+        pretrained, _ = load_model_folder(Path(path))
+        try:
+            self.model.backbone.load_state_dict(pretrained.backbone.state_dict())
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"The model in '{path}' does not fit model_conf.backbone: {error}"
+            ) from error
+        return pretrained.front_end == self.model.front_end
+
+
+def _build_head(
+    config: Config, embd_dim: int, num_classes: int
+) -> ClassifierHead | ShardedClassifier:
+    loss, conf = build_loss(config.loss_conf), config.model_conf.classifier
+    if config.train_conf.classifier_sharding:
+        return ShardedClassifier(
+            loss,
+            embd_dim,
+            num_classes,
+            sample_rate=config.train_conf.classifier_sample_rate,
+            seed=config.train_conf.seed,
+        )
+    if loss.needs_embeddings:
+        return ClassifierHead(nn.Identity(), loss)
+    classifier = SpeakerClassifier(
+        embd_dim,
+        num_classes * loss.num_centers,
+        classifier_type=config.classifier_type,
+        num_blocks=conf.num_blocks,
+        inter_dim=conf.inter_dim,
+    )
+    return ClassifierHead(classifier, loss)
+
+
+def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(device: torch.device, state: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
