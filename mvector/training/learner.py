@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,8 @@ from mvector.training.progress import NanGuard, log_summary
 from mvector.training.schedules import Plateau, learning_rate_at
 from mvector.training.step import TrainStep
 from mvector.training.sync_batch_norm import convert_sync_batch_norm
+
+logger = logging.getLogger(__name__)
 
 _CLASSIFIER = "head.classifier."
 
@@ -99,8 +102,17 @@ class Learner:
         self._is_wrapped = False
         self._steps_unasked = 0
         torch.manual_seed(conf.seed + world.rank)  # dropout differs between the processes
-        layers = [model.backbone, self.head if self.sharded is not None else self.head.classifier]
-        log_summary(nn.Sequential(*cast("list[nn.Module]", layers)), model.featurizer.feature_dim)
+        if self.sharded is None:
+            layers = nn.Sequential(model.backbone, cast("nn.Module", self.head.classifier))
+        else:
+            layers = nn.Sequential(model.backbone)
+            logger.info(
+                "Classifier: %d of %d speakers in each process, %g of them in a step",
+                len(self.sharded.shard),
+                num_classes,
+                conf.classifier_sample_rate,
+            )
+        log_summary(layers, model.featurizer.feature_dim)
 
     # ---- learning ---------------------------------------------------------------------------
 
