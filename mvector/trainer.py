@@ -51,6 +51,8 @@ from mvector.training.distributed import (
     open_world,
     peer_errors,
 )
+from mvector.training.learning_rate_finder import LearningRateCurve
+from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
 from mvector.verification import VerificationResult, check_lists, verify_lists
 from mvector.version import __version__
 
@@ -58,6 +60,7 @@ logger = logging.getLogger(__name__)
 
 ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Config"
 Folder: TypeAlias = "str | os.PathLike[str]"
+_NO_MEMORY = "can't allocate memory"  # in what torch raises on a CPU
 
 
 class MVectorTrainer:
@@ -121,7 +124,7 @@ class MVectorTrainer:
             DistributedError: another process of the run was lost.
             TrainingStopped: a signal stopped the run.
         """
-        with open_world(self.device.type) as self.world, peer_errors():
+        with self._joined():
             return self._train(
                 Path(log_dir), save_model_path, resume_model, pretrained_model, do_eval
             )
@@ -135,7 +138,7 @@ class MVectorTrainer:
         do_eval: bool,
     ) -> Path:
         log_config(self.config)
-        self.build()
+        self._build()
         self.run_folder = Path(save_model_path) / self.model.name
         try:
             check_writable(self.run_folder)
@@ -171,8 +174,55 @@ class MVectorTrainer:
         logger.info("Best model: %s", self.run_folder / "best_model")
         return self.run_folder / "best_model"
 
-    def build(self) -> None:
-        """Data, model and learner, as the configuration describes them; nothing is written."""
+    @contextmanager
+    def _joined(self) -> Iterator[None]:
+        """Be one of the processes of the run; a lost process or full memory is one sentence."""
+        data = self.config.dataset_conf
+        try:
+            with open_world(self.device.type) as self.world, peer_errors():
+                yield
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+                raise
+            raise MVectorError(
+                f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
+                f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
+                "train_conf.accumulate_batches the steps stay as large) or max_duration."
+            ) from error
+
+    def dry_run(self) -> DryRun:
+        """Take a few steps without writing anything: does it fit, and how long will it take?
+
+        Raises:
+            DataError: the list is missing, malformed or too small.
+            MVectorError: it does not fit.
+        """
+        with self._joined():
+            self._build()
+            return dry_run(self.learner, self.data, self.config.train_conf.max_epoch)
+
+    def find_learning_rate(
+        self, *, min_lr: float = 1e-6, max_lr: float = 1.0, num_steps: int = 100
+    ) -> LearningRateCurve:
+        """Range test (Smith, 2017): the loss at rates that grow from step to step.
+
+        Args:
+            min_lr: first rate.
+            max_lr: last rate.
+            num_steps: how many rates, at least 20.
+
+        Raises:
+            ConfigError: there is no range between the rates, or the loss is never finite.
+            DataError: the list is missing, malformed or too small.
+        """
+        with self._joined():
+            self._build()
+            return learning_rate_test(
+                self.learner, self.data, min_lr=min_lr, max_lr=max_lr, num_steps=num_steps
+            )
+
+    def _build(self) -> None:
+        """Data, model and learner, as the configuration describes them."""
         conf = self.config.train_conf
         torch.manual_seed(conf.seed)
         self.data = TrainingData(
@@ -221,15 +271,7 @@ class MVectorTrainer:
                 f"'{self.run_folder}', or remove the folder, or choose another --save_model_path."
             )
         elif pretrained_model is not None:
-            if not self.learner.load_pretrained(pretrained_model):
-                logger.warning(
-                    "The model in '%s' was trained with another front end.", pretrained_model
-                )
-            logger.info(
-                "Backbone weights taken from '%s'; the classifier of %d classes starts anew.",
-                pretrained_model,
-                self.data.num_classes,
-            )
+            self.learner.load_pretrained(pretrained_model, len(self.data.clips))
         if any_rank(from_main(self.step) != self.step):
             raise CheckpointError(
                 f"Not all processes find the same checkpoint in '{self.run_folder}'; give all "

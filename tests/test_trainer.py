@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from small_settings import ROOT
 
 from mvector import MVectorTrainer
 from mvector.config import load_config
@@ -193,6 +194,57 @@ def test_a_pretrained_backbone_is_taken_over(
     found = weights(trained(small_config, tmp_path, pretrained_model=trained_model, do_eval=False))
     expected = weights(trained_model)
     assert torch.equal(found["embedding.weight"], expected["embedding.weight"])
+
+
+def test_the_classifier_of_a_run_over_the_same_list_is_taken_over(
+    small_config: dict, tmp_path: Path
+) -> None:
+    """As for large-margin fine-tuning behind a training with speed classes."""
+    small_config["train_conf"]["max_epoch"] = 1
+    speeds = {"speed": {"prob": 1.0, "speed_perturb_3_class": True}}
+    first = trained({**small_config, "augment_conf": speeds}, tmp_path / "a", do_eval=False)
+    small_config["optimizer_conf"]["learning_rate"] = 1e-30
+    options = {"pretrained_model": first, "do_eval": False}
+    second = trained(small_config, tmp_path / "b", **options)
+    before, after = (load_checkpoint(path)["network"] for path in (first, second))
+    key = "head.classifier.weight"
+    assert before[key].shape[0] == 24
+    assert torch.equal(after[key], before[key][:8])
+
+    entries = Path(small_config["dataset_conf"]["train_list"]).read_text().splitlines()
+    (tmp_path / "other.txt").write_text("\n".join(entries[::-1]))
+    small_config["dataset_conf"]["train_list"] = str(tmp_path / "other.txt")
+    third = trained(small_config, tmp_path / "c", **options)
+    assert not torch.equal(load_checkpoint(third)["network"][key], before[key][:8])
+
+
+def test_eight_voices_are_learned_without_a_mistake(small_config: dict, tmp_path: Path) -> None:
+    lists = small_config["dataset_conf"]
+    lists["trials_list"] = lists["enroll_list"] = lists["train_list"]
+    lists["dataLoader"]["batch_size"] = 16
+    small_config["model_conf"]["backbone"]["channels"] = 64
+    small_config["loss_conf"]["args"]["margin"] = 0.4
+    small_config["optimizer_conf"].update(learning_rate=0.002, scheduler="CosineAnnealingLR")
+    small_config["train_conf"]["max_epoch"] = 60
+    best = trained(small_config, tmp_path, do_eval=False)
+    assert MVectorTrainer(small_config, use_gpu=False).evaluate(best).calibration.eer == 0.0
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_every_configuration_takes_two_steps(
+    small_config: dict, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    if path.name == "augmentation.yml":
+        pytest.skip("it is no whole configuration, but takes the place of augment_conf")
+    monkeypatch.setattr("mvector.training.short_runs._MEASURED_S", 0.0)
+    lists = small_config["dataset_conf"]
+    short = ["max_duration=0.6", "dataLoader.batch_size=2", "dataLoader.num_workers=0"]
+    settings = [f"dataset_conf.{setting}" for setting in short]
+    settings += [f"dataset_conf.{key}={lists[key]}" for key in ("train_list", "trials_list")]
+    config = load_config(path, settings)
+    assert MVectorTrainer(config, use_gpu=False).dry_run().num_steps == 2
 
 
 def test_the_margin_follows_its_schedule(small_config: dict, tmp_path: Path) -> None:

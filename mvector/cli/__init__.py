@@ -10,6 +10,7 @@ COMMANDS = {
     "inspect_data": "report what a list holds, and what is wrong with it",
     "pack_corpus": "put the clips of a list into one file that trains fast",
     "extract_features": "compute the features of a list once, into one file",
+    "find_learning_rate": "show at which learning rates a training learns",
     "train": "train a model",
     "average_checkpoints": "make one model of the weights of several",
     "eval": "measure a model and its thresholds",
@@ -39,6 +40,6 @@ def main() -> int:
 
         print(__version__)
         return 0
-    lines = "".join(f"\n  {name:12s} {what}" for name, what in COMMANDS.items())
+    lines = "".join(f"\n  {name:18s} {what}" for name, what in COMMANDS.items())
     print(f"usage: mvector COMMAND [options]\n{lines}\n\nmvector COMMAND --help tells more.")
     return 0 if arguments in ([], ["--help"], ["-h"]) else 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mvector.cli.common import add_config_options, log_arguments, parse_bool
+from mvector.cli.common import add_config_options, log_arguments, parse_bool, parse_count
 
 DEFAULT_CONFIG = "configs/ecapa_tdnn.yml"
 
@@ -13,7 +13,9 @@ _EPILOG = """\
 examples:
   python train.py --configs configs/ecapa_tdnn.yml
   python train.py --set train_conf.max_epoch=10 --set dataset_conf.dataLoader.batch_size=32
+  python train.py --dry_run                   does it fit, and how long will it take?
   python train.py --resume_model models/EcapaTdnn_Fbank
+  torchrun --standalone --nproc_per_node=2 train.py        on two GPUs, or in two processes
   visualdl --logdir log --language en         training curves in the browser
 
 It needs the lists that create_data.py makes, and writes
@@ -56,6 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="True|False",
         help="evaluate after each epoch (default True)",
     )
+    add("--seed", type=parse_count, metavar="NUMBER", help="the same as --set train_conf.seed=…")
+    add(
+        "--dry_run",
+        action="store_true",
+        help="take a few steps, write nothing, tell memory, speed and the time that a run takes",
+    )
     return parser
 
 
@@ -68,10 +76,17 @@ def run(args: argparse.Namespace) -> int:
     if args.configs is None and args.resume_model in (None, "auto"):
         args.configs = DEFAULT_CONFIG
     log_arguments(args)
+    if args.seed is not None:
+        args.overrides.append(f"train_conf.seed={args.seed}")
     config = load_config(
         args.configs or load_checkpoint(args.resume_model)["config"], args.overrides
     )
     trainer = MVectorTrainer(config, args.use_gpu, args.augment_conf_path)
+    if args.dry_run:
+        found = trainer.dry_run()
+        if trainer.world.is_main:
+            print(found)
+        return 0
     try:
         trainer.train(
             save_model_path=args.save_model_path,

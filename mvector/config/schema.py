@@ -210,6 +210,17 @@ class OptimizerConf(Section):
             return None
         return _choose(options.SCHEDULER_ARGS, scheduler, value)
 
+    @model_validator(mode="after")
+    def _rates_fall(self) -> OptimizerConf:
+        lowest = getattr(self.scheduler_args, "min_lr", 0.0)
+        highest = getattr(self.scheduler_args, "max_lr", None) or self.learning_rate
+        if lowest > highest:
+            raise ValueError(
+                f"scheduler_args.min_lr {lowest:g} is above the learning rate {highest:g} that it "
+                "shall fall from; lower it"
+            )
+        return self
+
 
 class TrainConf(Section):
     """The run itself."""

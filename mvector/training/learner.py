@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mvector.config import Config
-from mvector.data.augmentation import mask_features
+from mvector.data.augmentation import SPEEDS, mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.device import choose_autocast_dtype
 from mvector.errors import CheckpointError, ConfigError
@@ -27,6 +27,7 @@ from mvector.losses.sharded import ShardedClassifier
 from mvector.models.folder import load_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.averaging import ExponentialAverage
+from mvector.training.checkpoint import has_checkpoint, load_checkpoint
 from mvector.training.distributed import World, all_reduce_sum, gather_objects
 from mvector.training.network import ClassifierHead, TrainingNetwork
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
@@ -277,11 +278,15 @@ class Learner:
         if self.world.rank < len(state["rng"]):  # not a process that the run did not have
             _set_random_state(self.device, state["rng"][self.world.rank])
 
-    def load_pretrained(self, path: str | os.PathLike[str]) -> bool:
-        """Start from another model's backbone; the classifier starts anew.
+    def load_pretrained(self, path: str | os.PathLike[str], num_clips: int) -> None:
+        """Start from the backbone of another model, and from the classifier of its run if it fits.
 
-        Returns:
-            Whether that model was trained with the same front end.
+        It fits if that run had the same training list and kind of classifier. Of a run with speed
+        classes the speakers' own classes are taken. Otherwise the classifier starts anew.
+
+        Args:
+            path: model folder.
+            num_clips: of the training list now.
 
         Raises:
             CheckpointError: the folder is no model folder, or of another backbone.
@@ -293,7 +298,36 @@ class Learner:
             raise CheckpointError(
                 f"The model in '{path}' does not fit model_conf.backbone: {error}"
             ) from error
-        return pretrained.front_end == self.model.front_end
+        if pretrained.front_end != self.model.front_end:
+            logger.warning("The model in '%s' was trained with another front end.", path)
+        found = self.sharded is None and self._take_classifier(Path(path), num_clips)
+        logger.info(
+            "Backbone weights taken from '%s'; the classifier %s.",
+            path,
+            "is that of its run" if found else "starts anew",
+        )
+
+    def _take_classifier(self, path: Path, num_clips: int) -> bool:
+        """Go on with the classifier of a run over the same list; returns whether there is one."""
+        own = self.head.state_dict()
+        if not own or not has_checkpoint(path.parent):
+            return False
+        state = load_checkpoint(path)
+        train_list = state["config"]["dataset_conf"]["train_list"]
+        same_list = train_list == self.config.dataset_conf.train_list
+        if not same_list or state["num_clips"] != num_clips:
+            return False
+        saved = {
+            k.removeprefix("head."): v for k, v in state["network"].items() if k.startswith("head.")
+        }
+        for key, value in own.items():
+            rows = saved.get(key, value[:0])
+            if value.dim() and len(rows) == len(SPEEDS) * len(value):
+                saved[key] = rows[: len(value)]  # the classes of the speakers' own speed are first
+        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in own.items()}:
+            return False
+        self.head.load_state_dict(saved)
+        return True
 
 
 def _build_head(
