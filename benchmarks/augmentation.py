@@ -11,9 +11,6 @@ trials with; paths in the lists are relative to DIR.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
+from common import print_machine, timed_training
 
 from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
@@ -29,7 +26,6 @@ from mvector.config import Config, load_config
 from mvector.data.augmentation import add_noise, add_reverb
 from mvector.evaluation import read_trials
 from mvector.speakers import SpeakerEncoder
-from mvector.trainer import MVectorTrainer
 from mvector.verification import verify_lists
 
 CONFIG = Path(__file__).with_name("real_speech.yml")
@@ -68,8 +64,7 @@ def main() -> None:
     add("--out", type=Path, default=Path("models/augmentation"), help="(default: %(default)s)")
     args = parser.parse_args()
     set_up_logging()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, device cpu", flush=True)
+    print_machine()
     folders = dict(zip(AUGMENTATIONS, args.models or (), strict=False))
     for name in AUGMENTATIONS:
         if name not in folders:
@@ -95,13 +90,9 @@ def configure(args: argparse.Namespace, name: str) -> Config:
 
 def train(config: Config, out: Path) -> Path:
     """Train and print wall time and speed."""
-    started = time.monotonic()
-    trainer = MVectorTrainer(config, use_gpu=False)
-    folder = trainer.train(out, out / "log", do_eval=False)
-    wall_s = time.monotonic() - started
-    num_clips = config.train_conf.max_epoch * len(trainer.data.clips)
-    print(f"{out.name}: {wall_s:.0f} s wall, {num_clips / wall_s:.1f} utterances/s", flush=True)
-    return folder
+    done = timed_training(config, out, out / "log")
+    print(f"{out.name}: {done.wall_s:.0f} s wall, {done.speed:.1f} utterances/s", flush=True)
+    return done.folder
 
 
 def measure(encoders: dict[str, SpeakerEncoder], data: Path, out: Path) -> None:

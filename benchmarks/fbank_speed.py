@@ -10,38 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torchaudio
+from common import cpu_name, interleaved_medians
 from torchaudio.compliance import kaldi
 
 from mvector.features import build_featurizer
-
-
-def cpu_name() -> str:
-    """Model of the processor, as far as the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def interleaved_medians(tasks: dict[str, Callable[[], object]], num_runs: int) -> dict[str, float]:
-    """Median seconds of each task over rounds in which every task has its turn."""
-    times: dict[str, list[float]] = {name: [] for name in tasks}
-    for round_number in range(num_runs + 2):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if round_number >= 2:  # the first rounds fill caches and pools
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:

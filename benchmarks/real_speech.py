@@ -12,13 +12,12 @@ clip, all compared by cosine.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import print_machine, timed_training
 
 from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
@@ -27,7 +26,6 @@ from mvector.evaluation import Calibration, calibrate, cosine_scores, read_trial
 from mvector.features import build_featurizer
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers import SpeakerEncoder
-from mvector.trainer import MVectorTrainer
 from mvector.verification import verify_lists
 
 CONFIG = Path(__file__).with_name("real_speech.yml")
@@ -43,30 +41,32 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("models/real_speech"))
     args = parser.parse_args()
     set_up_logging()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, device cpu", flush=True)
-    config = load_config(
-        CONFIG,
-        [
-            f"dataset_conf.train_list={args.data}/lists/train.txt",
-            f"dataset_conf.data_root={args.data}",
-            f"augment_conf.noise.noise_dir={args.data}/noise/train",
-            f"augment_conf.reverb.reverb_dir={args.data}/rir/train",
-        ],
-    )
+    print_machine()
+    config = configure(args.data)
     model = args.model or train(config, args.out)
     measure(config, model, args.data)
 
 
+def configure(data: Path, settings: Sequence[str] = ()) -> Config:
+    """The benchmark's configuration for a folder of data, with further settings."""
+    return load_config(CONFIG, [*places(data), *settings])
+
+
+def places(data: Path) -> list[str]:
+    """Settings that say where lists, noises and rooms are."""
+    return [
+        f"dataset_conf.train_list={data}/lists/train.txt",
+        f"dataset_conf.data_root={data}",
+        f"augment_conf.noise.noise_dir={data}/noise/train",
+        f"augment_conf.reverb.reverb_dir={data}/rir/train",
+    ]
+
+
 def train(config: Config, out: Path) -> Path:
     """Train and print wall time and speed."""
-    started = time.monotonic()
-    trainer = MVectorTrainer(config, use_gpu=False)
-    folder = trainer.train(out, out / "log", do_eval=False)
-    wall_s = time.monotonic() - started
-    num_clips = config.train_conf.max_epoch * len(trainer.data.clips)
-    print(f"training: {wall_s:.0f} s wall, {num_clips / wall_s:.1f} utterances/s, all included")
-    return folder
+    done = timed_training(config, out, out / "log")
+    print(f"training: {done.wall_s:.0f} s wall, {done.speed:.1f} utterances/s, all included")
+    return done.folder
 
 
 def measure(config: Config, folder: Path, data: Path) -> None:

@@ -15,21 +15,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from common import print_machine, timed_training
 
 from mvector.config import Config, load_config
 from mvector.data.lists import write_list
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers import SpeakerEncoder
-from mvector.trainer import MVectorTrainer
 from mvector.verification import verify_lists
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -124,8 +121,7 @@ def main() -> None:
     table = TABLES[args.table]
     if unknown := set(args.rows or ()) - set(table):
         parser.error(f"the table {args.table} has no row {sorted(unknown)}; it has {list(table)}")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, device cpu")
+    print_machine()
     train_list = args.out / "train.txt"
     num_clips = choose_clips(args.data / "lists/train.txt", train_list, args.speakers, args.clips)
     print(f"{num_clips} clips of {args.speakers} speakers, {args.epochs} epochs")
@@ -183,16 +179,11 @@ def measure(config: Config, data: Path, out: Path) -> list[str]:
     cells = count(untrained)
     folder = out / untrained.name
     shutil.rmtree(folder, ignore_errors=True)
-    started = time.monotonic()
-    trainer = MVectorTrainer(config, use_gpu=False)
-    log = folder / "log"
-    best = trainer.train(out, log, do_eval=False)
-    wall_s = time.monotonic() - started
-    num_clips = config.train_conf.max_epoch * len(trainer.data.clips)
-    cells.append(f"{num_clips / wall_s:.1f}")
-    last = json.loads((log / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    cells.append(f"{100 * last['train/accuracy']:.1f} %")
-    trained = SpeakerEncoder.from_folder(best, "cpu")
+    done = timed_training(config, out, folder / "log")
+    cells.append(f"{done.speed:.1f}")
+    curves = (folder / "log" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    cells.append(f"{100 * json.loads(curves[-1])['train/accuracy']:.1f} %")
+    trained = SpeakerEncoder.from_folder(done.folder, "cpu")
     for trials in TRIALS:
         for encoder in (trained, SpeakerEncoder(untrained, device="cpu")):
             path = str(data / "lists" / f"{trials}.trials")

@@ -20,6 +20,15 @@ from mvector.config import Config, config_to_dict, load_augment_config, load_con
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.device import choose_device
+from mvector.distributed import (
+    World,
+    any_rank,
+    barrier,
+    from_main,
+    gather_objects,
+    open_world,
+    peer_errors,
+)
 from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
 from mvector.files import check_writable
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
@@ -41,15 +50,6 @@ from mvector.training import (
     load_checkpoint,
     save_checkpoint,
     timed,
-)
-from mvector.training.distributed import (
-    World,
-    any_rank,
-    barrier,
-    from_main,
-    gather_objects,
-    open_world,
-    peer_errors,
 )
 from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
@@ -459,7 +459,12 @@ class MVectorTrainer:
         """Refuse trials that cannot be evaluated on before an epoch is spent."""
         data = self.config.dataset_conf
         if data.trials_list is not None:
-            check_lists(data.trials_list, data.enroll_list, root=data.data_root)
+            check_lists(
+                data.trials_list,
+                data.enroll_list,
+                root=data.data_root,
+                skip_missing=data.eval_conf.skip_missing,
+            )
 
     def _verify(self) -> VerificationResult:
         data = self.config.dataset_conf
@@ -475,7 +480,10 @@ class MVectorTrainer:
             root=data.data_root,
             batch_size=data.eval_conf.batch_size,
             max_duration_s=data.eval_conf.max_duration,
-            progress=sys.stderr.isatty(),
+            enrolment=data.eval_conf.enrolment,
+            skip_missing=data.eval_conf.skip_missing,
+            cache=data.eval_conf.cache,
+            progress=self.world.is_main and sys.stderr.isatty(),
         )
 
     # ---- saving and resuming ----------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_rooms_depend_on_each_other_one_way() -> None:
         "evaluation": {"evaluation", "errors", "files"},
         "training": {
             *("training", "config", "errors", "files", "precision", "version"),
-            *("models", "losses", "data", "device"),
+            *("models", "losses", "data", "device", "distributed"),
         },
         "speakers": {"speakers", "models", "features", "audio", "errors", "device", "files"},
     }

@@ -487,6 +487,7 @@ def test_listed_pairs_need_no_enrolment_list(
     small_config["dataset_conf"].update(
         trials_list=str(tmp_path / "trials.txt"), enroll_list=None, data_root=str(voices)
     )
+    small_config["dataset_conf"]["eval_conf"] = {"skip_missing": True}
     trainer = MVectorTrainer(small_config, use_gpu=False)
     result = trainer.evaluate(trained_model, write_calibration=False)
     assert result.labels.tolist() == [True, False]

@@ -13,6 +13,7 @@ COMMANDS = {
     "find_learning_rate": "show at which learning rates a training learns",
     "train": "train a model",
     "average_checkpoints": "make one model of the weights of several",
+    "extract_embeddings": "write the embeddings of a list for other programs",
     "eval": "measure a model and its thresholds",
     "contrast": "compare two clips",
     "recognition": "enrol people and recognise them",

@@ -71,6 +71,9 @@ class EvalConf(Section):
 
     batch_size: int = Field(16, ge=1)
     max_duration: float = Field(20.0, gt=0)
+    enrolment: str = Field("mean", pattern="^(mean|raw-mean|max|concat|top-[1-9][0-9]{0,5})$")
+    skip_missing: bool = False
+    cache: str | None = None
 
 
 class DatasetConf(Section):

@@ -13,19 +13,14 @@ from mvector.evaluation.metrics import (
 from mvector.evaluation.plots import error_curves_figure, save_error_curves
 from mvector.evaluation.scoring import cosine_scores
 from mvector.evaluation.trial_checks import check_trials
-from mvector.evaluation.trials import (
-    AllPairs,
-    PairTrials,
-    Trials,
-    all_pairs,
-    is_trials_file,
-    read_trials,
-)
+from mvector.evaluation.trial_lists import is_trials_file, read_trials
+from mvector.evaluation.trials import AllPairs, EnrolmentModels, PairTrials, Trials, all_pairs
 
 __all__ = [
     "AllPairs",
     "Calibration",
     "DetCurve",
+    "EnrolmentModels",
     "MinDcf",
     "PairTrials",
     "Trials",

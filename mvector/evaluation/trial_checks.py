@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> None:
     """Refuse trials that no error rate can be measured from, before any embedding is computed.
 
-    Test speakers who give no target trial are counted in a warning.
+    Test speakers who give no target trial, and trials listed more than once, are counted in a
+    warning.
 
     Args:
         trials: what :func:`all_pairs` or :func:`read_trials` gave.
@@ -23,17 +24,12 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
         enroll_list: how messages call the enrolment list; only all pairs have one.
 
     Raises:
-        EvaluationError: there are only target or only non-target trials, or the two lists give
-            one clip to different speakers.
+        EvaluationError: there are only target or only non-target trials, one pair is listed as
+            both, or the two lists give one clip to different speakers.
     """
     if isinstance(trials, PairTrials):
-        if trials.labels.all() or not trials.labels.any():
-            label, missing = ("1", "0") if trials.labels.all() else ("0", "1")
-            kind = "non-target" if label == "1" else "target"
-            raise EvaluationError(
-                f"{trials_list}: every trial is labelled {label}, so there are no {kind} trials; "
-                f"add pairs labelled {missing}."
-            )
+        check_both_kinds(trials, trials_list=trials_list)
+        _check_repetitions(trials, trials_list)
         return
     for paths, name in ((trials.enroll_paths, enroll_list), (trials.test_paths, trials_list)):
         if not paths:
@@ -56,6 +52,45 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
             "no non-target trials; add clips of other speakers to both."
         )
     _warn_of_speakers_without_targets(trials, enroll_list, trials_list)
+
+
+def check_both_kinds(trials: PairTrials, *, trials_list: str) -> None:
+    """Refuse listed trials of one kind.
+
+    Raises:
+        EvaluationError: there are only target or only non-target trials.
+    """
+    if trials.labels.all() or not trials.labels.any():
+        label, missing = ("1", "0") if trials.labels.all() else ("0", "1")
+        kind = "non-target" if label == "1" else "target"
+        raise EvaluationError(
+            f"{trials_list}: every trial is labelled {label}, so there are no {kind} trials; "
+            f"add pairs labelled {missing}."
+        )
+
+
+def _check_repetitions(trials: PairTrials, trials_list: str) -> None:
+    left, right = trials.enroll_index.astype(np.int64), trials.test_index.astype(np.int64)
+    if trials.models is None:  # the score of two clips is the same either way round
+        left, right = np.minimum(left, right), np.maximum(left, right)
+    num_clips = len(trials.paths)
+    distinct = np.unique((left * num_clips + right) * 2 + trials.labels)
+    pairs = distinct >> 1
+    both = np.flatnonzero(pairs[1:] == pairs[:-1])
+    if len(both):
+        first, second = divmod(int(pairs[both[0]]), num_clips)
+        raise EvaluationError(
+            f"{trials_list}: '{trials.enroll_paths[first]}' and '{trials.paths[second]}' are "
+            "listed as the same speaker and as different speakers; correct one of the lines."
+        )
+    num_repeated = len(trials) - len(distinct)
+    if num_repeated:
+        logger.warning(
+            "%s: %d of %d trials repeat another one and count again.",
+            trials_list,
+            num_repeated,
+            len(trials),
+        )
 
 
 def _warn_of_speakers_without_targets(trials: AllPairs, enroll_list: str, trials_list: str) -> None:

@@ -1,28 +1,25 @@
 """Trials: which clip is compared with which, and whether both are of the same speaker.
 
 Two kinds. :class:`AllPairs` is every test clip against every enrolment clip and keeps no index
-per trial; :class:`PairTrials` is a list of pairs as the VoxCeleb corpora publish it. Both give
-``enroll_paths``, ``test_paths`` and ``labels``; the order of the labels is the order in which
+per trial; :class:`PairTrials` is a list of pairs as corpora publish it, of two clips or of an
+enrolment model (one or several clips of a person) and a clip. Both give ``enroll_paths``,
+``test_paths`` and ``labels``; the order of the labels is the order in which
 :func:`mvector.evaluation.cosine_scores` gives the scores.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import DataError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +33,6 @@ class AllPairs:
         test_labels: int64 ``(T,)`` speakers.
         self_pairs: int64, ascending: the places ``test * E + enroll`` in the full (T, E) table
             where both clips have the same path; no trial is made of them.
-        labels: bool ``(T * E - len(self_pairs),)``, True for the same speaker; test clip by test
-            clip, and for each the enrolment clips in their order.
     """
 
     enroll_paths: tuple[str, ...]
@@ -45,22 +40,61 @@ class AllPairs:
     test_paths: tuple[str, ...]
     test_labels: np.ndarray
     self_pairs: np.ndarray
-    labels: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.enroll_paths) * len(self.test_paths) - len(self.self_pairs)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Bool ``(num_trials,)``, True for the same speaker; a byte a trial, made when asked for.
+
+        Test clip by test clip, and for each the enrolment clips in their order.
+        """
+        labels = (self.test_labels[:, None] == self.enroll_labels[None, :]).ravel()
+        return np.delete(labels, self.self_pairs) if len(self.self_pairs) else labels
+
+    @cached_property
+    def num_target(self) -> int:
+        """Trials of the same speaker, counted without making the labels."""
+        num_enrolled = Counter(self.enroll_labels.tolist())
+        tests, enrolled = np.divmod(self.self_pairs, max(1, len(self.enroll_paths)))
+        num_self = np.count_nonzero(self.test_labels[tests] == self.enroll_labels[enrolled])
+        return sum(num_enrolled[label] for label in self.test_labels.tolist()) - int(num_self)
+
+
+@dataclass(frozen=True, eq=False)
+class EnrolmentModels:
+    """People enrolled with one or several clips each.
+
+    Attributes:
+        names: what trials call each model, M of them.
+        clips: int32: the clips of all models, model by model, as positions in
+            :attr:`PairTrials.paths`.
+        starts: int64 ``(M + 1,)``: model m has the clips ``clips[starts[m] : starts[m + 1]]``, at
+            least one.
+    """
+
+    names: tuple[str, ...]
+    clips: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def num_clips(self) -> np.ndarray:
+        """int64 ``(M,)``: clips of each model."""
+        return np.diff(self.starts)
 
 
 @dataclass(frozen=True, eq=False)
 class PairTrials:
-    """Listed pairs of clips.
+    """Listed pairs of clips, or of an enrolment model and a clip.
 
     Attributes:
         source: the list they were read from, for messages.
-        paths: each clip once, in the order of its first appearance.
-        enroll_index: int32 ``(num_trials,)`` into ``paths``: the first clip of each line.
-        test_index: int32 ``(num_trials,)`` into ``paths``: the second clip.
+        paths: each clip once.
+        enroll_index: int32 ``(num_trials,)`` into ``enroll_paths``.
+        test_index: int32 ``(num_trials,)`` into ``paths``.
         labels: bool ``(num_trials,)``, True for the same speaker.
+        models: what ``enroll_index`` points into; ``None`` where it is single clips.
     """
 
     source: str
@@ -68,18 +102,19 @@ class PairTrials:
     enroll_index: np.ndarray
     test_index: np.ndarray
     labels: np.ndarray
+    models: EnrolmentModels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def enroll_paths(self) -> tuple[str, ...]:
-        """The clips that ``enroll_index`` points into: all of them."""
-        return self.paths
+        """What ``enroll_index`` points into: names of the models, or all clips."""
+        return self.paths if self.models is None else self.models.names
 
     @property
     def test_paths(self) -> tuple[str, ...]:
-        """The clips that ``test_index`` points into: all of them, the same object."""
+        """The clips that ``test_index`` points into: all of them."""
         return self.paths
 
 
@@ -108,98 +143,45 @@ def all_pairs(
     """
     enroll_names, enroll_speakers = _checked_list(enroll_paths, enroll_labels, "enrolment")
     test_names, test_speakers = _checked_list(test_paths, test_labels, "test")
-    self_pairs = _self_pairs(enroll_names, test_names)
-    labels = (test_speakers[:, None] == enroll_speakers[None, :]).ravel()
     return AllPairs(
         enroll_paths=enroll_names,
         enroll_labels=enroll_speakers,
         test_paths=test_names,
         test_labels=test_speakers,
-        self_pairs=self_pairs,
-        labels=np.delete(labels, self_pairs),
+        self_pairs=_self_pairs(enroll_names, test_names),
     )
 
 
-def read_trials(
-    path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
-) -> PairTrials:
-    """Read a list of trials, one ``label path path`` a line (the form of the VoxCeleb corpora).
-
-    Fields are separated by spaces or tabs; a line with tabs alone between the fields may have
-    spaces in its paths. Blank lines are skipped.
+def keep_usable(trials: PairTrials, is_usable: np.ndarray) -> PairTrials:
+    """The trials that are left without some clips, and without models that lose their last clip.
 
     Args:
-        path: the list, UTF-8.
-        root: folder that relative clip paths start from; ``None`` leaves them as they are.
-
-    Raises:
-        DataError: the list is missing, empty or not text, or a line is malformed.
+        trials: listed trials.
+        is_usable: bool ``(clips,)`` for each of ``trials.paths``.
     """
-    source = os.fspath(path)
-    index_of: dict[str, int] = {}
-    enroll_index: list[int] = []
-    test_index: list[int] = []
-    labels: list[bool] = []
-    for number, line in _lines(source):
-        fields = _trial_fields(line)
-        if fields is None:
-            raise DataError(
-                f"{source}, line {number}: expected 'label path path', got '{_shortened(line)}'."
-            )
-        label, first, second = fields
-        if label not in ("0", "1"):
-            raise DataError(
-                f"{source}, line {number}: the label must be 1 (same speaker) or 0 (different "
-                f"speakers), got '{_shortened(label)}'."
-            )
-        if root is not None:
-            first, second = os.path.join(root, first), os.path.join(root, second)
-        enroll_index.append(index_of.setdefault(first, len(index_of)))
-        test_index.append(index_of.setdefault(second, len(index_of)))
-        labels.append(label == "1")
-    if not labels:
-        raise DataError(f"{source} is empty; write one trial 'label path path' a line.")
-    trials = PairTrials(
-        source=source,
-        paths=tuple(index_of),
-        enroll_index=np.array(enroll_index, dtype=np.int32),
-        test_index=np.array(test_index, dtype=np.int32),
-        labels=np.array(labels, dtype=bool),
+    new_row = np.where(is_usable, np.cumsum(is_usable) - 1, -1).astype(np.int32)
+    models, new_model = trials.models, new_row
+    if models is not None:
+        is_kept = is_usable[models.clips]
+        owner = np.repeat(np.arange(len(models.names)), models.num_clips)
+        num_left = np.bincount(owner[is_kept], minlength=len(models.names))
+        stays = num_left > 0
+        new_model = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
+        models = EnrolmentModels(
+            tuple(models.names[index] for index in np.flatnonzero(stays)),
+            new_row[models.clips[is_kept]],
+            np.concatenate([[0], np.cumsum(num_left[stays])]),
+        )
+    enroll_index, test_index = new_model[trials.enroll_index], new_row[trials.test_index]
+    is_left = (enroll_index >= 0) & (test_index >= 0)
+    return replace(
+        trials,
+        paths=tuple(trials.paths[position] for position in np.flatnonzero(is_usable)),
+        enroll_index=enroll_index[is_left],
+        test_index=test_index[is_left],
+        labels=trials.labels[is_left],
+        models=models,
     )
-    num_self = int(np.count_nonzero(trials.enroll_index == trials.test_index))
-    if num_self:
-        logger.warning(
-            "%s: %d of %d trials compare a clip with itself, which flatters the result.",
-            source,
-            num_self,
-            len(trials),
-        )
-    return trials
-
-
-def is_trials_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a list holds trials ``label path path`` (True) or clips ``path<TAB>label`` (False).
-
-    The first line that is not blank decides.
-
-    Raises:
-        DataError: the list is missing, empty or not text, or that line has neither form.
-    """
-    source = os.fspath(path)
-    for number, line in _lines(source):
-        columns = line.split("\t")
-        if len(columns) == 2 and columns[1].strip().isdecimal():
-            return False
-        fields = _trial_fields(line)
-        if fields is not None and fields[0] in ("0", "1"):
-            return True
-        if len(columns) == 2:
-            return False
-        raise DataError(
-            f"{source}, line {number}: expected a trial 'label path path' with label 0 or 1, "
-            f"or a clip 'path<TAB>label', got '{_shortened(line)}'."
-        )
-    raise DataError(f"{source} is empty; write trials 'label path path' or clips 'path<TAB>label'.")
 
 
 def _self_pairs(enroll_paths: tuple[str, ...], test_paths: tuple[str, ...]) -> np.ndarray:
@@ -230,31 +212,3 @@ def _checked_list(
             "give one label for each clip."
         )
     return tuple(os.fspath(path) for path in paths), speakers.astype(np.int64)
-
-
-def _trial_fields(line: str) -> tuple[str, str, str] | None:
-    fields = [field.strip(" ") for field in line.split("\t")]
-    if len(fields) != 3 or not all(fields):
-        # Not str.split(): a file name may hold an ideographic space.
-        fields = re.split(r"[ \t]+", line)
-    return (fields[0], fields[1], fields[2]) if len(fields) == 3 else None
-
-
-def _lines(source: str) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers from 1."""
-    try:
-        with Path(source).open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                text = line.strip(" \t\r\n")
-                if text:
-                    yield number, text
-    except FileNotFoundError as error:
-        raise DataError(f"{source} does not exist; check the path of the list.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text; save the list as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."

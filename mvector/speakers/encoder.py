@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mvector.models.speaker_model import SpeakerModel
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
+_MOST_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ class SpeakerEncoder:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        return self._forward([self.model.front_end.read_clip(source)])[0]
+        clip = self.model.front_end.read_clip(source)
+        with self._evaluating():
+            return self._forward([clip]).float().cpu().numpy()[0]
 
     def embed_batch(
         self, sources: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
@@ -117,57 +121,114 @@ class SpeakerEncoder:
             max_duration_s: hear only the beginning of longer clips.
             progress: show a bar over the clips.
         """
+
+        def read(position: int) -> np.ndarray:
+            return self.model.front_end.read_clip(sources[position], max_duration_s=max_duration_s)
+
         embeddings = np.zeros((len(sources), self.embd_dim), dtype=np.float32)
+        is_good = np.zeros(len(sources), dtype=bool)
         failures: list[tuple[int, str]] = []
+        names = [source_name(source) for source in sources]
         with tqdm(total=len(sources), unit="clip", disable=not progress) as bar:
-            for group in self._read_ahead(sources, batch_size * _BATCHES_AHEAD, max_duration_s):
-                clips = []
-                for position, clip in group:
-                    if isinstance(clip, MVectorError):
-                        failures.append((position, str(clip)))
-                        bar.update()
-                    else:
-                        clips.append((position, clip))
+            for batch in self.embed_stream(names, read, batch_size=batch_size):
+                embeddings[batch.good] = batch.embeddings
+                is_good[batch.good] = True
+                failures += batch.failures
+                bar.update(len(batch.good) + len(batch.failures))
+        return EmbeddedClips(embeddings[is_good], np.flatnonzero(is_good), failures)
+
+    def embed_stream(
+        self, names: Sequence[str], read: Callable[[int], np.ndarray], *, batch_size: int = 16
+    ) -> Iterator[EmbeddedClips]:
+        """Embeddings batch by batch, while the next clips are read in other threads.
+
+        Args:
+            names: how messages call each clip.
+            read: gives the samples of a clip by its position; called in several threads. What it
+                raises makes the clip a failure.
+            batch_size: clips computed at once.
+
+        Yields:
+            Clips of similar length, in no particular order, each once; positions are those in
+            ``names``.
+        """
+        under_way: tuple[list[int], torch.Tensor] | None = None
+        with self._evaluating():
+            for group in _read_ahead(names, read, batch_size * _BATCHES_AHEAD):
+                bad = [(position, str(c)) for position, c in group if isinstance(c, MVectorError)]
+                clips = [(position, c) for position, c in group if not isinstance(c, MVectorError)]
                 clips.sort(key=lambda item: len(item[1]))
+                if bad:
+                    nothing = np.zeros((0, self.embd_dim), dtype=np.float32)
+                    yield EmbeddedClips(nothing, np.zeros(0, dtype=np.int64), bad)
                 for start in range(0, len(clips), batch_size):
-                    batch = clips[start : start + batch_size]
-                    positions = [position for position, _ in batch]
-                    embeddings[positions] = self._forward([clip for _, clip in batch])
-                    bar.update(len(batch))
-        bad = {position for position, _ in failures}
-        good = np.array([i for i in range(len(sources)) if i not in bad], dtype=np.int64)
-        return EmbeddedClips(embeddings[good], good, failures)
+                    positions = [position for position, _ in clips[start : start + batch_size]]
+                    batch = self._forward([clip for _, clip in clips[start : start + batch_size]])
+                    if under_way is not None:  # a GPU computes one batch while another is fetched
+                        yield _fetched(*under_way, names)
+                    under_way = positions, batch
+            if under_way is not None:
+                yield _fetched(*under_way, names)
 
-    def _read_ahead(
-        self, sources: Sequence[AudioSource], group_size: int, max_duration_s: float | None
-    ) -> Iterator[list[tuple[int, np.ndarray | MVectorError]]]:
-        def read(position: int) -> tuple[int, np.ndarray | MVectorError]:
-            source = sources[position]
-            try:
-                return position, self.model.front_end.read_clip(
-                    source, max_duration_s=max_duration_s
-                )
-            except MVectorError as error:
-                return position, error
-            except (OSError, ValueError) as error:
-                return position, AudioError(f"{source_name(source)} cannot be used: {error}.")
-
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            for start in range(0, len(sources), group_size):
-                yield list(pool.map(read, range(start, min(start + group_size, len(sources)))))
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        training = [module for module in self.model.modules() if module.training]
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
     @torch.inference_mode()
-    def _forward(self, clips: list[np.ndarray]) -> np.ndarray:
+    def _forward(self, clips: list[np.ndarray]) -> torch.Tensor:
+        """Embeddings ``(clips, embd_dim)``, on the device."""
         lengths = [len(clip) for clip in clips]
         waveforms = np.zeros((len(clips), max(lengths)), dtype=np.float32)
         for row, clip in enumerate(clips):
             waveforms[row, : len(clip)] = clip
         ragged = min(lengths) < max(lengths)
-        was_training = self.model.training
-        self.model.eval()
-        embeddings = self.model(
+        return self.model(
             torch.from_numpy(waveforms).to(self.device),
             torch.tensor(lengths, device=self.device) if ragged else None,
         )
-        self.model.train(was_training)
-        return embeddings.float().cpu().numpy()
+
+
+def _fetched(positions: list[int], batch: torch.Tensor, names: Sequence[str]) -> EmbeddedClips:
+    """A batch brought from the device, without embeddings that have no direction."""
+    embeddings = batch.float().cpu().numpy()
+    power = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
+    is_good = np.isfinite(power) & (power > 0)
+    failures = [
+        (positions[row], f"{names[positions[row]]} gives an embedding that is zero or not finite.")
+        for row in np.flatnonzero(~is_good)
+    ]
+    return EmbeddedClips(embeddings[is_good], np.array(positions)[is_good], failures)
+
+
+def _read_ahead(
+    names: Sequence[str], read: Callable[[int], np.ndarray], group_size: int
+) -> Iterator[list[tuple[int, np.ndarray | MVectorError]]]:
+    """Clips group by group; one group is read while the one before it is in use."""
+
+    def attempt(position: int) -> tuple[int, np.ndarray | MVectorError]:
+        try:
+            return position, read(position)
+        except MVectorError as error:
+            return position, error
+        except (OSError, ValueError) as error:
+            return position, AudioError(f"{names[position]} cannot be used: {error}.")
+
+    pool = ThreadPoolExecutor(max_workers=min(_MOST_READERS, os.cpu_count() or 1))
+
+    def begin(start: int) -> list[Future[tuple[int, np.ndarray | MVectorError]]]:
+        stop = min(start + group_size, len(names))
+        return [pool.submit(attempt, position) for position in range(start, stop)]
+
+    try:
+        coming = begin(0)
+        for start in range(0, len(names), group_size):
+            group, coming = coming, begin(start + group_size)
+            yield [future.result() for future in group]
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -15,6 +15,7 @@ from mvector.config import Config
 from mvector.data.augmentation import SPEEDS, mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.device import choose_autocast_dtype
+from mvector.distributed import World, all_reduce_sum, gather_objects
 from mvector.errors import CheckpointError, ConfigError
 from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
 from mvector.losses.shard_state import (
@@ -28,7 +29,6 @@ from mvector.models.folder import load_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.averaging import ExponentialAverage
 from mvector.training.checkpoint import has_checkpoint, load_checkpoint
-from mvector.training.distributed import World, all_reduce_sum, gather_objects
 from mvector.training.network import ClassifierHead, TrainingNetwork
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary

@@ -10,7 +10,7 @@ from corpus_trees import by_path, create, in_a_fresh_folder, lines_of, put  # no
 
 from mvector.data.corpora import scan_3dspeaker, scan_voxceleb
 from mvector.errors import DataError, MissingDependencyError
-from mvector.evaluation.trials import is_trials_file, read_trials
+from mvector.evaluation.trial_lists import is_trials_file, read_trials
 
 
 def parts_of(clips) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Lists of trials: pairing, reading, and what is said of a list that cannot be used."""
+"""Trials: pairing, leaving clips out, and what is said of trials that cannot be used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mvector.errors import DataError, EvaluationError
-from mvector.evaluation import all_pairs, check_trials, is_trials_file, read_trials
+from mvector.evaluation import all_pairs, check_trials, read_trials
+from mvector.evaluation.trials import keep_usable
 
 ENROLL, TRIALS = "dataset/enroll_list.txt", "dataset/trials_list.txt"
 
@@ -88,114 +89,6 @@ def test_labels_must_be_one_integer_a_clip(paths, labels, message):
         all_pairs(paths, labels, ["t"], [0])
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-@pytest.mark.parametrize("separator", [" ", "\t", "   ", " \t "])
-def test_pairs_are_read_with_each_clip_once(tmp_path, separator, newline):
-    lines = [("1", "a.wav", "b.wav"), ("0", "c.wav", "a.wav"), ("0", "b.wav", "c.wav")]
-    path = write(tmp_path, newline.join(separator.join(line) for line in lines) + newline * 2)
-
-    trials = read_trials(path)
-
-    assert sorted(trials.paths) == ["a.wav", "b.wav", "c.wav"]
-    pairs = [
-        ("1" if label else "0", trials.paths[enroll], trials.paths[test])
-        for label, enroll, test in zip(
-            trials.labels, trials.enroll_index, trials.test_index, strict=True
-        )
-    ]
-    assert pairs == lines
-    assert trials.enroll_paths == trials.test_paths == trials.paths
-
-
-def test_relative_clips_start_from_the_root_and_absolute_ones_stay(tmp_path):
-    path = write(tmp_path, "1 a.wav /data/b.wav\n0 /data/b.wav c.wav\n")
-
-    trials = read_trials(path, root="/corpus")
-
-    assert trials.paths == ("/corpus/a.wav", "/data/b.wav", "/corpus/c.wav")
-
-
-def test_tabs_alone_allow_spaces_in_paths(tmp_path):
-    path = write(tmp_path, "1\tmy clip.wav\tyour clip.wav\n")
-
-    assert read_trials(path).paths == ("my clip.wav", "your clip.wav")
-
-
-def test_names_in_any_script_and_a_byte_order_mark_are_read(tmp_path):
-    path = write(tmp_path, b"\xef\xbb\xbf" + "0 张\u3000三/录音.wav ünï.wav\n".encode())
-
-    trials = read_trials(path)
-
-    assert trials.paths == ("张\u3000三/录音.wav", "ünï.wav")
-    assert trials.labels.tolist() == [False]
-
-
-def test_trials_of_a_clip_with_itself_are_counted_in_a_warning(tmp_path, caplog):
-    path = write(tmp_path, "1 a.wav a.wav\n0 a.wav b.wav\n")
-
-    with caplog.at_level(logging.WARNING):
-        assert len(read_trials(path)) == 2
-
-    assert "1 of 2 trials compare a clip with itself" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1 a.wav b.wav\n\n1 a.wav\n", "line 3: expected 'label path path', got '1 a.wav'"),
-        ("1 a b c\n", "line 1: expected 'label path path'"),
-        ("1 a b\n2 a b\n", "line 2: the label must be 1 .* got '2'"),
-        ("a b target\n", "line 1: the label must be 1 .* got 'a'"),
-        ("", "is empty"),
-        (" \n\n", "is empty"),
-        (b"1 \xff\xfe b\n", "is not UTF-8 text"),
-    ],
-)
-def test_a_malformed_list_is_refused_with_file_and_line(tmp_path, text, message):
-    path = write(tmp_path, text, name="veri_test.txt")
-
-    with pytest.raises(DataError, match=message) as caught:
-        read_trials(path)
-
-    assert "veri_test.txt" in str(caught.value)
-
-
-@pytest.mark.parametrize("reader", [read_trials, is_trials_file])
-def test_a_missing_list_or_a_folder_is_refused(tmp_path, reader):
-    with pytest.raises(DataError, match=r"nowhere\.txt does not exist"):
-        reader(tmp_path / "nowhere.txt")
-    with pytest.raises(DataError, match="cannot be read"):
-        reader(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0 a.wav b.wav\n", True),
-        ("\n  \n1 a.wav b.wav\n", True),
-        ("1\ta.wav\tb.wav\n", True),
-        ("1\tmy clip.wav\tb.wav\n", True),
-        ("0 a.wav\tb.wav\n", True),
-        ("a.wav\t3\n", False),
-        ("\na.wav\t3\n0 a.wav b.wav\n", False),
-        ("0 my clip.wav\t3\n", False),
-        ("1 clip.wav\t12\n", False),
-        ("my clip.wav\tspeaker\n", False),
-    ],
-)
-def test_the_first_line_tells_trials_from_clips(tmp_path, text, expected):
-    assert is_trials_file(write(tmp_path, text)) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("2 a.wav b.wav\n", "line 1: expected a trial"), ("\n", "is empty"), ("a.wav\n", "line 1")],
-)
-def test_a_list_of_neither_form_is_refused(tmp_path, text, message):
-    with pytest.raises(DataError, match=message):
-        is_trials_file(write(tmp_path, text))
-
-
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
@@ -232,6 +125,58 @@ def test_pairs_of_one_kind_are_refused_by_name(tmp_path, label, missing):
         EvaluationError, match=f"^veri.txt: every trial is labelled {label}.*no {missing} trials"
     ):
         check_trials(trials, trials_list="veri.txt")
+
+
+def test_repeated_trials_are_counted_in_a_warning_whichever_way_round(tmp_path, caplog):
+    trials = read_trials(write(tmp_path, "1 a b\n1 b a\n0 a c\n0 a c\n0 c b\n"))
+
+    with caplog.at_level(logging.WARNING):
+        check_trials(trials, trials_list="veri.txt")
+
+    assert "veri.txt: 2 of 5 trials repeat another one" in caplog.text
+
+
+def test_a_pair_listed_as_the_same_speaker_and_as_different_ones_is_refused(tmp_path):
+    trials = read_trials(write(tmp_path, "1 a b\n0 a c\n0 b a\n"))
+
+    with pytest.raises(EvaluationError, match=r"^veri.txt: 'a' and 'b' are listed as the same"):
+        check_trials(trials, trials_list="veri.txt")
+
+
+def test_trials_without_some_clips_keep_the_others_in_order(tmp_path):
+    trials = read_trials(write(tmp_path, "1 a b\n0 a c\n0 d b\n1 c d\n0 b d\n"))
+    is_usable = np.array([path != "a" for path in trials.paths])
+
+    left = keep_usable(trials, is_usable)
+
+    assert left.paths == tuple(path for path in trials.paths if path != "a")
+    pairs = zip(left.enroll_index, left.test_index, left.labels, strict=True)
+    assert [(left.paths[e], left.paths[t], bool(label)) for e, t, label in pairs] == [
+        ("d", "b", False),
+        ("c", "d", True),
+        ("b", "d", False),
+    ]
+
+
+def test_a_model_loses_its_unusable_clips_and_goes_with_the_last(tmp_path):
+    models = write(tmp_path, "m a b\nn c\no d e f\n", name="enroll.lst")
+    text = "m t 1\nn t 0\no t 0\no u 1\nm u 0\n"
+    trials = read_trials(write(tmp_path, text), enroll_list=models)
+    bad = {"b", "c", "e"}
+
+    left = keep_usable(trials, np.array([path not in bad for path in trials.paths]))
+
+    assert left.models is not None
+    assert left.models.names == left.enroll_paths == ("m", "o")
+    clips = np.split(left.models.clips, left.models.starts[1:-1])
+    assert [[left.paths[clip] for clip in own] for own in clips] == [["a"], ["d", "f"]]
+    pairs = zip(left.enroll_index, left.test_index, left.labels, strict=True)
+    assert [(left.enroll_paths[e], left.paths[t], bool(label)) for e, t, label in pairs] == [
+        ("m", "t", True),
+        ("o", "t", False),
+        ("o", "u", True),
+        ("m", "u", False),
+    ]
 
 
 def test_test_speakers_without_a_target_trial_are_counted(caplog):

@@ -20,7 +20,7 @@ from mvector.losses.shard_state import (
 )
 from mvector.losses.sharded import SHARDABLE, ShardedClassifier
 from mvector.losses.shards import classifier_memory
-from mvector.training.distributed import World
+from mvector.distributed import World
 
 NUM_SPEAKERS, EMBD_DIM, INPUT_DIM = 7, 6, 4  # shards of 3 and 4 speakers
 LABELS = torch.tensor([2, 6, 0, 3, 2, 5, 4, 2])

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mvector.models import build_backbone
-from mvector.training.distributed import World
+from mvector.distributed import World
 from mvector.training.sync_batch_norm import CrossProcessBatchNorm, convert_sync_batch_norm
 
 SHAPES = {"clips": (32, 6), "frames": (32, 6, 7), "pictures": (32, 6, 5, 4)}

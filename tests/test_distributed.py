@@ -13,8 +13,8 @@ import torch.distributed as dist
 from spawned_ranks import needs_gloo, run_ranks
 from torch import nn
 
-from mvector.training import distributed
-from mvector.training.distributed import DistributedError, World, open_world, peer_errors
+from mvector import distributed
+from mvector.distributed import DistributedError, World, open_world, peer_errors
 
 ROWS = np.arange(24, dtype=np.float64).reshape(8, 3)
 NAMES = np.array(["ann", "bob", "carla", "dieter", "eve", "fay", "gil", "hao"])

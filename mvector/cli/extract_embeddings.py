@@ -1,0 +1,188 @@
+"""``tools/extract_embeddings.py``: the embeddings of a list's clips, for other programs to use."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mvector.cli.common import log_arguments, optional_bool
+from mvector.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mvector.speakers.encoder import SpeakerEncoder
+
+_DESCRIPTION = """\
+Compute the embedding of every clip of a list once, and write them into one file. The suffix of OUT
+says which:
+
+  .npz            numpy: arrays paths, embeddings, labels, fingerprint
+  .safetensors    tensors embeddings and labels; paths (JSON) and fingerprint in the metadata
+  .ark            Kaldi: binary float vectors keyed by path, with an index .scp beside it
+  .parquet        columns path, embedding, label (needs pip install 'mvector[parquet]')
+
+LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once.
+Embeddings are not length-normalised. The fingerprint is that of the model; compare embeddings of
+one fingerprint only. Clips that cannot be used are left out, counted, and listed in
+OUT.bad_clips.txt.
+
+Until all is done, the work lies in OUT.partial. If it is cut off (Ctrl-C, a crash, kill -9), the
+same command goes on where it ended.
+"""
+
+_EPILOG = """\
+examples:
+  python tools/extract_embeddings.py dataset/test_list.txt test.npz
+  python tools/extract_embeddings.py clips.txt clips.parquet --model_path models/CAMPPlus_Fbank/best
+  python tools/extract_embeddings.py voxceleb1_O.txt o.ark --data_root /corpora/VoxCeleb1
+  torchrun --nproc_per_node 8 tools/extract_embeddings.py dataset/train_list.txt train.safetensors
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="extract_embeddings.py",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("list", metavar="LIST", help="clips, with or without labels, or trials")
+    add("out", metavar="OUT", help="file to write: .npz, .safetensors, .ark or .parquet")
+    add("--model_path", metavar="DIR", help="model folder (default: the only one under models/)")
+    add("--data_root", metavar="DIR", help="where relative paths of the list start")
+    add("--batch_size", type=int, default=16, metavar="N", help="default: %(default)s")
+    add(
+        "--max_duration",
+        type=float,
+        metavar="SECONDS",
+        help="hear only the beginning of longer clips (default: all of them)",
+    )
+    add(
+        "--cache",
+        metavar="DIR",
+        help="keep embeddings here for later runs too (default: OUT.partial, removed at the end)",
+    )
+    add("--overwrite", action="store_true", help="replace OUT if it is there")
+    add(
+        "--use_gpu",
+        type=optional_bool,
+        default=None,
+        metavar="True|False",
+        help="default: a GPU if there is one",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract, write, and say what the file holds.
+
+    Raises:
+        DataError: the list, the file or an option cannot be used.
+    """
+    from mvector.device import choose_device
+    from mvector.embedding_files import check_embedding_file
+    from mvector.predict import find_model
+    from mvector.speakers.encoder import SpeakerEncoder
+    from mvector.distributed import open_world
+
+    if args.batch_size < 1:
+        raise DataError(f"--batch_size is {args.batch_size}; it must be at least 1.")
+    if args.max_duration is not None and not 0 < args.max_duration < float("inf"):
+        raise DataError(f"--max_duration is {args.max_duration:g}; give a duration in seconds.")
+    if Path(args.out).exists() and not args.overwrite:
+        raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
+    paths, labels = _read_clips(args.list, args.data_root)
+    check_embedding_file(args.out, paths)
+    device = choose_device(args.use_gpu)
+    with open_world(device.type) as world:
+        if world.is_main:
+            log_arguments(args)
+        encoder = SpeakerEncoder.from_folder(args.model_path or find_model(), device)
+        return _extract(args, encoder, paths, labels, is_main=world.is_main)
+
+
+def _extract(
+    args: argparse.Namespace,
+    encoder: SpeakerEncoder,
+    paths: list[str],
+    labels: np.ndarray | None,
+    *,
+    is_main: bool,
+) -> int:
+    from mvector.data.checking import BadClip, write_bad_clips
+    from mvector.embedding_files import write_embeddings
+    from mvector.extraction import extract_embeddings
+
+    partial = Path(f"{args.out}.partial")
+    started_s = time.perf_counter()
+    table = extract_embeddings(
+        encoder,
+        paths,
+        batch_size=args.batch_size,
+        max_duration_s=args.max_duration,
+        cache=args.cache or partial,
+        progress=sys.stderr.isatty(),
+    )
+    if not len(table.good):
+        raise DataError(
+            f"None of the {len(paths)} clips of {args.list} can be used (the first: "
+            f"{table.failures[0][1]}) Relative paths start from '{args.data_root or os.getcwd()}'."
+        )
+    if not is_main:
+        return 0
+    write_embeddings(
+        args.out,
+        [paths[position] for position in table.good],
+        table.embeddings,
+        None if labels is None else labels[table.good],
+        fingerprint=encoder.info.fingerprint if encoder.info else "",
+    )
+    bad_list = Path(f"{args.out}.bad_clips.txt")
+    bad = [BadClip(paths[position], reason) for position, reason in table.failures]
+    write_bad_clips(bad_list, bad)
+    shutil.rmtree(partial, ignore_errors=True)
+    elapsed_s = time.perf_counter() - started_s
+    print(
+        f"Written:   {len(table.good):,} embeddings of {encoder.embd_dim} numbers in "
+        f"{elapsed_s:.1f} s, as {args.out}"
+    )
+    if bad:
+        print(f"Left out:  {len(bad):,} bad clips, listed in {bad_list}")
+    return 0
+
+
+def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
+    """Distinct clips of a list of any kind, and their speakers where the list says them."""
+    from mvector.data.lists import read_list
+    from mvector.evaluation import is_trials_file, read_trials
+
+    lines = _lines(source)
+    is_path = os.path.exists(os.path.join(root or "", lines[0]))
+    if "\t" not in lines[0] and (is_path or len(lines[0].split(" ")) != 3):
+        return [os.path.join(root or "", path) for path in dict.fromkeys(lines)], None
+    if is_trials_file(source):
+        return list(read_trials(source, root).paths), None
+    clips = read_list(source, root=root)
+    rows = list({path: row for row, path in enumerate(clips.paths)}.values())
+    return [clips.paths[row] for row in rows], clips.labels[rows]
+
+
+def _lines(source: str) -> list[str]:
+    try:
+        text = Path(source).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"The list '{source}' cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"The list '{source}' is not UTF-8 text; is it really a list?") from error
+    lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise DataError(f"The list '{source}' is empty; write one clip a line.")
+    return lines
