@@ -7,12 +7,12 @@ that are rejected, FPR (false-acceptance rate) the share of non-target trials th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mvector.errors import EvaluationError
+from mvector.evaluation.detection_costs import DetectionCost
+from mvector.evaluation.score_checks import checked_trials
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,17 @@ class MinDcf:
     threshold: float
     fnr: float
     fpr: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The errors of one threshold."""
+
+    threshold: float
+    fnr: float
+    fpr: float
+    num_misses: int
+    num_false_accepts: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +55,17 @@ class DetCurve:
     num_target: int
     num_nontarget: int
 
+    @property
+    def num_misses(self) -> np.ndarray:
+        """Int64 ``(num_points,)``: target trials below each threshold."""
+        # The rates are counts divided by totals; rounding makes the counts whole again.
+        return np.rint(self.fnr * self.num_target).astype(np.int64)
+
+    @property
+    def num_false_accepts(self) -> np.ndarray:
+        """Int64 ``(num_points,)``: non-target trials at or above each threshold."""
+        return np.rint(self.fpr * self.num_nontarget).astype(np.int64)
+
     def eer(self) -> tuple[float, float]:
         """Equal error rate and its threshold; see :func:`compute_eer`."""
         difference = self.fnr - self.fpr  # never falls: -1 at accept-all, +1 at reject-all
@@ -58,28 +80,51 @@ class DetCurve:
 
     def min_dcf(self, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> MinDcf:
         """Lowest normalised detection cost; see :func:`compute_min_dcf`."""
-        if not (0.0 < p_target < 1.0 and 0.0 < c_miss < np.inf and 0.0 < c_fa < np.inf):
-            raise EvaluationError(
-                f"The detection cost needs 0 < p_target < 1 and positive costs; "
-                f"got p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}."
-            )
-        miss_cost, fa_cost = c_miss * p_target, c_fa * (1.0 - p_target)
-        cost = miss_cost * self.fnr + fa_cost * self.fpr
-        best = _last_lowest(cost)
+        cost = DetectionCost(p_target, c_miss, c_fa)
+        costs = cost.miss_weight * self.fnr + cost.fa_weight * self.fpr
+        best = _last_lowest(costs)
         return MinDcf(
-            min_dcf=float(cost[best] / min(miss_cost, fa_cost)),
+            min_dcf=float(costs[best] / cost.default),
             threshold=float(self.thresholds[best]),
             fnr=float(self.fnr[best]),
             fpr=float(self.fpr[best]),
         )
 
+    def actual_dcf(
+        self, threshold: float, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
+    ) -> float:
+        """Normalised detection cost of accepting from a threshold on, which was set elsewhere."""
+        cost = DetectionCost(p_target, c_miss, c_fa)
+        point = self.at_threshold(threshold)
+        return (cost.miss_weight * point.fnr + cost.fa_weight * point.fpr) / cost.default
+
     def best_accuracy(self) -> tuple[float, float]:
         """Highest share of right decisions and its threshold; see :func:`best_accuracy`."""
-        # The rates are counts divided by totals; rounding makes the counts whole again.
-        errors = np.rint(self.fnr * self.num_target) + np.rint(self.fpr * self.num_nontarget)
+        errors = self.num_misses + self.num_false_accepts
         best = _last_lowest(errors)
         num_trials = self.num_target + self.num_nontarget
         return float((num_trials - errors[best]) / num_trials), float(self.thresholds[best])
+
+    def area(self) -> float:
+        """Area under the ROC curve: how often a target scores above a non-target, ties as half.
+
+        The straight lines between the operating points bound it (Hanley & McNeil, "The meaning and
+        use of the area under a receiver operating characteristic (ROC) curve", 1982).
+        """
+        return float(np.dot(-np.diff(self.fpr), 1.0 - 0.5 * (self.fnr[:-1] + self.fnr[1:])))
+
+    def at_threshold(self, threshold: float) -> CurvePoint:
+        """Errors when every score of at least ``threshold`` is accepted."""
+        index = min(int(np.searchsorted(self.thresholds, threshold)), len(self.thresholds) - 1)
+        return self._point(index, threshold)
+
+    def at_fpr(self, max_fpr: float) -> CurvePoint:
+        """Lowest threshold with an FPR of at most ``max_fpr``, and its miss rate (FRR@FAR)."""
+        return self._point(int(np.searchsorted(-self.fpr, -max_fpr)))
+
+    def at_fnr(self, max_fnr: float) -> CurvePoint:
+        """Highest threshold with an FNR of at most ``max_fnr``, and its FPR (FAR@FRR)."""
+        return self._point(int(np.searchsorted(self.fnr, max_fnr, side="right")) - 1)
 
     def threshold_at_fpr(self, max_fpr: float) -> float | None:
         """Lowest threshold whose measured FPR is at most ``max_fpr``.
@@ -88,10 +133,17 @@ class DetCurve:
             The threshold; ``None`` with fewer than ``1 / max_fpr`` non-target trials, which
             cannot tell such a rate from zero.
         """
-        if self.num_nontarget * max_fpr < 1.0:
-            return None
-        first = np.searchsorted(-self.fpr, -max_fpr)
-        return float(self.thresholds[first])
+        return None if self.num_nontarget * max_fpr < 1.0 else self.at_fpr(max_fpr).threshold
+
+    def _point(self, index: int, threshold: float | None = None) -> CurvePoint:
+        fnr, fpr = float(self.fnr[index]), float(self.fpr[index])
+        return CurvePoint(
+            threshold=float(self.thresholds[index] if threshold is None else threshold),
+            fnr=fnr,
+            fpr=fpr,
+            num_misses=round(fnr * self.num_target),
+            num_false_accepts=round(fpr * self.num_nontarget),
+        )
 
 
 def error_rates(scores: ArrayLike, labels: ArrayLike) -> DetCurve:
@@ -111,29 +163,48 @@ def error_rates(scores: ArrayLike, labels: ArrayLike) -> DetCurve:
         EvaluationError: different lengths, a label that is not 0 or 1, a score that is NaN or
             infinite, or no target or no non-target trial.
     """
-    score_array, is_target = _checked(scores, labels)
+    score_array, is_target = checked_trials(scores, labels)
     # Two value sorts run several times faster than one argsort and the gather behind it.
-    ordered = np.sort(score_array)
-    targets = np.sort(score_array[is_target])
-    num_trials, num_target = len(ordered), len(targets)
+    return curve_from_counts(*count_distinct(np.sort(score_array), np.sort(score_array[is_target])))
 
-    is_first = np.empty(num_trials, dtype=bool)
-    is_first[0] = True
+
+def count_distinct(
+    ordered: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each distinct score once, with the trials and the target trials that have it.
+
+    Args:
+        ordered: ``(num_trials,)`` ascending scores.
+        targets: ``(num_target,)`` ascending scores of the target trials among them.
+
+    Returns:
+        Distinct scores, ascending; int64 number of trials; int64 number of target trials.
+    """
+    is_first = np.empty(len(ordered), dtype=bool)
+    is_first[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-    num_below = np.append(np.flatnonzero(is_first), num_trials)
     distinct = ordered[is_first]
+    num_trials = np.diff(np.flatnonzero(is_first), append=len(ordered))
+    num_target = np.bincount(np.searchsorted(distinct, targets), minlength=len(distinct))
+    return distinct, num_trials, num_target
 
-    targets_per_score = np.bincount(np.searchsorted(distinct, targets), minlength=len(distinct))
-    num_missed = np.concatenate([[0], np.cumsum(targets_per_score)])
-    num_nontarget = num_trials - num_target
-    num_false_accepted = num_nontarget - (num_below - num_missed)
+
+def curve_from_counts(
+    distinct: np.ndarray, num_trials: np.ndarray, num_target: np.ndarray
+) -> DetCurve:
+    """The curve of scores that :func:`count_distinct` counted."""
+    num_missed, num_rejected = (np.zeros(len(distinct) + 1, dtype=np.int64) for _ in range(2))
+    np.cumsum(num_target, out=num_missed[1:])
+    np.cumsum(num_trials, out=num_rejected[1:])
+    num_rejected -= num_missed  # of the non-target trials
+    targets, nontargets = int(num_missed[-1]), int(num_rejected[-1])
     reject_all = np.nextafter(distinct[-1], np.inf, dtype=distinct.dtype)
     return DetCurve(
         thresholds=np.append(distinct, reject_all).astype(np.float64),
-        fnr=num_missed / num_target,
-        fpr=num_false_accepted / num_nontarget,
-        num_target=num_target,
-        num_nontarget=num_nontarget,
+        fnr=num_missed / targets,
+        fpr=(nontargets - num_rejected) / nontargets,
+        num_target=targets,
+        num_nontarget=nontargets,
     )
 
 
@@ -222,51 +293,3 @@ def best_accuracy(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
 
 def _last_lowest(values: np.ndarray) -> int:
     return len(values) - 1 - int(np.argmin(values[::-1]))
-
-
-def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float32 or float64, labels as bool, or the sentence that says what is wrong."""
-    score_array = _as_column(scores, "Scores")
-    if score_array.dtype not in (np.float32, np.float64):
-        score_array = score_array.astype(np.float64)
-    label_array = _as_column(labels, "Labels")
-    if len(score_array) != len(label_array):
-        raise EvaluationError(
-            f"There are {len(score_array)} scores and {len(label_array)} labels; "
-            "give one label for each score."
-        )
-    is_target = label_array.astype(bool)
-    num_odd = int(np.count_nonzero(label_array != is_target))
-    if num_odd:
-        raise EvaluationError(
-            f"{num_odd} of {len(label_array)} labels are neither 0 nor 1; "
-            "label a trial 1 for the same speaker and 0 for different speakers."
-        )
-    num_bad = len(score_array) - int(np.count_nonzero(np.isfinite(score_array)))
-    if num_bad:
-        raise EvaluationError(
-            f"{num_bad} of {len(score_array)} scores are NaN or infinite "
-            f"({int(np.count_nonzero(np.isnan(score_array)))} NaN); check the embeddings."
-        )
-    num_target = int(np.count_nonzero(is_target))
-    if num_target == 0:
-        raise EvaluationError(
-            "There are no target trials (label 1), so no error rate can be measured; "
-            "add pairs of clips of the same speaker."
-        )
-    if num_target == len(is_target):
-        raise EvaluationError(
-            "There are no non-target trials (label 0), so no error rate can be measured; "
-            "add pairs of clips of different speakers."
-        )
-    return score_array, is_target
-
-
-def _as_column(values: ArrayLike, name: str) -> np.ndarray:
-    array: np.ndarray[Any, Any] = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "buif":
-        raise EvaluationError(
-            f"{name} must be numbers of shape (num_trials,); "
-            f"got shape {array.shape} and type {array.dtype}."
-        )
-    return array

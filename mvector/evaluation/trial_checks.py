@@ -35,7 +35,7 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
         if not paths:
             raise EvaluationError(f"{name} holds no clips, so there are no trials; add clips.")
     _check_labels_agree(trials, enroll_list, trials_list)
-    if not trials.labels.any():
+    if trials.num_target == 0:
         shared = np.intersect1d(trials.test_labels, trials.enroll_labels)
         if len(shared) == 0:
             raise EvaluationError(
@@ -46,7 +46,7 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
             f"{trials_list}: no speaker of {enroll_list} has another clip here than the enrolled "
             "one, so there are no target trials; add a second clip of the same speakers."
         )
-    if trials.labels.all():
+    if trials.num_target == len(trials):
         raise EvaluationError(
             f"{enroll_list} and {trials_list} compare no clips of different speakers, so there are "
             "no non-target trials; add clips of other speakers to both."

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import all_pairs, cosine_scores, read_trials
+from mvector.evaluation import PairTrials, all_pairs, cosine_scores, read_trials
 
 NUM_ENROLL, NUM_TEST, DIMENSIONS = 7, 23, 16
 
@@ -73,6 +73,7 @@ def test_a_clip_against_itself_gets_no_score_and_shifts_no_other(block_size):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
+# 200 trials of 30 clips: looked up in a table, of one row at a time and of all.
 @pytest.mark.parametrize("block_size", [1, 100, 1_000_000])
 def test_listed_pairs_have_the_cosine_of_their_two_clips(pair_trials, block_size):
     clips = embeddings(len(pair_trials.paths), 2)
@@ -85,6 +86,19 @@ def test_listed_pairs_have_the_cosine_of_their_two_clips(pair_trials, block_size
         expected.append(a @ b / np.sqrt((a @ a) * (b @ b)))
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_few_pairs_of_many_clips_have_the_cosine_of_their_two_clips():
+    generator = np.random.default_rng(5)
+    first, second = generator.integers(0, 500, (2, 700), dtype=np.int32)
+    trials = PairTrials("list", tuple(names("c", 500)), first, second, first == second)
+    clips = embeddings(500, 2)
+
+    scores = cosine_scores(clips, clips, trials)
+
+    unit = clips.astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    np.testing.assert_allclose(scores, np.sum(unit[first] * unit[second], axis=1), atol=1e-6)
 
 
 def test_scores_stay_within_one_for_parallel_embeddings():
@@ -152,4 +166,5 @@ def test_progress_is_shown_only_when_asked_for(capsys):
     assert capsys.readouterr().err == ""
 
     cosine_scores(enroll, test, cross_trials(), progress=True)
-    assert f"{NUM_TEST}/{NUM_TEST}" in capsys.readouterr().err
+    num_trials = NUM_ENROLL * NUM_TEST
+    assert f"{num_trials}/{num_trials}" in capsys.readouterr().err
