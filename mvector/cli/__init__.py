@@ -15,6 +15,7 @@ COMMANDS = {
     "average_checkpoints": "make one model of the weights of several",
     "extract_embeddings": "write the embeddings of a list for other programs",
     "eval": "measure a model and its thresholds",
+    "calibrate": "find the threshold on your own clips of a few people",
     "contrast": "compare two clips",
     "recognition": "enrol people and recognise them",
 }

@@ -1,34 +1,40 @@
 """Calibration: what a score means, measured on labelled trials of one model.
 
-Thresholds for several purposes, and a map from cosine to a log-likelihood ratio.
+Thresholds for several purposes, a map from score to a log-likelihood ratio, and the range of scores
+that are no evidence either way.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.evaluation.metrics import error_rates
+from mvector.evaluation.calibration_table import read_value
+from mvector.evaluation.logistic import fit_line, fit_with_quality
+from mvector.evaluation.metrics import DetCurve, error_rates
+from mvector.evaluation.operating_points import (
+    PURPOSES,
+    ErrorCounts,
+    OperatingPoint,
+    count_errors,
+)
 
 logger = logging.getLogger(__name__)
 
-# Inverse strength of the L2 penalty on the slope, for standardised scores. It takes 0.2 % off the
-# slope at 400 trials of the rarer class and an EER of 5 %; separable classes meet it in full.
-_PENALTY_C = 100.0
-
-# The regression sees scores in bins this fine, so that its cost does not grow with the trials.
-_NUM_BINS = 16_384
+#: A score is inconclusive where the observation is less than so many times likelier under one
+#: hypothesis than under the other. At even prior odds the posterior is then between 9 and 91 %.
+CONCLUSIVE_RATIO = 10.0
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds and log-likelihood ratio of one model's cosine scores.
+    """Thresholds and log-likelihood ratio of one model's scores.
 
     Attributes:
         description: the trials it was measured on, in words.
@@ -43,8 +49,19 @@ class Calibration:
         threshold_far_1pct: lowest threshold with a measured false-acceptance rate of at most 1 %;
             ``None`` with fewer than 100 non-target trials.
         threshold_far_0_1pct: the same for 0.1 %; ``None`` with fewer than 1000.
-        slope: of the log-likelihood ratio over the cosine.
-        offset: natural-log likelihood ratio at cosine 0.
+        slope: of the log-likelihood ratio over the score.
+        offset: natural-log likelihood ratio at score 0.
+        threshold_far_0_01pct: the same for 0.01 %; ``None`` with fewer than 10,000.
+        inconclusive_low: scores from here to ``inconclusive_high`` have a likelihood ratio between
+            1/10 and 10: neither answer is ten times as likely as the other. ``None``, like the
+            other end, where higher scores do not mean the same speaker.
+        inconclusive_high: its upper end.
+        errors: errors behind each threshold, by purpose; empty if they were not counted.
+        num_speakers: different speakers in the trials; ``None`` if not known.
+        score_type: what the scores are: ``cosine``, ``s-norm``, ``as-norm``, ``plda`` ...
+        quality_weights: offset, slope and a weight for each of
+            :data:`mvector.evaluation.quality.TRIAL_MEASURES`, for ratios that know how good the
+            clips are; ``None`` if these were not measured.
     """
 
     description: str
@@ -60,21 +77,70 @@ class Calibration:
     threshold_far_0_1pct: float | None
     slope: float
     offset: float
+    threshold_far_0_01pct: float | None = None
+    inconclusive_low: float | None = None
+    inconclusive_high: float | None = None
+    errors: Mapping[str, ErrorCounts] = field(default_factory=dict)
+    num_speakers: int | None = None
+    score_type: str = "cosine"
+    quality_weights: tuple[float, ...] | None = None
+
+    def operating_points(self) -> list[OperatingPoint]:
+        """The thresholds, each with its error rates and the trials behind it."""
+        return [
+            OperatingPoint(
+                purpose,
+                getattr(self, f"threshold_{purpose}"),
+                self.errors.get(purpose),
+                self.num_target,
+                self.num_nontarget,
+            )
+            for purpose in PURPOSES
+        ]
+
+    def is_inconclusive(self, score: float) -> bool:
+        """Whether a score is too weak evidence for either answer.
+
+        Every score is where higher ones do not mean the same speaker. A threshold still decides.
+        """
+        if self.inconclusive_low is None or self.inconclusive_high is None:
+            return True
+        return self.inconclusive_low < score < self.inconclusive_high
 
     @overload
-    def llr(self, score: float) -> float: ...
+    def llr(self, score: float, quality: np.ndarray | None = None) -> float: ...
     @overload
-    def llr(self, score: np.ndarray) -> np.ndarray: ...
-    def llr(self, score: float | np.ndarray) -> float | np.ndarray:
+    def llr(self, score: np.ndarray, quality: np.ndarray | None = None) -> np.ndarray: ...
+    def llr(
+        self, score: float | np.ndarray, quality: np.ndarray | None = None
+    ) -> float | np.ndarray:
         """Natural log of P(score | same speaker) / P(score | different speakers).
 
         Args:
-            score: cosine, or an array of them.
+            score: a score, or an array of them.
+            quality: ``(measures,)`` or ``(num_trials, measures)`` of these trials, from
+                :func:`mvector.evaluation.quality.trial_quality`; ``None`` judges the score alone.
 
         Returns:
             ``slope * score + offset``, in the shape of ``score``; float64.
+
+        Raises:
+            EvaluationError: quality is given and was not part of the calibration, or does not fit.
         """
-        ratio = self.slope * np.asarray(score, dtype=np.float64) + self.offset
+        offset, slope, of_quality = self.offset, self.slope, np.zeros(())
+        if quality is not None:
+            if self.quality_weights is None:
+                raise EvaluationError(
+                    "The model was calibrated without the quality of clips; measure it first."
+                )
+            offset, slope, *weights = self.quality_weights
+            if np.shape(quality)[-1:] != (len(weights),):
+                raise EvaluationError(
+                    f"The model was calibrated with {len(weights)} measures of quality; "
+                    f"got shape {np.shape(quality)}."
+                )
+            of_quality = np.asarray(quality, dtype=np.float64) @ np.array(weights)
+        ratio = slope * np.asarray(score, dtype=np.float64) + offset + of_quality
         return float(ratio) if np.ndim(score) == 0 else ratio
 
     @overload
@@ -85,7 +151,7 @@ class Calibration:
         """Posterior probability that both clips are of the same speaker.
 
         Args:
-            score: cosine, or an array of them.
+            score: a score, or an array of them.
             prior: probability of the same speaker before the clips are heard.
 
         Raises:
@@ -99,11 +165,14 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for YAML; :meth:`from_dict` reads them back exactly."""
-        return asdict(self)
+        values = asdict(self)
+        if self.quality_weights is not None:
+            values["quality_weights"] = list(self.quality_weights)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Rebuild what :meth:`to_dict` gave.
+        """Rebuild what :meth:`to_dict` gave, also of a version that measured less.
 
         Raises:
             CheckpointError: a value is missing, unknown or of another type.
@@ -112,40 +181,86 @@ class Calibration:
             raise CheckpointError(
                 "The calibration is not a table of keys and values; evaluate the model again."
             )
-        names = [field.name for field in fields(cls)]
+        names = [key.name for key in fields(cls)]
         for kind, keys in (
-            ("lacks", [name for name in names if name not in values]),
+            ("lacks", [name for name in names if name not in values and name not in _OPTIONAL]),
             ("has the unknown", [str(key) for key in values if key not in names]),
         ):
             if keys:
                 raise CheckpointError(
                     f"The calibration {kind} {', '.join(keys)}; evaluate the model again."
                 )
-        return cls(**{name: _converted(name, values[name]) for name in names})
+        converted = {name: read_value(name, value) for name, value in values.items()}
+        if "inconclusive_low" not in converted:
+            band = _inconclusive(converted["slope"], converted["offset"])
+            converted["inconclusive_low"], converted["inconclusive_high"] = band
+        return cls(**converted)
 
 
-def calibrate(scores: ArrayLike, labels: ArrayLike, *, description: str) -> Calibration:
+def calibrate(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    description: str,
+    p_target: float = 0.5,
+    quality: np.ndarray | None = None,
+    num_speakers: int | None = None,
+    score_type: str = "cosine",
+) -> Calibration:
     """Measure thresholds and the log-likelihood ratio of a model's scores.
 
-    The ratio comes from a logistic regression in which both classes weigh the same, whatever the
-    balance of the trials, so that its log-odds are the log-likelihood ratio (Brümmer & du Preez,
-    "Application-independent evaluation of speaker detection", 2006). A mild L2 penalty, whose
-    weight falls with the number of trials of the rarer class, keeps the slope finite where the
-    classes are separable.
+    The ratio comes from a logistic regression that knows no balance of the trials; see
+    :mod:`mvector.evaluation.logistic`, also for classes that are separable.
 
     Args:
-        scores: float ``(num_trials,)`` cosines.
+        scores: float ``(num_trials,)``.
         labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
         description: the trials in words, for example the name of the list.
+        p_target: prior at which the ratio is fitted best.
+        quality: ``(num_trials, measures)`` of :func:`mvector.evaluation.quality.trial_quality`, for
+            a second ratio that knows them; thresholds and band are of the scores alone.
+        num_speakers: different speakers in the trials, if known.
+        score_type: what the scores are, see :class:`Calibration`.
 
     Raises:
-        EvaluationError: as :func:`mvector.evaluation.error_rates`.
+        EvaluationError: as :func:`mvector.evaluation.error_rates`, or the quality does not fit.
     """
-    curve = error_rates(scores, labels)
+    measured = calibrate_curve(
+        error_rates(scores, labels),
+        description=description,
+        p_target=p_target,
+        num_speakers=num_speakers,
+        score_type=score_type,
+    )
+    if quality is None:
+        return measured
+    is_target = np.asarray(labels).astype(bool)
+    weights = fit_with_quality(np.asarray(scores), is_target, quality, p_target=p_target)
+    return replace(measured, quality_weights=tuple(float(weight) for weight in weights))
+
+
+def calibrate_curve(
+    curve: DetCurve,
+    *,
+    description: str,
+    p_target: float = 0.5,
+    num_speakers: int | None = None,
+    score_type: str = "cosine",
+) -> Calibration:
+    """What :func:`calibrate` measures, of scores that are known by their curve.
+
+    Args:
+        curve: of the trials; the other arguments are those of :func:`calibrate`.
+
+    Raises:
+        EvaluationError: ``p_target`` is out of range.
+    """
     eer, threshold_eer = curve.eer()
     point = curve.min_dcf()
     accuracy, threshold_best_accuracy = curve.best_accuracy()
-    slope, offset = _fit_llr(np.asarray(scores), np.asarray(labels).astype(bool))
+    at_far = {name: curve.threshold_at_fpr(far) for name, far in PURPOSES.items() if far}
+    offset, slope = fit_line(curve, p_target=p_target)
+    low, high = _inconclusive(slope, offset)
     if slope <= 0:
         logger.warning(
             "Scores of the same speaker are not higher than those of different speakers (%s); "
@@ -162,48 +277,30 @@ def calibrate(scores: ArrayLike, labels: ArrayLike, *, description: str) -> Cali
         threshold_min_dcf=point.threshold,
         accuracy=accuracy,
         threshold_best_accuracy=threshold_best_accuracy,
-        threshold_far_1pct=curve.threshold_at_fpr(0.01),
-        threshold_far_0_1pct=curve.threshold_at_fpr(0.001),
+        threshold_far_1pct=at_far["far_1pct"],
+        threshold_far_0_1pct=at_far["far_0_1pct"],
+        threshold_far_0_01pct=at_far["far_0_01pct"],
         slope=slope,
         offset=offset,
+        inconclusive_low=low,
+        inconclusive_high=high,
+        errors=count_errors(curve, {"eer": threshold_eer, "min_dcf": point.threshold, **at_far}),
+        num_speakers=num_speakers,
+        score_type=score_type,
     )
 
 
-def _fit_llr(scores: np.ndarray, is_target: np.ndarray) -> tuple[float, float]:
-    low, high = float(scores.min()), float(scores.max())
-    if low == high:
-        return 0.0, 0.0  # one score for all trials says nothing about the speaker
-    from sklearn.linear_model import LogisticRegression
-
-    # float64, or a narrow range of float32 scores would not hold this many edges.
-    edges = np.linspace(low, high, _NUM_BINS + 1)
-    counts = np.array(
-        [np.histogram(scores[chosen], bins=edges)[0] for chosen in (~is_target, is_target)]
-    )
-    totals = counts.sum(axis=1, keepdims=True)
-    weights = counts * (totals.min() / totals)  # both classes weigh as much as the rarer one
-    label, place = np.nonzero(counts)
-    centres = 0.5 * (edges[:-1] + edges[1:])[place]
-    mean = float(scores.mean(dtype=np.float64))
-    spread = float(scores.std(dtype=np.float64))
-    model = LogisticRegression(C=_PENALTY_C, solver="newton-cholesky", tol=1e-8, max_iter=200)
-    model.fit(((centres - mean) / spread)[:, None], label, sample_weight=weights[label, place])
-    slope = float(model.coef_[0, 0]) / spread
-    return slope, float(model.intercept_[0]) - slope * mean
+# Keys that a calibration written by an earlier version does not have.
+_OPTIONAL = {
+    key.name
+    for key in fields(Calibration)
+    if key.default is not MISSING or key.default_factory is not MISSING
+}
 
 
-def _converted(name: str, value: Any) -> Any:
-    if name == "description":
-        valid = isinstance(value, str)
-    elif name.startswith("num_"):
-        valid = isinstance(value, int) and not isinstance(value, bool)
-    else:
-        valid = isinstance(value, (int, float)) and not isinstance(value, bool)
-        valid = (valid and bool(np.isfinite(value))) or (
-            value is None and name.startswith("threshold_far_")
-        )
-    if not valid:
-        raise CheckpointError(
-            f"The calibration has {value!r} for {name}; evaluate the model again."
-        )
-    return float(value) if isinstance(value, int) and not name.startswith("num_") else value
+def _inconclusive(slope: float, offset: float) -> tuple[float | None, float | None]:
+    """Scores whose likelihood ratio is :data:`CONCLUSIVE_RATIO` in favour of either answer."""
+    if slope <= 0:
+        return None, None
+    limit = float(np.log(CONCLUSIVE_RATIO))
+    return (-limit - offset) / slope, (limit - offset) / slope

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation import (
@@ -41,23 +42,66 @@ def test_normal_scores_of_equal_spread_give_the_closed_form(calibration):
     assert -calibration.offset / calibration.slope == pytest.approx(0.3, abs=0.01)
 
 
+def cost_by_hand(weights, columns, labels, p_target):
+    """Prior-weighted cross-entropy of weights[0] + columns @ weights[1:], trial by trial."""
+    shift = logit(p_target)
+    llrs = weights[0] + columns @ weights[1:]
+    missed = np.logaddexp(0.0, -(llrs[labels == 1] + shift)).mean()
+    accepted = np.logaddexp(0.0, llrs[labels == 0] + shift).mean()
+    return p_target * missed + (1 - p_target) * accepted
+
+
+def best_by_scipy(columns, labels, p_target, start):
+    def gradient(weights, *_):
+        log_odds = weights[0] + columns @ weights[1:] + logit(p_target)
+        weight = np.where(labels == 1, p_target / sum(labels), (1 - p_target) / sum(1 - labels))
+        return np.column_stack([np.ones(len(labels)), columns]).T @ (
+            weight * (expit(log_odds) - labels)
+        )
+
+    options = {"gtol": 1e-12, "maxiter": 10_000}
+    found = minimize(
+        cost_by_hand, start, (columns, labels, p_target), "BFGS", jac=gradient, options=options
+    )
+    return found.x
+
+
 @pytest.mark.parametrize("counts", [(3000, 3000), (400, 4000), (4000, 400)])
-def test_fit_is_the_class_balanced_logistic_regression(counts):
+@pytest.mark.parametrize("p_target", [0.5, 0.01])
+def test_fit_is_the_minimum_of_the_prior_weighted_cross_entropy(counts, p_target):
     scores, labels = normal_scores(*counts, seed=1)
-    target, nontarget = scores[labels == 1].astype(float), scores[labels == 0].astype(float)
+    columns = scores[:, None].astype(float)
 
-    def cost(parameters):
-        slope, offset = parameters
-        missed = np.logaddexp(0.0, -(slope * target + offset)).mean()
-        accepted = np.logaddexp(0.0, slope * nontarget + offset).mean()
-        return missed + accepted
+    fitted = calibrate(scores, labels, description="", p_target=p_target)
 
-    slope, offset = minimize(cost, (20.0, -5.0), method="Nelder-Mead", options={"xatol": 1e-6}).x
+    offset, slope = best_by_scipy(columns, labels, p_target, (-8.0, 27.0))
+    assert fitted.slope == pytest.approx(slope, rel=1e-6)
+    assert fitted.offset == pytest.approx(offset, rel=1e-6)
+
+
+def test_fit_is_the_class_balanced_logistic_regression_of_scikit_learn():
+    scores, labels = normal_scores(500, 2000, seed=6)
+    model = LogisticRegression(C=1e12, class_weight="balanced", tol=1e-12, max_iter=10_000)
+    model.fit(scores[:, None].astype(float), labels)
 
     fitted = calibrate(scores, labels, description="")
 
-    assert fitted.slope == pytest.approx(slope, rel=2e-3)
-    assert fitted.offset == pytest.approx(offset, rel=2e-3)
+    assert fitted.slope == pytest.approx(model.coef_[0, 0], rel=1e-5)
+    assert fitted.offset == pytest.approx(model.intercept_[0], rel=1e-5)
+
+
+def test_more_trials_than_are_fitted_one_by_one_give_the_same_line():
+    scores, labels = normal_scores(50_000, 350_000, seed=7)
+    columns = scores[:, None].astype(float)
+
+    fitted = calibrate(scores, labels, description="")
+
+    start = (fitted.offset, fitted.slope)
+    at_fit = cost_by_hand(np.array(start), columns, labels, 0.5)
+    offset, slope = best_by_scipy(columns, labels, 0.5, start)
+    assert fitted.slope == pytest.approx(slope, rel=1e-6)
+    assert fitted.offset == pytest.approx(offset, rel=1e-6)
+    assert at_fit < cost_by_hand(np.array(start) * 1.001, columns, labels, 0.5)
 
 
 def test_balance_of_the_trials_does_not_move_the_ratio():
@@ -84,15 +128,135 @@ def test_thresholds_and_figures_are_those_of_the_metrics(calibration):
 
 
 @pytest.mark.parametrize(
-    ("name", "rate"), [("threshold_far_1pct", 0.01), ("threshold_far_0_1pct", 0.001)]
+    ("name", "rate"),
+    [
+        ("threshold_far_1pct", 0.01),
+        ("threshold_far_0_1pct", 0.001),
+        ("threshold_far_0_01pct", 0.0001),
+    ],
 )
-def test_far_thresholds_keep_the_rate_and_no_lower_score_does(calibration, name, rate):
-    scores, labels = normal_scores(2000, 5000)
-    threshold = getattr(calibration, name)
+def test_far_thresholds_keep_the_rate_and_no_lower_score_does(name, rate):
+    scores, labels = normal_scores(100, 30_000)
+    threshold = getattr(calibrate(scores, labels, description=""), name)
     lower = scores[scores < threshold].max()
 
     assert np.mean(scores[labels == 0] >= threshold) <= rate
     assert np.mean(scores[labels == 0] >= lower) > rate
+
+
+def test_errors_behind_each_threshold_are_counted():
+    scores, labels = normal_scores(300, 20_000, seed=8)
+
+    points = calibrate(scores, labels, description="").operating_points()
+
+    assert [point.purpose for point in points] == [
+        "eer",
+        "min_dcf",
+        "far_1pct",
+        "far_0_1pct",
+        "far_0_01pct",
+    ]
+    for point in points:
+        accepted = scores >= point.threshold
+        assert point.errors.num_misses == np.count_nonzero(~accepted & (labels == 1))
+        assert point.errors.num_false_accepts == np.count_nonzero(accepted & (labels == 0))
+        assert point.fnr == pytest.approx(np.mean(~accepted[labels == 1]))
+        assert point.fpr == pytest.approx(np.mean(accepted[labels == 0]))
+
+
+@pytest.mark.parametrize(
+    ("num_nontarget", "purpose", "doubt"),
+    [
+        (3000, "far_1pct", None),
+        (2999, "far_1pct", "rests on 29 false acceptances; 30 take about 3,000 non-target trials"),
+        (30_000, "far_0_1pct", None),
+        (29_999, "far_0_1pct", "rests on 29 false acceptances; 30 take about 30,000"),
+        (30_000, "far_0_01pct", "rests on 3 false acceptances; 30 take about 300,000"),
+        (9999, "far_0_01pct", "cannot be measured with 9,999 non-target trials: it takes 10,000"),
+    ],
+)
+def test_thresholds_with_fewer_than_thirty_errors_are_doubted(num_nontarget, purpose, doubt):
+    measured = calibrate(*normal_scores(500, num_nontarget, seed=9), description="")
+    (point,) = [point for point in measured.operating_points() if point.purpose == purpose]
+
+    assert point.doubt is None if doubt is None else point.doubt.startswith(doubt)
+
+
+@pytest.mark.parametrize(("num_target", "is_doubted"), [(200, True), (5000, False)])
+def test_the_equal_error_rate_needs_thirty_errors_of_both_kinds(num_target, is_doubted):
+    measured = calibrate(*normal_scores(num_target, 5000, seed=10), description="")
+
+    assert (measured.operating_points()[0].doubt is not None) == is_doubted
+
+
+def test_inconclusive_are_scores_with_a_ratio_below_ten_either_way(calibration):
+    low, high = calibration.inconclusive_low, calibration.inconclusive_high
+
+    assert np.exp(calibration.llr(low)) == pytest.approx(0.1)
+    assert np.exp(calibration.llr(high)) == pytest.approx(10.0)
+    assert calibration.probability(high) == pytest.approx(10 / 11)
+    assert [calibration.is_inconclusive(s) for s in (low - 0.01, low + 0.01, high + 0.01)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_everything_is_inconclusive_where_higher_scores_do_not_mean_the_same_speaker():
+    scores, labels = normal_scores(100, 100)
+
+    fitted = calibrate(scores, 1 - labels, description="")
+
+    assert (fitted.inconclusive_low, fitted.inconclusive_high) == (None, None)
+    assert fitted.is_inconclusive(0.9)
+
+
+def noisy_scores(num_trials, seed):
+    """Scores that short clips shift and blur; two measures of each trial."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, num_trials)
+    quality = np.column_stack(
+        [generator.uniform(0, 2, num_trials), generator.normal(size=num_trials)]
+    )
+    scores = generator.normal(0.3 * labels - 0.2 * quality[:, 0], 0.12)
+    return scores, labels, quality
+
+
+def test_quality_measures_join_the_regression():
+    scores, labels, quality = noisy_scores(3000, 11)
+
+    fitted = calibrate(scores, labels, description="", quality=quality)
+
+    expected = best_by_scipy(np.column_stack([scores, quality]), labels, 0.5, np.zeros(4))
+    np.testing.assert_allclose(fitted.quality_weights, expected, rtol=1e-5, atol=1e-6)
+    llrs = fitted.llr(scores, quality)
+    np.testing.assert_allclose(
+        llrs, expected[0] + expected[1] * scores + quality @ expected[2:], rtol=1e-5, atol=1e-5
+    )
+    assert fitted.llr(float(scores[3]), quality[3]) == pytest.approx(llrs[3])
+    assert compute_eer(llrs, labels)[0] < 0.75 * fitted.eer
+
+
+def test_a_measure_that_never_changes_has_no_weight():
+    scores, labels, quality = noisy_scores(500, 12)
+    quality[:, 1] = 7.3
+
+    fitted = calibrate(scores, labels, description="", quality=quality)
+
+    assert fitted.quality_weights[-1] == 0.0
+    assert fitted.quality_weights[2] > 0.0
+
+
+def test_quality_is_refused_where_it_was_not_measured_or_does_not_fit(calibration):
+    scores, labels, quality = noisy_scores(50, 13)
+    with pytest.raises(EvaluationError, match="calibrated without the quality of clips"):
+        calibration.llr(0.3, np.zeros(2))
+    with pytest.raises(EvaluationError, match=r"with 2 measures of quality; got shape \(3,\)"):
+        calibrate(scores, labels, description="", quality=quality).llr(0.3, np.zeros(3))
+    with pytest.raises(EvaluationError, match=r"of shape \(50, measures\)"):
+        calibrate(scores, labels, description="", quality=quality[1:])
+    with pytest.raises(EvaluationError, match="p_target must be between 0 and 1; got 1"):
+        calibrate(scores, labels, description="", p_target=1)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +280,34 @@ def test_separable_scores_keep_a_slope_the_number_of_trials_can_bear(count):
 
     assert fitted.eer == 0.0
     assert fitted.slope > 0
-    assert 1.0 < fitted.llr(0.8) < np.log(100 * (count + 1))
-    assert 1.0 < -fitted.llr(0.1) < np.log(100 * (count + 1))
+    assert 0.5 < fitted.llr(0.8) < np.log(100 * (count + 1))
+    assert 0.5 < -fitted.llr(0.1) < np.log(100 * (count + 1))
+    least_likely = fitted.llr(scores[:count]).min(), -fitted.llr(scores[count:]).max()
+    assert min(least_likely) < np.log(count + 1.0001)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (5, 300)])
+def test_separable_scores_take_labels_for_wrong_as_often_as_the_trials_leave_open(counts):
+    """Platt's targets: (n + 1) / (n + 2) for targets, 1 / (n + 2) for non-targets."""
+    generator = np.random.default_rng(5)
+    num_target, num_nontarget = counts
+    scores = np.concatenate(
+        [generator.uniform(5, 6, num_target), generator.uniform(0, 4, counts[1])]
+    )
+    labels = np.repeat([1, 0], counts)
+    wanted = np.where(labels, (num_target + 1) / (num_target + 2), 1 / (num_nontarget + 2))
+    weight = 0.5 / np.where(labels, num_target, num_nontarget)
+
+    def cost(parameters):
+        log_odds = parameters[1] * scores + parameters[0]
+        return weight @ (np.logaddexp(0, log_odds) - wanted * log_odds)
+
+    offset, slope = minimize(cost, (0.0, 0.0), method="BFGS", options={"gtol": 1e-10}).x
+
+    fitted = calibrate(scores, labels, description="")
+
+    assert fitted.slope == pytest.approx(slope, rel=1e-4)
+    assert fitted.offset == pytest.approx(offset, rel=1e-4)
 
 
 def test_equal_scores_say_nothing_about_the_speaker():
@@ -161,7 +351,9 @@ def test_calibrated_scores_are_calibrated(calibration):
 
 @pytest.mark.parametrize("num_nontarget", [50, 5000])
 def test_calibration_survives_yaml_exactly(num_nontarget):
-    measured = calibrate(*normal_scores(50, num_nontarget), description="清单 list")
+    scores, labels = normal_scores(50, num_nontarget)
+    quality = np.random.default_rng(14).normal(size=(len(scores), 4))
+    measured = calibrate(scores, labels, description="清单 list", quality=quality, num_speakers=7)
 
     text = yaml.safe_dump(measured.to_dict(), allow_unicode=True)
 
@@ -177,11 +369,42 @@ def test_calibration_survives_yaml_exactly(num_nontarget):
         ({"num_target": 1.5}, "has 1.5 for num_target"),
         ({"description": 3}, "has 3 for description"),
         ({"threshold": 0.3}, "has the unknown threshold"),
+        ({"errors": {"eer": 3}}, "has {'eer': 3} for errors"),
+        ({"errors": None}, "has None for errors"),
+        ({"quality_weights": "abc"}, "has 'abc' for quality_weights"),
+        ({"num_speakers": True}, "has True for num_speakers"),
     ],
 )
 def test_a_damaged_table_is_refused_by_key(calibration, change, message):
     with pytest.raises(CheckpointError, match=message):
         Calibration.from_dict({**calibration.to_dict(), **change})
+
+
+def test_a_table_of_an_earlier_version_still_loads(calibration):
+    values = calibration.to_dict()
+    for name in (
+        "threshold_far_0_01pct",
+        "inconclusive_low",
+        "inconclusive_high",
+        "errors",
+        "num_speakers",
+        "score_type",
+        "quality_weights",
+    ):
+        del values[name]
+
+    old = Calibration.from_dict(values)
+
+    assert old.llr(0.3) == calibration.llr(0.3)
+    assert old.score_type == "cosine"
+    assert (old.inconclusive_low, old.inconclusive_high) == pytest.approx(
+        (calibration.inconclusive_low, calibration.inconclusive_high)
+    )
+    assert [point.threshold for point in old.operating_points()[:4]] == [
+        point.threshold for point in calibration.operating_points()[:4]
+    ]
+    assert old.operating_points()[0].errors is None
+    assert old.operating_points()[0].doubt is None
 
 
 def test_a_table_with_missing_keys_is_refused(calibration):

@@ -1,0 +1,66 @@
+"""How good the two clips of a trial are, for a calibration that takes it into account.
+
+A score of two short or noisy clips says less than the same score of two good ones. Quality measure
+functions give the calibration these measures beside the score (Thienpondt, Desplanques & Demuynck,
+"The IDLab VoxCeleb speaker recognition challenge 2020 system description", 2020).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mvector.errors import EvaluationError
+from mvector.evaluation.trials import AllPairs, Trials
+
+#: What :func:`trial_quality` gives of each trial.
+TRIAL_MEASURES = (
+    "lower log speech duration",
+    "higher log speech duration",
+    "lower SNR",
+    "higher SNR",
+)
+
+_NUM_CLIP_MEASURES = 2  # duration of speech in seconds and SNR in dB, as in mvector.audio.quality
+_LEAST_SPEECH_S = 0.1
+
+
+def trial_quality(
+    enroll_quality: np.ndarray, test_quality: np.ndarray, trials: Trials
+) -> np.ndarray:
+    """Measures of both clips of every trial, the same whichever of them comes first.
+
+    Args:
+        enroll_quality: float ``(E, 2)`` of each of ``trials.enroll_paths``, see
+            :data:`mvector.audio.quality.CLIP_MEASURES`; of a model with several clips, their total
+            duration of speech and their mean SNR.
+        test_quality: float ``(T, 2)`` of each of ``trials.test_paths``.
+        trials: which clips are compared.
+
+    Returns:
+        float64 ``(num_trials, 4)``: see :data:`TRIAL_MEASURES`. Less than 0.1 s of speech counts
+        as 0.1 s.
+
+    Raises:
+        EvaluationError: the arrays do not fit the trials.
+    """
+    sides = []
+    for quality, paths, kind in (
+        (enroll_quality, trials.enroll_paths, "enrolment"),
+        (test_quality, trials.test_paths, "test"),
+    ):
+        if quality.shape != (len(paths), _NUM_CLIP_MEASURES):
+            raise EvaluationError(
+                f"The {kind} qualities have shape {quality.shape}; the trials need "
+                f"({len(paths)}, {_NUM_CLIP_MEASURES})."
+            )
+        duration = np.log(np.maximum(quality[:, 0].astype(np.float64), _LEAST_SPEECH_S))
+        sides.append(np.column_stack([duration, quality[:, 1]]))
+    if isinstance(trials, AllPairs):
+        num_enroll, num_test = len(trials.enroll_paths), len(trials.test_paths)
+        places = np.delete(np.arange(num_test * num_enroll), trials.self_pairs)
+        test_index, enroll_index = np.divmod(places, num_enroll)
+    else:
+        enroll_index, test_index = trials.enroll_index, trials.test_index
+    enroll, test = sides[0][enroll_index], sides[1][test_index]
+    lower, higher = np.minimum(enroll, test), np.maximum(enroll, test)
+    return np.column_stack([lower[:, 0], higher[:, 0], lower[:, 1], higher[:, 1]])

@@ -1,0 +1,110 @@
+"""Quality of clips, against signals whose speech and noise are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mvector.audio import write_wav
+from mvector.audio.quality import clip_quality, measure_clips
+from mvector.errors import AudioError, EvaluationError
+from mvector.evaluation.quality import TRIAL_MEASURES, trial_quality
+from mvector.evaluation.trials import PairTrials, all_pairs
+
+RATE = 16000
+
+
+def bursts(seconds_on, seconds_off, num_bursts, seed=0):
+    """Bursts of noise of power 0.01 with pauses between them, and where they are."""
+    generator = np.random.default_rng(seed)
+    on = np.concatenate(
+        [np.zeros(round(seconds_off * RATE)), np.ones(round(seconds_on * RATE))] * num_bursts
+    )
+    return 0.1 * generator.normal(size=len(on)) * on, on.astype(bool)
+
+
+def with_noise(speech, is_on, snr_db, seed=1):
+    power = np.mean(speech[is_on] ** 2) / 10 ** (snr_db / 10)
+    noise = np.random.default_rng(seed).normal(size=len(speech)) * np.sqrt(power)
+    return (speech + noise).astype(np.float32)
+
+
+@pytest.mark.parametrize("snr_db", [5, 10, 20, 35])
+def test_snr_is_estimated_within_a_decibel(snr_db):
+    clip = with_noise(*bursts(0.6, 0.4, 5), snr_db)
+
+    assert clip_quality(clip, RATE)[1] == pytest.approx(snr_db, abs=1.0)
+
+
+@pytest.mark.parametrize("snr_db", [10, 30])
+@pytest.mark.parametrize("seconds_on", [0.2, 0.6])
+def test_duration_of_speech_leaves_out_the_pauses(snr_db, seconds_on):
+    clip = with_noise(*bursts(seconds_on, 0.4, 5), snr_db)
+
+    assert clip_quality(clip, RATE)[0] == pytest.approx(5 * seconds_on, abs=0.1)
+
+
+def test_level_plays_no_part():
+    clip = with_noise(*bursts(0.6, 0.4, 5), 20)
+
+    np.testing.assert_allclose(clip_quality(0.01 * clip, RATE), clip_quality(clip, RATE), rtol=1e-3)
+
+
+def test_digital_silence_in_the_pauses_is_the_highest_snr():
+    speech, _ = bursts(0.6, 0.4, 3)
+
+    assert clip_quality(speech, RATE) == pytest.approx([1.8, 60.0], abs=0.05)
+
+
+@pytest.mark.parametrize("clip", [np.zeros(RATE), 0.1 * np.ones(RATE)])
+def test_steady_sounds_have_no_speech(clip):
+    np.testing.assert_array_equal(clip_quality(clip, RATE), [0.0, 0.0])
+
+
+@pytest.mark.parametrize("clip", [np.zeros((2, RATE)), np.zeros(100)])
+def test_what_is_no_clip_is_refused(clip):
+    with pytest.raises(AudioError, match=r"one channel of at least 0\.02 s"):
+        clip_quality(clip, RATE)
+
+
+def test_many_clips_are_measured_in_their_order(tmp_path):
+    paths = []
+    for number, seconds_on in enumerate((0.2, 0.6, 0.4)):
+        paths.append(tmp_path / f"{number}.wav")
+        write_wav(paths[-1], with_noise(*bursts(seconds_on, 0.4, 3), 20), RATE)
+
+    measured = measure_clips(paths, RATE)
+
+    np.testing.assert_allclose(measured[:, 0], [0.6, 1.8, 1.2], atol=0.1)
+    assert measure_clips(paths[1:2], RATE, max_duration_s=1.0)[0, 0] == pytest.approx(0.6, abs=0.05)
+    with pytest.raises(AudioError, match=r"none\.wav"):
+        measure_clips([tmp_path / "none.wav"], RATE)
+
+
+def test_a_trial_has_the_lower_and_the_higher_of_each_measure():
+    quality = np.array([[2.0, 30.0], [5.0, 10.0], [0.01, 20.0]])
+    trials = PairTrials(
+        "list", tuple("abc"), np.array([0, 1, 2]), np.array([1, 0, 0]), np.zeros(3, dtype=bool)
+    )
+
+    measures = trial_quality(quality, quality, trials)
+
+    assert measures.shape == (3, len(TRIAL_MEASURES))
+    expected = [np.log(2.0), np.log(5.0), 10.0, 30.0]
+    np.testing.assert_allclose(measures, [expected, expected, [np.log(0.1), np.log(2), 20, 30]])
+
+
+def test_all_pairs_have_measures_in_the_order_of_their_labels():
+    generator = np.random.default_rng(2)
+    quality = generator.uniform(0.5, 9.0, (5, 2))
+    trials = all_pairs(list("abc"), [0, 1, 2], list("bcde"), [1, 2, 0, 1])
+
+    measures = trial_quality(quality[:3], quality[1:], trials)
+
+    pairs = [(e, t) for t in range(1, 5) for e in range(3) if e != t]
+    for row, (e, t) in zip(measures, pairs, strict=True):
+        (d1, s1), (d2, s2) = quality[e], quality[t]
+        expected = [np.log(min(d1, d2)), np.log(max(d1, d2)), min(s1, s2), max(s1, s2)]
+        np.testing.assert_allclose(row, expected)
+    with pytest.raises(EvaluationError, match=r"enrolment qualities have shape \(2, 2\)"):
+        trial_quality(quality[:2], quality[1:], trials)
