@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
         DataError: the list, the file or an option cannot be used.
     """
     from mvector.device import choose_device
+    from mvector.distributed import open_world
     from mvector.embedding_files import check_embedding_file
     from mvector.predict import find_model
     from mvector.speakers.encoder import SpeakerEncoder
-    from mvector.distributed import open_world
 
     if args.batch_size < 1:
         raise DataError(f"--batch_size is {args.batch_size}; it must be at least 1.")

@@ -10,6 +10,7 @@ from spawned_ranks import needs_gloo, run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mvector.distributed import World
 from mvector.errors import CheckpointError, ConfigError
 from mvector.losses import LOSSES, SpeakerClassifier, SpeakerLoss
 from mvector.losses.shard_state import (
@@ -20,7 +21,6 @@ from mvector.losses.shard_state import (
 )
 from mvector.losses.sharded import SHARDABLE, ShardedClassifier
 from mvector.losses.shards import classifier_memory
-from mvector.distributed import World
 
 NUM_SPEAKERS, EMBD_DIM, INPUT_DIM = 7, 6, 4  # shards of 3 and 4 speakers
 LABELS = torch.tensor([2, 6, 0, 3, 2, 5, 4, 2])

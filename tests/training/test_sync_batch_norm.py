@@ -12,8 +12,8 @@ from spawned_ranks import needs_gloo, run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mvector.models import build_backbone
 from mvector.distributed import World
+from mvector.models import build_backbone
 from mvector.training.sync_batch_norm import CrossProcessBatchNorm, convert_sync_batch_norm
 
 SHAPES = {"clips": (32, 6), "frames": (32, 6, 7), "pictures": (32, 6, 5, 4)}
