@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,8 @@ from mvector.files import recover_folder
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.library import SpeakerLibrary
 
+logger = logging.getLogger(__name__)
+
 _MODELS = Path("models")
 
 
@@ -32,6 +35,8 @@ class Decision:
         threshold_source: where the threshold comes from, in words.
         same: the verdict.
         llr: natural-log likelihood ratio, or ``None`` for a model without calibration.
+        inconclusive: the likelihood ratio is less than ten to one either way; ``None`` for a model
+            without calibration.
     """
 
     score: float
@@ -39,6 +44,7 @@ class Decision:
     threshold_source: str
     same: bool
     llr: float | None
+    inconclusive: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -73,8 +79,7 @@ class MVectorPredictor:
         self.model_path = Path(model_path) if model_path else find_model(configs)
         self.encoder = SpeakerEncoder.from_folder(self.model_path, choose_device(use_gpu))
         info = self.encoder.info
-        measured = info.calibration if info else None
-        self.calibration = Calibration.from_dict(measured) if measured else None
+        self.calibration = _of_cosines(info.calibration if info else None, self.model_path)
         if threshold is not None and not -1.0 <= threshold <= 1.0:
             raise MVectorError(
                 f"The threshold {threshold:g} is not a cosine: it must lie between -1 and 1."
@@ -140,9 +145,11 @@ class MVectorPredictor:
         Raises:
             MVectorError: there is no threshold.
         """
-        llr = None if self.calibration is None else self.calibration.llr(score)
-        same = score >= self.threshold
-        return Decision(score, self.threshold, self.threshold_source, same, llr)
+        same, source = score >= self.threshold, self.threshold_source
+        if self.calibration is None:
+            return Decision(score, self.threshold, source, same, None)
+        llr, inconclusive = self.calibration.llr(score), self.calibration.is_inconclusive(score)
+        return Decision(score, self.threshold, source, same, llr, inconclusive)
 
     # ---- the speaker library ----------------------------------------------------------------
 
@@ -191,6 +198,22 @@ class MVectorPredictor:
             LibraryError: there is nobody of that name.
         """
         return self.library.remove(user_name)
+
+
+def _of_cosines(measured: Mapping[str, Any] | None, path: Path) -> Calibration | None:
+    """A model's calibration, if it is one of the scores that are compared with it here."""
+    if not measured:
+        return None
+    calibration = Calibration.from_dict(measured)
+    if calibration.score_type == "cosine":
+        return calibration
+    logger.warning(
+        "The thresholds in '%s' are those of %s scores and are not used for cosines; measure them "
+        "with eval.py.",
+        path,
+        calibration.score_type,
+    )
+    return None
 
 
 def find_model(

@@ -62,5 +62,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.audio_path1} and {args.audio_path2} {verdict}, similarity: {decision.score:.4f}"
         )
         print(f"Threshold: {decision.threshold:.4f} ({decision.threshold_source})")
+        if decision.inconclusive:
+            print("Inconclusive: the clips are less than ten times likelier under one answer.")
         print(f"Time: {elapsed_ms:.0f} ms for two clips")
     return SAME if decision.same else DIFFERENT
