@@ -113,16 +113,17 @@ def test_a_split_classifier_trains_as_a_whole_one_and_can_go_on_as_such(
 def test_a_run_of_two_processes_stops_and_goes_on_bit_for_bit(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    unbroken = train(changed(config, save_interval=1), tmp_path / "unbroken")
+    settings = {"save_interval": 1, "accumulate_batches": 2, "freeze_backbone_epochs": 1}
+    unbroken = train(changed(config, **settings), tmp_path / "unbroken")
     folder = tmp_path / "stopped"
-    process = start(changed(config, save_interval=1), folder)
+    process = start(changed(config, **settings), folder)
     while process.poll() is None and not list((folder / RUN).glob("checkpoints/step_*.pt")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) != 0
     assert "SIGTERM stopped the run" in output(folder) or "Evaluation" in output(folder)
     assert load_checkpoint(folder / RUN)["step"] < 24
-    resumed = train(changed(config, save_interval=1), folder, "--resume_model", "auto")
+    resumed = train(changed(config, **settings), folder, "--resume_model", "auto")
     for part in ("network", "train_step", "plateau", "best_eer"):
         torch.testing.assert_close(resumed[part], unbroken[part], rtol=0, atol=0)
     for number, values in unbroken["optimizer"]["state"].items():
