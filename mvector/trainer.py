@@ -52,6 +52,7 @@ from mvector.training import (
     timed,
 )
 from mvector.training.learning_rate_finder import LearningRateCurve
+from mvector.training.memory import keep_freed_memory
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
 from mvector.verification import VerificationResult, check_lists, verify_lists
 from mvector.version import __version__
@@ -224,6 +225,8 @@ class MVectorTrainer:
     def _build(self) -> None:
         """Data, model and learner, as the configuration describes them."""
         conf = self.config.train_conf
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(conf.seed)
         self.data = TrainingData(
             self.config,

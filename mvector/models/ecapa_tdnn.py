@@ -16,11 +16,14 @@ from torch import nn
 from mvector.errors import ConfigError
 from mvector.models.layers import (
     ConvReluNorm,
+    FrameConv,
     PaddingMode,
     blank_padding,
     frame_mask,
+    join_channels,
     masked_mean,
     require_frames,
+    split_channels,
 )
 from mvector.models.pooling import build_pooling
 
@@ -143,7 +146,7 @@ class EcapaTdnn(nn.Module):
             SERes2Block(width, dilation, res2net_scale, form) for dilation in (2, 3, 4)
         )
         self.min_frames = 5 if form.padding_mode == "reflect" else 1  # 4 frames are mirrored
-        self.aggregation = nn.Conv1d(3 * width, aggregated, kernel_size=1)
+        self.aggregation = FrameConv(3 * width, aggregated, kernel_size=1)
         self.aggregation_norm = nn.BatchNorm1d(aggregated) if form.aggregation_norm else None
         self.pooling = build_pooling(
             pooling_type,
@@ -181,7 +184,7 @@ class EcapaTdnn(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             outputs.append(x)
-        x = torch.relu(self.aggregation(torch.cat(outputs, dim=1)))
+        x = torch.relu(self.aggregation(join_channels(outputs)))
         if self.aggregation_norm is not None:
             x = self.aggregation_norm(x)
         embedding = self.embedding(self.pooling_norm(self.pooling(x, mask)))
@@ -201,7 +204,7 @@ class SERes2Block(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, channels, frames)``."""
         y = self.after(self.res2(self.before(x), mask))
-        return x + self.squeeze_excite(y, mask)
+        return torch.addcmul(x, y, self.squeeze_excite(y, mask))
 
 
 class Res2Conv(nn.Module):
@@ -231,17 +234,17 @@ class Res2Conv(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, channels, frames)``."""
-        groups = x.split(self.width, dim=1)
+        groups = split_channels(x, self.width)
         convolved = groups[1:] if self.first_passes else groups[:-1]
         outputs: list[torch.Tensor] = []
         for group, conv in zip(convolved, self.convs, strict=True):
             outputs.append(conv(group + outputs[-1] if outputs else group, mask))
         whole = [groups[0], *outputs] if self.first_passes else [*outputs, groups[-1]]
-        return torch.cat(whole, dim=1)
+        return join_channels(whole)
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from all channels' time averages (Hu et al., 2018)."""
+    """A gate for each channel, computed from all channels' time averages (Hu et al., 2018)."""
 
     def __init__(self, channels: int, se_channels: int) -> None:
         super().__init__()
@@ -249,6 +252,6 @@ class SqueezeExcite(nn.Module):
         self.excite = nn.Linear(se_channels, channels)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """``(batch, channels, frames) -> (batch, channels, frames)``."""
+        """``(batch, channels, frames) -> (batch, channels, 1)``, factors between 0 and 1."""
         gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(masked_mean(x, mask)))))
-        return x * gate.unsqueeze(2)
+        return gate.unsqueeze(2)

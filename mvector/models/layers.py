@@ -4,10 +4,15 @@ A mask has shape ``(batch, 1, frames)`` and holds 1 where a frame belongs to its
 mask means that every frame counts, and costs nothing. With a mask, what lies behind a clip's end
 has no influence on the clip: its embedding is the one it has alone. Time is always the last axis;
 for maps ``(batch, channels, bins, frames)`` the mask is ``(batch, 1, 1, frames)``.
+
+In memory, the channels of a frame lie side by side: ``(batch, channels, frames)`` is a transposed
+view of ``(batch, frames, channels)``. A layer that sees one frame at a time is then one product of
+two matrices over all frames of the batch, the fastest thing that processors can do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -66,7 +71,7 @@ def masked_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the valid frames: ``(batch, channels, frames) -> (batch, channels)``."""
     x = at_least_float32(x)
     if mask is None:
-        return x.mean(dim=-1)
+        return x.sum(dim=-1) / x.shape[-1]  # unlike that of mean, its gradient stays one value
     mask = mask.to(x.dtype)
     return (x * mask).sum(dim=-1) / mask.sum(dim=-1)
 
@@ -113,6 +118,30 @@ def reflect_pad(x: torch.Tensor, padding: int, mask: torch.Tensor | None) -> tor
     return x.gather(2, source.expand(-1, x.shape[1], -1))
 
 
+def split_channels(x: torch.Tensor, width: int) -> list[torch.Tensor]:
+    """``(batch, channels, frames)`` to groups of channels, each ``(batch, width, frames)``."""
+    return [group.transpose(1, 2) for group in x.transpose(1, 2).split(width, dim=2)]
+
+
+def join_channels(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The channels of all parts: several ``(batch, width, frames)`` to one tensor."""
+    return torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
+
+
+class FrameConv(nn.Conv1d):
+    """``nn.Conv1d`` of stride 1 over frames whose channels lie side by side, which it leaves so."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
+        if self.kernel_size == (1,) and self.groups == 1:
+            weight = self.weight.squeeze(2)
+            return F.linear(x.transpose(1, 2), weight, self.bias).transpose(1, 2)
+        image = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        padding, dilation = (0, int(self.padding[0])), (1, self.dilation[0])
+        weight = self.weight.unsqueeze(2)
+        return F.conv2d(image, weight, self.bias, 1, padding, dilation, self.groups).squeeze(2)
+
+
 class ConvReluNorm(nn.Module):
     """Convolution over time, ReLU, batch normalisation.
 
@@ -142,7 +171,7 @@ class ConvReluNorm(nn.Module):
         super().__init__()
         self.reach = dilation * (kernel_size - 1) // 2
         self.padding_mode = padding_mode
-        self.conv = nn.Conv1d(
+        self.conv = FrameConv(
             in_channels,
             out_channels,
             kernel_size,
@@ -160,4 +189,7 @@ class ConvReluNorm(nn.Module):
         elif self.reach and self.padding_mode == "zeros" and mask is not None:
             x = x * mask.to(x.dtype)
         x = torch.relu(self.conv(x))
-        return x if self.norm is None else self.norm(x)
+        if self.norm is None:
+            return x
+        rows = x.transpose(1, 2)
+        return self.norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)

@@ -16,7 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from mvector.errors import ConfigError
+from mvector.models.attention import attentive_statistics, masked_scores, softmax_over_frames
 from mvector.models.layers import (
+    FrameConv,
     blank_padding,
     masked_mean,
     masked_mean_and_variance,
@@ -88,14 +90,14 @@ class SelfAttentivePooling(nn.Module):
     def __init__(self, channels: int, attention_channels: int = 128) -> None:
         super().__init__()
         self.output_dim = channels
-        self.hidden = nn.Conv1d(channels, attention_channels, kernel_size=1)
-        self.attention = nn.Conv1d(attention_channels, channels, kernel_size=1)
+        self.hidden = FrameConv(channels, attention_channels, kernel_size=1)
+        self.attention = FrameConv(attention_channels, channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, channels)``."""
         x = blank_padding(x, mask)
-        weights = _attention_weights(self.attention(torch.tanh(self.hidden(x))), mask)
-        return (weights * at_least_float32(x)).sum(dim=2)
+        scores = masked_scores(self.attention(torch.tanh(self.hidden(x))), mask)
+        return (softmax_over_frames(scores) * at_least_float32(x)).sum(dim=2)
 
 
 class AttentiveStatisticsPooling(nn.Module):
@@ -135,9 +137,9 @@ class AttentiveStatisticsPooling(nn.Module):
         self.attention_tanh = attention_tanh
         self.variance_floor = variance_floor
         seen = 3 * channels if global_context else channels
-        self.hidden = nn.Conv1d(seen, attention_channels, kernel_size=1)
+        self.hidden = FrameConv(seen, attention_channels, kernel_size=1)
         self.hidden_norm = nn.BatchNorm1d(attention_channels) if attention_norm else None
-        self.attention = nn.Conv1d(attention_channels, channels, kernel_size=1)
+        self.attention = FrameConv(attention_channels, channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, 2 * channels)``: means, then deviations."""
@@ -147,7 +149,7 @@ class AttentiveStatisticsPooling(nn.Module):
             hidden = self.hidden_norm(torch.relu(hidden))
         if self.attention_tanh:
             hidden = torch.tanh(hidden)
-        statistics = _attentive_statistics(x, self.attention(hidden), mask, self.variance_floor)
+        statistics = attentive_statistics(x, self.attention(hidden), mask, self.variance_floor)
         return torch.cat(statistics, dim=1)
 
     def _hidden_with_context(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -156,7 +158,8 @@ class AttentiveStatisticsPooling(nn.Module):
         variance = variance + 1e-7 if self.unbiased_context else variance.clamp(min=1e-12)
         of_frame, of_context = self.hidden.weight.split([x.shape[1], 2 * x.shape[1]], dim=1)
         context = F.linear(torch.cat([mean, variance.sqrt()], dim=1), of_context.squeeze(2))
-        return F.conv1d(x, of_frame, self.hidden.bias) + context.unsqueeze(2)
+        frames = F.linear(x.transpose(1, 2), of_frame.squeeze(2), self.hidden.bias)
+        return frames.transpose(1, 2) + context.unsqueeze(2)
 
 
 class MultiHeadAttentivePooling(nn.Module):
@@ -194,8 +197,8 @@ class MultiHeadAttentivePooling(nn.Module):
         self.variance_floor = variance_floor
         all_hidden = num_heads * attention_channels
         all_scores = channels if weight_per_channel else num_heads
-        self.hidden = nn.Conv1d(channels, all_hidden, kernel_size=1, groups=num_heads)
-        self.attention = nn.Conv1d(all_hidden, all_scores, kernel_size=1, groups=num_heads)
+        self.hidden = FrameConv(channels, all_hidden, kernel_size=1, groups=num_heads)
+        self.attention = FrameConv(all_hidden, all_scores, kernel_size=1, groups=num_heads)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, 2 * channels)``: head by head, as ASP's."""
@@ -203,7 +206,7 @@ class MultiHeadAttentivePooling(nn.Module):
         slices = x.unflatten(1, (self.num_heads, -1))
         scores = self.attention(torch.tanh(self.hidden(x))).unflatten(1, (self.num_heads, -1))
         mask = None if mask is None else mask.unsqueeze(1)
-        statistics = _attentive_statistics(slices, scores, mask, self.variance_floor)
+        statistics = attentive_statistics(slices, scores, mask, self.variance_floor)
         return torch.cat(statistics, dim=2).flatten(1)
 
 
@@ -244,25 +247,6 @@ class MultiQueryAttentivePooling(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, output_dim)``: one query after the other."""
         return torch.cat([query(x, mask) for query in self.queries], dim=1)
-
-
-def _attention_weights(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Weights that sum to 1 over the valid frames (the last axis) and are 0 behind the end."""
-    scores = at_least_float32(scores)
-    if mask is not None:
-        scores = scores.masked_fill(mask == 0, float("-inf"))
-    return torch.softmax(scores, dim=-1)
-
-
-def _attentive_statistics(
-    x: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor | None, variance_floor: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean and standard deviation over the last axis."""
-    weights = _attention_weights(scores, mask)
-    x = at_least_float32(x)
-    mean = (weights * x).sum(dim=-1, keepdim=True)
-    variance = (weights * (x - mean).square()).sum(dim=-1)
-    return mean.squeeze(-1), variance.clamp(min=variance_floor).sqrt()
 
 
 POOLINGS: dict[str, type[nn.Module]] = {

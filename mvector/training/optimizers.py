@@ -67,6 +67,11 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
         )
     groups = [{**a, "params": b["params"]} for a, b in zip(own, saved, strict=True)]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                # fused optimizers read the moments in the order in memory of the parameter
+                entries[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _build(groups: list[dict[str, Any]], config: OptimizerConf) -> torch.optim.Optimizer:

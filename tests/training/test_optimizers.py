@@ -271,3 +271,29 @@ def test_a_state_of_other_parameters_is_refused() -> None:
     other = torch.optim.Adam(a_head().parameters())
     with pytest.raises(CheckpointError, match="--pretrained_model"):
         load_optimizer_state(optimizer_of(a_backbone(), a_head()), other.state_dict())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moments_saved_in_another_order_in_memory_are_those_of_the_same_weights(name: str) -> None:
+    def convolution(memory_format: torch.memory_format) -> nn.Conv2d:
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 4, 3).to(memory_format=memory_format)  # type: ignore[call-overload]
+
+    def step(module: nn.Conv2d, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        images = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        module(images).square().sum().backward()
+        optimizer.step()
+
+    rows = convolution(torch.contiguous_format)
+    settings = conf(optimizer=name, learning_rate=0.01, momentum=0.9)
+    optimizer = build_optimizer(rows.parameters(), [], settings)
+    step(rows, optimizer, seed=1)
+    pixels = convolution(torch.channels_last)
+    pixels.load_state_dict(rows.state_dict())
+    resumed = build_optimizer(pixels.parameters(), [], settings)
+    load_optimizer_state(resumed, saved_and_loaded(optimizer.state_dict()))
+    for seed in (2, 3):
+        step(rows, optimizer, seed)
+        step(pixels, resumed, seed)
+    torch.testing.assert_close(pixels.weight, rows.weight)

@@ -1,0 +1,142 @@
+"""The cases that ``train_step.py`` times: backbones, and measures for speed taken or not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from stock_ecapa import StockEcapaTdnn
+
+from mvector.config import Config, load_config
+from mvector.data.dataset import TrainingBatch
+from mvector.distributed import World
+from mvector.models import pooling
+from mvector.models.speaker_model import SpeakerModel
+from mvector.training import Learner, optimizers
+from mvector.training.memory import keep_freed_memory
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = {
+    "EcapaTdnn": "ecapa_tdnn",
+    "TDNN": "tdnn",
+    "Res2Net": "res2net",
+    "ResNetSE": "resnet_se",
+    "ResNet": "resnet",
+    "ERes2Net": "eres2net",
+    "ERes2NetV2": "eres2net_v2",
+    "CAMPPlus": "campplus",
+}
+NUM_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a table.
+
+    Attributes:
+        is_stock: the network of ``stock_ecapa.py`` in the place of ours.
+        without: which of the :data:`MEASURES` are not taken.
+    """
+
+    backbone: str = "EcapaTdnn"
+    dtype: str = "float32"
+    device: str = "cpu"
+    is_compiled: bool = False
+    is_stock: bool = False
+    without: tuple[str, ...] = ()
+    batch_size: int = 32
+    crop_s: float = 3.0
+    num_rounds: int = 9
+
+
+# ---- measures for speed, and how each is left out -------------------------------------------
+
+
+def leave_attention_to_autograd() -> None:
+    """Weighted mean and variance from torch's own operations, as they are written down."""
+
+    def statistics_of(
+        x: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor | None, variance_floor: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        x = pooling.at_least_float32(x)
+        weights = pooling.softmax_over_frames(pooling.masked_scores(scores, mask))
+        mean = (weights * x).sum(dim=-1, keepdim=True)
+        variance = (weights * (x - mean).square()).sum(dim=-1)
+        return mean.squeeze(-1), variance.clamp(min=variance_floor).sqrt()
+
+    pooling.attentive_statistics = statistics_of
+
+
+def leave_optimizer_unfused() -> None:
+    """Adam as one operation after the other."""
+    optimizers._FUSED_DEVICES = ()  # type: ignore[assignment]
+
+
+def leave_memory_to_the_system() -> None:
+    """Nothing to undo: memory is kept only where :func:`keep_freed_memory` was called."""
+
+
+MEASURES: dict[str, Callable[[], None]] = {
+    "freed memory kept": leave_memory_to_the_system,
+    "fused Adam": leave_optimizer_unfused,
+    "attention's own gradient": leave_attention_to_autograd,
+}
+
+
+def ladder(case: Case) -> dict[str, Case]:
+    """From torch's own layers to all measures, one after the other."""
+    memory, fused, attention = MEASURES
+    stock = replace(case, is_stock=True, without=(memory, fused, attention))
+    return {
+        "torch's own layers, plain Adam": stock,
+        f"+ {memory}": replace(stock, without=(fused, attention)),
+        f"+ {fused}": replace(stock, without=(attention,)),
+        "+ channels side by side, matrix products": replace(case, without=(attention,)),
+        f"+ {attention}": case,
+        f"all of these but {memory}": replace(case, without=(memory,)),
+        "all of these, compiled": replace(case, is_compiled=True),
+    }
+
+
+# ---- what a case runs -----------------------------------------------------------------------
+
+
+def prepare(case: Case) -> tuple[Learner, TrainingBatch]:
+    """The learner of a training in its fourth epoch, and a batch of noise."""
+    logging.getLogger("mvector").setLevel(logging.ERROR)
+    for name in case.without:
+        MEASURES[name]()
+    if case.device == "cpu" and "freed memory kept" not in case.without:
+        keep_freed_memory()
+    config = configure(case)
+    torch.manual_seed(0)
+    device = torch.device(case.device)
+    model = SpeakerModel.from_config(config)
+    if case.is_stock:
+        model.backbone = StockEcapaTdnn(model.featurizer.feature_dim)
+    model = model.to(device)
+    learner = Learner(config, model, NUM_CLASSES, device, World(), steps_in_epoch=1000)
+    learner.begin_epoch(3)
+    learner.set_schedules(3.0, 0)
+    waveforms = 0.1 * torch.randn(case.batch_size, round(case.crop_s * 16000))
+    labels = torch.randint(NUM_CLASSES, (case.batch_size,))
+    return learner, TrainingBatch(waveforms, labels, torch.zeros(case.batch_size, 0), [])
+
+
+def configure(case: Case, settings: dict[str, Any] | None = None) -> Config:
+    """The published configuration of a backbone, without augmentation."""
+    overrides = {
+        "train_conf.enable_amp": case.dtype != "float32",
+        "train_conf.amp_dtype": "auto" if case.dtype == "float32" else case.dtype,
+        "train_conf.use_compile": case.is_compiled,
+        "dataset_conf.dataLoader.batch_size": case.batch_size,
+        "dataset_conf.max_duration": case.crop_s,
+        "augment_conf": {name: {"prob": 0.0} for name in ("speed", "volume", "spec_aug")},
+        **(settings or {}),
+    }
+    path = CONFIGS / f"{FILES[case.backbone]}.yml"
+    return load_config(path, [f"{key}={value}" for key, value in overrides.items()])

@@ -1,0 +1,226 @@
+"""How fast a training step is, and what share of the machine's arithmetic it uses.
+
+  python benchmarks/train_step.py                        EcapaTdnn in float32
+  python benchmarks/train_step.py --backbones EcapaTdnn ResNet --dtypes float32 bfloat16 --compile
+  python benchmarks/train_step.py --measures             what each measure brings, for EcapaTdnn
+  python benchmarks/train_step.py --whole                a whole training beside its bare steps
+
+A step is forward, loss, backward, clipping and optimizer, on a batch of features that lies ready.
+Its arithmetic is taken to be three times that of the forward pass, counted from convolutions and
+matrix products. The peak is the fastest of a few matrix products of the same type, timed in turns
+with the step. Every row is measured in a process of its own; figures are medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from common import interleaved_medians, print_machine
+from step_cases import FILES, Case, configure, ladder, prepare
+from torch.utils.flop_counter import FlopCounterMode
+
+from mvector.cli import run_script
+from mvector.data.lists import write_list
+from mvector.synthesis import write_corpus
+from mvector.trainer import MVectorTrainer
+
+# rows, inner and columns of matrix products one of which is the fastest
+PRODUCTS = {
+    "cpu": [(2048, 2048, 2048), (8192, 1024, 1024), (8192, 512, 512)],
+    "cuda": [(4096, 4096, 4096), (8192, 8192, 8192), (16384, 4096, 4096)],
+}
+STEPS_A_TURN = {"cpu": 1, "cuda": 20}  # enough to be timed
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Utterances/s, and operations/s of the step and of the fastest matrix product."""
+
+    utterances_per_s: float
+    flop_per_s: float
+    peak_flop_per_s: float
+
+    def cells(self) -> str:
+        """Of a table."""
+        share = self.flop_per_s / self.peak_flop_per_s
+        return (
+            f"{self.utterances_per_s:.1f} | {self.flop_per_s / 1e9:.0f} | "
+            f"{self.peak_flop_per_s / 1e9:.0f} | {100 * share:.0f} %"
+        )
+
+
+# ---- one row --------------------------------------------------------------------------------
+
+
+def measure(case: Case) -> Speed:
+    """Time one case; in a process of its own, as the measures cannot be taken back."""
+    learner, batch = prepare(case)
+    features, labels = learner.inputs(batch)
+
+    def steps() -> None:
+        for _ in range(STEPS_A_TURN[case.device]):
+            learner.train_step.accumulate(features, labels, weight=1.0, last=True)
+            learner.update("the benchmark")
+
+    with FlopCounterMode(display=False) as counter:
+        learner.network(features[:2], labels[:2])
+    flop = 3 * counter.get_total_flops() / 2
+    tasks: dict[str, Callable[[], object]] = {"steps": steps}
+    for m, k, n in PRODUCTS[case.device]:
+        dtype = getattr(torch, case.dtype)
+        a = torch.randn(m, k, dtype=dtype, device=case.device)
+        b = torch.randn(k, n, dtype=dtype, device=case.device)
+        tasks[f"{m}x{k}x{n}"] = partial(torch.mm, a, b)
+    seconds = interleaved_medians(tasks, case.num_rounds, case.device)
+    speed = case.batch_size * STEPS_A_TURN[case.device] / seconds["steps"]
+    peak = max(2 * m * k * n / seconds[f"{m}x{k}x{n}"] for m, k, n in PRODUCTS[case.device])
+    return Speed(speed, flop * speed, peak)
+
+
+# ---- a whole training -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WholeTraining:
+    """Utterances/s of bare steps, the same with features, and of a training; its wait for data."""
+
+    bare: float
+    with_features: float
+    trained: float
+    data_wait: float
+
+
+def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraining:
+    """Train on a packed corpus of synthetic speech; time bare steps before and after."""
+    learner, batch = prepare(case)
+    features, labels = learner.inputs(batch)
+
+    def bare_step() -> None:
+        learner.train_step.accumulate(features, labels, weight=1.0, last=True)
+        learner.update("the benchmark")
+
+    def step_with_features() -> None:
+        learner.learn(batch, weight=1.0, last=True)
+        learner.update("the benchmark")
+
+    tasks: dict[str, Callable[[], object]] = {"bare": bare_step, "features": step_with_features}
+    rounds = [interleaved_medians(tasks, case.num_rounds // 2, case.device)]
+    with TemporaryDirectory() as folder:
+        packed = pack_synthetic_speech(Path(folder), num_batches * case.batch_size)
+        settings = {
+            "dataset_conf.train_list": str(packed),
+            "dataset_conf.dataLoader.num_workers": num_workers,
+            "train_conf.max_epoch": 1,
+            "train_conf.log_interval": 5,
+        }
+        trainer = MVectorTrainer(configure(case, settings), use_gpu=case.device == "cuda")
+        trainer.train(folder, Path(folder) / "log", do_eval=False)
+        text = (Path(folder) / "log" / "metrics.jsonl").read_text(encoding="utf-8")
+    rounds.append(interleaved_medians(tasks, case.num_rounds // 2, case.device))
+    points = [json.loads(line) for line in text.splitlines()]
+    points = [point for point in points if "train/speed" in point][1:]  # the first warms up
+    bare, with_features = (
+        2 * case.batch_size / sum(seconds[name] for seconds in rounds) for name in tasks
+    )
+    speed = statistics.median(point["train/speed"] for point in points)
+    wait = statistics.mean(point["train/data_wait"] for point in points)
+    return WholeTraining(bare, with_features, speed, wait)
+
+
+def pack_synthetic_speech(folder: Path, num_clips: int) -> Path:
+    """A packed corpus of few clips, each many times in it."""
+    write_corpus(folder / "clips", num_speakers=16, clips_per_speaker=4, duration_s=(3.5, 5.0))
+    own = [
+        (str(path), int(path.parent.name.removeprefix("speaker_")))
+        for path in sorted((folder / "clips").rglob("*.wav"))
+    ]
+    write_list(folder / "train.txt", [own[number % len(own)] for number in range(num_clips)])
+    arguments = [str(folder / "train.txt"), str(folder / "packed"), "--num_workers", "0"]
+    if run_script("pack_corpus", arguments) != 0:
+        raise SystemExit("the corpus could not be packed")
+    return folder / "packed"
+
+
+# ---- tables ---------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Measure, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--backbones", nargs="+", default=["EcapaTdnn"], choices=list(FILES), metavar="NAME")
+    add("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16", "float16"])
+    add("--compile", action="store_true", help="compiled rows too")
+    add("--measures", action="store_true", help="what each measure brings, for EcapaTdnn")
+    add("--whole", action="store_true", help="a whole training beside its bare steps")
+    add("--device", default="cpu", choices=["cpu", "cuda"])
+    add("--batch_size", type=int, default=32, help="(default: %(default)s)")
+    add("--crop_s", type=float, default=3.0, help="seconds of a crop (default: %(default)s)")
+    add("--rounds", type=int, default=9, help="timed steps of a row (default: %(default)s)")
+    add("--batches", type=int, default=40, help="of the whole training (default: %(default)s)")
+    add("--num_workers", type=int, default=2, help="of the whole training (default: %(default)s)")
+    args = parser.parse_args()
+    print_machine(args.device)
+    print(f"batches of {args.batch_size} crops of {args.crop_s:g} s, {args.rounds} rounds\n")
+    case = Case(
+        device=args.device,
+        batch_size=args.batch_size,
+        crop_s=args.crop_s,
+        num_rounds=args.rounds,
+    )
+    if args.whole:
+        print_whole(case, args)
+        return
+    print("| | type | utterances/s | GFLOP/s | of a matrix product | share |\n" + "|---" * 6 + "|")
+    for dtype in args.dtypes:
+        for name, row in rows(replace(case, dtype=dtype), args).items():
+            print(f"| {name} | {dtype} | {apart(measure, row).cells()} |", flush=True)
+
+
+def rows(case: Case, args: argparse.Namespace) -> dict[str, Case]:
+    """The cases of a table, by the names of their rows."""
+    if args.measures:
+        return ladder(case)
+    chosen = {name: replace(case, backbone=name) for name in args.backbones}
+    if args.compile:
+        compiled = {f"{name}, compiled": replace(c, is_compiled=True) for name, c in chosen.items()}
+        chosen = dict(sorted({**chosen, **compiled}.items()))
+    return chosen
+
+
+def print_whole(case: Case, args: argparse.Namespace) -> None:
+    """A whole training of each backbone and type beside its bare steps."""
+    print("| | type | bare steps, utterances/s | with features | in training ", end="")
+    print("| loop and loader cost | wait for data |\n" + "|---" * 7 + "|")
+    for backbone in args.backbones:
+        for dtype in args.dtypes:
+            row = replace(case, backbone=backbone, dtype=dtype)
+            whole = apart(measure_whole, row, args.batches, args.num_workers)
+            cost = 1 - whole.trained / whole.with_features
+            cells = [f"{v:.1f}" for v in (whole.bare, whole.with_features, whole.trained)]
+            shares = f"{100 * cost:.1f} % | {100 * whole.data_wait:.1f} %"
+            print(f"| {backbone} | {dtype} | {' | '.join(cells)} | {shares} |", flush=True)
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result, from a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+if __name__ == "__main__":
+    main()
