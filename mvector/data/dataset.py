@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from mvector.audio import SILENCE_DB, check_duration, source_name
 from mvector.config.augment_options import SpecAugConf
@@ -14,10 +14,12 @@ from mvector.data.augmentation import SPEEDS, WaveformAugmentor, num_draws
 from mvector.data.lists import ClipList
 from mvector.data.samplers import SampleKey
 from mvector.data.sources import ClipSource
+from mvector.data.streams import RandomStreams
 from mvector.errors import MVectorError
 from mvector.features.front_end import FrontEnd
 
 _SILENT_POWER = 10.0 ** (SILENCE_DB / 10.0)
+_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,13 @@ class TrainingClips(Dataset):
         self.crop_s = crop_s
         self.augmentor = augmentor
         self.num_mask_draws = num_draws(spec_aug)
-        self.seed = seed
+        self.streams = RandomStreams(seed)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, key: SampleKey) -> TrainingSample | SkippedClip:
-        rng = np.random.default_rng((self.seed, key.epoch, key.position))
+        rng = self.streams.at(key.epoch, key.position)
         speed = self.augmentor.draw_speed(rng)
         crop_s = self.crop_s if key.crop_s is None else key.crop_s
         num_samples = round(crop_s * self.front_end.sample_rate)
@@ -131,10 +133,21 @@ class TrainingClips(Dataset):
             min_duration_s=self.front_end.min_duration,
         )
         crop = self.source.stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
-        if np.dot(crop, crop) < _SILENT_POWER * len(crop):
+        if _is_silent(crop):
             whole = self.source.whole(index)  # a pause: the clip may still hold speech elsewhere
             return _cut(whole, num_samples, int(np.argmax(np.abs(whole))) - num_samples // 2)
         return crop
+
+
+def _is_silent(waveform: np.ndarray) -> bool:
+    """Whether the level is below that of silence; mostly the first block shows that it is not."""
+    enough, energy = _SILENT_POWER * len(waveform), 0.0
+    for start in range(0, len(waveform), _BLOCK):
+        block = waveform[start : start + _BLOCK]
+        energy += float(np.dot(block, block))
+        if energy >= enough:
+            return False
+    return True
 
 
 def _cut(waveform: np.ndarray, num_samples: int, start: int) -> np.ndarray:
@@ -147,14 +160,17 @@ def _reason(path: str, error: Exception) -> str:
 
 
 def collate(samples: list[TrainingSample | SkippedClip]) -> TrainingBatch:
-    """Stack what could be read; what could not is listed in the batch."""
+    """Stack what could be read; what could not is listed in the batch.
+
+    In a worker the batch is put together in the memory that it travels in.
+    """
     good = [sample for sample in samples if isinstance(sample, TrainingSample)]
     skipped = [sample for sample in samples if isinstance(sample, SkippedClip)]
     if not good:
         return TrainingBatch(torch.empty(0, 0), torch.empty(0), torch.empty(0, 0), skipped)
     return TrainingBatch(
-        torch.from_numpy(np.stack([sample.inputs for sample in good])),
+        default_collate([sample.inputs for sample in good]),
         torch.tensor([sample.label for sample in good], dtype=torch.int64),
-        torch.from_numpy(np.stack([sample.mask_draws for sample in good])),
+        default_collate([sample.mask_draws for sample in good]),
         skipped,
     )

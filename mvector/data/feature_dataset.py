@@ -10,6 +10,7 @@ from mvector.data.augmentation import num_draws
 from mvector.data.dataset import SkippedClip, TrainingSample
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import SampleKey
+from mvector.data.streams import RandomStreams
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
 
@@ -46,7 +47,7 @@ class TrainingFeatures(Dataset):
         self.sample_rate = front_end.sample_rate
         self.frames_of = build_featurizer(front_end.preprocess).num_frames
         self.num_mask_draws = num_draws(spec_aug)
-        self.seed = seed
+        self.streams = RandomStreams(seed)
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -58,7 +59,7 @@ class TrainingFeatures(Dataset):
         return np.asarray(self.packed.num_frames) * (seconds / (more - one))
 
     def __getitem__(self, key: SampleKey) -> TrainingSample | SkippedClip:
-        rng = np.random.default_rng((self.seed, key.epoch, key.position))
+        rng = self.streams.at(key.epoch, key.position)
         crop_s = self.crop_s if key.crop_s is None else key.crop_s
         num_frames = self.frames_of(round(crop_s * self.sample_rate))
         spare = max(int(self.packed.num_frames[key.clip]) - num_frames, 0)

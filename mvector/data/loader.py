@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
-from mvector.data.augmentation import SPEEDS, WaveformAugmentor
+from mvector.data.augmentation import WaveformAugmentor, num_speed_classes
 from mvector.data.batch_plans import (
     BalancedBatches,
     DurationBatches,
@@ -70,8 +70,7 @@ class TrainingData:
             raise DataError(
                 f"The list '{data.train_list}' has a single speaker; training needs at least two."
             )
-        classes = len(SPEEDS) if config.augment_conf.speed.speed_perturb_3_class else 1
-        self.num_classes = self.num_speakers * classes
+        self.num_classes = self.num_speakers * num_speed_classes(config.augment_conf.speed)
         plan = _build_plan(config, self.clips, lengths, world_size)
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)

@@ -103,7 +103,7 @@ class PackedClips:
 
     def duration_s(self, index: int) -> float:
         """From the index."""
-        return float(self.corpus.num_samples[index]) / self.corpus.sample_rate
+        return self.corpus.duration_s(index)
 
     def durations_s(self) -> np.ndarray:
         """From the index."""

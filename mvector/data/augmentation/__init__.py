@@ -11,7 +11,7 @@ from mvector.data.augmentation.features import mask_features, num_draws
 from mvector.data.augmentation.noise import add_noise, mean_power, mix_talkers
 from mvector.data.augmentation.reverb import add_reverb, direct_path
 from mvector.data.augmentation.rooms import Room, draw_room, simulate_room
-from mvector.data.augmentation.speed import SPEEDS, change_speed
+from mvector.data.augmentation.speed import SPEEDS, change_speed, num_speed_classes
 
 __all__ = [
     "SPEEDS",
@@ -30,6 +30,7 @@ __all__ = [
     "mix_talkers",
     "mu_law",
     "num_draws",
+    "num_speed_classes",
     "simulate_room",
     "telephone_band",
     "telephone_line",

@@ -10,7 +10,7 @@ from mvector.data.augmentation.codec import Transmission
 from mvector.data.augmentation.edits import add_silence, clip_at_random, flip_splice
 from mvector.data.augmentation.noise import add_noise, mix_talkers
 from mvector.data.augmentation.reverb import Reverberation
-from mvector.data.augmentation.speed import SPEEDS, change_speed
+from mvector.data.augmentation.speed import SPEEDS, change_speed, num_speed_classes
 
 
 class WaveformAugmentor:
@@ -35,8 +35,8 @@ class WaveformAugmentor:
 
     @property
     def num_speed_classes(self) -> int:
-        """How many classes each speaker has: three if every speed is a speaker of its own."""
-        return len(SPEEDS) if self.config.speed.speed_perturb_3_class else 1
+        """As :func:`mvector.data.augmentation.num_speed_classes`."""
+        return num_speed_classes(self.config.speed)
 
     def draw_speed(self, rng: np.random.Generator) -> int:
         """Index into :data:`SPEEDS`."""
@@ -46,7 +46,7 @@ class WaveformAugmentor:
 
     def change_speed(self, waveform: np.ndarray, speed: float) -> np.ndarray:
         """As :func:`mvector.data.augmentation.speed.change_speed`."""
-        return waveform if speed == 1.0 else change_speed(waveform, speed)
+        return change_speed(waveform, speed)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Everything but speed, in the order in which it happens on the way to a recording.
@@ -80,7 +80,7 @@ class WaveformAugmentor:
         index, place = int(rng.integers(len(self._noises))), rng.random()
         snr_db = rng.uniform(self.config.noise.min_snr_dB, self.config.noise.max_snr_dB)
         noise = self._noises.read_stretch(index, len(waveform), place)
-        return waveform if noise is None else add_noise(waveform, noise, snr_db)
+        return waveform if noise is None else add_noise(waveform, noise, snr_db, out=noise)
 
     def _add_babble(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert self._talkers is not None
@@ -91,7 +91,7 @@ class WaveformAugmentor:
         for clip in pool.draw_talkers(count, rng):
             talkers.append(pool.read_stretch(clip, len(waveform), rng.random()))
         babble = mix_talkers((t for t in talkers if t is not None), len(waveform))
-        return add_noise(waveform, babble, snr_db)
+        return add_noise(waveform, babble, snr_db, out=babble)
 
 
 def _happens(prob: float, rng: np.random.Generator) -> bool:

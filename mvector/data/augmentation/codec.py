@@ -9,10 +9,14 @@ from functools import lru_cache
 
 import numpy as np
 import soundfile
-import torch
 
 from mvector.config.augment_options import CodecConf
-from mvector.data.augmentation.convolution import ConvolutionPlan, convolution_plan, half_length
+from mvector.data.augmentation.convolution import (
+    PackedFilter,
+    convolve,
+    pack_filter,
+    rounded_length,
+)
 from mvector.data.augmentation.speed import resample
 from mvector.errors import ConfigError, MissingDependencyError
 
@@ -37,8 +41,8 @@ def telephone_band(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         waveform: ``(samples,)``.
         sample_rate: in Hz, 8000 or more.
     """
-    plan, spectrum, delay = _telephone_filter(sample_rate, half_length(len(waveform)))
-    return plan.convolve(waveform, spectrum, delay)
+    packed, delay = _telephone_filter(sample_rate, rounded_length(len(waveform)))
+    return convolve(waveform, packed, delay)
 
 
 def mu_law(waveform: np.ndarray) -> np.ndarray:
@@ -166,10 +170,9 @@ def _in_full_scale(waveform: np.ndarray, code: Callable[[np.ndarray], np.ndarray
 
 
 @lru_cache(maxsize=16)
-def _telephone_filter(sample_rate: int, half: int) -> tuple[ConvolutionPlan, torch.Tensor, int]:
+def _telephone_filter(sample_rate: int, num_samples: int) -> tuple[PackedFilter, int]:
     taps = _telephone_taps(sample_rate)
-    plan = convolution_plan(2 * half, len(taps))
-    return plan, plan.spectrum(taps), len(taps) // 2
+    return pack_filter(taps, num_samples), len(taps) // 2
 
 
 def _telephone_taps(sample_rate: int) -> np.ndarray:

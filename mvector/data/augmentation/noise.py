@@ -22,19 +22,22 @@ def mean_power(waveform: np.ndarray) -> float:
     return sum(float(np.dot(block, block)) for block in blocks) / len(waveform)
 
 
-def add_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+def add_noise(
+    waveform: np.ndarray, noise: np.ndarray, snr_db: float, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """Mix noise in at a signal-to-noise ratio: mean power over mean power, in dB.
 
     Args:
         waveform: ``(samples,)``; the ratio is measured over all of it.
         noise: ``(samples,)``; digital silence is left out.
         snr_db: ratio in dB.
+        out: array for the result, which may be ``noise`` itself; ``None`` makes a new one.
     """
     noise_power = mean_power(noise)
     if noise_power == 0.0:
         return waveform
     gain = np.sqrt(mean_power(waveform) / noise_power / 10.0 ** (snr_db / 10.0))
-    scaled = noise * np.float32(gain)
+    scaled = np.multiply(noise, np.float32(gain), out=out)
     scaled += waveform
     return scaled
 

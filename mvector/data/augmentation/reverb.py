@@ -6,14 +6,14 @@ import logging
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from mvector.config.augment_options import ReverbConf
 from mvector.data.augmentation.clips import ClipPool
 from mvector.data.augmentation.convolution import (
-    ConvolutionPlan,
-    convolution_plan,
-    half_length,
+    PackedFilter,
+    convolve,
+    pack_filter,
+    rounded_length,
 )
 from mvector.data.augmentation.memory import SharedArrays
 from mvector.data.augmentation.noise import mean_power
@@ -89,8 +89,7 @@ def add_reverb(
     if not np.any(impulse_response):
         return waveform
     taps, direct = prepare_response(impulse_response, sample_rate)
-    plan = convolution_plan(len(waveform), len(taps))
-    return _at_power_of(waveform, plan.convolve(waveform, plan.spectrum(taps), direct))
+    return _at_power_of(waveform, convolve(waveform, pack_filter(taps, len(waveform)), direct))
 
 
 def _at_power_of(waveform: np.ndarray, wet: np.ndarray) -> np.ndarray:
@@ -102,8 +101,7 @@ def _at_power_of(waveform: np.ndarray, wet: np.ndarray) -> np.ndarray:
 
 
 class _Prepared(NamedTuple):
-    plan: ConvolutionPlan
-    spectrum: torch.Tensor
+    filter: PackedFilter
     direct: int
 
 
@@ -164,27 +162,25 @@ class Reverberation:
 
     def __call__(self, waveform: np.ndarray, index: int) -> np.ndarray:
         """As :func:`add_reverb`, with one of the responses."""
-        key = (index, half_length(len(waveform)))
+        key = (index, rounded_length(len(waveform)))
         if key in self._spectra:
             prepared = self._spectra[key]
         else:
-            prepared = self._prepare(index, len(waveform))
-            num_bytes = prepared.spectrum.nbytes if prepared else 0
+            prepared = self._prepare(*key)
+            num_bytes = sum(part.nbytes for part in prepared.filter) if prepared else 0
             if self._num_bytes + num_bytes <= _SPECTRA_BYTES:
                 self._spectra[key] = prepared
                 self._num_bytes += num_bytes
         if prepared is None:
             return waveform
-        wet = prepared.plan.convolve(waveform, prepared.spectrum, prepared.direct)
-        return _at_power_of(waveform, wet)
+        return _at_power_of(waveform, convolve(waveform, prepared.filter, prepared.direct))
 
     def _prepare(self, index: int, num_samples: int) -> _Prepared | None:
         response = self.response(index)
         if response is None or not np.any(response):
             return None
         taps, direct = prepare_response(response, self.sample_rate, self.config.max_duration_s)
-        plan = convolution_plan(num_samples, len(taps))
-        return _Prepared(plan, plan.spectrum(taps), direct)
+        return _Prepared(pack_filter(taps, num_samples), direct)
 
     def _simulate(self, room: int) -> np.ndarray:
         rng = np.random.default_rng((self.config.room_seed, room))

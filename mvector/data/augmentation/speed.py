@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mvector.config.augment_options import SpeedConf
 from mvector.data.augmentation.threads import single_threaded
 
 SPEEDS = (1.0, 0.9, 1.1)  # the first is a clip's own speed: speaker class k * num_speakers + label
@@ -16,6 +17,11 @@ SPEEDS = (1.0, 0.9, 1.1)  # the first is a clip's own speed: speaker class k * n
 _STOP_BAND_DB = 65.0
 _TRANSITION = 0.08  # share of the pass-band's edge that the filter needs to fall
 _BLOCK = 80  # output samples in a block, about: fastest of 40, 80 and 160
+
+
+def num_speed_classes(config: SpeedConf) -> int:
+    """How many classes each speaker has: one, or one for every speed if so configured."""
+    return len(SPEEDS) if config.speed_perturb_3_class else 1
 
 
 def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
@@ -55,14 +61,22 @@ def resample(waveform: np.ndarray, up: int, down: int) -> np.ndarray:
     if up == down:
         return waveform
     blocks = _blocks(up, down)
+    width, num_outputs = blocks.matrix.shape
     num_samples = round(len(waveform) * up / down)
-    num_blocks = max(1, -(-num_samples // blocks.matrix.shape[1]))
-    width = blocks.matrix.shape[0]
-    padded = torch.zeros((num_blocks - 1) * blocks.hop + width)
-    piece = waveform[: len(padded) - blocks.lead]
-    padded.numpy()[blocks.lead : blocks.lead + len(piece)] = piece
-    frames = padded.as_strided((num_blocks, width), (blocks.hop, 1)).contiguous()
-    return torch.mm(frames, blocks.matrix).view(-1)[:num_samples].numpy()
+    # blocks overlap in the input; every `turns`-th ones do not, and are the rows of a matrix
+    turns = -(-width // blocks.hop)
+    num_rows = max(1, -(-num_samples // (turns * num_outputs)))
+    padded = torch.empty((turns * num_rows - 1) * blocks.hop + width)
+    samples = padded.numpy()
+    piece = waveform[: len(samples) - blocks.lead]
+    samples[: blocks.lead] = 0.0
+    samples[blocks.lead : blocks.lead + len(piece)] = piece
+    samples[blocks.lead + len(piece) :] = 0.0
+    result = torch.empty(num_rows, turns, num_outputs)
+    for turn in range(turns):
+        rows = padded.as_strided((num_rows, width), (turns * blocks.hop, 1), turn * blocks.hop)
+        torch.mm(rows, blocks.matrix, out=result[:, turn])
+    return result.view(-1)[:num_samples].numpy()
 
 
 class _Blocks(NamedTuple):
