@@ -128,6 +128,7 @@ def test_rooms_depend_on_each_other_one_way() -> None:
         "losses": {"losses", "config", "errors", "precision"},
         "data": {"data", "features", "audio", "config", "errors", "files"},
         "evaluation": {"evaluation", "errors", "files"},
+        "reports": {"reports", "evaluation", "audio", "errors", "files", "version"},
         "training": {
             *("training", "config", "errors", "files", "precision", "version"),
             *("models", "losses", "data", "device", "distributed"),

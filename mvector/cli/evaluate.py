@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mvector.cli.common import add_config_options, log_arguments, parse_bool
+from mvector.cli.common import add_config_options, log_arguments, parse_bool, parse_count
+
+if TYPE_CHECKING:
+    from mvector.evaluation import Calibration
+    from mvector.verification import VerificationResult
+
+logger = logging.getLogger(__name__)
 
 _EPILOG = """\
 examples:
@@ -15,12 +25,17 @@ examples:
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
   torchrun --nproc_per_node 4 eval.py --cache embeddings/        shares the clips among processes
+  python eval.py --report report/ --metadata clips.csv --by gender,session,duration
+  python eval.py --model_path models/A/best_model --save_scores a.npz     the same for B, and then
+  python eval.py --compare a.npz b.npz --report comparison/
 
 Each clip of trials_list is compared with each clip of enroll_list (lines 'path<TAB>label').
 A trials_list of lines 'label path path' or 'path path target' needs no enroll_list; where it names
 enrolment models, enroll_list says the clips of each (CN-Celeb's enroll.lst, Kaldi's wav.scp).
 Thresholds are written into the model folder, where infer_contrast.py and infer_recognition.py find
-them.
+them, and all figures into results.json beside it. The table shows minDCF with the cost of deciding
+by the calibrated log-likelihood ratio (actual), and the misses and false acceptances that each
+threshold rests on.
 """
 
 _ENROLMENT = """\
@@ -68,26 +83,85 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="keep embeddings here: a run that was cut off goes on, another one starts from them",
     )
+    _add_outputs(parser)
     return parser
 
 
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("what to write and print").add_argument
+    add(
+        "--out",
+        metavar="FILE",
+        help="file or folder for all figures (default: results.json beside the model folder)",
+    )
+    add("--save_scores", metavar="FILE", help="write scores, labels and trials here (npz)")
+    add(
+        "--report",
+        metavar="DIR",
+        help="folder for a page with curves, breakdown and worst trials (report.html), and for "
+        "its pictures",
+    )
+    add(
+        "--by",
+        metavar="COLUMNS",
+        help="error rates by columns of --metadata, such as gender,language, or by duration of "
+        "the shorter clip (default: duration if there is a --report)",
+    )
+    add(
+        "--metadata",
+        metavar="FILE",
+        help="csv or tsv with a line for each clip, names of columns in the first: path, ...",
+    )
+    add(
+        "--bootstrap",
+        type=parse_count,
+        metavar="N",
+        help="draw the speakers so often for intervals; 0 gives none (default: 1000, less for "
+        "very many trials)",
+    )
+    add(
+        "--compare",
+        nargs="+",
+        metavar="SCORES",
+        help="compare files of --save_scores with the first of them, instead of evaluating",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print one line of figures, then the thresholds."""
+    """Evaluate, print the figures, and write what is asked for; or compare scores.
+
+    Raises:
+        MVectorError: the model, the lists or an option cannot be used.
+    """
+    if args.compare is not None:
+        from mvector.cli.evaluate_outputs import compare
+
+        if os.environ.get("RANK", "0") == "0":
+            print("\n".join(compare(args)))
+        return 0
+    return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from mvector.cli.evaluate_outputs import Outputs
     from mvector.config import load_config
     from mvector.distributed import open_world
     from mvector.errors import ConfigError
-    from mvector.models.folder import load_training_config
+    from mvector.models.folder import fingerprint_of, load_training_config
     from mvector.predict import find_model
     from mvector.trainer import MVectorTrainer
 
     log_arguments(args)
-    folder = args.model_path or find_model(args.configs)
+    folder = Path(args.model_path or find_model(args.configs))
     source = args.configs or load_training_config(folder)
     if source is None:
         raise ConfigError(
             f"'{folder}' says nothing of its training lists; name a configuration with --configs."
         )
     trainer = MVectorTrainer(load_config(source, _overrides(args)), args.use_gpu)
+    data = trainer.config.dataset_conf
+    outputs = Outputs(args, folder, data.data_root)
+    before = _calibration_of(folder)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
@@ -97,9 +171,41 @@ def run(args: argparse.Namespace) -> int:
         )
     if not world.is_main:
         return 0
+    _print_summary(result, time.monotonic() - started)
+    is_other = before is not None and before.description != result.calibration.description
+    lines = outputs.write(
+        result,
+        name=trainer.model.name,
+        fingerprint=fingerprint_of(trainer.model),
+        lists=[
+            path for path in (data.trials_list, data.enroll_list) if path and os.path.exists(path)
+        ],
+        earlier=before if is_other else None,
+    )
+    print("\n".join(lines))
+    if args.write_calibration:
+        print(f"Thresholds written to {folder}/model.yml")
+    return 0
+
+
+def _calibration_of(folder: Path) -> Calibration | None:
+    """What the model folder says before the evaluation."""
+    from mvector.errors import CheckpointError
+    from mvector.evaluation import Calibration
+    from mvector.models.folder import load_model_folder
+
+    _, info = load_model_folder(folder)
+    try:
+        return None if info.calibration is None else Calibration.from_dict(info.calibration)
+    except CheckpointError as error:
+        logger.warning("The calibration so far cannot be used: %s", error)
+        return None
+
+
+def _print_summary(result: VerificationResult, elapsed_s: float) -> None:
     measured = result.calibration
     print(
-        f"Time: {time.monotonic() - started:.0f} s, threshold: {measured.threshold_eer:.4f}, "
+        f"Time: {elapsed_s:.0f} s, threshold: {measured.threshold_eer:.4f}, "
         f"EER: {measured.eer:.5f}, MinDCF: {measured.min_dcf:.5f}"
     )
     print(
@@ -111,9 +217,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"Trials left out because of skipped clips: {result.num_trials_left_out}")
     if result.enrolment is not None:
         print(f"Models of several clips were enrolled by {result.enrolment}")
-    if args.write_calibration:
-        print(f"Thresholds written to {folder}/model.yml")
-    return 0
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

@@ -1,0 +1,211 @@
+"""What ``eval.py`` writes beside the calibration: figures, scores, report, comparison."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mvector.errors import DataError, EvaluationError
+from mvector.files import check_writable
+from mvector.reports.breakdown import break_down
+from mvector.reports.comparison import compare_scores
+from mvector.reports.grouping import DURATION, group_by
+from mvector.reports.metadata import Metadata, read_metadata
+from mvector.reports.page import comparison_page, result_page, write_page
+from mvector.reports.pictures import (
+    Picture,
+    check_report_folder,
+    comparison_pictures,
+    result_pictures,
+    save_pictures,
+)
+from mvector.reports.provenance import provenance, write_json
+from mvector.reports.results import build_results
+from mvector.reports.scored import save_scores, scored_trials
+from mvector.reports.tables import comparison_tables, render_text, result_tables
+from mvector.reports.worst import worst_trials
+
+if TYPE_CHECKING:
+    from mvector.evaluation import Calibration
+    from mvector.verification import VerificationResult
+
+logger = logging.getLogger(__name__)
+
+RESULTS, COMPARISON, PAGE = "results.json", "comparison.json", "report.html"
+
+
+class Outputs:
+    """What is asked for beside the calibration; checked before the work, written after it.
+
+    Args:
+        args: options of ``eval.py``.
+        folder: of the model.
+        root: folder that relative clip paths start from.
+
+    Raises:
+        DataError: the metadata cannot be used.
+        EvaluationError: a place cannot be written to.
+        MissingDependencyError: a report needs matplotlib.
+    """
+
+    def __init__(self, args: argparse.Namespace, folder: Path, root: str | None) -> None:
+        self.folder, self.num_replicates = folder, args.bootstrap
+        self.scores, self.report = args.save_scores, args.report
+        self.columns, self.metadata = _asked_for(args, root)
+        self.results = _results_path(args.out, folder)
+        if self.scores is not None:
+            _require_writable(Path(self.scores), "--save_scores")
+        if self.report is not None:
+            check_report_folder(self.report)
+
+    def write(
+        self,
+        result: VerificationResult,
+        *,
+        name: str,
+        fingerprint: str,
+        lists: Sequence[str],
+        earlier: Calibration | None,
+    ) -> list[str]:
+        """Measure, write what is asked for, and return the lines to print.
+
+        Args:
+            result: of the evaluation.
+            name: of the model.
+            fingerprint: of the model.
+            lists: files that say what was compared.
+            earlier: the model's calibration before this evaluation, if it was on other trials.
+        """
+        calibration = result.calibration
+        model = {"name": name, "folder": str(self.folder), "fingerprint": fingerprint}
+        about = {**model, "description": calibration.description}
+        scored = scored_trials(result.scores, result.trials, about)
+        if self.scores is not None:
+            save_scores(scored, self.scores)
+        groupings = [
+            group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
+            for column in self.columns
+        ]
+        results: dict[str, Any] = {
+            **provenance(lists, shlex.join(sys.argv)),
+            "model": model,
+            "description": calibration.description,
+            "score_type": calibration.score_type,
+            "enrolment": result.enrolment,
+            "num_clips_skipped": result.num_skipped,
+            "num_trials_left_out": result.num_trials_left_out,
+            **build_results(
+                scored, calibration, earlier=earlier, num_replicates=self.num_replicates
+            ),
+            "breakdowns": [
+                break_down(scored, grouping, calibration.threshold_eer) for grouping in groupings
+            ],
+            "worst_trials": worst_trials(scored),
+        }
+        if self.results is not None:
+            write_json(results, self.results)
+        page = None
+        if self.report is not None:
+            pictures = result_pictures(scored, calibration.score_type)
+            page = _write_report(self.report, result_page(results, pictures), pictures)
+        tables = [f"\n{render_text(table)}" for table in result_tables(results)]
+        return [*tables, "", *_written(self.results, self.scores, page)]
+
+
+def compare(args: argparse.Namespace) -> list[str]:
+    """Compare files of scores, write what is asked for, and return the lines to print.
+
+    Raises:
+        EvaluationError: the scores cannot be compared, or a place cannot be written to.
+        MissingDependencyError: a report needs matplotlib.
+    """
+    out = None if args.out is None else _file_at(Path(args.out), COMPARISON)
+    if out is not None:
+        _require_writable(out, "--out")
+    if args.report is not None:
+        check_report_folder(args.report)
+    comparison, curves = compare_scores(args.compare, num_replicates=args.bootstrap)
+    comparison = {**provenance(args.compare, shlex.join(sys.argv)), **comparison}
+    if out is not None:
+        write_json(comparison, out)
+    page = None
+    if args.report is not None:
+        pictures = comparison_pictures(curves)
+        page = _write_report(args.report, comparison_page(comparison, pictures), pictures)
+    tables = "\n\n".join(map(render_text, comparison_tables(comparison)))
+    return [tables, *_written(out, None, page)]
+
+
+def _asked_for(args: argparse.Namespace, root: str | None) -> tuple[list[str], Metadata | None]:
+    """What to part the trials by, and the metadata for it."""
+    columns = [name for name in (args.by or "").split(",") if name]
+    if args.metadata is None:
+        unknown = [column for column in columns if column != DURATION]
+        if unknown:
+            raise DataError(
+                f"--by {unknown[0]} needs --metadata: a table of the clips with columns 'path' and "
+                f"'{unknown[0]}'; only '{DURATION}' needs none."
+            )
+        return columns or ([DURATION] if args.report is not None else []), None
+    metadata = read_metadata(args.metadata, root)
+    if not columns:
+        raise DataError(
+            f"--metadata needs --by and names of columns; '{args.metadata}' has "
+            f"{', '.join(metadata.columns)}."
+        )
+    for column in columns:
+        if column != DURATION:
+            metadata.check_column(column)
+    return columns, metadata
+
+
+def _results_path(out: str | None, folder: Path) -> Path | None:
+    """Where ``results.json`` goes; beside a model folder that is read-only, nowhere."""
+    if out is not None:
+        path = _file_at(Path(out), RESULTS)
+        _require_writable(path, "--out")
+        return path
+    path = folder.parent / RESULTS
+    try:
+        check_writable(path.parent)
+    except OSError as error:
+        logger.warning(
+            "Cannot write '%s' (%s): the figures are printed only; choose another place with "
+            "--out.",
+            path,
+            error.strerror or error,
+        )
+        return None
+    return path
+
+
+def _file_at(path: Path, name: str) -> Path:
+    return path / name if path.is_dir() else path
+
+
+def _require_writable(path: Path, option: str) -> None:
+    try:
+        check_writable(path.parent)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+    except OSError as error:
+        raise EvaluationError(
+            f"Cannot write '{path}': {error.strerror or error}; choose another {option}."
+        ) from error
+
+
+def _write_report(folder: str, page: str, pictures: list[Picture]) -> Path:
+    save_pictures(pictures, folder)
+    path = Path(folder) / PAGE
+    write_page(page, path)
+    return path
+
+
+def _written(results: Path | None, scores: str | None, page: Path | None) -> list[str]:
+    places = {"Figures": results, "Scores": scores, "Report": page}
+    return [f"{what} written to {place}" for what, place in places.items() if place is not None]

@@ -1,0 +1,1 @@
+"""Reports of an evaluation: figures, breakdowns, worst trials, pictures and comparisons."""

@@ -1,0 +1,123 @@
+"""The pictures of a report, as files and as bytes for the page."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mvector.errors import EvaluationError, MissingDependencyError
+from mvector.evaluation import DetCurve, error_rates
+from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
+from mvector.files import check_writable, write_atomically
+from mvector.reports.scored import ScoredTrials
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DOTS_PER_INCH = 120
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report.
+
+    Attributes:
+        name: of its file, without suffix.
+        words: what it shows, for those who do not see it.
+        png: the file's content.
+    """
+
+    name: str
+    words: str
+    png: bytes
+
+
+def check_report_folder(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that a report cannot be written to, before hours of work and not after.
+
+    Raises:
+        EvaluationError: it cannot be written to.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
+        ) from error
+    try:
+        check_writable(Path(folder))
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def result_pictures(scored: ScoredTrials, score_type: str) -> list[Picture]:
+    """DET curve, score histograms and error rates over the threshold.
+
+    Args:
+        scored: the trials.
+        score_type: what the scores are, for the axes.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    curve = error_rates(scored.scores, scored.labels)
+    return [
+        _drawn("det", "DET curve with the operating points", det_figure({"": curve})),
+        _drawn(
+            "scores",
+            "Histograms of the scores of target and non-target trials",
+            histogram_figure(scored.scores, scored.labels, curve, score_type),
+        ),
+        _drawn(
+            "error_rates",
+            "Miss rate and false acceptance rate over the threshold",
+            rates_figure(curve, score_type),
+        ),
+    ]
+
+
+def comparison_pictures(curves: Mapping[str, DetCurve]) -> list[Picture]:
+    """The DET curves of several systems in one picture.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    return [_drawn("det", f"DET curves of {', '.join(curves)}", det_figure(curves))]
+
+
+def save_pictures(pictures: list[Picture], folder: str | os.PathLike[str]) -> None:
+    """Write pictures into a folder as png files, each whole or not at all.
+
+    Raises:
+        EvaluationError: the folder cannot be written to.
+    """
+    for picture in pictures:
+        try:
+            write_atomically(
+                Path(folder) / f"{picture.name}.png", partial(_write, content=picture.png)
+            )
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+
+
+def _drawn(name: str, words: str, figure: Figure) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
+    return Picture(name, words, buffer.getvalue())
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+
+def _cannot_write(folder: str | os.PathLike[str], error: OSError) -> EvaluationError:
+    return EvaluationError(
+        f"Cannot write the report to '{os.fspath(folder)}': {error.strerror or error}; choose "
+        "another --report."
+    )
