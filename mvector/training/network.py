@@ -43,8 +43,9 @@ class ClassifierHead(nn.Module):
 class TrainingNetwork(nn.Module):
     """Backbone and head.
 
-    The weights of two-dimensional convolutions, and with them all maps, are laid out with the
-    channels side by side in memory (``torch.channels_last``), which every processor is faster with.
+    On a GPU the weights of two-dimensional convolutions, and with them all maps, are laid out with
+    the channels side by side in memory (``torch.channels_last``), as its matrix units want them. Not
+    so on a CPU: there torch 2.11 crashes in the backward pass of convolutions with few channels.
 
     Args:
         backbone: features ``(batch, frames, bins)`` to embeddings.
@@ -53,7 +54,9 @@ class TrainingNetwork(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if any(parameter.is_cuda for parameter in backbone.parameters()):
+            backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.backbone = backbone
         self.head = head
         self.frozen = False
 

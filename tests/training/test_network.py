@@ -22,20 +22,12 @@ def a_backbone() -> nn.Module:
     return build_backbone("ResNetSE", 24, embd_dim=8, channels=4, num_blocks=(1, 1, 1, 1))
 
 
-def test_channels_lie_side_by_side_and_the_entries_and_embeddings_are_the_same() -> None:
+def test_on_a_cpu_the_layout_in_memory_stays_as_it_is() -> None:
+    """There the other one ends the process in some narrow convolutions."""
     backbone = a_backbone()
-    before = copy.deepcopy(backbone.state_dict())
-    parameters = list(backbone.parameters())
-    x = torch.randn(3, 40, 24)
-    expected = backbone.eval()(x)
     network = TrainingNetwork(backbone, a_head())
-    assert all(a is b for a, b in zip(parameters, network.backbone.parameters(), strict=True))
-    maps = [p for p in parameters if p.dim() == 4]
-    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in maps)
-    assert any(not p.is_contiguous() for p in maps)
-    for name, value in network.backbone.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    torch.testing.assert_close(network.backbone(x), expected)
+    assert network.backbone is backbone
+    assert all(parameter.is_contiguous() for parameter in backbone.parameters())
 
 
 def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_head_learns() -> None:
