@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,10 +46,10 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def interleaved_medians(
+def interleaved_times(
     tasks: dict[str, Callable[[], object]], num_runs: int, device: str = "cpu"
-) -> dict[str, float]:
-    """Median seconds of each task over rounds in which every task has its turn.
+) -> dict[str, list[float]]:
+    """Seconds that each task takes in rounds in which every task has its turn.
 
     Whatever else the machine does thus falls on all of them.
     """
@@ -63,7 +62,7 @@ def interleaved_medians(
             _wait_for(device)
             if round_number >= 2:  # the first rounds fill caches and pools
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
 def _wait_for(device: str) -> None:

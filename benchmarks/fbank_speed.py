@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 
 import torch
 import torchaudio
-from common import cpu_name, interleaved_medians
+from common import cpu_name, interleaved_times
 from torchaudio.compliance import kaldi
 
 from mvector.features import build_featurizer
@@ -42,7 +43,7 @@ def main() -> None:
 
     with torch.no_grad():
         difference = (torch.stack(clip_by_clip()) - plain(waveforms)[0]).abs()
-        medians = interleaved_medians(
+        times = interleaved_times(
             {
                 "torchaudio, clip by clip": clip_by_clip,
                 "mvector Fbank": lambda: plain(waveforms),
@@ -51,6 +52,7 @@ def main() -> None:
             },
             args.runs,
         )
+    medians = {name: statistics.median(values) for name, values in times.items()}
     print(f"{cpu_name()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print(
         f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, "

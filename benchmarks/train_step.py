@@ -8,7 +8,8 @@
 A step is forward, loss, backward, clipping and optimizer, on a batch of features that lies ready.
 Its arithmetic is taken to be three times that of the forward pass, counted from convolutions and
 matrix products. The peak is the fastest of a few matrix products of the same type, timed in turns
-with the step. Every row is measured in a process of its own; figures are medians.
+with the step. Every row is measured in a process of its own; of the rounds, the fastest counts, as
+whatever else the machine does only ever makes one slower.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from common import interleaved_medians, print_machine
+from common import interleaved_times, print_machine
 from step_cases import FILES, Case, configure, ladder, prepare
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -82,10 +83,18 @@ def measure(case: Case) -> Speed:
         a = torch.randn(m, k, dtype=dtype, device=case.device)
         b = torch.randn(k, n, dtype=dtype, device=case.device)
         tasks[f"{m}x{k}x{n}"] = partial(torch.mm, a, b)
-    seconds = interleaved_medians(tasks, case.num_rounds, case.device)
+    seconds = fastest(tasks, case, case.num_rounds)
     speed = case.batch_size * STEPS_A_TURN[case.device] / seconds["steps"]
     peak = max(2 * m * k * n / seconds[f"{m}x{k}x{n}"] for m, k, n in PRODUCTS[case.device])
     return Speed(speed, flop * speed, peak)
+
+
+def fastest(
+    tasks: dict[str, Callable[[], object]], case: Case, num_rounds: int
+) -> dict[str, float]:
+    """Seconds of each task in its fastest round."""
+    times = interleaved_times(tasks, num_rounds, case.device)
+    return {name: min(values) for name, values in times.items()}
 
 
 # ---- a whole training -----------------------------------------------------------------------
@@ -105,35 +114,38 @@ def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraini
     """Train on a packed corpus of synthetic speech; time bare steps before and after."""
     learner, batch = prepare(case)
     features, labels = learner.inputs(batch)
+    num_steps = STEPS_A_TURN[case.device]
 
-    def bare_step() -> None:
-        learner.train_step.accumulate(features, labels, weight=1.0, last=True)
-        learner.update("the benchmark")
+    def bare_steps() -> None:
+        for _ in range(num_steps):
+            learner.train_step.accumulate(features, labels, weight=1.0, last=True)
+            learner.update("the benchmark")
 
-    def step_with_features() -> None:
-        learner.learn(batch, weight=1.0, last=True)
-        learner.update("the benchmark")
+    def steps_with_features() -> None:
+        for _ in range(num_steps):
+            learner.learn(batch, weight=1.0, last=True)
+            learner.update("the benchmark")
 
-    tasks: dict[str, Callable[[], object]] = {"bare": bare_step, "features": step_with_features}
-    rounds = [interleaved_medians(tasks, case.num_rounds // 2, case.device)]
+    tasks: dict[str, Callable[[], object]] = {"bare": bare_steps, "features": steps_with_features}
+    before = fastest(tasks, case, case.num_rounds // 2)
     with TemporaryDirectory() as folder:
         packed = pack_synthetic_speech(Path(folder), num_batches * case.batch_size)
         settings = {
             "dataset_conf.train_list": str(packed),
             "dataset_conf.dataLoader.num_workers": num_workers,
             "train_conf.max_epoch": 1,
-            "train_conf.log_interval": 5,
+            "train_conf.log_interval": num_steps,
         }
         trainer = MVectorTrainer(configure(case, settings), use_gpu=case.device == "cuda")
         trainer.train(folder, Path(folder) / "log", do_eval=False)
         text = (Path(folder) / "log" / "metrics.jsonl").read_text(encoding="utf-8")
-    rounds.append(interleaved_medians(tasks, case.num_rounds // 2, case.device))
+    after = fastest(tasks, case, case.num_rounds // 2)
     points = [json.loads(line) for line in text.splitlines()]
     points = [point for point in points if "train/speed" in point][1:]  # the first warms up
     bare, with_features = (
-        2 * case.batch_size / sum(seconds[name] for seconds in rounds) for name in tasks
+        case.batch_size * num_steps / min(before[name], after[name]) for name in tasks
     )
-    speed = statistics.median(point["train/speed"] for point in points)
+    speed = max(point["train/speed"] for point in points)
     wait = statistics.mean(point["train/data_wait"] for point in points)
     return WholeTraining(bare, with_features, speed, wait)
 

@@ -44,8 +44,8 @@ class TrainingNetwork(nn.Module):
     """Backbone and head.
 
     On a GPU the weights of two-dimensional convolutions, and with them all maps, are laid out with
-    the channels side by side in memory (``torch.channels_last``), as its matrix units want them. Not
-    so on a CPU: there torch 2.11 crashes in the backward pass of convolutions with few channels.
+    the channels side by side in memory (``torch.channels_last``), as its matrix units want them.
+    Not so on a CPU: there torch 2.11 crashes in the backward pass of some narrow convolutions.
 
     Args:
         backbone: features ``(batch, frames, bins)`` to embeddings.

@@ -72,10 +72,9 @@ def resample(waveform: np.ndarray, up: int, down: int) -> np.ndarray:
     samples[: blocks.lead] = 0.0
     samples[blocks.lead : blocks.lead + len(piece)] = piece
     samples[blocks.lead + len(piece) :] = 0.0
+    rows = padded.as_strided((turns, num_rows, width), (blocks.hop, turns * blocks.hop, 1))
     result = torch.empty(num_rows, turns, num_outputs)
-    for turn in range(turns):
-        rows = padded.as_strided((num_rows, width), (turns * blocks.hop, 1), turn * blocks.hop)
-        torch.mm(rows, blocks.matrix, out=result[:, turn])
+    torch.bmm(rows, blocks.matrix.expand(turns, -1, -1), out=result.transpose(0, 1))
     return result.view(-1)[:num_samples].numpy()
 
 
