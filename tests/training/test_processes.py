@@ -66,7 +66,7 @@ def changed(config: dict[str, Any], **train_conf: Any) -> dict[str, Any]:
 def config(small_config: dict[str, Any]) -> dict[str, Any]:
     small_config["train_conf"].update(max_epoch=3, max_grad_norm=1.0)  # 24 steps
     # small steps: training on few clips makes large differences of small ones within some steps
-    small_config["optimizer_conf"].update(optimizer="SGD", learning_rate=3e-4)
+    small_config["optimizer_conf"].update(optimizer="SGD", learning_rate=1e-4)
     small_config["augment_conf"] = {"speed": {"prob": 0.5}, "spec_aug": {"prob": 0.5}}
     return small_config
 
@@ -74,7 +74,7 @@ def config(small_config: dict[str, Any]) -> dict[str, Any]:
 def assert_moved(state: dict[str, Any], start: dict[str, Any]) -> None:
     """The steps are far longer than what two runs may differ by."""
     key = "backbone.first.conv.weight"
-    assert (state["network"][key] - start["network"][key]).abs().max() > 1e-4
+    assert (state["network"][key] - start["network"][key]).abs().max() > 5e-5
 
 
 def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -82,7 +82,10 @@ def assert_close(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["best_eer"] == pytest.approx(expected["best_eer"], abs=1e-6)
     assert found["network"].keys() == expected["network"].keys()
     for key, value in expected["network"].items():
-        torch.testing.assert_close(found["network"][key], value, rtol=1e-4, atol=1e-5)
+        close = {"rtol": 1e-4, "atol": 1e-5}
+        if "running_" in key:  # of a batch of few clips: differences grow most in its variance
+            close = {"rtol": 1e-3, "atol": 1e-4}
+        torch.testing.assert_close(found["network"][key], value, **close)
 
 
 def test_two_processes_train_as_one_with_the_batch_of_both(

@@ -196,12 +196,6 @@ def test_a_plateau_follows_a_learning_rate_that_was_changed() -> None:
     assert math.isclose(learning_rate_at(3.0, lower, 30, plateau.num_reductions), 1e-4)
 
 
-def test_a_plateau_never_raises_the_rate_to_its_lowest_one() -> None:
-    settings = conf(options.PlateauArgs(min_lr=0.01), learning_rate=1e-3)
-    assert learning_rate_at(0.0, settings, 30, 0) == 1e-3
-    assert learning_rate_at(9.0, settings, 30, 4) == 1e-3
-
-
 def test_other_schedules_know_no_plateau() -> None:
     plateau = Plateau(conf(options.CosineAnnealingArgs()))
     assert not any(plateau.note(0.5) for _ in range(50))
