@@ -54,8 +54,20 @@ def save_model_folder(
     metrics: dict[str, Any] | None = None,
     calibration: dict[str, Any] | None = None,
     training_config: dict[str, Any] | None = None,
+    half_precision: bool = False,
 ) -> str:
     """Write a model folder; it replaces an older one in one step.
+
+    Args:
+        path: folder to write.
+        model: what to write.
+        provenance: where the weights come from.
+        metrics: what was measured, by name.
+        calibration: thresholds and score-to-LLR mapping.
+        training_config: for those who train again.
+        half_precision: store matrices and filters as float16, in half the space. They are rounded
+            in ``model`` too, so that what is used and what is stored stay one model; vectors
+            (biases, norms and their statistics) stay as they are.
 
     Returns:
         The model's fingerprint.
@@ -64,6 +76,7 @@ def save_model_folder(
         CheckpointError: the folder cannot be written.
     """
     folder = Path(path)
+    weights = _halved(model) if half_precision else _weights_of(model)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": model.name,
@@ -79,7 +92,7 @@ def save_model_folder(
         with replacing_folder(folder) as new:
             description_file = new / DESCRIPTION
             _write_yaml(description_file, description)
-            save_file(_weights_of(model), new / WEIGHTS)
+            save_file(weights, new / WEIGHTS)
             shutil.copymode(description_file, new / WEIGHTS)  # it comes readable by its owner only
             if training_config is not None:
                 _write_yaml(new / TRAINING_CONFIG, training_config)
@@ -202,6 +215,16 @@ def fingerprint_of(model: SpeakerModel) -> str:
 def _weights_of(model: SpeakerModel) -> dict[str, torch.Tensor]:
     state = model.backbone.state_dict()
     return {key: value.detach().cpu().contiguous() for key, value in state.items()}
+
+
+def _halved(model: SpeakerModel) -> dict[str, torch.Tensor]:
+    """The weights with all but vectors as float16, and the model rounded to them."""
+    weights = {
+        key: value.half() if value.is_floating_point() and value.dim() > 1 else value
+        for key, value in _weights_of(model).items()
+    }
+    model.backbone.load_state_dict(weights)
+    return weights
 
 
 def _write_yaml(path: Path, content: dict[str, Any]) -> None:
