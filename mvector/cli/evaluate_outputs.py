@@ -91,7 +91,9 @@ class Outputs:
         else:
             scored = scored_trials(result.scores, result.trials, about)
         groupings = []
-        if scored is not None:
+        if scored is None:
+            self.scores = None
+        else:
             if self.scores is not None:
                 save_scores(scored, self.scores)
             groupings = [

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from mvector.errors import EvaluationError
 from mvector.evaluation.trials import AllPairs
 
 BLOCK_SIZE = 4_194_304  # numbers in the largest temporary array
 
-_TRIALS_A_TASK = 2**16
-_ROWS_AT_ONCE = 128  # listed trials whose rows are fetched together, into the cache of a core
+TRIALS_A_TASK = 2**16
+_BYTES_AT_ONCE = 3 * 2**17  # of one side of listed trials; both stay in the cache of a core
 
 
 def all_pair_blocks(
@@ -54,7 +55,12 @@ def row_blocks(num_rows: int, width: int, block_size: int = BLOCK_SIZE) -> Itera
 
 
 def pair_products(
-    enroll: np.ndarray, test: np.ndarray, enroll_index: np.ndarray, test_index: np.ndarray
+    enroll: np.ndarray,
+    test: np.ndarray,
+    enroll_index: np.ndarray,
+    test_index: np.ndarray,
+    *,
+    note_done: Callable[[int], object] = lambda num_done: None,
 ) -> np.ndarray:
     """Products of listed rows: ``enroll[enroll_index[i]] @ test[test_index[i]]`` for each i.
 
@@ -63,20 +69,43 @@ def pair_products(
         test: float ``(T, D)`` of the same type.
         enroll_index: integers ``(num_trials,)``.
         test_index: integers ``(num_trials,)``.
+        note_done: is told of every few trials that are done.
 
     Returns:
         ``(num_trials,)`` of that type.
+
+    Raises:
+        EvaluationError: an index points at no row.
     """
+    for rows, index in ((enroll, enroll_index), (test, test_index)):
+        if len(index) and not 0 <= index.min() <= index.max() < len(rows):
+            raise EvaluationError(
+                f"A trial points at row {int(index.max())} of {len(rows)} embeddings."
+            )
     products = np.empty(len(enroll_index), dtype=enroll.dtype)
     ones = np.ones(enroll.shape[1], dtype=enroll.dtype)
+    num_rows = max(1, _BYTES_AT_ONCE // (enroll.itemsize * enroll.shape[1]))
 
-    def multiply(part: slice) -> None:
-        for start in range(part.start, part.stop, _ROWS_AT_ONCE):
-            few = slice(start, min(start + _ROWS_AT_ONCE, part.stop))
-            rows = enroll[enroll_index[few]]
-            rows *= test[test_index[few]]
-            np.dot(rows, ones, out=products[few])  # sums of rows, faster than `sum`
+    def multiply(part: slice) -> int:
+        left, right = np.empty((2, num_rows, enroll.shape[1]), dtype=enroll.dtype)
+        for start in range(part.start, part.stop, num_rows):
+            few = slice(start, min(start + num_rows, part.stop))
+            one, other = left[: few.stop - start], right[: few.stop - start]
+            # Not "raise", which takes a detour over a copy.
+            enroll.take(enroll_index[few], axis=0, out=one, mode="clip")
+            test.take(test_index[few], axis=0, out=other, mode="clip")
+            one *= other
+            np.dot(one, ones, out=products[few])  # sums of rows, faster than `sum`
+        return part.stop - part.start
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(multiply, row_blocks(len(products), 1, _TRIALS_A_TASK)))
+    in_parallel(multiply, row_blocks(len(products), 1, TRIALS_A_TASK), note_done)
     return products
+
+
+def in_parallel(
+    work: Callable[[slice], int], parts: Iterator[slice], note_done: Callable[[int], object]
+) -> None:
+    """Work on parts in as many threads as there are cores; each says how much was done."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for num_done in pool.map(work, parts):
+            note_done(num_done)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from tqdm import tqdm
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.blocks import BLOCK_SIZE, all_pair_blocks, flattened, row_blocks
+from mvector.evaluation.blocks import (
+    BLOCK_SIZE,
+    TRIALS_A_TASK,
+    all_pair_blocks,
+    flattened,
+    in_parallel,
+    pair_products,
+    row_blocks,
+)
 from mvector.evaluation.trials import AllPairs, PairTrials, Trials
 
 # Fetching the two rows of a listed trial takes as long as this many products of a matrix product.
 _PRODUCTS_PER_FETCH = 32
 _TABLE_BLOCKS = 16
-_TRIALS_A_TASK = 2**16
-# Trials whose rows are fetched together: both sides fit in the cache of a core.
-_ROWS_AT_ONCE = 256
 
 
 def cosine_scores(
@@ -113,7 +114,9 @@ def _score_listed(
     enrolled, enroll_row = _used(trials.enroll_index, len(enroll))
     tested, test_row = _used(trials.test_index, len(test))
     if len(enrolled) * len(tested) > _PRODUCTS_PER_FETCH * len(trials):
-        _fetch(enroll, test, trials, scores, bar)
+        scores[:] = pair_products(
+            enroll, test, trials.enroll_index, trials.test_index, note_done=bar.update
+        )
         return
     columns = test[tested].T
     bands = list(row_blocks(len(enrolled), len(tested), _TABLE_BLOCKS * block_size))
@@ -132,29 +135,7 @@ def _score_listed(
             own[here] = table[place]
             return len(here)
 
-        _in_parallel(look_up, row_blocks(len(trials), 1, _TRIALS_A_TASK), bar)
-
-
-def _fetch(
-    enroll: np.ndarray, test: np.ndarray, trials: PairTrials, scores: np.ndarray, bar: tqdm
-) -> None:
-    ones = np.ones(enroll.shape[1], dtype=np.float32)
-
-    def score(part: slice) -> int:
-        for start in range(part.start, part.stop, _ROWS_AT_ONCE):
-            few = slice(start, min(start + _ROWS_AT_ONCE, part.stop))
-            products = enroll[trials.enroll_index[few]]
-            products *= test[trials.test_index[few]]
-            np.dot(products, ones, out=scores[few])  # sums of rows, faster than `sum`
-        return part.stop - part.start
-
-    _in_parallel(score, row_blocks(len(trials), 1, _TRIALS_A_TASK), bar)
-
-
-def _in_parallel(score: Callable[[slice], int], parts: Iterator[slice], bar: tqdm) -> None:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for num_done in pool.map(score, parts):
-            bar.update(num_done)
+        in_parallel(look_up, row_blocks(len(trials), 1, TRIALS_A_TASK), bar.update)
 
 
 def _used(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
