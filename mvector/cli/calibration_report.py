@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mvector.evaluation.operating_points import PURPOSE_WORDS
+
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration, HeldOutCheck, Interval, OperatingPoint
 
 _MIN_PEOPLE, _MIN_TARGETS = 5, 30
-_WORDS = {
-    "eer": "both errors equally often",
-    "min_dcf": "1 in 100 who come is the person claimed",
-    "far_1pct": "1 of 100 strangers accepted",
-    "far_0_1pct": "1 of 1,000 strangers accepted",
-    "far_0_01pct": "1 of 10,000 strangers accepted",
-}
 
 
 def calibration_lines(
@@ -28,7 +23,7 @@ def calibration_lines(
         held_out: the check on other speakers, if there were enough of them.
     """
     lines = [
-        f"  {'same person from':>16s}  {'so chosen that':40s}{'strangers accepted':>22s}"
+        f"  {'same person from':>16s}  {'so chosen that':43s}{'strangers accepted':>22s}"
         f"{'own person rejected':>22s}",
     ]
     points = measured.operating_points()
@@ -41,7 +36,7 @@ def calibration_lines(
         )
     lines += _held_out_lines(measured, held_out)
     doubts = [point for point in points if point.doubt]
-    lines += [f"  Unsure (*): '{_WORDS[point.purpose]}' {point.doubt}." for point in doubts]
+    lines += [f"  Unsure (*): '{PURPOSE_WORDS[point.purpose]}' {point.doubt}." for point in doubts]
     if not doubts:
         lines.append("  Every threshold rests on 30 errors or more.")
     return [*lines, "", _inconclusive_line(measured)]
@@ -68,11 +63,11 @@ def written_line(folder: object, measured: Calibration) -> str:
 
 def _row(point: OperatingPoint) -> str:
     if point.threshold is None or point.errors is None:
-        return f"  {'-':>16s}  {_WORDS[point.purpose] + ' (*)':40s}{'too few pairs':>22s}"
+        return f"  {'-':>16s}  {PURPOSE_WORDS[point.purpose] + ' (*)':43s}{'too few pairs':>22s}"
     accepted = f"{point.fpr:.2%} ({point.errors.num_false_accepts:,})"
     rejected = f"{point.fnr:.2%} ({point.errors.num_misses:,})"
-    words = _WORDS[point.purpose] + (" (*)" if point.doubt else "")
-    return f"  {point.threshold:16.4f}  {words:40s}{accepted:>22s}{rejected:>22s}"
+    words = PURPOSE_WORDS[point.purpose] + (" (*)" if point.doubt else "")
+    return f"  {point.threshold:16.4f}  {words:43s}{accepted:>22s}{rejected:>22s}"
 
 
 def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[str]:

@@ -151,7 +151,6 @@ def _print_summary(result: VerificationResult, elapsed_s: float) -> None:
         print(f"Trials left out because of skipped clips: {result.num_trials_left_out}")
     if result.enrolment is not None:
         print(f"Models of several clips were enrolled by {result.enrolment}")
-    print(f"Scores: {result.scored_by}")
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

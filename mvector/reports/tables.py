@@ -206,7 +206,7 @@ def _calibration_rows(results: dict[str, Any]) -> list[Sequence[str]]:
 
 
 def _notes(results: dict[str, Any]) -> list[str]:
-    notes = [f"Scores: {results.get('scored_by', 'cosine')}."]
+    notes = [f"Scores: {results['scored_by']}."]
     notes += ["Actual: the cost of deciding by the calibrated log-likelihood ratio."]
     calibration, bootstrap = results["calibration"], results["bootstrap"]
     low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]

@@ -24,6 +24,7 @@ from mvector.reports.pictures import Picture, check_report_folder, result_pictur
 from mvector.reports.provenance import provenance, write_json
 from mvector.reports.results import build_results
 from mvector.reports.tables import Table, rates_table, render_text, result_tables
+from mvector.reports.thresholds import threshold_table
 from mvector.reports.worst import worst_trials
 
 
@@ -45,6 +46,7 @@ def results(scored):
         **provenance([__file__], "eval.py --model_path 'a & b'"),
         "model": {"name": "Net <1>", "folder": "models/x", "fingerprint": "0123456789abcdef"},
         "description": calibration.description,
+        "scored_by": "cosine",
         **build_results(curve_of(scored), calibration, scored=scored, num_replicates=60),
         "breakdowns": [break_down(scored, grouping, calibration.threshold_eer)],
         "worst_trials": worst_trials(scored),
@@ -134,7 +136,7 @@ def test_trials_of_few_people_have_figures_but_no_intervals():
 
     assert found["held_out"] is None
     assert found["eer"]["value"] is not None
-    (table,) = result_tables(found)
+    (table,) = result_tables({**found, "scored_by": "cosine"})
     assert any("flatters" in note or "flatter it" in note for note in table.notes)
 
 
@@ -314,3 +316,20 @@ def test_a_comparison_has_a_page_too():
     rows = Page(comparison_page(comparison, [])).rows
     assert ["<b> - a", "EER", "-1.00 %", "-2.00 % to -0.50 %", "better"] in rows
     assert any(re.fullmatch(r"95 % interval", text) for row in rows for text in row)
+
+
+def test_the_page_says_which_threshold_and_how_sure(scored, results):
+    table = threshold_table(results)
+
+    by_words = {row[0]: row[1:] for row in table.rows}
+    threshold, accepted, rejected = by_words["both errors equally often"]
+    at_eer = results["eer"]
+    assert float(threshold) == pytest.approx(at_eer["threshold"], abs=1e-4)
+    assert f"({at_eer['num_false_accepts']})" in accepted
+    assert f"({at_eer['num_misses']})" in rejected
+    assert by_words["1 of 1,000 strangers accepted *"] == ("-", "-", "-")
+    notes = " ".join(table.notes)
+    assert "'1 of 1,000 strangers accepted' cannot be measured with 400" in notes
+    check = results["held_out"]
+    assert f"accepted {check['num_false_accepts']} of {check['num_nontarget']} pairs" in notes
+    assert "neither answer is ten times as likely" in notes
