@@ -6,20 +6,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.blocks import (
-    BLOCK_SIZE,
-    TRIALS_A_TASK,
-    all_pair_blocks,
-    flattened,
-    in_parallel,
-    pair_products,
-    row_blocks,
-)
-from mvector.evaluation.trials import AllPairs, PairTrials, Trials
-
-# Fetching the two rows of a listed trial takes as long as this many products of a matrix product.
-_PRODUCTS_PER_FETCH = 32
-_TABLE_BLOCKS = 16
+from mvector.evaluation.blocks import BLOCK_SIZE, all_pair_blocks, flattened, pair_products
+from mvector.evaluation.trials import AllPairs, Trials
 
 
 def cosine_scores(
@@ -32,8 +20,7 @@ def cosine_scores(
 ) -> np.ndarray:
     """Cosine similarity of the two clips of every trial.
 
-    Embeddings are length-normalised once. Listed pairs that fill a good part of the table of their
-    clips are looked up in blocks of that table, which cost less than fetching rows pair by pair.
+    Embeddings are length-normalised once.
 
     Args:
         enroll_embeddings: float ``(E, D)``, one row for each of ``trials.enroll_paths``.
@@ -51,12 +38,18 @@ def cosine_scores(
         EvaluationError: an embedding is zero or not finite, or the arrays do not fit the trials.
     """
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
-    scores = np.empty(len(trials), dtype=np.float32)
     with tqdm(total=len(trials), unit="trial", unit_scale=True, disable=not progress) as bar:
         if isinstance(trials, AllPairs):
-            _score_all_pairs(enroll, test, trials, scores, block_size, bar)
+            scores = _score_all_pairs(enroll, test, trials, block_size, bar)
         else:
-            _score_listed(enroll, test, trials, scores, block_size, bar)
+            scores = pair_products(
+                enroll,
+                test,
+                trials.enroll_index,
+                trials.test_index,
+                block_size=block_size,
+                note_done=bar.update,
+            )
     # Rounding takes the cosine of parallel embeddings a little past 1.
     return np.clip(scores, -1.0, 1.0, out=scores)
 
@@ -94,55 +87,14 @@ def _score_all_pairs(
     enroll: np.ndarray,
     test: np.ndarray,
     trials: AllPairs,
-    scores: np.ndarray,
     block_size: int,
     bar: tqdm,
-) -> None:
+) -> np.ndarray:
+    scores = np.empty(len(trials), dtype=np.float32)
     for rows, part, left_out in all_pair_blocks(trials, block_size):
         scores[part] = flattened(test[rows] @ enroll.T, left_out)
         bar.update(part.stop - part.start)
-
-
-def _score_listed(
-    enroll: np.ndarray,
-    test: np.ndarray,
-    trials: PairTrials,
-    scores: np.ndarray,
-    block_size: int,
-    bar: tqdm,
-) -> None:
-    enrolled, enroll_row = _used(trials.enroll_index, len(enroll))
-    tested, test_row = _used(trials.test_index, len(test))
-    if len(enrolled) * len(tested) > _PRODUCTS_PER_FETCH * len(trials):
-        scores[:] = pair_products(
-            enroll, test, trials.enroll_index, trials.test_index, note_done=bar.update
-        )
-        return
-    columns = test[tested].T
-    bands = list(row_blocks(len(enrolled), len(tested), _TABLE_BLOCKS * block_size))
-    for rows in bands:
-        table = (enroll[enrolled[rows]] @ columns).ravel()
-
-        def look_up(part: slice, rows: slice = rows, table: np.ndarray = table) -> int:
-            row, column, own = enroll_row[part], test_row[part], scores[part]
-            if len(bands) == 1:
-                place = row * np.int64(len(tested))
-                place += column
-                table.take(place, out=own, mode="clip")  # "raise" would make a copy
-                return len(own)
-            here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
-            place = (row[here] - rows.start) * np.int64(len(tested)) + column[here]
-            own[here] = table[place]
-            return len(here)
-
-        in_parallel(look_up, row_blocks(len(trials), 1, TRIALS_A_TASK), bar.update)
-
-
-def _used(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that an index uses, and the index among them."""
-    is_used = np.zeros(num_rows, dtype=bool)
-    is_used[index] = True
-    return np.flatnonzero(is_used), (np.cumsum(is_used, dtype=np.int32) - 1)[index]
+    return scores
 
 
 def _check_shape(embeddings: np.ndarray, paths: tuple[str, ...], kind: str) -> None:
