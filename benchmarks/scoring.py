@@ -22,7 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.evaluation import all_pairs, compute_eer, cosine_scores, error_rates, read_trials
+from mvector.evaluation import (
+    Cohort,
+    all_pairs,
+    compute_eer,
+    cosine_scores,
+    error_rates,
+    normalised_scores,
+    read_trials,
+)
 from mvector.evaluation.detection_costs import VOXCELEB
 from mvector.evaluation.metrics import DetCurve
 from mvector.evaluation.streaming import all_pairs_error_rates
@@ -94,6 +102,8 @@ def main() -> None:
     parser.add_argument("--listed", type=int, default=10_000_000, help="listed trials")
     parser.add_argument("--clips", type=int, default=5000, help="clips they are drawn from")
     parser.add_argument("--many_clips", type=int, default=100_000, help="the same, few pairs each")
+    parser.add_argument("--cohort", type=int, default=6000, help="vectors of the cohort of AS-norm")
+    parser.add_argument("--top_n", type=int, default=300, help="of them, those taken for each clip")
     parser.add_argument("--speakers", type=int, default=500)
     parser.add_argument("--dimensions", type=int, default=192)
     parser.add_argument("--runs", type=int, default=3)
@@ -164,6 +174,19 @@ def rows(
         clips, trials = clips_and_list(num_clips)
         return lambda: cosine_scores(clips, clips, trials)
 
+    def cohort() -> Cohort:
+        return Cohort.from_embeddings(embeddings(np.arange(args.cohort), args.dimensions, 5))
+
+    def normed() -> Callable[[], object]:
+        enroll, test, trials = pairs()
+        others = cohort()
+        return lambda: normalised_scores(enroll, test, trials, cohort=others, top_n=args.top_n)
+
+    def normed_list() -> Callable[[], object]:
+        clips, trials = clips_and_list(args.clips)
+        others = cohort()
+        return lambda: normalised_scores(clips, clips, trials, cohort=others, top_n=args.top_n)
+
     def of_list_and_eer() -> Callable[[], object]:
         clips, trials = clips_and_list(args.clips)
         return lambda: compute_eer(cosine_scores(clips, clips, trials), trials.labels)
@@ -191,6 +214,8 @@ def rows(
             args.listed,
             lambda: of_list(args.many_clips),
         ),
+        f"all pairs: AS-norm, {args.top_n} of {args.cohort:,}": (num_pairs, normed),
+        f"listed, {args.clips:,} clips: AS-norm": (args.listed, normed_list),
         "read the list": (args.listed, reading),
     }
 

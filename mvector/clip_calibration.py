@@ -10,6 +10,7 @@ import numpy as np
 
 from mvector.audio.quality import measure_clips
 from mvector.data.corpora import Clip, scan_folder
+from mvector.data.lists import evenly
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
 from mvector.evaluation.calibration import Calibration, calibrate
@@ -111,13 +112,8 @@ def calibrate_on_clips(
 
 def _chosen(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
     """At most so many clips of each person, evenly from those there are."""
-    of_person: dict[str, list[Clip]] = {}
-    for clip in clips:
-        of_person.setdefault(clip.speaker, []).append(clip)
-    chosen: list[Clip] = []
-    for own in of_person.values():
-        num_kept = len(own) if max_per_person is None else min(max_per_person, len(own))
-        chosen += [own[len(own) * place // num_kept] for place in range(num_kept)]
+    _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
+    chosen = [clips[position] for own in evenly(person, max_per_person) for position in own]
     if len(chosen) < len(clips):
         logger.info(
             "%d of %d clips are compared, at most %d of a person.",

@@ -279,6 +279,13 @@ def barrier() -> None:
     any_rank(False)
 
 
+def current_world() -> World:
+    """The run that this process has joined, by rank and size; of one process if it has not."""
+    if dist.is_available() and dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size())
+    return World()
+
+
 def _is_joined() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import numpy as np
-import torch.distributed as dist
 from tqdm import tqdm
 
 from mvector.audio import source_name
 from mvector.distributed import (
-    World,
     all_gather_rows,
     any_rank,
     broadcast_module,
+    current_world,
     from_main,
     gather_objects,
 )
@@ -63,14 +62,14 @@ def extract_embeddings(
         DataError: the cache cannot be written to.
         DistributedError: another process was lost.
     """
-    world = _current_world()
+    world = current_world()
     if world.size > 1:
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
     part = _Part(encoder, clips[world.rank :: world.size], max_duration_s, cache)
     with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
         bar.update(len(own) - len(part.todo))
-        for batch in _meeting_the_others(part.compute(batch_size)):
+        for batch in meeting_the_others(part.compute(batch_size)):
             bar.update(len(batch.good) + len(batch.failures))
     return _joined(own, part)
 
@@ -148,7 +147,7 @@ class _Part:
 def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
     """The tables of all processes as one, in the order of the clips."""
     failures = [(int(own[position]), reason) for position, reason in part.failures]
-    if _current_world().size == 1:
+    if current_world().size == 1:
         good = np.flatnonzero(part.is_good)
         return EmbeddedClips(part.embeddings[good], good, sorted(failures))
     good = all_gather_rows(own[part.is_good])
@@ -158,8 +157,11 @@ def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
     return EmbeddedClips(embeddings[order], good[order], from_main(sorted(failures)))
 
 
-def _meeting_the_others(items: Iterator[T]) -> Iterator[T]:
-    """The items of this process, until every process has come to the end of its own."""
+def meeting_the_others(items: Iterator[T]) -> Iterator[T]:
+    """The items of this process, until every process has come to the end of its own.
+
+    They are made meanwhile, and however long that takes none of the others gives up waiting.
+    """
     is_done = False
     while any_rank(not is_done):
         until_s = time.monotonic() + _MEETING_INTERVAL_S
@@ -170,9 +172,3 @@ def _meeting_the_others(items: Iterator[T]) -> Iterator[T]:
                 is_done = True
             else:
                 yield item
-
-
-def _current_world() -> World:
-    if dist.is_available() and dist.is_initialized():
-        return World(dist.get_rank(), dist.get_world_size())
-    return World()

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from mvector.back_end import BackEnd
 from mvector.config import Config, config_to_dict, load_augment_config, load_config, log_config
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
@@ -30,6 +31,7 @@ from mvector.distributed import (
     peer_errors,
 )
 from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
+from mvector.evaluation import Calibration
 from mvector.files import check_writable
 from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
@@ -425,13 +427,18 @@ class MVectorTrainer:
         save_image_path: Folder | None = None,
         *,
         write_calibration: bool = True,
+        back_end: BackEnd | None = None,
+        with_quality: bool = False,
     ) -> VerificationResult:
         """Measure a trained model on the configuration's trials.
 
         Args:
             resume_model: model folder; ``None`` is ``models/<Model>_<Feature>/best_model``.
             save_image_path: folder or file for a picture of the error curves.
-            write_calibration: put thresholds and metrics into the model folder.
+            write_calibration: put thresholds and metrics into the model folder, if they are those
+                of cosines, which all else compares.
+            back_end: what to score with; ``None`` is the cosine.
+            with_quality: calibrate with speech duration and SNR of the clips too.
 
         Raises:
             CheckpointError: the model folder is missing or damaged.
@@ -441,12 +448,12 @@ class MVectorTrainer:
         folder = Path(resume_model or f"models/{self.config.model_name}/best_model")
         model, _ = load_model_folder(folder)
         self.model = model.to(self.device)
-        result = self._verify()
+        result = self._verify(back_end, with_quality=with_quality)
         measured = result.calibration
         logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
-        if write_calibration:
+        if write_calibration and measured.score_type == "cosine":
             update_model_folder(
-                folder, calibration=result.calibration.to_dict(), metrics=_metrics(result)
+                folder, calibration=measured.to_dict(), metrics=metrics_of(measured)
             )
         if save_image_path is not None:
             from mvector.evaluation import save_error_curves
@@ -454,7 +461,9 @@ class MVectorTrainer:
             target = Path(save_image_path)
             if not target.suffix:
                 target = target / f"{model.name}.png"
-            save_error_curves(result.scores, result.labels, target, title=model.name)
+            save_error_curves(
+                result.curve, target, title=model.name, score_type=measured.score_type
+            )
             logger.info("Error curves: %s", target)
         return result
 
@@ -469,7 +478,9 @@ class MVectorTrainer:
                 skip_missing=data.eval_conf.skip_missing,
             )
 
-    def _verify(self) -> VerificationResult:
+    def _verify(
+        self, back_end: BackEnd | None = None, *, with_quality: bool = False
+    ) -> VerificationResult:
         data = self.config.dataset_conf
         if data.trials_list is None:
             raise DataError(
@@ -486,6 +497,8 @@ class MVectorTrainer:
             enrolment=data.eval_conf.enrolment,
             skip_missing=data.eval_conf.skip_missing,
             cache=data.eval_conf.cache,
+            back_end=back_end,
+            with_quality=with_quality,
             progress=self.world.is_main and sys.stderr.isatty(),
         )
 
@@ -531,7 +544,7 @@ class MVectorTrainer:
                     "num_clips": len(self.data.clips) - len(self.skipped),
                     "epochs": self.epoch + 1,
                 },
-                metrics=_metrics(result) if result else None,
+                metrics=metrics_of(result.calibration) if result else None,
                 calibration=result.calibration.to_dict() if result else None,
                 training_config=config_to_dict(self.config),
             )
@@ -601,8 +614,8 @@ class MVectorTrainer:
         logger.info("Resumed from '%s' at %s.", path, where)
 
 
-def _metrics(result: VerificationResult) -> dict[str, Any]:
-    measured = result.calibration
+def metrics_of(measured: Calibration) -> dict[str, Any]:
+    """What the model folder says was measured, beside the calibration."""
     return {
         "eer": measured.eer,
         "min_dcf": measured.min_dcf,

@@ -198,6 +198,12 @@ MISTAKES = {
     "report on a file": (["--report", "trials.txt"], "choose another --report"),
     "results in a file": (["--out", "trials.txt/r.json"], "choose another --out"),
     "scores in a folder": (["--save_scores", "data"], "choose another --save_scores"),
+    "top_n of nothing": (["--top_n", "5"], "no effect without --norm asnorm"),
+    "a cohort of nothing": (["--cohort", "trials.txt"], "no effect without --mean or --norm"),
+    "a norm of PLDA": (["--score", "plda", "--norm", "snorm"], "leave out mean and norm"),
+    "cohort missing": (["--mean", "--cohort", "gone.txt"], "'gone.txt' does not exist"),
+    "quality of nothing": (["--quality"], "add --calibrate"),
+    "thresholds of no use": (["--mean", "--calibrate"], "are mean-subtracted cosine; leave out"),
     "one file to compare": (["--compare", "a.npz"], "two files of scores"),
     "scores missing": (["--compare", "a.npz", "b.npz"], "'a.npz' does not exist"),
 }
@@ -248,3 +254,81 @@ def test_of_two_processes_the_first_writes_and_prints(place):
     with np.load("one.npz") as one, np.load("two.npz") as two:
         np.testing.assert_allclose(one["scores"], two["scores"], atol=1e-6)
     assert results("one.json")["eer"]["value"] == pytest.approx(results()["eer"]["value"])
+
+
+def write_cohort() -> None:
+    clips = [Path(path) for path in write_noise(Path("data/strangers"), 40, seed=99)]
+    lines = [f"{clip.relative_to('data')}\t{place // 10}\n" for place, clip in enumerate(clips)]
+    Path("cohort.txt").write_text("".join(lines), encoding="utf-8")
+
+
+SCORES = {
+    "mean-subtracted cosine": ["--mean", "--cohort", "cohort.txt"],
+    "as-norm": [
+        "--norm",
+        "asnorm",
+        "--top_n",
+        "4",
+        "--cohort",
+        "cohort.txt",
+        "--cohort_of",
+        "clips",
+    ],
+    "plda": ["--score", "plda", "--lda_dim", "3", "--plda_train", "cohort.txt"],
+}
+
+
+@pytest.mark.parametrize("score_type", SCORES)
+def test_thresholds_of_other_scores_are_stated_and_stay_out_of_the_model(place, capsys, score_type):
+    write_cohort()
+    before = Path("models/first/best_model/model.yml").read_bytes()
+    assert evaluate("--bootstrap", "0", *SCORES[score_type]) == 0
+
+    assert Path("models/first/best_model/model.yml").read_bytes() == before
+    found, out = results(), capsys.readouterr().out
+    assert found["score_type"] == found["calibration"]["score_type"] == score_type
+    assert "cohort.txt (40 clips of 4 speakers)" in found["scored_by"]
+    assert f"Scores: {found['scored_by']}." in out
+    assert f"model.yml stays as it is: these thresholds are of {score_type} scores" in out
+    assert [Path(entry["path"]).name for entry in found["lists"]] == ["trials.txt", "cohort.txt"]
+
+
+def test_a_calibration_says_which_threshold_and_how_sure(place, capsys):
+    assert evaluate("--calibrate", "--quality", "--bootstrap", "20", "--force") == 0
+
+    measured = yaml.safe_load(Path("models/first/best_model/model.yml").read_text())["calibration"]
+    found, out = results(), capsys.readouterr().out
+    assert measured == found["calibration"]
+    assert len(measured["quality_weights"]) == 6
+    assert measured["num_speakers"] == NUM_PEOPLE
+    check = found["quality"]["held_out"]
+    assert f"Chosen on half of the people, the threshold ({check['threshold']:.4f})" in out
+    assert f"scores and quality of clips: Cllr {check['cllr']:.3f} bits" in out
+    assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 135" in out
+    assert f"from now on {measured['threshold_eer']:.4f} decides" in out
+    llrs = found["quality"]["cllr"]
+    assert re.search(rf"^Cllr, knowing the quality of clips +{llrs:.4f}$", out, re.MULTILINE)
+
+
+def test_what_rests_on_too_little_is_not_written(place, capsys):
+    before = Path("models/first/best_model/model.yml").read_bytes()
+    assert evaluate("--calibrate", "--bootstrap", "0") == 1  # 18 comparisons of one person
+
+    assert Path("models/first/best_model/model.yml").read_bytes() == before
+    assert "NOT written: fewer than 5 people or 30 comparisons" in capsys.readouterr().out
+
+
+def test_pairs_that_are_too_many_to_keep_have_a_table_and_a_page(place, capsys, monkeypatch):
+    monkeypatch.setattr("mvector.verification._MOST_KEPT", 100)
+    write_cohort()
+    lists = [f"--set=dataset_conf.{name}_list=cohort.txt" for name in ("trials", "enroll")]
+    assert evaluate(*lists, "--report", "report", "--save_scores", "scores.npz") == 0
+
+    found, said = results(), capsys.readouterr()
+    assert (found["num_target"], found["num_nontarget"]) == (360, 1200)
+    assert found["eer"]["low"] is None
+    assert "1,560 trials are too many to keep their scores" in said.err
+    assert "No intervals: the trials are too many to keep their scores." in said.out
+    assert not Path("scores.npz").exists()
+    assert Path("report/scores.png").is_file()
+    assert "Scores written" not in said.out

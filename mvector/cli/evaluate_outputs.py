@@ -31,7 +31,7 @@ from mvector.reports.tables import comparison_tables, render_text, result_tables
 from mvector.reports.worst import worst_trials
 
 if TYPE_CHECKING:
-    from mvector.evaluation import Calibration
+    from mvector.evaluation import Calibration, DetCurve
     from mvector.verification import VerificationResult
 
 logger = logging.getLogger(__name__)
@@ -63,55 +63,82 @@ class Outputs:
         if self.report is not None:
             check_report_folder(self.report)
 
-    def write(
+    def measure(
         self,
         result: VerificationResult,
+        model: dict[str, str],
         *,
-        name: str,
-        fingerprint: str,
         lists: Sequence[str],
         earlier: Calibration | None,
-    ) -> list[str]:
-        """Measure, write what is asked for, and return the lines to print.
+    ) -> dict[str, Any]:
+        """All figures, and the scores written if that is asked for.
 
         Args:
             result: of the evaluation.
-            name: of the model.
-            fingerprint: of the model.
-            lists: files that say what was compared.
+            model: its name, folder and fingerprint.
+            lists: files that say what was compared, and with what.
             earlier: the model's calibration before this evaluation, if it was on other trials.
         """
         calibration = result.calibration
-        model = {"name": name, "folder": str(self.folder), "fingerprint": fingerprint}
-        about = {**model, "description": calibration.description}
-        scored = scored_trials(result.scores, result.trials, about)
-        if self.scores is not None:
-            save_scores(scored, self.scores)
-        groupings = [
-            group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
-            for column in self.columns
-        ]
-        results: dict[str, Any] = {
+        about = {**model, "description": calibration.description, "scored_by": result.scored_by}
+        scored = None
+        if result.scores is None:
+            logger.warning(
+                "%s trials are too many to keep their scores: no intervals, breakdown, worst "
+                "trials or file of scores.",
+                f"{len(result.trials):,}",
+            )
+        else:
+            scored = scored_trials(result.scores, result.trials, about)
+        groupings = []
+        if scored is None:
+            self.scores = None
+        else:
+            if self.scores is not None:
+                save_scores(scored, self.scores)
+            groupings = [
+                group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
+                for column in self.columns
+            ]
+        return {
             **provenance(lists, shlex.join(sys.argv)),
             "model": model,
             "description": calibration.description,
             "score_type": calibration.score_type,
+            "scored_by": result.scored_by,
             "enrolment": result.enrolment,
             "num_clips_skipped": result.num_skipped,
             "num_trials_left_out": result.num_trials_left_out,
             **build_results(
-                scored, calibration, earlier=earlier, num_replicates=self.num_replicates
+                result.curve,
+                calibration,
+                scored=scored,
+                quality=result.quality,
+                earlier=earlier,
+                num_replicates=self.num_replicates,
             ),
             "breakdowns": [
-                break_down(scored, grouping, calibration.threshold_eer) for grouping in groupings
+                break_down(scored, grouping, calibration.threshold_eer)
+                for grouping in groupings
+                if scored is not None
             ],
-            "worst_trials": worst_trials(scored),
+            "worst_trials": {"target": [], "nontarget": []}
+            if scored is None
+            else worst_trials(scored),
         }
+
+    def write(self, results: dict[str, Any], curve: DetCurve) -> list[str]:
+        """Write what is asked for, and return the lines to print.
+
+        Args:
+            results: what :meth:`measure` gave.
+            curve: of the trials.
+        """
         if self.results is not None:
             write_json(results, self.results)
         page = None
         if self.report is not None:
-            pictures = result_pictures(scored, calibration.score_type)
+            pictures = result_pictures(curve, results["score_type"])
             page = _write_report(self.report, result_page(results, pictures), pictures)
         tables = [f"\n{render_text(table)}" for table in result_tables(results)]
         return [*tables, "", *_written(self.results, self.scores, page)]

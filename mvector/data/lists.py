@@ -135,3 +135,20 @@ def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:
 
 def _shorten(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def evenly(labels: Sequence[int] | np.ndarray, most: int | None) -> list[np.ndarray]:
+    """Positions of at most so many clips of each speaker, evenly from those there are.
+
+    Args:
+        labels: ``(clips,)`` speakers.
+        most: clips of a speaker; ``None`` takes all.
+
+    Returns:
+        For each speaker, in ascending order, the positions of the clips that are taken.
+    """
+    order = np.argsort(labels, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1)
+    if most is None:
+        return groups
+    return [own[len(own) * np.arange(min(most, len(own))) // min(most, len(own))] for own in groups]

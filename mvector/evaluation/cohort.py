@@ -27,7 +27,7 @@ class Cohort:
     """Clips, or averaged speakers, that others are compared with.
 
     Attributes:
-        vectors: float ``(cohort, embd_dim)`` of length 1.
+        vectors: float64 ``(cohort, embd_dim)`` of length 1.
         fingerprint: of the model that made them.
     """
 
@@ -50,7 +50,7 @@ class Cohort:
         Raises:
             EvaluationError: an embedding is zero or not finite.
         """
-        vectors = length_normalise(embeddings, name="cohort embedding")
+        vectors = length_normalise(np.asarray(embeddings, np.float64), name="cohort embedding")
         if speakers is not None:
             labels = np.asarray(speakers)
             if labels.shape != (len(vectors),):
@@ -61,7 +61,7 @@ class Cohort:
             names, speaker = np.unique(labels, return_inverse=True)
             sums = np.zeros((len(names), vectors.shape[1]))
             np.add.at(sums, speaker, vectors)
-            vectors = length_normalise(sums.astype(vectors.dtype), name="cohort speaker")
+            vectors = length_normalise(sums, name="cohort speaker")
         return cls(vectors, fingerprint)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -136,12 +136,12 @@ def cohort_statistics(
     *,
     top_n: int | None = 300,
     cache_folder: str | os.PathLike[str] | None = None,
-    block_size: int = 16_777_216,
+    block_size: int = 8_388_608,
     progress: bool = False,
 ) -> CohortStatistics:
     """Compare clips with a cohort.
 
-    Products run in blocks of clips, in the type of the embeddings; sums are float64.
+    In float64 throughout: the spread of many cosines may be as small as the rounding of float32.
 
     Args:
         embeddings: float ``(clips, embd_dim)``, treated as those of the cohort were.
@@ -157,7 +157,7 @@ def cohort_statistics(
         EvaluationError: an embedding is zero or not finite, ``top_n`` is below 2, or the cohort has
             fewer than two different vectors.
     """
-    units = length_normalise(embeddings)
+    units = length_normalise(np.asarray(embeddings, np.float64))
     num_cohort = _num_used(cohort, units.shape[1], top_n)
     cached = None
     if cache_folder is not None:
@@ -166,12 +166,11 @@ def cohort_statistics(
         if cached.is_file():
             return CohortStatistics.load(cached)
     mean, std = np.empty(len(units)), np.empty(len(units))
-    against = np.ascontiguousarray(cohort.vectors.T, dtype=units.dtype)
+    against = np.ascontiguousarray(cohort.vectors.T)
     with tqdm(total=len(units), unit="clip", disable=not progress) as bar:
         for part in row_blocks(len(units), len(cohort.vectors), block_size):
             cosines = _highest(units[part] @ against, num_cohort)
-            mean[part] = cosines.mean(axis=1, dtype=np.float64)
-            std[part] = cosines.std(axis=1, dtype=np.float64)
+            mean[part], std[part] = cosines.mean(axis=1), cosines.std(axis=1)
             bar.update(part.stop - part.start)
     if not np.all(std > 1e-12):
         raise EvaluationError(

@@ -66,3 +66,14 @@ NIST_SRE10 = (DetectionCost(0.001),)
 NIST_SRE12 = (DetectionCost(0.01), DetectionCost(0.001))
 NIST_SRE16 = (DetectionCost(0.01), DetectionCost(0.005))
 NIST_SRE18 = NIST_SRE16  # its telephone speech (CMN2)
+
+#: Detection costs by the evaluations that are published with them.
+EVALUATIONS: dict[str, tuple[DetectionCost, ...]] = {
+    "VoxCeleb": VOXCELEB,
+    "NIST SRE08": NIST_SRE08,
+    "NIST SRE10": NIST_SRE10,
+    "NIST SRE12": NIST_SRE12,
+    "NIST SRE16": NIST_SRE16,
+}
+#: Each of them once.
+COSTS = tuple(dict.fromkeys(cost for costs in EVALUATIONS.values() for cost in costs))

@@ -20,6 +20,7 @@ _WORDS = {
     "raw-mean": "mean of embeddings",
     "max": "highest score",
     "concat": "clips heard one behind the other",
+    "joint": "all clips jointly",
 }
 
 
@@ -29,7 +30,8 @@ def describe_enrolment(method: str) -> str:
     Args:
         method: ``mean`` (of the clips' unit vectors), ``raw-mean`` (of their embeddings as they
             are), ``max`` (the highest of their scores), ``top-N`` (the mean of the N highest of
-            their scores, such as ``top-3``), or ``concat`` (the clips are heard as one).
+            their scores, such as ``top-3``), ``concat`` (the clips are heard as one), or ``joint``
+            (a back end such as PLDA is given all clips).
 
     Raises:
         EvaluationError: there is no such way.
@@ -57,7 +59,7 @@ def score_models(
         EvaluationError: there is no such method, or ``compare`` refuses the embeddings.
     """
     models = trials.models
-    if models is None:
+    if models is None or method == "joint":
         return compare(embeddings, embeddings, trials)
     if method in ("mean", "raw-mean"):
         return compare(

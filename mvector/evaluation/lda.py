@@ -164,8 +164,9 @@ def generalised_eigh(
             raise LinAlgError
         ratios, directions = eigh(between, within)
     except LinAlgError as error:
+        cure = "" if name == "LDA" else ", or use fewer LDA dimensions"
         raise EvaluationError(
             f"{name} needs more clips than these to tell how a speaker varies in {len(within)} "
-            "dimensions; add clips per speaker, or use fewer LDA dimensions."
+            f"dimensions; add clips per speaker{cure}."
         ) from error
     return np.maximum(ratios[::-1], 0.0), directions[:, ::-1]

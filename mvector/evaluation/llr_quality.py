@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.evaluation.detection_costs import DetectionCost
-from mvector.evaluation.metrics import DetCurve, error_rates
+from mvector.evaluation.metrics import DetCurve, curve_from_counts, error_rates
 from mvector.evaluation.score_checks import checked_trials
 
 
@@ -28,6 +28,33 @@ def cllr(llrs: ArrayLike, labels: ArrayLike) -> float:
     missed = np.logaddexp(0.0, -ratios[is_target]).mean()
     accepted = np.logaddexp(0.0, ratios[~is_target]).mean()
     return float(0.5 * (missed + accepted) / np.log(2.0))
+
+
+def cllr_of(curve: DetCurve) -> float:
+    """:func:`cllr` of log-likelihood ratios whose curve is there already."""
+    llrs = curve.thresholds[:-1]
+    num_target, num_nontarget = np.diff(curve.num_misses), -np.diff(curve.num_false_accepts)
+    missed = num_target @ np.logaddexp(0.0, -llrs) / curve.num_target
+    accepted = num_nontarget @ np.logaddexp(0.0, llrs) / curve.num_nontarget
+    return float(0.5 * (missed + accepted) / np.log(2.0))
+
+
+def llr_curve(curve: DetCurve, slope: float, offset: float) -> DetCurve:
+    """The curve of the ratios ``slope * score + offset``, of scores whose curve is there.
+
+    Args:
+        curve: of the scores.
+        slope: of the ratio; where it is not positive, higher scores are rejected first.
+        offset: ratio at score 0.
+    """
+    num_target = np.diff(curve.num_misses)
+    num_trials = num_target - np.diff(curve.num_false_accepts)
+    values, place = np.unique(slope * curve.thresholds[:-1] + offset, return_inverse=True)
+    counts = (
+        np.bincount(place, weights=each, minlength=len(values)).astype(np.int64)
+        for each in (num_trials, num_target)
+    )
+    return curve_from_counts(values, *counts)
 
 
 def min_cllr(scores: ArrayLike, labels: ArrayLike) -> float:

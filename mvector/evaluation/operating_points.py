@@ -20,6 +20,15 @@ PURPOSES: dict[str, float | None] = {
     "far_0_01pct": 0.0001,
 }
 
+#: What each threshold is for, in words.
+PURPOSE_WORDS = {
+    "eer": "both errors equally often",
+    "min_dcf": "1 in 100 who come is the person claimed",
+    "far_1pct": "1 of 100 strangers accepted",
+    "far_0_1pct": "1 of 1,000 strangers accepted",
+    "far_0_01pct": "1 of 10,000 strangers accepted",
+}
+
 
 @dataclass(frozen=True)
 class ErrorCounts:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from mvector.errors import EvaluationError, MissingDependencyError
 from mvector.evaluation.det_plot import (
@@ -20,7 +19,7 @@ from mvector.evaluation.det_plot import (
     percent,
     spread_indices,
 )
-from mvector.evaluation.metrics import DetCurve, MinDcf, error_rates
+from mvector.evaluation.metrics import DetCurve, MinDcf
 from mvector.files import write_atomically
 
 if TYPE_CHECKING:
@@ -29,25 +28,25 @@ if TYPE_CHECKING:
 
 
 def save_error_curves(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    curve: DetCurve,
     path: str | os.PathLike[str],
     title: str = "",
+    score_type: str = "cosine",
 ) -> None:
     """Draw :func:`error_curves_figure` into a file, which appears whole or not at all.
 
     Args:
-        scores: float ``(num_trials,)`` cosines.
-        labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
+        curve: of the trials.
         path: where to; the suffix chooses the format (png, pdf, svg), png without one. Missing
             folders are made.
         title: a line above the picture.
+        score_type: what the scores are, for the axes.
 
     Raises:
-        EvaluationError: as :func:`mvector.evaluation.error_rates`, or the file cannot be written.
+        EvaluationError: the file cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = error_curves_figure(scores, labels, title)
+    figure = error_curves_figure(curve, title, score_type)
     target = Path(path)
     picture_format = target.suffix[1:].lower() or "png"
     known = sorted(figure.canvas.get_supported_filetypes())
@@ -67,29 +66,26 @@ def save_error_curves(
         ) from error
 
 
-def error_curves_figure(scores: ArrayLike, labels: ArrayLike, title: str = "") -> Figure:
+def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cosine") -> Figure:
     """Draw error rates over the threshold, the DET curve and the score histograms side by side.
 
     The DET curve has normal-deviate axes (Martin et al., "The DET curve in assessment of detection
     task performance", 1997): normally distributed scores make a straight line.
 
     Args:
-        scores: float ``(num_trials,)`` cosines.
-        labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
+        curve: of the trials.
         title: a line above the picture.
+        score_type: what the scores are, for the axes.
 
     Raises:
-        EvaluationError: as :func:`mvector.evaluation.error_rates`.
         MissingDependencyError: matplotlib is not installed.
     """
-    curve = error_rates(scores, labels)
     point = curve.min_dcf()
     figure = _new_figure(16.0, 5.6)
     by_threshold, det, histogram = figure.subplots(1, 3, width_ratios=(1.15, 1.0, 1.15))
-    _draw_rates(by_threshold, curve, point, "cosine")
+    _draw_rates(by_threshold, curve, point, score_type)
     draw_det(det, {"": curve})
-    is_target = np.asarray(labels).astype(bool)
-    _draw_histogram(histogram, np.asarray(scores), is_target, curve, "cosine")
+    _draw_histogram(histogram, curve, score_type)
     trials = f"{curve.num_target:,} target and {curve.num_nontarget:,} non-target trials"
     figure.suptitle(f"{title}\n{trials}" if title else trials, fontsize=12, parse_math=False)
     _tidy(figure)
@@ -130,22 +126,18 @@ def rates_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     return figure
 
 
-def histogram_figure(
-    scores: np.ndarray, is_target: np.ndarray, curve: DetCurve, score_type: str = "cosine"
-) -> Figure:
+def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     """Draw histograms of the scores of both kinds of trials.
 
     Args:
-        scores: float ``(num_trials,)``.
-        is_target: bool ``(num_trials,)``.
-        curve: of these trials.
+        curve: of the trials.
         score_type: what the scores are, for the axis.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     figure = _new_figure(8.0, 5.6)
-    _draw_histogram(figure.subplots(), scores, is_target, curve, score_type)
+    _draw_histogram(figure.subplots(), curve, score_type)
     _tidy(figure)
     return figure
 
@@ -194,19 +186,18 @@ def _draw_rates(axes: Axes, curve: DetCurve, point: MinDcf, score_type: str) -> 
     legend_below(axes)
 
 
-def _draw_histogram(
-    axes: Axes, scores: np.ndarray, is_target: np.ndarray, curve: DetCurve, score_type: str
-) -> None:
-    low, high = float(scores.min()), float(scores.max())
+def _draw_histogram(axes: Axes, curve: DetCurve, score_type: str) -> None:
+    scores = curve.thresholds[:-1]
+    low, high = float(scores[0]), float(scores[-1])
     if low == high:
         low, high = low - 0.5, high + 0.5
     rarer = min(curve.num_target, curve.num_nontarget)
     edges = np.linspace(low, high, int(np.clip(3 * rarer**0.4, 10, 100)) + 1)
-    for chosen, name, colour in (
-        (~is_target, "different speakers", NONTARGET),
-        (is_target, "same speaker", TARGET),
+    for num_trials, name, colour in (
+        (-np.diff(curve.num_false_accepts), "different speakers", NONTARGET),
+        (np.diff(curve.num_misses), "same speaker", TARGET),
     ):
-        counts, _ = np.histogram(scores[chosen], bins=edges)
+        counts, _ = np.histogram(scores, bins=edges, weights=num_trials)
         share = 100.0 * counts / counts.sum()
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(share, edges, color=colour, linewidth=1.4, label=name)

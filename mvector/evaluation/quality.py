@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.trials import AllPairs, Trials
+from mvector.evaluation.trials import AllPairs, EnrolmentModels, Trials
 
 #: What :func:`trial_quality` gives of each trial.
 TRIAL_MEASURES = (
@@ -24,6 +24,20 @@ _NUM_CLIP_MEASURES = 2  # duration of speech in seconds and SNR in dB, as in mve
 _LEAST_SPEECH_S = 0.1
 
 
+def model_quality(quality: np.ndarray, models: EnrolmentModels) -> np.ndarray:
+    """Measures of enrolment models: the total duration of their speech, and their mean SNR.
+
+    Args:
+        quality: float ``(clips, 2)`` of the clips that ``models.clips`` points into.
+        models: M of them.
+
+    Returns:
+        float64 ``(M, 2)``.
+    """
+    sums = np.add.reduceat(quality[models.clips].astype(np.float64), models.starts[:-1], axis=0)
+    return sums / np.column_stack([np.ones(len(sums)), models.num_clips])
+
+
 def trial_quality(
     enroll_quality: np.ndarray, test_quality: np.ndarray, trials: Trials
 ) -> np.ndarray:
@@ -31,8 +45,7 @@ def trial_quality(
 
     Args:
         enroll_quality: float ``(E, 2)`` of each of ``trials.enroll_paths``, see
-            :data:`mvector.audio.quality.CLIP_MEASURES`; of a model with several clips, their total
-            duration of speech and their mean SNR.
+            :data:`mvector.audio.quality.CLIP_MEASURES`; of models, see :func:`model_quality`.
         test_quality: float ``(T, 2)`` of each of ``trials.test_paths``.
         trials: which clips are compared.
 

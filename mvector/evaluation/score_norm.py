@@ -125,9 +125,9 @@ def _normalised(
             band -= test_shift[clips, None] + enroll_shift
             scores[made] = flattened(band, left_out)
         return scores
+    cosines = pair_products(enroll, test, trials.enroll_index, trials.test_index)
     for part in row_blocks(len(trials), 4):
         enrolled, tested = trials.enroll_index[part], trials.test_index[part]
-        cosines = pair_products(enroll, test, enrolled, tested)
-        cosines *= enroll_scale[enrolled] + test_scale[tested]
-        scores[part] = cosines - enroll_shift[enrolled] - test_shift[tested]
+        cosines[part] *= enroll_scale[enrolled] + test_scale[tested]
+        scores[part] = cosines[part] - enroll_shift[enrolled] - test_shift[tested]
     return scores

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from tqdm import tqdm
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.blocks import BLOCK_SIZE, all_pair_blocks, flattened, row_blocks
-from mvector.evaluation.trials import AllPairs, PairTrials, Trials
-
-# Fetching the two rows of a listed trial takes as long as this many products of a matrix product.
-_PRODUCTS_PER_FETCH = 32
-_TABLE_BLOCKS = 16
-_TRIALS_A_TASK = 2**16
-# Trials whose rows are fetched together: both sides fit in the cache of a core.
-_ROWS_AT_ONCE = 256
+from mvector.evaluation.blocks import BLOCK_SIZE, all_pair_blocks, flattened, pair_products
+from mvector.evaluation.trials import AllPairs, Trials
 
 
 def cosine_scores(
@@ -31,8 +20,7 @@ def cosine_scores(
 ) -> np.ndarray:
     """Cosine similarity of the two clips of every trial.
 
-    Embeddings are length-normalised once. Listed pairs that fill a good part of the table of their
-    clips are looked up in blocks of that table, which cost less than fetching rows pair by pair.
+    Embeddings are length-normalised once.
 
     Args:
         enroll_embeddings: float ``(E, D)``, one row for each of ``trials.enroll_paths``.
@@ -50,12 +38,18 @@ def cosine_scores(
         EvaluationError: an embedding is zero or not finite, or the arrays do not fit the trials.
     """
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
-    scores = np.empty(len(trials), dtype=np.float32)
     with tqdm(total=len(trials), unit="trial", unit_scale=True, disable=not progress) as bar:
         if isinstance(trials, AllPairs):
-            _score_all_pairs(enroll, test, trials, scores, block_size, bar)
+            scores = _score_all_pairs(enroll, test, trials, block_size, bar)
         else:
-            _score_listed(enroll, test, trials, scores, block_size, bar)
+            scores = pair_products(
+                enroll,
+                test,
+                trials.enroll_index,
+                trials.test_index,
+                block_size=block_size,
+                note_done=bar.update,
+            )
     # Rounding takes the cosine of parallel embeddings a little past 1.
     return np.clip(scores, -1.0, 1.0, out=scores)
 
@@ -93,75 +87,14 @@ def _score_all_pairs(
     enroll: np.ndarray,
     test: np.ndarray,
     trials: AllPairs,
-    scores: np.ndarray,
     block_size: int,
     bar: tqdm,
-) -> None:
+) -> np.ndarray:
+    scores = np.empty(len(trials), dtype=np.float32)
     for rows, part, left_out in all_pair_blocks(trials, block_size):
         scores[part] = flattened(test[rows] @ enroll.T, left_out)
         bar.update(part.stop - part.start)
-
-
-def _score_listed(
-    enroll: np.ndarray,
-    test: np.ndarray,
-    trials: PairTrials,
-    scores: np.ndarray,
-    block_size: int,
-    bar: tqdm,
-) -> None:
-    enrolled, enroll_row = _used(trials.enroll_index, len(enroll))
-    tested, test_row = _used(trials.test_index, len(test))
-    if len(enrolled) * len(tested) > _PRODUCTS_PER_FETCH * len(trials):
-        _fetch(enroll, test, trials, scores, bar)
-        return
-    columns = test[tested].T
-    bands = list(row_blocks(len(enrolled), len(tested), _TABLE_BLOCKS * block_size))
-    for rows in bands:
-        table = (enroll[enrolled[rows]] @ columns).ravel()
-
-        def look_up(part: slice, rows: slice = rows, table: np.ndarray = table) -> int:
-            row, column, own = enroll_row[part], test_row[part], scores[part]
-            if len(bands) == 1:
-                place = row * np.int64(len(tested))
-                place += column
-                table.take(place, out=own, mode="clip")  # "raise" would make a copy
-                return len(own)
-            here = np.flatnonzero((row >= rows.start) & (row < rows.stop))
-            place = (row[here] - rows.start) * np.int64(len(tested)) + column[here]
-            own[here] = table[place]
-            return len(here)
-
-        _in_parallel(look_up, row_blocks(len(trials), 1, _TRIALS_A_TASK), bar)
-
-
-def _fetch(
-    enroll: np.ndarray, test: np.ndarray, trials: PairTrials, scores: np.ndarray, bar: tqdm
-) -> None:
-    ones = np.ones(enroll.shape[1], dtype=np.float32)
-
-    def score(part: slice) -> int:
-        for start in range(part.start, part.stop, _ROWS_AT_ONCE):
-            few = slice(start, min(start + _ROWS_AT_ONCE, part.stop))
-            products = enroll[trials.enroll_index[few]]
-            products *= test[trials.test_index[few]]
-            np.dot(products, ones, out=scores[few])  # sums of rows, faster than `sum`
-        return part.stop - part.start
-
-    _in_parallel(score, row_blocks(len(trials), 1, _TRIALS_A_TASK), bar)
-
-
-def _in_parallel(score: Callable[[slice], int], parts: Iterator[slice], bar: tqdm) -> None:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for num_done in pool.map(score, parts):
-            bar.update(num_done)
-
-
-def _used(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that an index uses, and the index among them."""
-    is_used = np.zeros(num_rows, dtype=bool)
-    is_used[index] = True
-    return np.flatnonzero(is_used), (np.cumsum(is_used, dtype=np.int32) - 1)[index]
+    return scores
 
 
 def _check_shape(embeddings: np.ndarray, paths: tuple[str, ...], kind: str) -> None:

@@ -7,6 +7,13 @@ import numpy as np
 from mvector.evaluation.trials import AllPairs, Trials
 
 
+def count_speakers(trials: Trials) -> int:
+    """Different speakers of the trials, as :func:`trial_speakers` numbers them."""
+    if isinstance(trials, AllPairs):
+        return len(np.union1d(trials.enroll_labels, trials.test_labels))
+    return len(np.unique(np.concatenate(trial_speakers(trials))))
+
+
 def trial_speakers(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """Speaker of each side of every trial.
 

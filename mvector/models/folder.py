@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,23 +111,13 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
     """
     folder = Path(path)
     description = _read_description(folder)
-    try:
+    with _describing(folder):
         model = SpeakerModel(
             FrontEnd(**description["front_end"]),
             description["backbone"]["name"],
             description["backbone"]["options"],
         )
-        info = ModelInfo(
-            fingerprint=description["fingerprint"],
-            provenance=description.get("provenance") or {},
-            metrics=description.get("metrics") or {},
-            calibration=description.get("calibration"),
-        )
-    except (KeyError, TypeError, MVectorError) as error:
-        raise CheckpointError(
-            f"'{folder / DESCRIPTION}' does not describe a model: {error}; the folder is damaged "
-            "or edited."
-        ) from error
+        info = _info_of(description)
     try:
         model.backbone.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except FileNotFoundError as error:
@@ -140,6 +132,18 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
             "differs); copy both files from one model."
         )
     return model.eval(), info
+
+
+def read_model_info(path: str | Path) -> ModelInfo:
+    """What a model folder says of its model, without loading the weights.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of a newer format.
+    """
+    folder = Path(path)
+    description = _read_description(folder)
+    with _describing(folder):
+        return _info_of(description)
 
 
 def load_training_config(path: str | Path) -> dict[str, Any] | None:
@@ -199,6 +203,26 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}; update mvector."
         )
     return description
+
+
+def _info_of(description: dict[str, Any]) -> ModelInfo:
+    return ModelInfo(
+        fingerprint=description["fingerprint"],
+        provenance=description.get("provenance") or {},
+        metrics=description.get("metrics") or {},
+        calibration=description.get("calibration"),
+    )
+
+
+@contextmanager
+def _describing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, MVectorError) as error:
+        raise CheckpointError(
+            f"'{folder / DESCRIPTION}' does not describe a model: {error}; the folder is damaged "
+            "or edited."
+        ) from error
 
 
 def fingerprint_of(model: SpeakerModel) -> str:

@@ -13,6 +13,7 @@ from mvector.errors import EvaluationError
 from mvector.files import write_atomically
 from mvector.reports.pictures import Picture
 from mvector.reports.tables import Table, comparison_tables, rates_table, result_tables
+from mvector.reports.thresholds import threshold_table
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
@@ -55,6 +56,7 @@ def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
     parts = [
         f"<h1>Speaker verification of {escape(model['name'])}</h1>",
         f"<p>{escape(results['description'])}</p>",
+        _section("Which threshold, and how sure?", _table(threshold_table(results))),
         _section("Figures", _table(figures)),
         _section("Error rates against each other", _table(rates_table(results))),
         *(_figure(picture) for picture in pictures),

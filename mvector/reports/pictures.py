@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.errors import EvaluationError, MissingDependencyError
-from mvector.evaluation import DetCurve, error_rates
+from mvector.evaluation import DetCurve
 from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
 from mvector.files import check_writable, write_atomically
-from mvector.reports.scored import ScoredTrials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,23 +55,22 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
         raise _cannot_write(folder, error) from error
 
 
-def result_pictures(scored: ScoredTrials, score_type: str) -> list[Picture]:
+def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
     """DET curve, score histograms and error rates over the threshold.
 
     Args:
-        scored: the trials.
+        curve: of the trials.
         score_type: what the scores are, for the axes.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    curve = error_rates(scored.scores, scored.labels)
     return [
         _drawn("det", "DET curve with the operating points", det_figure({"": curve})),
         _drawn(
             "scores",
             "Histograms of the scores of target and non-target trials",
-            histogram_figure(scored.scores, scored.labels, curve, score_type),
+            histogram_figure(curve, score_type),
         ),
         _drawn(
             "error_rates",

@@ -17,32 +17,17 @@ from mvector.evaluation import (
     Interval,
     bootstrap_intervals,
     cllr,
-    error_rates,
+    cllr_of,
     held_out_check,
+    llr_curve,
     min_cllr_of,
     rate_table,
 )
-from mvector.evaluation.detection_costs import (
-    NIST_SRE08,
-    NIST_SRE10,
-    NIST_SRE12,
-    NIST_SRE16,
-    VOXCELEB,
-)
+from mvector.evaluation.detection_costs import COSTS, EVALUATIONS
+from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.reports.scored import ScoredTrials
 
 logger = logging.getLogger(__name__)
-
-#: Detection costs by the evaluations that are published with them.
-EVALUATIONS: dict[str, tuple[DetectionCost, ...]] = {
-    "VoxCeleb": VOXCELEB,
-    "NIST SRE08": NIST_SRE08,
-    "NIST SRE10": NIST_SRE10,
-    "NIST SRE12": NIST_SRE12,
-    "NIST SRE16": NIST_SRE16,
-}
-#: Each of them once.
-COSTS = tuple(dict.fromkeys(cost for costs in EVALUATIONS.values() for cost in costs))
 
 _MAX_REPLICATES, _MIN_REPLICATES = 1000, 300
 _FULL_TRIALS = 200_000  # up to so many trials all replicates are drawn
@@ -50,47 +35,52 @@ _MAX_BOOTSTRAP_TRIALS = 30_000_000
 
 
 def build_results(
-    scored: ScoredTrials,
+    curve: DetCurve,
     calibration: Calibration,
     *,
+    scored: ScoredTrials | None = None,
+    quality: np.ndarray | None = None,
     earlier: Calibration | None = None,
     num_replicates: int | None = None,
 ) -> dict[str, Any]:
     """Measure everything that is reported of scored trials as a whole.
 
     Args:
-        scored: the trials.
+        curve: of the trials.
         calibration: of these trials.
+        scored: the trials, for intervals and the check on held-out speakers; ``None`` where they
+            are too many to keep their scores.
+        quality: ``(num_trials, measures)``, if the calibration knows it.
         earlier: one measured on other trials, to see how well it does on these.
         num_replicates: how often the bootstrap draws the speakers; 0 gives no intervals, ``None``
             between 1000 and 300, the fewer the more trials there are.
     """
-    curve = error_rates(scored.scores, scored.labels)
-    speakers = scored.trial_speakers
-    intervals, why_none = _intervals(scored, speakers, num_replicates)
+    intervals, why_none = _intervals(scored, num_replicates)
     eer, threshold = curve.eer()
     at_eer = curve.at_threshold(threshold)
     accuracy, best_threshold = curve.best_accuracy()
-    llrs = np.asarray(calibration.llr(scored.scores))
-    llr_curve = error_rates(llrs, scored.labels)
+    llrs = llr_curve(curve, calibration.slope, calibration.offset)
     return {
         "num_target": curve.num_target,
         "num_nontarget": curve.num_nontarget,
-        "num_speakers": len(np.unique(np.concatenate(speakers))),
+        "num_speakers": calibration.num_speakers
+        if scored is None
+        else len(np.unique(np.concatenate(scored.trial_speakers))),
         "eer": {
             **_value(eer, intervals.eer if intervals else None),
             "threshold": threshold,
             "num_misses": at_eer.num_misses,
             "num_false_accepts": at_eer.num_false_accepts,
         },
-        "detection_costs": _detection_costs(curve, llr_curve, intervals),
-        "evaluations": _evaluations(curve, llr_curve),
+        "detection_costs": _detection_costs(curve, llrs, intervals),
+        "evaluations": _evaluations(curve, llrs),
         "rates": [asdict(row) for row in rate_table(curve)],
         "best_accuracy": {"value": accuracy, "threshold": best_threshold},
         "area_under_roc": curve.area(),
-        "cllr": {"value": cllr(llrs, scored.labels), "min": min_cllr_of(curve)},
-        "held_out": _held_out(scored, speakers),
-        "earlier_calibration": None if earlier is None else _measured_by(earlier, scored),
+        "cllr": {"value": cllr_of(llrs), "min": min_cllr_of(curve)},
+        "held_out": _held_out(scored, None),
+        "quality": _with_quality(scored, calibration, quality),
+        "earlier_calibration": None if earlier is None else _measured_by(earlier, curve),
         "bootstrap": {"why_none": why_none}
         if intervals is None
         else {
@@ -120,8 +110,10 @@ def _value(value: float, interval: Interval | None) -> dict[str, float | None]:
 
 
 def _intervals(
-    scored: ScoredTrials, speakers: tuple[np.ndarray, np.ndarray], num_replicates: int | None
+    scored: ScoredTrials | None, num_replicates: int | None
 ) -> tuple[BootstrapIntervals | None, str | None]:
+    if scored is None:
+        return None, "the trials are too many to keep their scores"
     num_trials = len(scored.scores)
     if num_replicates == 0:
         return None, "not asked for"
@@ -132,14 +124,18 @@ def _intervals(
         num_replicates = max(_MIN_REPLICATES, round(_MAX_REPLICATES * share))
     try:
         return bootstrap_intervals(
-            scored.scores, scored.labels, *speakers, costs=COSTS, num_replicates=num_replicates
+            scored.scores,
+            scored.labels,
+            *scored.trial_speakers,
+            costs=COSTS,
+            num_replicates=num_replicates,
         ), None
     except EvaluationError as error:
         return None, str(error)
 
 
 def _detection_costs(
-    curve: DetCurve, llr_curve: DetCurve, intervals: BootstrapIntervals | None
+    curve: DetCurve, llrs: DetCurve, intervals: BootstrapIntervals | None
 ) -> list[dict[str, Any]]:
     rows = []
     for place, cost in enumerate(COSTS):
@@ -154,14 +150,14 @@ def _detection_costs(
                 "threshold": point.threshold,
                 "num_misses": at_point.num_misses,
                 "num_false_accepts": at_point.num_false_accepts,
-                "actual_dcf": llr_curve.actual_dcf(cost.llr_threshold, **parameters),
+                "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **parameters),
                 "llr_threshold": cost.llr_threshold,
             }
         )
     return rows
 
 
-def _evaluations(curve: DetCurve, llr_curve: DetCurve) -> list[dict[str, Any]]:
+def _evaluations(curve: DetCurve, llrs: DetCurve) -> list[dict[str, Any]]:
     """Primary metrics of evaluations: the mean over their costs."""
     return [
         {
@@ -169,9 +165,7 @@ def _evaluations(curve: DetCurve, llr_curve: DetCurve) -> list[dict[str, Any]]:
             "num_costs": len(costs),
             "value": float(np.mean([curve.min_dcf(**asdict(cost)).min_dcf for cost in costs])),
             "actual_dcf": float(
-                np.mean(
-                    [llr_curve.actual_dcf(cost.llr_threshold, **asdict(cost)) for cost in costs]
-                )
+                np.mean([llrs.actual_dcf(cost.llr_threshold, **asdict(cost)) for cost in costs])
             ),
         }
         for name, costs in EVALUATIONS.items()
@@ -179,28 +173,43 @@ def _evaluations(curve: DetCurve, llr_curve: DetCurve) -> list[dict[str, Any]]:
     ]
 
 
-def _held_out(
-    scored: ScoredTrials, speakers: tuple[np.ndarray, np.ndarray]
-) -> dict[str, Any] | None:
+def _held_out(scored: ScoredTrials | None, quality: np.ndarray | None) -> dict[str, Any] | None:
+    if scored is None:
+        return None
     try:
-        return held_out_check(scored.scores, scored.labels, speakers).to_dict()
+        return held_out_check(
+            scored.scores, scored.labels, scored.trial_speakers, quality=quality
+        ).to_dict()
     except EvaluationError as error:
         logger.info("No held-out check: %s", error)
         return None
 
 
-def _measured_by(calibration: Calibration, scored: ScoredTrials) -> dict[str, Any]:
+def _with_quality(
+    scored: ScoredTrials | None, calibration: Calibration, quality: np.ndarray | None
+) -> dict[str, Any] | None:
+    """What ratios that know the quality of the clips cost."""
+    if scored is None or quality is None:
+        return None
+    llrs = np.asarray(calibration.llr(scored.scores, quality))
+    return {
+        "measures": list(TRIAL_MEASURES),
+        "weights": list(calibration.quality_weights or ()),
+        "cllr": cllr(llrs, scored.labels),
+        "held_out": _held_out(scored, quality),
+    }
+
+
+def _measured_by(calibration: Calibration, curve: DetCurve) -> dict[str, Any]:
     """How well a calibration from elsewhere does on these trials."""
-    llrs = np.asarray(calibration.llr(scored.scores))
+    llrs = llr_curve(curve, calibration.slope, calibration.offset)
     cost = DetectionCost()
-    errors = error_rates(scored.scores, scored.labels).at_threshold(calibration.threshold_eer)
+    errors = curve.at_threshold(calibration.threshold_eer)
     return {
         "description": calibration.description,
-        "cllr": cllr(llrs, scored.labels),
+        "cllr": cllr_of(llrs),
         "p_target": cost.p_target,
-        "actual_dcf": error_rates(llrs, scored.labels).actual_dcf(
-            cost.llr_threshold, **asdict(cost)
-        ),
+        "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **asdict(cost)),
         "threshold": calibration.threshold_eer,
         "fnr": errors.fnr,
         "fpr": errors.fpr,

@@ -191,6 +191,12 @@ def _calibration_rows(results: dict[str, Any]) -> list[Sequence[str]]:
                 _cost,
             ),
         ]
+    quality = results["quality"]
+    if quality:
+        rows.append(_row("Cllr, knowing the quality of clips", {"value": quality["cllr"]}, _cost))
+        if quality["held_out"]:
+            cllr = {"value": quality["held_out"]["cllr"]}
+            rows.append(_row("  the same, calibrated on other speakers", cllr, _cost))
     before = results["earlier_calibration"]
     if before:
         rows.append(
@@ -200,7 +206,8 @@ def _calibration_rows(results: dict[str, Any]) -> list[Sequence[str]]:
 
 
 def _notes(results: dict[str, Any]) -> list[str]:
-    notes = ["Actual: the cost of deciding by the calibrated log-likelihood ratio."]
+    notes = [f"Scores: {results['scored_by']}."]
+    notes += ["Actual: the cost of deciding by the calibrated log-likelihood ratio."]
     calibration, bootstrap = results["calibration"], results["bootstrap"]
     low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]
     if low is not None:

@@ -34,7 +34,7 @@ def line(axes, label):
 def test_a_png_is_written_and_nothing_beside_it(tmp_path):
     path = tmp_path / "new" / "folder" / "curves.png"
 
-    save_error_curves(*trials(), path, title="evaluation of $x_1$")
+    save_error_curves(error_rates(*trials()), path, title="evaluation of $x_1$")
 
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert [item.name for item in path.parent.iterdir()] == ["curves.png"]
@@ -42,7 +42,7 @@ def test_a_png_is_written_and_nothing_beside_it(tmp_path):
 
 @pytest.mark.parametrize(("name", "start"), [("curves.svg", b"<?xml"), ("curves", b"\x89PNG")])
 def test_the_suffix_chooses_the_format_and_none_means_png(tmp_path, name, start):
-    save_error_curves(*trials(20, 30), tmp_path / name)
+    save_error_curves(error_rates(*trials(20, 30)), tmp_path / name)
 
     assert (tmp_path / name).read_bytes().startswith(start)
 
@@ -52,7 +52,7 @@ def test_a_picture_is_replaced_whole_and_kept_when_drawing_fails(tmp_path, monke
     path.write_text("old")
     kept.hardlink_to(path)
 
-    save_error_curves(*trials(20, 30), path)
+    save_error_curves(error_rates(*trials(20, 30)), path)
 
     assert kept.read_text() == "old"
     whole = path.read_bytes()
@@ -63,14 +63,14 @@ def test_a_picture_is_replaced_whole_and_kept_when_drawing_fails(tmp_path, monke
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
     with pytest.raises(EvaluationError, match="No space left on device"):
-        save_error_curves(*trials(20, 30), path)
+        save_error_curves(error_rates(*trials(20, 30)), path)
     assert path.read_bytes() == whole
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_points_are_marked_where_the_metrics_put_them():
     scores, labels = trials()
-    rates, det, _ = error_curves_figure(scores, labels, "title").axes
+    rates, det, _ = error_curves_figure(error_rates(scores, labels), "title").axes
     eer, threshold = compute_eer(scores, labels)
     point = min_dcf_point(scores, labels)
 
@@ -82,7 +82,7 @@ def test_points_are_marked_where_the_metrics_put_them():
 
 def test_rates_are_drawn_in_percent_over_the_threshold():
     scores, labels = trials()
-    rates = error_curves_figure(scores, labels).axes[0]
+    rates = error_curves_figure(error_rates(scores, labels)).axes[0]
     x, y = line(rates, "miss rate").get_data()
     inside = (x >= scores.min()) & (x <= scores.max())
 
@@ -94,7 +94,7 @@ def test_rates_are_drawn_in_percent_over_the_threshold():
 
 def test_histograms_hold_all_trials_of_each_kind_in_bins_of_some_width():
     for scores, labels in (trials(), ([0.5] * 5, [1, 0, 0, 0, 0])):
-        histogram = error_curves_figure(scores, labels).axes[2]
+        histogram = error_curves_figure(error_rates(scores, labels)).axes[2]
         for name in ("same speaker", "different speakers"):
             stairs = next(item for item in histogram.patches if item.get_label() == name)
             share, edges, _ = stairs.get_data()
@@ -104,7 +104,7 @@ def test_histograms_hold_all_trials_of_each_kind_in_bins_of_some_width():
 
 def test_many_trials_are_drawn_with_few_points_on_the_curve():
     scores, labels = trials(20_000, 200_000)
-    rates, det, _ = error_curves_figure(scores, labels).axes
+    rates, det, _ = error_curves_figure(error_rates(scores, labels)).axes
 
     assert len(line(rates, "false acceptance").get_xdata()) < 3000
     x, y = det.lines[0].get_data()
@@ -127,7 +127,7 @@ def test_many_trials_are_drawn_with_few_points_on_the_curve():
 )
 @pytest.mark.filterwarnings("error")
 def test_degenerate_scores_are_drawn_without_a_murmur(tmp_path, scores, labels):
-    save_error_curves(scores, labels, tmp_path / "curves.png")
+    save_error_curves(error_rates(scores, labels), tmp_path / "curves.png")
 
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
@@ -136,17 +136,17 @@ def test_an_unwritable_place_is_one_sentence_and_leaves_no_file(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(EvaluationError, match=r"Cannot write '.*file/curves\.png'"):
-        save_error_curves(*trials(20, 30), tmp_path / "file" / "curves.png")
+        save_error_curves(error_rates(*trials(20, 30)), tmp_path / "file" / "curves.png")
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(EvaluationError, match=r"Cannot write '.*taken\.png'"):
-        save_error_curves(*trials(20, 30), tmp_path / "taken.png")
+        save_error_curves(error_rates(*trials(20, 30)), tmp_path / "taken.png")
 
     assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "taken.png"]
 
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(EvaluationError, match=r"'\.txt' is no picture format"):
-        save_error_curves(*trials(20, 30), tmp_path / "curves.txt")
+        save_error_curves(error_rates(*trials(20, 30)), tmp_path / "curves.txt")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +155,7 @@ def test_without_matplotlib_the_message_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
     with pytest.raises(MissingDependencyError, match=r"pip install 'mvector\[plots\]'"):
-        save_error_curves(*trials(20, 30), tmp_path / "curves.png")
+        save_error_curves(error_rates(*trials(20, 30)), tmp_path / "curves.png")
 
 
 def test_importing_the_room_loads_neither_torch_nor_heavy_packages():
@@ -179,8 +179,8 @@ def test_importing_the_room_loads_neither_torch_nor_heavy_packages():
 def test_drawing_leaves_global_state_alone():
     program = (
         "import sys\n"
-        "from mvector.evaluation import error_curves_figure\n"
-        "error_curves_figure([0.9, 0.1, 0.5], [1, 0, 0])\n"
+        "from mvector.evaluation import error_curves_figure, error_rates\n"
+        "error_curves_figure(error_rates([0.9, 0.1, 0.5], [1, 0, 0]))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run(

@@ -167,7 +167,7 @@ def test_cohort_and_statistics_survive_saving(tmp_path):
 
     again = Cohort.load(tmp_path / "cohort.npz", fingerprint="0123")
     np.testing.assert_array_equal(again.vectors, cohort.vectors)
-    assert again.vectors.dtype == np.float32
+    assert again.vectors.dtype == np.float64
     loaded = CohortStatistics.load(tmp_path / "statistics.npz")
     np.testing.assert_array_equal(loaded.std, statistics.std)
     np.testing.assert_array_equal(loaded.mean, statistics.mean)

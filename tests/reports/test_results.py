@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
 from mvector.errors import EvaluationError, MissingDependencyError
-from mvector.evaluation import bootstrap_intervals, calibrate
+from mvector.evaluation import bootstrap_intervals, calibrate, error_rates
 from mvector.reports.breakdown import break_down
 from mvector.reports.grouping import group_by_category
 from mvector.reports.page import comparison_page, result_page, write_page
@@ -24,12 +24,17 @@ from mvector.reports.pictures import Picture, check_report_folder, result_pictur
 from mvector.reports.provenance import provenance, write_json
 from mvector.reports.results import build_results
 from mvector.reports.tables import Table, rates_table, render_text, result_tables
+from mvector.reports.thresholds import threshold_table
 from mvector.reports.worst import worst_trials
 
 
 @pytest.fixture(scope="module")
 def scored():
     return made_trials()
+
+
+def curve_of(scored):
+    return error_rates(scored.scores, scored.labels)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,8 @@ def results(scored):
         **provenance([__file__], "eval.py --model_path 'a & b'"),
         "model": {"name": "Net <1>", "folder": "models/x", "fingerprint": "0123456789abcdef"},
         "description": calibration.description,
-        **build_results(scored, calibration, num_replicates=60),
+        "scored_by": "cosine",
+        **build_results(curve_of(scored), calibration, scored=scored, num_replicates=60),
         "breakdowns": [break_down(scored, grouping, calibration.threshold_eer)],
         "worst_trials": worst_trials(scored),
     }
@@ -114,7 +120,7 @@ def test_an_earlier_calibration_is_judged_on_these_trials(scored):
     other = made_trials(seed=5, skill=6.0)
     earlier = calibrate(other.scores, other.labels, description="elsewhere")
     own = calibrate(scored.scores, scored.labels, description="here")
-    found = build_results(scored, own, earlier=earlier, num_replicates=0)
+    found = build_results(curve_of(scored), own, scored=scored, earlier=earlier, num_replicates=0)
 
     before = found["earlier_calibration"]
     assert before["description"] == "elsewhere"
@@ -126,11 +132,11 @@ def test_an_earlier_calibration_is_judged_on_these_trials(scored):
 def test_trials_of_few_people_have_figures_but_no_intervals():
     scored = made_trials(num_trials=4, num_people=2)
     calibration = calibrate(scored.scores, scored.labels, description="few")
-    found = build_results(scored, calibration)
+    found = build_results(curve_of(scored), calibration, scored=scored)
 
     assert found["held_out"] is None
     assert found["eer"]["value"] is not None
-    (table,) = result_tables(found)
+    (table,) = result_tables({**found, "scored_by": "cosine"})
     assert any("flatters" in note or "flatter it" in note for note in table.notes)
 
 
@@ -221,7 +227,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(scored, results) -> str:
-    return result_page(results, result_pictures(scored, "cosine"))
+    return result_page(results, result_pictures(curve_of(scored), "cosine"))
 
 
 def test_the_page_needs_no_other_file_and_no_script(page):
@@ -271,7 +277,7 @@ def test_names_are_text_and_never_markup(results, page):
 def test_pictures_are_files_too_and_paths_that_are_no_text_do_not_cost_the_page(
     scored, results, tmp_path
 ):
-    pictures = result_pictures(scored, "cosine")
+    pictures = result_pictures(curve_of(scored), "cosine")
     save_pictures(pictures, tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "det.png",
@@ -310,3 +316,20 @@ def test_a_comparison_has_a_page_too():
     rows = Page(comparison_page(comparison, [])).rows
     assert ["<b> - a", "EER", "-1.00 %", "-2.00 % to -0.50 %", "better"] in rows
     assert any(re.fullmatch(r"95 % interval", text) for row in rows for text in row)
+
+
+def test_the_page_says_which_threshold_and_how_sure(scored, results):
+    table = threshold_table(results)
+
+    by_words = {row[0].removesuffix(" *"): row[1:] for row in table.rows}
+    threshold, accepted, rejected = by_words["both errors equally often"]
+    at_eer = results["eer"]
+    assert float(threshold) == pytest.approx(at_eer["threshold"], abs=1e-4)
+    assert f"({at_eer['num_false_accepts']})" in accepted
+    assert f"({at_eer['num_misses']})" in rejected
+    assert by_words["1 of 1,000 strangers accepted"] == ("-", "-", "-")
+    notes = " ".join(table.notes)
+    assert "'1 of 1,000 strangers accepted' cannot be measured with 400" in notes
+    check = results["held_out"]
+    assert f"accepted {check['num_false_accepts']} of {check['num_nontarget']} pairs" in notes
+    assert "neither answer is ten times as likely" in notes

@@ -1,0 +1,94 @@
+"""Which threshold, and how sure: the lines that ``eval.py --calibrate`` and a tool print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mvector.evaluation.operating_points import PURPOSE_WORDS
+
+if TYPE_CHECKING:
+    from mvector.evaluation import Calibration, HeldOutCheck, Interval, OperatingPoint
+
+_MIN_PEOPLE, _MIN_TARGETS = 5, 30
+
+
+def calibration_lines(
+    measured: Calibration, eer: Interval | None, held_out: HeldOutCheck | None
+) -> list[str]:
+    """Thresholds with their errors, what speaks for and against them, and the inconclusive band.
+
+    Args:
+        measured: the calibration.
+        eer: with its interval for a confidence of 95 %, if there is one.
+        held_out: the check on other speakers, if there were enough of them.
+    """
+    lines = [
+        f"  {'same person from':>16s}  {'so chosen that':43s}{'strangers accepted':>22s}"
+        f"{'own person rejected':>22s}",
+    ]
+    points = measured.operating_points()
+    lines += [_row(point) for point in points]
+    lines += ["", "How sure:"]
+    if eer is not None:
+        lines.append(
+            f"  With other people the equal error rate of {measured.eer:.1%} may well be "
+            f"{eer.low:.1%} to {eer.high:.1%} (95 %, by drawing people anew)."
+        )
+    lines += _held_out_lines(measured, held_out)
+    doubts = [point for point in points if point.doubt]
+    lines += [f"  Unsure (*): '{PURPOSE_WORDS[point.purpose]}' {point.doubt}." for point in doubts]
+    if not doubts:
+        lines.append("  Every threshold rests on 30 errors or more.")
+    return [*lines, "", _inconclusive_line(measured)]
+
+
+def too_little(measured: Calibration) -> str | None:
+    """Why a calibration should not be written, in a sentence; ``None`` if nothing forbids it."""
+    few_people = measured.num_speakers is not None and measured.num_speakers < _MIN_PEOPLE
+    if not few_people and measured.num_target >= _MIN_TARGETS:
+        return None
+    return (
+        f"NOT written: fewer than {_MIN_PEOPLE} people or {_MIN_TARGETS} comparisons of one "
+        "person are no ground for a threshold; add clips, or write it with --force."
+    )
+
+
+def written_line(folder: object, measured: Calibration) -> str:
+    """Where the calibration is now, and what it does."""
+    return (
+        f"Written to {folder}/model.yml: from now on {measured.threshold_eer:.4f} decides; take "
+        "another line of the table with --threshold."
+    )
+
+
+def _row(point: OperatingPoint) -> str:
+    if point.threshold is None or point.errors is None:
+        return f"  {'-':>16s}  {PURPOSE_WORDS[point.purpose] + ' (*)':43s}{'too few pairs':>22s}"
+    accepted = f"{point.fpr:.2%} ({point.errors.num_false_accepts:,})"
+    rejected = f"{point.fnr:.2%} ({point.errors.num_misses:,})"
+    words = PURPOSE_WORDS[point.purpose] + (" (*)" if point.doubt else "")
+    return f"  {point.threshold:16.4f}  {words:43s}{accepted:>22s}{rejected:>22s}"
+
+
+def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[str]:
+    if check is None:
+        return ["  Too few people to calibrate on half of them and check on the others."]
+    knowing = " and quality of clips" if measured.quality_weights else ""
+    return [
+        f"  Chosen on half of the people, the threshold ({check.threshold:.4f}) accepted "
+        f"{check.num_false_accepts:,} of {check.num_nontarget:,} pairs of strangers among the "
+        f"other {check.num_speakers}, and rejected {check.num_misses:,} of {check.num_target:,} "
+        "pairs of one person.",
+        f"  Likelihood ratios of scores{knowing}: Cllr {check.cllr:.3f} bits (best possible "
+        f"{check.min_cllr:.3f}, knowing nothing 1), actual DCF {check.actual_dcf:.3f} (minDCF "
+        f"{check.min_dcf:.3f}) at p_target {check.p_target:g}.",
+    ]
+
+
+def _inconclusive_line(measured: Calibration) -> str:
+    if measured.inconclusive_low is None or measured.inconclusive_high is None:
+        return "Inconclusive:  every score: clips of one person are no more alike than others."
+    return (
+        f"Inconclusive:  scores between {measured.inconclusive_low:.4f} and "
+        f"{measured.inconclusive_high:.4f}, where neither answer is 10 times as likely as the other"
+    )
