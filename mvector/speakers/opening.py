@@ -1,0 +1,60 @@
+"""Opening a library's database: a damaged one is made anew, a foreign key is refused."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from mvector.errors import LibraryError
+from mvector.speakers.clip_files import is_clip_name
+from mvector.speakers.people import get_meta, set_meta
+from mvector.speakers.sealing import Sealer
+from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store, set_aside
+
+logger = logging.getLogger(__name__)
+
+
+def open_store(folder: Path, sealer: Sealer, *, read_only: bool) -> Store:
+    """The database of a library, made if there is none.
+
+    A damaged one is set aside and made anew where there are clips to fill it from.
+
+    Raises:
+        LibraryError: it cannot be opened, is damaged beyond that, or its key is another.
+    """
+    try:
+        store = Store(folder, read_only=read_only)
+    except DamagedDatabaseError as error:
+        if read_only or not _has_clips(folder):
+            raise LibraryError(
+                f"{error} There is nothing to make it anew from; put back a copy, or import an "
+                f"exported file after moving '{folder / DATABASE}' away."
+            ) from error
+        aside = set_aside(folder)
+        logger.warning(
+            "%s It is called '%s' now and is made anew from the folders; metadata, groups and "
+            "people without stored audio are lost unless you import an exported file.",
+            error,
+            aside,
+        )
+        store = Store(folder)
+    _check_key(store, sealer)
+    return store
+
+
+def _has_clips(folder: Path) -> bool:
+    return any(is_clip_name(path.name) for path in folder.glob("[!.]*/*"))
+
+
+def _check_key(store: Store, sealer: Sealer) -> None:
+    what = f"The speaker library '{store.path.parent}'"
+    with store.snapshot() as database:
+        is_new = get_meta(database, "sealed") is None
+        proof = get_meta(database, "sealed") or ""
+        has_people = database.execute("SELECT 1 FROM people LIMIT 1").fetchone() is not None
+    if is_new and not has_people and not store.read_only:
+        with store.transaction() as database:
+            if get_meta(database, "sealed") is None:  # or another process has been here meanwhile
+                set_meta(database, "sealed", sealer.proof())
+            proof = get_meta(database, "sealed") or ""
+    sealer.check(proof, what)
