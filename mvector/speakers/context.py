@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import soundfile
 from mvector.audio import AudioSource
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
-from mvector.speakers.clip_files import stage
+from mvector.speakers.clip_files import settle, stage
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
 from mvector.speakers.store import Store
@@ -41,6 +43,22 @@ class LibraryContext:
     encoder: SpeakerEncoder
     fingerprint: str
     is_audited: bool
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that adds or removes clips, and behind it the same done to the folders.
+
+        Raises:
+            LibraryError: the library cannot be written to.
+        """
+        try:
+            with self.store.transaction() as database:
+                yield database
+        except BaseException:
+            with suppress(LibraryError):  # the clips that were staged are not wanted any more
+                settle(self.store, self.folder)
+            raise
+        settle(self.store, self.folder)
 
     def note(
         self,

@@ -94,7 +94,10 @@ def known_clips(context: LibraryContext) -> dict[str, KnownClip]:
             AND (? = 0 OR length(e.vector) = ?))
         FROM clips JOIN people ON people.id = clips.person WHERE file IS NOT NULL"""
     rows = context.store.rows(query, (context.fingerprint, size, size))
-    return {row[0]: KnownClip(*row[1:6], bool(row[6])) for row in rows}
+    return {
+        file: KnownClip(number, person, name, sha256, stamp, bool(has_embedding))
+        for file, number, person, name, sha256, stamp, has_embedding in rows
+    }
 
 
 def compare(

@@ -125,7 +125,7 @@ class SpeakerLibrary:
         data = wav_bytes(waveform, self.encoder.sample_rate)
         embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
         _checked_embedding(embedding, self.encoder.embd_dim)
-        with self._store.transaction() as database:
+        with self._context.change() as database:
             self._context.claim_model(database)
             kept = data if self.keep_audio else None
             file = self._context.add_clip(database, name, embedding, kept)
@@ -134,7 +134,6 @@ class SpeakerLibrary:
                 people.set_metadata(database, person, metadata, keep=True)
             people.set_groups(database, person, groups, keep=True)
             self._context.note(database, "register", name)
-        settle(self._store, self.folder)
         return None if file is None else self.folder / file
 
     def register_embeddings(self, names: Sequence[str], embeddings: np.ndarray) -> None:
@@ -168,10 +167,9 @@ class SpeakerLibrary:
         Raises:
             LibraryError: there is nobody of that name, or the library cannot be written to.
         """
-        with self._store.transaction() as database:
+        with self._context.change() as database:
             count = people.delete_person(database, people.find_person(database, name))
             self._context.note(database, "remove", normalised(name))
-        settle(self._store, self.folder)
         self._store.erase_deleted()
         return count
 

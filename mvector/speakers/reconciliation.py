@@ -170,7 +170,7 @@ def _embed(
 ) -> None:
     logger.info("Embedding %d clips of '%s' …", len(files), context.folder)
     for good, embeddings, failures in embedded_files(context, files, progress=progress):
-        with context.store.transaction() as database:
+        with context.change() as database:
             context.claim_model(database)
             for file, embedding in zip(good, embeddings, strict=True):
                 if (context.folder / file).is_file() and not _is_removed(database, file):
@@ -181,7 +181,6 @@ def _embed(
                     done.failures.append(reason)
                     database.execute("DELETE FROM clips WHERE file = ?", (file,))
             people.delete_people_without_clips(database)
-        settle(context.store, context.folder)
 
 
 def _enrol(

@@ -81,6 +81,10 @@ class Sealer:
     def check(self, proof: str, what: str) -> None:
         """Refuse a key that does not fit, one too many, or the lack of one.
 
+        Args:
+            proof: what :meth:`proof` gave when the data was written.
+            what: how a message begins that tells of the data.
+
         Raises:
             LibraryError: as said.
         """
@@ -97,4 +101,6 @@ class Sealer:
             except LibraryError:
                 known = False
             if not known:
-                raise LibraryError(f"{KEY_VARIABLE} is not the key of {what}.")
+                raise LibraryError(
+                    f"{what} was encrypted under another key than {KEY_VARIABLE} holds."
+                )

@@ -1,4 +1,4 @@
-"""What a library promises when processes are killed, several are at work, or nothing can be written.
+"""What a library promises when processes are killed, several write, or nothing can be written.
 
 Processes are forked and use an encoder of a few lines of numpy, so that they start at once.
 """
@@ -156,7 +156,7 @@ def test_a_registration_cut_off_is_done_or_undone_by_the_next_opening(
     target = (
         "mvector.speakers.people.insert_clip"
         if moment == "staged"
-        else ("mvector.speakers.library.settle")
+        else ("mvector.speakers.context.settle")
     )
 
     def work() -> None:
@@ -182,7 +182,7 @@ def test_a_removal_cut_off_behind_its_commit_is_finished_by_the_next_opening(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("mvector.speakers.library.settle", killed)
+        patched.setattr("mvector.speakers.context.settle", killed)
         with pytest.raises(Killed):
             library.remove("Person 0")
     library.close()
@@ -275,7 +275,7 @@ def frozen(encoder: Any) -> Iterator[Path]:
         with SpeakerLibrary(folder, encoder) as library:
             for k in range(3):
                 library.register(f"Person {k}", clip_of(k), groups=["all"])
-        paths = [path for path in folder.rglob("*")]
+        paths = list(folder.rglob("*"))
         for path in [*paths, folder, Path(parent)]:
             path.chmod(0o555 if path.is_dir() else 0o444)
         yield folder
@@ -328,13 +328,17 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(
             (pages,) = library._store.rows("PRAGMA page_count")[0]
             library._store.rows(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(LibraryError, match=r"(?s)^[^\n]*disk is full[^\n]*$"):
-            for k in range(40):
-                library.register("Bob", clip_of(1, take=k))
+            enrol_many(library, "Bob")
         library._store.rows("PRAGMA max_page_count = 1000000")
     num_bobs = sum(person.num_clips for person in library.people()) - 1
     assert library.identify(clip_of(0))[0].name == "Ada"
     library.close()
     assert check_whole(tmp_path, encoder) == {"Ada": 1, **({"Bob": num_bobs} if num_bobs else {})}
+
+
+def enrol_many(library: SpeakerLibrary, name: str) -> None:
+    for take in range(40):
+        library.register(name, clip_of(1, take))
 
 
 def full_disk() -> OSError:
