@@ -2,7 +2,8 @@
 
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.encoder import SpeakerEncoder
-from mvector.speakers.library import Match, SpeakerLibrary
+from mvector.speakers.identification import Match
+from mvector.speakers.library import SpeakerLibrary
 from mvector.speakers.people import Person
 
 __all__ = ["AuditEntry", "Match", "Person", "SpeakerEncoder", "SpeakerLibrary"]

@@ -168,3 +168,18 @@ def wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, waveform, sample_rate, format="WAV", subtype="PCM_16")
     return stream.getvalue()
+
+
+def unit_vector(embedding: np.ndarray, dim: int) -> np.ndarray:
+    """The unit vector ``(dim,)`` of an embedding.
+
+    Raises:
+        LibraryError: it is of another size, zero or not finite.
+    """
+    vector = np.asarray(embedding, dtype=np.float32)
+    if vector.shape != (dim,):
+        raise LibraryError(f"The embedding has shape {vector.shape}; the model's have ({dim},).")
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise LibraryError("The embedding is zero or not finite; it has no direction.")
+    return (vector / norm).astype(np.float32)

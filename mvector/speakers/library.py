@@ -7,13 +7,9 @@ keeps embeddings, names, groups and metadata; ``docs/library.md`` tells about it
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -24,25 +20,14 @@ from mvector.models.folder import fingerprint_of
 from mvector.speakers import audit, people, transfer, upgrade
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import settle
-from mvector.speakers.context import LibraryContext, wav_bytes
+from mvector.speakers.context import LibraryContext, unit_vector, wav_bytes
 from mvector.speakers.encoder import SpeakerEncoder
+from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
 from mvector.speakers.opening import open_store
 from mvector.speakers.people import Person
 from mvector.speakers.reconciliation import Reconciled, reconcile
 from mvector.speakers.sealing import Sealer
-from mvector.speakers.search import Search
-from mvector.speakers.voiceprints import Voiceprints
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Match:
-    """An enrolled person and how alike the voice is: the cosine, in [-1, 1]."""
-
-    name: str
-    score: float
 
 
 class SpeakerLibrary:
@@ -82,11 +67,7 @@ class SpeakerLibrary:
         self._context = LibraryContext(
             self.folder, store, sealer, encoder, self.fingerprint, audit and not store.read_only
         )
-        self._lock = threading.RLock()
-        self._voiceprints = Voiceprints(
-            store, self.folder, self.fingerprint, encoder.embd_dim, sealer
-        )
-        self._search = Search(self._voiceprints, store, self.folder, sealer)
+        self._identification = Identification(self._context)
         if not store.read_only:
             settle(store, self.folder)
             if look_at_folders:
@@ -124,7 +105,7 @@ class SpeakerLibrary:
         waveform = self.encoder.model.front_end.read_clip(source)
         data = wav_bytes(waveform, self.encoder.sample_rate)
         embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
-        _checked_embedding(embedding, self.encoder.embd_dim)
+        unit_vector(embedding, self.encoder.embd_dim)
         with self._context.change() as database:
             self._context.claim_model(database)
             kept = data if self.keep_audio else None
@@ -139,9 +120,7 @@ class SpeakerLibrary:
     def register_embeddings(self, names: Sequence[str], embeddings: np.ndarray) -> None:
         """Enrol people by embeddings of this model, without audio, in one transaction.
 
-        Args:
-            names: of the people; a name may come more than once.
-            embeddings: ``(len(names), embd_dim)``.
+        ``embeddings`` are ``(len(names), embd_dim)``; a name may come more than once.
 
         Raises:
             LibraryError: as :meth:`register`; nobody is enrolled then.
@@ -151,7 +130,7 @@ class SpeakerLibrary:
         checked = [checked_name(name) for name in names]
         embeddings = np.asarray(embeddings, dtype=np.float32)
         for embedding in embeddings:
-            _checked_embedding(embedding, self.encoder.embd_dim)
+            unit_vector(embedding, self.encoder.embd_dim)
         with self._store.transaction() as database:
             self._context.claim_model(database)
             for name, embedding in zip(checked, embeddings, strict=True):
@@ -212,43 +191,14 @@ class SpeakerLibrary:
             AudioError: the clip cannot be used.
             LibraryError: nobody is enrolled, or with another model only.
         """
-        self._require_people()
+        self._identification.require_people()
         return self.identify_embedding(self.encoder.embed(source), top_k, within=within)
 
     def identify_embedding(
         self, embedding: np.ndarray, top_k: int = 1, *, within: Sequence[str] | None = None
     ) -> list[Match]:
         """As :meth:`identify`, of an embedding ``(embd_dim,)`` that this model computed."""
-        query = _checked_embedding(embedding, self.encoder.embd_dim)
-        if top_k < 1:
-            raise LibraryError(f"top_k must be at least 1; got {top_k}.")
-        self._require_people()
-        with self._lock:
-            self._refresh()
-            with self._store.snapshot() as database:
-                subset = None if within is None else people.members(database, within)
-                numbers, scores = self._search.nearest(query, top_k, subset)
-                names = people.names_of(database, numbers.tolist())
-        found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
-        return [Match(names[number], score) for number, score in found if number in names]
-
-    def _require_people(self) -> None:
-        with self._store.snapshot() as database:
-            self._context.require_model(database)
-            if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
-                raise LibraryError(
-                    f"Nobody is enrolled in '{self.folder}'; register a clip of each person first."
-                )
-
-    def _refresh(self) -> None:
-        """Catch up with the database; embeddings found to be damaged are computed again."""
-        self._voiceprints.refresh()
-        damaged = self._voiceprints.damaged
-        if damaged and not self._store.read_only:
-            self._context.drop_damaged(sorted(damaged))
-            damaged.clear()
-            self.reconcile()
-            self._voiceprints.refresh()
+        return self._identification.nearest(embedding, top_k, within)
 
     # ---- who is there? ----------------------------------------------------------------------
 
@@ -304,9 +254,8 @@ class SpeakerLibrary:
     def reembed(self, *, progress: bool = False) -> int:
         """Take over a library of another model: compute all voiceprints anew from stored audio.
 
-        The old ones are kept, and the other model can use them, until all are done. What was done
-        when the process was killed is not done again. People without stored audio are told of; they
-        have to be enrolled anew.
+        The other model can be used until all are done; what a killed process had done is not done
+        again. People without stored audio are told of; they have to be enrolled anew.
 
         Returns:
             How many embeddings were computed.
@@ -335,7 +284,7 @@ class SpeakerLibrary:
         """A new library with what :meth:`export` wrote.
 
         Args:
-            file: the exported file; nothing in it is executed or trusted.
+            file: what :meth:`export` wrote; nothing in it is executed or trusted.
             path: folder of the library, in which nobody is enrolled yet.
             encoder: the model; if it is not the one of the file, :meth:`reembed` comes next.
             options: of :class:`SpeakerLibrary`.
@@ -350,33 +299,11 @@ class SpeakerLibrary:
 
     def close(self) -> None:
         """Close the database; a large matrix is kept as a file for the next start."""
-        with self._lock:
-            try:
-                self._voiceprints.save()
-            except LibraryError as error:
-                logger.warning("The voiceprints were not cached: %s", error)
-            self._store.close()
+        self._identification.close()
+        self._store.close()
 
     def __enter__(self) -> SpeakerLibrary:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _checked_embedding(embedding: np.ndarray, dim: int) -> np.ndarray:
-    """The unit vector ``(dim,)`` of an embedding."""
-    vector = np.asarray(embedding, dtype=np.float32)
-    if vector.shape != (dim,):
-        raise LibraryError(
-            f"The embedding has shape {vector.shape}; this library's model makes ({dim},)."
-        )
-    norm = float(np.linalg.norm(vector.astype(np.float64)))
-    if not np.isfinite(norm) or norm == 0.0:
-        raise LibraryError("The embedding is zero or not finite; it has no direction.")
-    return (vector / norm).astype(np.float32)

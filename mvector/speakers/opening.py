@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from mvector.errors import LibraryError
 from mvector.speakers.clip_files import is_clip_name
 from mvector.speakers.people import get_meta, set_meta
 from mvector.speakers.sealing import Sealer
-from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store, set_aside
+from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def open_store(folder: Path, sealer: Sealer, *, read_only: bool) -> Store:
                 f"{error} There is nothing to make it anew from; put back a copy, or import an "
                 f"exported file after moving '{folder / DATABASE}' away."
             ) from error
-        aside = set_aside(folder)
+        aside = _set_aside(folder)
         logger.warning(
             "%s It is called '%s' now and is made anew from the folders; metadata, groups and "
             "people without stored audio are lost unless you import an exported file.",
@@ -40,6 +41,16 @@ def open_store(folder: Path, sealer: Sealer, *, read_only: bool) -> Store:
         store = Store(folder)
     _check_key(store, sealer)
     return store
+
+
+def _set_aside(folder: Path) -> Path:
+    """Rename a damaged database, with its log, so that a new one can be made; returns its place."""
+    aside = (folder / DATABASE).with_suffix(".damaged")
+    for end in ("-wal", "-shm", ""):  # the log first: beside a new database it would be replayed
+        part = folder / f"{DATABASE}{end}"
+        if part.exists():
+            os.replace(part, f"{aside}{end}")
+    return aside
 
 
 def _has_clips(folder: Path) -> bool:

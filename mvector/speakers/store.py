@@ -253,20 +253,6 @@ class Store:
         return f"Cannot use {place}: {error}."
 
 
-def set_aside(folder: Path) -> Path:
-    """Rename a damaged database, with its log, so that a new one can be made.
-
-    Returns:
-        Where it is now.
-    """
-    aside = (folder / DATABASE).with_suffix(".damaged")
-    for end in ("-wal", "-shm", ""):  # the log first: beside a new database it would be replayed
-        part = folder / f"{DATABASE}{end}"
-        if part.exists():
-            os.replace(part, f"{aside}{end}")
-    return aside
-
-
 def _can_write(folder: Path) -> bool:
     try:
         check_writable(folder)

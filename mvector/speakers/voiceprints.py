@@ -8,48 +8,37 @@ up to date from the table ``changes``, as the matrix in memory is.
 
 from __future__ import annotations
 
-import logging
-import os
 import sqlite3
-import struct
-import uuid
 import zlib
-from pathlib import Path
 
 import numpy as np
 
-from mvector.speakers.clip_files import DERIVED
-from mvector.speakers.people import get_meta, set_meta
+from mvector.speakers.derived import read_derived, revision_of, write_derived
+from mvector.speakers.people import get_meta
 from mvector.speakers.sealing import Sealer
 from mvector.speakers.store import Store
-
-logger = logging.getLogger(__name__)
 
 _CACHED_PEOPLE = 20_000  # fewer are read from the tables in no time
 _MOST_CHANGES = 50_000  # more, and everything is read again
 _ROWS_AT_ONCE = 20_000
-_HEADER = struct.Struct("<8s32sqqqI")  # magic, token, revision, people, dimensions, CRC-32
-_MAGIC = b"mvprints"
 
 
 class Voiceprints:
     """Unit vectors of all people under one model, as of a revision of the database.
 
     Attributes:
+        revision: of the database, up to which all is known.
         people: ``(rows,)`` int64, numbers of the people, ascending.
         matrix: ``(rows, dimensions)`` float32; zeros for somebody who was removed.
         is_dead: ``(rows,)`` bool: removed.
-        changed: numbers of the people whose rows changed since all was read or indexed.
         damaged: clips whose embeddings were found to be damaged and left out.
     """
 
-    def __init__(self, store: Store, folder: Path, fingerprint: str, dim: int, sealer: Sealer):
+    def __init__(self, store: Store, fingerprint: str, dim: int, sealer: Sealer):
         self._store, self._fingerprint, self._dim, self._sealer = store, fingerprint, dim, sealer
-        self._file = folder / DERIVED["cache"]
-        self.changed: set[int] = set()
         self.damaged: set[int] = set()
         self._library = ""
-        self._revision = self._saved_revision = -1
+        self.revision = self._saved = -1
         self._people: np.ndarray = np.zeros(0, np.int64)
         self._matrix: np.ndarray = np.zeros((0, dim), np.float32)
         self._is_dead: np.ndarray = np.zeros(0, dtype=bool)
@@ -81,23 +70,27 @@ class Voiceprints:
         """
         with self._store.snapshot() as database:
             revision = revision_of(database)
-            if revision == self._revision:
+            if revision == self.revision:
                 return
             library = get_meta(database, "library") or ""
-            if library != self._library or revision < self._revision:
-                self._library, self._revision = library, -1
-            if self._revision < 0:
-                self._revision = self._saved_revision = self._load_file(database)
+            if library != self._library or revision < self.revision:
+                self._library, self.revision = library, -1
+            if self.revision < 0:
+                self.revision = self._saved = self._load_file(database)
             query = "SELECT person FROM changes WHERE revision > ? LIMIT ?"
-            arguments = (self._revision, _MOST_CHANGES + 1)
+            arguments = (self.revision, _MOST_CHANGES + 1)
             people = sorted(person for (person,) in database.execute(query, arguments))
-            if self._revision < 0 or len(people) > _MOST_CHANGES:
+            if self.revision < 0 or len(people) > _MOST_CHANGES:
                 self._set(*self._read(database, "", ()))
-                self.changed.clear()
-                self._saved_revision = -1
+                self._saved = -1
             else:
                 self._update(database, np.array(people, dtype=np.int64))
-            self._revision = revision
+            self.revision = revision
+
+    def changed_since(self, revision: int) -> np.ndarray:
+        """People whose voiceprints changed since a revision: ``(people,)`` int64, ascending."""
+        query = "SELECT person FROM changes WHERE revision > ? ORDER BY person"
+        return np.array(self._store.rows(query, (revision,)), dtype=np.int64).reshape(-1)
 
     def rows_of(self, people: np.ndarray) -> np.ndarray:
         """Rows of those people who have one, in the order given: ``(found,)``."""
@@ -147,8 +140,7 @@ class Voiceprints:
 
     def _update(self, database: sqlite3.Connection, people: np.ndarray) -> None:
         where = "AND person IN (SELECT person FROM changes WHERE revision > ?)"
-        found, vectors = self._read(database, where, (self._revision,))
-        self.changed.update(people.tolist())
+        found, vectors = self._read(database, where, (self.revision,))
         gone = self.rows_of(np.setdiff1d(people, found))
         self._is_dead[gone] = True
         self._matrix[gone] = 0.0
@@ -196,80 +188,24 @@ class Voiceprints:
         """
         if self._store.read_only or self._sealer.is_on or len(self) < _CACHED_PEOPLE:
             return
-        if (
-            self._saved_revision >= 0
-            and self._revision - self._saved_revision < _CACHED_PEOPLE // 10
-        ):
+        if self._saved >= 0 and self.revision - self._saved < _CACHED_PEOPLE // 10:
             return
-        with self._store.transaction() as database:
-            if revision_of(database) != self._revision:
-                return  # another process is at work; the next to close will have it all
-            alive = ~self.is_dead
-            people, matrix = self.people, self.matrix
-            if self._num_dead:
-                people, matrix = people[alive], matrix[alive]
-            token = uuid.uuid4().hex
-            checksum = _checksum(people, matrix)
-            header = _HEADER.pack(
-                _MAGIC, token.encode(), self._revision, len(people), self._dim, checksum
-            )
-            write_private(self._file, [header, people.data, matrix.data])
-            set_meta(database, "cache", f"{token}:{self._fingerprint}")
-        self._saved_revision = self._revision
+        people, matrix = self.people, self.matrix
+        if self._num_dead:
+            people, matrix = people[~self.is_dead], matrix[~self.is_dead]
+        if write_derived(self._store, "cache", self._fingerprint, self.revision, people, matrix):
+            self._saved = self.revision
 
     def _load_file(self, database: sqlite3.Connection) -> int:
         """Take the matrix from its file; returns the revision that it is of, -1 for none."""
-        known = get_meta(database, "cache")
-        if known is None or self._sealer.is_on:
+        if self._sealer.is_on:
             return -1
-        try:
-            with open(self._file, "rb") as stream:
-                header = _HEADER.unpack(stream.read(_HEADER.size))
-                magic, token, revision, count, dim, checksum = header
-                expected = _HEADER.size + count * (8 + 4 * dim)
-                is_ours = (magic, f"{token.decode()}:{self._fingerprint}") == (_MAGIC, known)
-                if not is_ours or dim != self._dim or expected != os.fstat(stream.fileno()).st_size:
-                    return -1
-                people = np.empty(count, dtype=np.int64)
-                matrix = np.empty((count, dim), dtype=np.float32)
-                stream.readinto(people.data)
-                stream.readinto(matrix.data.cast("B"))
-        except (OSError, struct.error, UnicodeDecodeError):
+        found = read_derived(self._store, database, "cache", self._fingerprint)
+        if found is None or len(found[2]) != 4 * self._dim * len(found[1]):
             return -1
-        if _checksum(people, matrix) != checksum:
-            logger.warning("'%s' is damaged; the tables are read instead.", self._file)
-            return -1
-        self._set(people, matrix)
-        self.changed.clear()
-        return int(revision)
-
-
-def revision_of(database: sqlite3.Connection) -> int:
-    """A number that grows with every change of an embedding."""
-    (revision,) = database.execute("SELECT max(revision) FROM changes").fetchone()
-    return int(revision or 0)
-
-
-def write_private(path: Path, parts: list[bytes | memoryview]) -> None:
-    """Write a file that its owner alone can read; it appears whole or not at all.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            for part in parts:
-                stream.write(part)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _checksum(people: np.ndarray, matrix: np.ndarray) -> int:
-    return zlib.crc32(matrix.data, zlib.crc32(people.data))
+        revision, people, payload = found
+        self._set(people, payload.view(np.float32).reshape(-1, self._dim))
+        return revision
 
 
 def _grown(array: np.ndarray, size: int, capacity: int) -> np.ndarray:
