@@ -120,10 +120,15 @@ def sha256_of(path: Path) -> str:
 
 def _place(path: Path, folder: Path, file: str, name: str) -> None:
     place = folder / file
-    place.parent.mkdir(exist_ok=True)
-    if name_of(place.parent) != name:  # a name too long for a folder
-        write_atomically(place.parent / NAME_FILE, lambda new: _write_text(new, name))
+    name_folder(place.parent, name)
     os.replace(path, place)
+
+
+def name_folder(folder: Path, name: str) -> None:
+    """Make a person's folder, and say in it whose it is where its own name cannot."""
+    folder.mkdir(exist_ok=True)
+    if name_of(folder) != name:
+        write_atomically(folder / NAME_FILE, lambda new: _write_text(new, name))
 
 
 def _write_text(path: Path, text: str) -> None:
