@@ -59,8 +59,17 @@ class Store:
             self.read_only = not _can_write(folder)
         if self.read_only and not self.path.is_file():
             raise LibraryError(f"There is no speaker library in '{folder}' that could be read.")
-        with self._told():
-            self._connect()
+        try:
+            with self._told():
+                self._connect()
+        except LibraryError as error:
+            if self.read_only or not _is_full(error.__cause__) or not self.path.is_file():
+                raise
+            logger.warning("%s It is opened read-only.", error)
+            self.close()
+            self.read_only = True
+            with self._told():
+                self._connect()
 
     # ---- operations -------------------------------------------------------------------------
 
@@ -91,10 +100,9 @@ class Store:
             return self._connection().execute(query, arguments).fetchall()
 
     def erase_deleted(self) -> None:
-        """Take out of the files what was deleted from the tables, and give the space back.
+        """Give back the space of what was deleted, and empty the log, which still has it.
 
-        Deleted bytes are overwritten at once (``secure_delete``); what is left to do is to put the
-        log's contents into the database, and to shrink it.
+        In the tables themselves deleted bytes are overwritten at once (``secure_delete``).
         """
         if self.read_only or not self.rows("SELECT 1 FROM meta WHERE key = 'erase'"):
             return
@@ -125,14 +133,8 @@ class Store:
     def _operation(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._told():
             database = self._connection()
-            database.execute(begin)
-            try:
+            with _all_or_nothing(database, begin):
                 yield database
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:  # a full disk has rolled back already
-                    database.execute("ROLLBACK")
-                raise
 
     def _connection(self) -> sqlite3.Connection:
         if self._process != os.getpid():  # a connection must not cross a fork
@@ -156,11 +158,12 @@ class Store:
                 self.path.chmod(0o600)
             self._database = _connected(f"file:{quote(str(self.path))}?mode=rw")
             self._set_up(self._database)
-        version = schema.version_of(self._database)
-        if version > schema.VERSION:
-            raise LibraryError(f"'{self.path}' was made by a newer mvector; update mvector.")
-        if version < schema.VERSION:
-            raise LibraryError(f"'{self.path}' is of an older format; open it once for writing.")
+        if (version := schema.version_of(self._database)) != schema.VERSION:
+            raise LibraryError(
+                f"'{self.path}' was made by a newer mvector; update mvector."
+                if version > schema.VERSION
+                else f"'{self.path}' is of an older format; open it once for writing."
+            )
         self._check(self._database)
 
     def _set_up(self, database: sqlite3.Connection) -> None:
@@ -171,15 +174,9 @@ class Store:
         database.execute("PRAGMA secure_delete = ON")
         database.execute("PRAGMA foreign_keys = ON")
         if schema.version_of(database) == 0:
-            database.execute("BEGIN IMMEDIATE")
-            try:
+            with _all_or_nothing(database, "BEGIN IMMEDIATE"):
                 if schema.version_of(database) == 0:  # or another process has been here meanwhile
                     schema.create(database)
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
 
     def _connect_read_only(self) -> sqlite3.Connection:
         address = f"file:{quote(str(self.path))}?mode=ro"
@@ -231,10 +228,11 @@ class Store:
 
     def _sentence(self, error: sqlite3.Error) -> LibraryError:
         # what SQLite calls operational (locked, read-only, full) is derived from what is damage
-        if type(error) is sqlite3.DatabaseError:
-            return DamagedDatabaseError(f"The speaker database '{self.path}' is damaged: {error}.")
         text = str(error)
-        if "full" in text or "disk I/O" in text:
+        is_plain = type(error) is sqlite3.DatabaseError
+        if is_plain or text.startswith(("unsupported file format", "no such", "malformed")):
+            return DamagedDatabaseError(f"The speaker database '{self.path}' is damaged: {error}.")
+        if _is_full(error):
             reason = "the disk is full, or fails; free some space: nothing was changed"
         elif "locked" in text:
             reason = f"another process has been writing for {_TIMEOUT_S:g} s; try again"
@@ -246,11 +244,29 @@ class Store:
 
     def _reason(self, error: OSError) -> str:
         place = f"the speaker library '{self.path.parent}'"
-        if error.errno in _FULL:
+        if _is_full(error):
             return f"Cannot write to {place}: the disk is full; free some space."
         if error.errno in _READ_ONLY:
             return f"Cannot write to {place}: it is read-only ({error.filename})."
         return f"Cannot use {place}: {error}."
+
+
+@contextmanager
+def _all_or_nothing(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    database.execute(begin)
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:  # a full disk has rolled back already
+            database.execute("ROLLBACK")
+        raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(text in str(error) for text in ("is full", "disk I/O"))
 
 
 def _can_write(folder: Path) -> bool:
