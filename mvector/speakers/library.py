@@ -217,11 +217,7 @@ class SpeakerLibrary:
             return people.all_people(database, self.fingerprint)
 
     def num_people(self, within: Sequence[str] | None = None) -> int:
-        """How many people are enrolled, or are in any of some groups.
-
-        Raises:
-            LibraryError: a group has no member.
-        """
+        """How many people are enrolled, or are in any of some groups."""
         with self._store.snapshot() as database:
             if within is not None:
                 return len(people.members(database, within))
@@ -233,10 +229,7 @@ class SpeakerLibrary:
             return audit.latest(database, limit)
 
     def record(self, action: str, name: str | None = None, score: float | None = None) -> None:
-        """Write down what the caller did, such as a recognition and its outcome.
-
-        Nothing happens where the audit is turned off or the library read-only.
-        """
+        """Write down what the caller did; not where audit is off or the library read-only."""
         if self._context.is_audited:
             with self._store.transaction() as database:
                 self._context.note(database, action, name, score)
@@ -244,11 +237,7 @@ class SpeakerLibrary:
     # ---- folders, models, files -------------------------------------------------------------
 
     def reconcile(self, *, progress: bool = False) -> Reconciled:
-        """Find clips that were added, changed, moved or deleted by hand, as opening does.
-
-        Raises:
-            LibraryError: the library cannot be written to.
-        """
+        """Find clips that were added, changed, moved or deleted by hand, as opening does."""
         return reconcile(self._context, progress=progress)
 
     def reembed(self, *, progress: bool = False) -> int:

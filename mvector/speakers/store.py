@@ -58,7 +58,7 @@ class Store:
         if not read_only:
             self.read_only = not _can_write(folder)
         if self.read_only and not self.path.is_file():
-            raise LibraryError(f"There is no speaker library in '{folder}' that could be read.")
+            raise LibraryError(f"There is no speaker library in '{folder}' that can be read.")
         try:
             with self._told():
                 self._connect()
@@ -159,11 +159,8 @@ class Store:
             self._database = _connected(f"file:{quote(str(self.path))}?mode=rw")
             self._set_up(self._database)
         if (version := schema.version_of(self._database)) != schema.VERSION:
-            raise LibraryError(
-                f"'{self.path}' was made by a newer mvector; update mvector."
-                if version > schema.VERSION
-                else f"'{self.path}' is of an older format; open it once for writing."
-            )
+            cure = "update mvector" if version > schema.VERSION else "open it once for writing"
+            raise LibraryError(f"'{self.path}' is of another format ({version}); {cure}.")
         self._check(self._database)
 
     def _set_up(self, database: sqlite3.Connection) -> None:
