@@ -356,12 +356,12 @@ def test_a_damaged_voiceprint_is_computed_anew(library: SpeakerLibrary, vector: 
 def test_whatever_bytes_change_a_library_opens_or_says_why_not(
     library: SpeakerLibrary, encoder: Any, tmp_path: Path
 ) -> None:
-    """Sixty mutations of the database file; the folders stay whole."""
+    """Thirty mutations of the database file; the folders stay whole."""
     library.close()
     whole = (library.folder / "voiceprints.db").read_bytes()
     rng = np.random.default_rng(1)
     told = 0
-    for _ in range(60):
+    for _ in range(30):
         mutated = np.frombuffer(whole, dtype=np.uint8).copy()
         for _ in range(int(rng.integers(1, 20))):
             start = int(rng.integers(len(mutated)) ** rng.uniform(0.3, 1.0))
