@@ -14,7 +14,10 @@ from small_settings import ROOT
 import mvector
 
 MODULES = sorted((ROOT / "mvector").rglob("*.py"))
-OPTIONAL = ("torchaudio", "librosa", "matplotlib", "visualdl", "torchinfo", "pyaudio", "av")
+OPTIONAL = (
+    *("torchaudio", "librosa", "matplotlib", "visualdl", "torchinfo", "pyaudio", "av"),
+    *("faiss", "cryptography"),
+)
 
 
 def run_python(code: str) -> str:

@@ -18,6 +18,7 @@ COMMANDS = {
     "calibrate": "find the threshold on your own clips of a few people",
     "contrast": "compare two clips",
     "recognition": "enrol people and recognise them",
+    "import_library": "enrol the people of an older library anew",
 }
 _MODULES = {"eval": "evaluate"}
 

@@ -1,6 +1,9 @@
 """Speakers: clips to embeddings, and a library of enrolled people."""
 
+from mvector.speakers.audit import AuditEntry
 from mvector.speakers.encoder import SpeakerEncoder
-from mvector.speakers.library import Match, SpeakerLibrary
+from mvector.speakers.identification import Match
+from mvector.speakers.library import SpeakerLibrary
+from mvector.speakers.people import Person
 
-__all__ = ["Match", "SpeakerEncoder", "SpeakerLibrary"]
+__all__ = ["AuditEntry", "Match", "Person", "SpeakerEncoder", "SpeakerLibrary"]

@@ -2,305 +2,297 @@
 
 ``<folder>/<name>/<clip>.wav`` is the truth a person can read: drop a clip in and it is enrolled
 when the library is opened next; delete it and it is gone. ``<folder>/voiceprints.db`` (SQLite)
-keeps the embeddings, so that opening does not compute them again.
+keeps embeddings, names, groups and metadata; ``docs/library.md`` tells about it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import re
-import shutil
-import sqlite3
-import unicodedata
-import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 
 import numpy as np
 
-from mvector.audio import AUDIO_SUFFIXES, AudioSource, write_wav
+from mvector.audio import AudioSource
 from mvector.errors import LibraryError
 from mvector.models.folder import fingerprint_of
+from mvector.speakers import audit, people, transfer, upgrade
+from mvector.speakers.audit import AuditEntry
+from mvector.speakers.clip_files import settle
+from mvector.speakers.context import LibraryContext, unit_vector, wav_bytes
 from mvector.speakers.encoder import SpeakerEncoder
-
-logger = logging.getLogger(__name__)
-
-DATABASE = "voiceprints.db"
-_NAME_FILE = "name.txt"  # in the folder of a person whose name no folder can have
-_MAX_NAME = 200
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS clips (
-    file TEXT NOT NULL,             -- relative to the library, forward slashes
-    name TEXT NOT NULL,             -- of the person, as data
-    sha256 TEXT NOT NULL,           -- of the file
-    fingerprint TEXT NOT NULL,      -- of the model that made the embedding
-    embedding BLOB NOT NULL,        -- float32, little-endian
-    PRIMARY KEY (file, fingerprint)
-)
-"""
-
-
-@dataclass(frozen=True)
-class Match:
-    """An enrolled person and how alike the voice is: the cosine, in [-1, 1]."""
-
-    name: str
-    score: float
+from mvector.speakers.identification import Identification, Match
+from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
+from mvector.speakers.opening import open_store
+from mvector.speakers.people import Person
+from mvector.speakers.reconciliation import Reconciled, reconcile
+from mvector.speakers.sealing import Sealer
 
 
 class SpeakerLibrary:
-    """Enrolled people and their voiceprints.
+    """Enrolled people and their voiceprints; usable from several threads and processes at once.
 
     Args:
         path: folder of the library; made if it does not exist.
-        encoder: the model; embeddings of another model are computed anew, never compared.
+        encoder: the model; embeddings of another model are never compared with its own.
         progress: show a bar while clips are embedded.
+        keep_audio: store the clips that are registered; without them a person has to be enrolled
+            anew for another model.
+        audit: write down who did what and when.
+        read_only: list and identify only; so is by itself what cannot be written to.
+        look_at_folders: find clips that were added, changed, moved or deleted by hand. Without, a
+            library of very many clips opens faster; :meth:`reconcile` does it at any time.
 
     Raises:
         LibraryError: the folder or its database cannot be used.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], encoder: SpeakerEncoder, *, progress: bool = False
+        self,
+        path: str | os.PathLike[str],
+        encoder: SpeakerEncoder,
+        *,
+        progress: bool = False,
+        keep_audio: bool = True,
+        audit: bool = True,
+        read_only: bool = False,
+        look_at_folders: bool = True,
     ) -> None:
         self.folder = Path(path)
-        self.encoder = encoder
+        self.encoder, self.keep_audio = encoder, keep_audio
         self.fingerprint = fingerprint_of(encoder.model)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LibraryError(
-                f"Cannot make the speaker library '{self.folder}': {error.strerror}."
-            ) from error
-        self._open_database()
-        self._reconcile(progress)
+        sealer = Sealer.from_environment()
+        self._store = store = open_store(self.folder, sealer, read_only=read_only)
+        self._context = LibraryContext(
+            self.folder, store, sealer, encoder, self.fingerprint, audit and not store.read_only
+        )
+        self._identification = Identification(self._context)
+        if not store.read_only:
+            settle(store, self.folder)
+            if look_at_folders:
+                self.reconcile(progress=progress)
+            store.erase_deleted()
 
-    def register(self, name: str, source: AudioSource) -> Path:
+    # ---- enrolment --------------------------------------------------------------------------
+
+    def register(
+        self,
+        name: str,
+        source: AudioSource,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        groups: Sequence[str] = (),
+    ) -> Path | None:
         """Enrol a clip of a person, who may have clips already.
 
+        Args:
+            name: any text of 1 to 200 characters.
+            source: the clip.
+            metadata: what else is to be known of the person; keys not named stay as they are.
+            groups: groups that the person joins.
+
         Returns:
-            The stored clip.
+            The stored clip; ``None`` where audio is not kept.
 
         Raises:
             AudioError: the clip cannot be used.
-            LibraryError: the name is empty or too long, or the library cannot be written to.
+            LibraryError: the name is no name, the library is another model's, or cannot be written
+                to; nothing is enrolled then.
         """
-        name = _checked_name(name)
+        name, groups = checked_name(name), checked_groups(groups)
+        encoded_metadata(metadata or {})
         waveform = self.encoder.model.front_end.read_clip(source)
-        clip = self.folder / _folder_of(name) / f"{uuid.uuid4().hex[:12]}.wav"
-        write_wav(clip, waveform, self.encoder.sample_rate)
-        try:
-            if _name_of(clip.parent) != name:  # a name too long for a folder
-                (clip.parent / _NAME_FILE).write_text(name, encoding="utf-8")
-            embedding = self.encoder.embed(clip)  # of what is stored, 16 bits and all
-            with self._transaction() as database:
-                self._insert(database, clip, name, _sha256(clip), embedding)
-        except Exception:
-            clip.unlink(missing_ok=True)
-            raise
-        self._people = None
-        return clip
+        data = wav_bytes(waveform, self.encoder.sample_rate)
+        embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
+        unit_vector(embedding, self.encoder.embd_dim)
+        with self._context.change() as database:
+            self._context.claim_model(database)
+            kept = data if self.keep_audio else None
+            file = self._context.add_clip(database, name, embedding, kept)
+            person = people.find_person(database, name)
+            if metadata:
+                people.set_metadata(database, person, metadata, keep=True)
+            people.set_groups(database, person, groups, keep=True)
+            self._context.note(database, "register", name)
+        return None if file is None else self.folder / file
 
-    def identify(self, source: AudioSource, top_k: int = 1) -> list[Match]:
-        """The enrolled people whose voices are most alike, best first.
+    def register_embeddings(self, names: Sequence[str], embeddings: np.ndarray) -> None:
+        """Enrol people by embeddings of this model, without audio, in one transaction.
 
-        Whether the best is alike enough to be that person is for a threshold to say.
+        ``embeddings`` are ``(len(names), embd_dim)``; a name may come more than once.
 
         Raises:
-            AudioError: the clip cannot be used.
-            LibraryError: nobody is enrolled.
+            LibraryError: as :meth:`register`; nobody is enrolled then.
         """
-        names, voiceprints = self._voiceprints()
-        if not names:
-            raise LibraryError(
-                f"Nobody is enrolled in '{self.folder}'; register a clip of each person first."
-            )
-        embedding = self.encoder.embed(source)
-        scores = voiceprints @ (embedding / np.linalg.norm(embedding))
-        best = np.argsort(-scores, kind="stable")[:top_k]
-        return [Match(names[i], float(np.clip(scores[i], -1.0, 1.0))) for i in best]
+        if len(embeddings) != len(names):
+            raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
+        checked = [checked_name(name) for name in names]
+        embeddings = np.asarray(embeddings, dtype=np.float32)
+        for embedding in embeddings:
+            unit_vector(embedding, self.encoder.embd_dim)
+        with self._store.transaction() as database:
+            self._context.claim_model(database)
+            for name, embedding in zip(checked, embeddings, strict=True):
+                self._context.add_clip(database, name, embedding, None)
+            self._context.note(database, f"register {len(checked)} embeddings")
 
     def remove(self, name: str) -> int:
-        """Forget a person: voiceprints and stored clips.
+        """Forget a person: voiceprints and stored clips are deleted, and not to be found any more.
 
         Returns:
             How many clips were removed.
 
         Raises:
-            LibraryError: there is nobody of that name.
+            LibraryError: there is nobody of that name, or the library cannot be written to.
         """
-        name = _normalised(name)
-        with self._transaction() as database:
-            rows = database.execute("SELECT file FROM clips WHERE name = ?", (name,)).fetchall()
-            if not rows:
-                raise LibraryError(
-                    f"'{name}' is not in the library '{self.folder}'; it holds: "
-                    f"{', '.join(self.names()) or 'nobody'}."
-                )
-            database.execute("DELETE FROM clips WHERE name = ?", (name,))
-        for (file,) in rows:
-            (self.folder / file).unlink(missing_ok=True)
-        for folder in {(self.folder / file).parent for (file,) in rows}:
-            left = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-            if folder != self.folder and left <= {_NAME_FILE}:
-                shutil.rmtree(folder, ignore_errors=True)
-        self._people = None
-        return len(rows)
+        with self._context.change() as database:
+            count = people.delete_person(database, people.find_person(database, name))
+            self._context.note(database, "remove", normalised(name))
+        self._store.erase_deleted()
+        return count
+
+    def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
+        """Replace what is known of a person.
+
+        Raises:
+            LibraryError: there is nobody of that name, or it cannot be turned into JSON.
+        """
+        with self._store.transaction() as database:
+            person = people.find_person(database, name)
+            people.set_metadata(database, person, metadata, keep=False)
+            self._context.note(database, "metadata", normalised(name))
+
+    def set_groups(self, name: str, groups: Sequence[str]) -> None:
+        """Replace the groups that a person is in.
+
+        Raises:
+            LibraryError: there is nobody of that name, or a group's name is none.
+        """
+        with self._store.transaction() as database:
+            people.set_groups(database, people.find_person(database, name), groups, keep=False)
+            self._context.note(database, "groups", normalised(name))
+
+    # ---- who is it? -------------------------------------------------------------------------
+
+    def identify(
+        self, source: AudioSource, top_k: int = 1, *, within: Sequence[str] | None = None
+    ) -> list[Match]:
+        """The enrolled people whose voices are most alike, best first.
+
+        Whether the best is alike enough to be that person is for a threshold to say.
+
+        Args:
+            source: the clip.
+            top_k: how many to tell.
+            within: names of groups; only their members are compared.
+
+        Raises:
+            AudioError: the clip cannot be used.
+            LibraryError: nobody is enrolled, or with another model only.
+        """
+        self._identification.require_people()
+        return self.identify_embedding(self.encoder.embed(source), top_k, within=within)
+
+    def identify_embedding(
+        self, embedding: np.ndarray, top_k: int = 1, *, within: Sequence[str] | None = None
+    ) -> list[Match]:
+        """As :meth:`identify`, of an embedding ``(embd_dim,)`` that this model computed."""
+        return self._identification.nearest(embedding, top_k, within)
+
+    # ---- who is there? ----------------------------------------------------------------------
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed."""
+        return self._store.read_only
 
     def names(self) -> list[str]:
         """Who is enrolled, in alphabetical order."""
-        with self._transaction() as database:
-            rows = database.execute("SELECT DISTINCT name FROM clips ORDER BY name").fetchall()
-        return [name for (name,) in rows]
+        return [name for (name,) in self._store.rows("SELECT name FROM people ORDER BY name")]
 
-    # ---- voiceprints ------------------------------------------------------------------------
+    def people(self) -> list[Person]:
+        """Everybody who is enrolled, in alphabetical order."""
+        with self._store.snapshot() as database:
+            return people.all_people(database, self.fingerprint)
 
-    _people: tuple[list[str], np.ndarray] | None = None
+    def num_people(self, within: Sequence[str] | None = None) -> int:
+        """How many people are enrolled, or are in any of some groups."""
+        with self._store.snapshot() as database:
+            if within is not None:
+                return len(people.members(database, within))
+            return int(database.execute("SELECT count(*) FROM people").fetchone()[0])
 
-    def _voiceprints(self) -> tuple[list[str], np.ndarray]:
-        """Names, and one unit vector ``(people, embd_dim)`` each: the mean of unit vectors."""
-        if self._people is None:
-            with self._transaction() as database:
-                rows = database.execute(
-                    "SELECT name, embedding FROM clips WHERE fingerprint = ? ORDER BY name",
-                    (self.fingerprint,),
-                ).fetchall()
-            clips = np.array(
-                [np.frombuffer(blob, dtype="<f4") for _, blob in rows], dtype=np.float32
-            ).reshape(len(rows), self.encoder.embd_dim)
-            clips /= np.linalg.norm(clips, axis=1, keepdims=True)
-            names, person = np.unique([name for name, _ in rows], return_inverse=True)
-            means = np.zeros((len(names), self.encoder.embd_dim), dtype=np.float32)
-            np.add.at(means, person, clips)
-            means /= np.linalg.norm(means, axis=1, keepdims=True)
-            self._people = [str(name) for name in names], means
-        return self._people
+    def audit_log(self, limit: int = 100) -> list[AuditEntry]:
+        """What was done last, the newest first."""
+        with self._store.snapshot() as database:
+            return audit.latest(database, limit)
 
-    # ---- folder and database ----------------------------------------------------------------
+    def record(self, action: str, name: str | None = None, score: float | None = None) -> None:
+        """Write down what the caller did; not where audit is off or the library read-only."""
+        if self._context.is_audited:
+            with self._store.transaction() as database:
+                self._context.note(database, action, name, score)
 
-    def _reconcile(self, progress: bool) -> None:
-        """Make the database say what the folders hold."""
-        hashes = self._hash_clips()
-        with self._transaction() as database:
-            known = {
-                file: (sha256, len(embedding))
-                for file, sha256, embedding in database.execute(
-                    "SELECT file, sha256, embedding FROM clips WHERE fingerprint = ?",
-                    (self.fingerprint,),
-                )
-            }
-            files = [file for (file,) in database.execute("SELECT DISTINCT file FROM clips")]
-            # asked of the disk anew: another process may have enrolled since the folders were read
-            gone = [(file,) for file in files if not (self.folder / file).is_file()]
-            database.executemany("DELETE FROM clips WHERE file = ?", gone)
-        size = 4 * self.encoder.embd_dim
-        new = [file for file, sha256 in hashes.items() if known.get(file) != (sha256, size)]
-        if not new:
-            return
-        logger.info("Embedding %d clips of '%s' …", len(new), self.folder)
-        clips = [self.folder / file for file in new]
-        table = self.encoder.embed_readable(clips, progress=progress)
-        with self._transaction() as database:
-            for position, embedding in zip(table.good, table.embeddings, strict=True):
-                clip = clips[position]
-                sha256 = hashes[new[position]]
-                self._insert(database, clip, _name_of(clip.parent), sha256, embedding)
-            for position, reason in table.failures:
-                database.execute("DELETE FROM clips WHERE file = ?", (new[position],))
-                logger.warning("Not enrolled: %s", reason)
+    # ---- folders, models, files -------------------------------------------------------------
 
-    def _hash_clips(self) -> dict[str, str]:
-        """SHA-256 of each clip in the folders, by its path in the library."""
-        hashes = {}
-        for path in sorted(self.folder.glob("*/*")):
-            file = path.relative_to(self.folder).as_posix()
-            if path.suffix.lower() not in AUDIO_SUFFIXES or file[0] == "." or path.name[0] == ".":
-                continue
-            try:
-                file.encode()
-                hashes[file] = _sha256(path)
-            except (OSError, UnicodeEncodeError) as error:
-                logger.warning("Not enrolled: %r cannot be read: %s", file, error)
-        return hashes
+    def reconcile(self, *, progress: bool = False) -> Reconciled:
+        """Find clips that were added, changed, moved or deleted by hand, as opening does."""
+        return reconcile(self._context, progress=progress)
 
-    def _insert(
-        self,
-        database: sqlite3.Connection,
-        clip: Path,
-        name: str,
-        sha256: str,
-        embedding: np.ndarray,
-    ) -> None:
-        file = clip.relative_to(self.folder).as_posix()
-        blob = embedding.astype("<f4").tobytes()
-        database.execute(
-            "INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?, ?)",
-            (file, name, sha256, self.fingerprint, blob),
-        )
+    def reembed(self, *, progress: bool = False) -> int:
+        """Take over a library of another model: compute all voiceprints anew from stored audio.
 
-    def _open_database(self) -> None:
-        """Make the table; a database that is damaged is set aside, for the folders have it all."""
-        try:
-            self._create_table()
-        except LibraryError as error:
-            path = self.folder / DATABASE
-            # OperationalError (locked, read-only, full) is not damage, though it is derived from it
-            if type(error.__cause__) is not sqlite3.DatabaseError:
-                raise
-            aside = path.with_suffix(".damaged")
-            os.replace(path, aside)
-            logger.warning("'%s' is damaged and now called '%s'; it is made anew.", path, aside)
-            self._create_table()
+        The other model can be used until all are done; what a killed process had done is not done
+        again. People without stored audio are told of; they have to be enrolled anew.
 
-    def _create_table(self) -> None:
-        with self._transaction() as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(_SCHEMA)
+        Returns:
+            How many embeddings were computed.
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One connection an operation: usable from any thread, committed or rolled back whole."""
-        path = self.folder / DATABASE
-        try:
-            with closing(sqlite3.connect(path, timeout=30.0)) as database, database:
-                yield database
-        except sqlite3.Error as error:
-            raise LibraryError(f"The speaker database '{path}' cannot be used: {error}.") from error
+        Raises:
+            LibraryError: no audio is stored at all, or the library cannot be written to.
+        """
+        return upgrade.reembed(self._context, progress=progress)
 
+    def export(self, file: str | os.PathLike[str]) -> None:
+        """Write the library to one file, which :meth:`import_file` reads.
 
-def _normalised(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip()
+        Raises:
+            LibraryError: it cannot be written.
+        """
+        transfer.export(self._context, Path(file))
 
+    @classmethod
+    def import_file(
+        cls,
+        file: str | os.PathLike[str],
+        path: str | os.PathLike[str],
+        encoder: SpeakerEncoder,
+        **options: Any,
+    ) -> SpeakerLibrary:
+        """A new library with what :meth:`export` wrote.
 
-def _checked_name(name: str) -> str:
-    name = _normalised(name)
-    if not name or len(name) > _MAX_NAME:
-        raise LibraryError(f"A name needs 1 to {_MAX_NAME} characters; this one has {len(name)}.")
-    if not name.isprintable():
-        raise LibraryError(f"The name {name!r} holds control characters; leave them out.")
-    return name
+        Args:
+            file: what :meth:`export` wrote; nothing in it is executed or trusted.
+            path: folder of the library, in which nobody is enrolled yet.
+            encoder: the model; if it is not the one of the file, :meth:`reembed` comes next.
+            options: of :class:`SpeakerLibrary`.
 
+        Raises:
+            LibraryError: the file is no exported library or damaged, or people are enrolled
+                already; nothing is imported then.
+        """
+        library = cls(path, encoder, **options)
+        transfer.import_into(library._context, Path(file), keep_audio=library.keep_audio)
+        return library
 
-def _folder_of(name: str) -> str:
-    """A folder name for any name: what could be a path, or no file system takes, is escaped."""
-    escaped = re.sub(r'[<>:"/\\|?*%]|^\.|[. ]$', lambda match: f"%{ord(match[0]):02X}", name)
-    if len(escaped.encode()) > 240:  # file systems take 255 bytes; the database has the whole name
-        escaped = f"%{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-    return escaped
+    def close(self) -> None:
+        """Close the database; a large matrix is kept as a file for the next start."""
+        self._identification.close()
+        self._store.close()
 
+    def __enter__(self) -> SpeakerLibrary:
+        return self
 
-def _name_of(folder: Path) -> str:
-    """Whose clips a folder holds."""
-    try:
-        return _normalised((folder / _NAME_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        return _normalised(unquote(folder.name))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    def __exit__(self, *exception: object) -> None:
+        self.close()

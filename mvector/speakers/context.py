@@ -1,0 +1,185 @@
+"""What every operation on a library works with."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from mvector.audio import AudioSource
+from mvector.errors import LibraryError
+from mvector.speakers import audit, people
+from mvector.speakers.clip_files import settle, stage
+from mvector.speakers.encoder import SpeakerEncoder
+from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
+from mvector.speakers.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LibraryContext:
+    """Folder, database, key and model of an open library.
+
+    Attributes:
+        folder: of the library.
+        store: its database.
+        sealer: its key, if it is encrypted.
+        encoder: the model.
+        fingerprint: of the model.
+        is_audited: whether what is done is written down.
+    """
+
+    folder: Path
+    store: Store
+    sealer: Sealer
+    encoder: SpeakerEncoder
+    fingerprint: str
+    is_audited: bool
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that adds or removes clips, and behind it the same done to the folders.
+
+        Raises:
+            LibraryError: the library cannot be written to.
+        """
+        try:
+            with self.store.transaction() as database:
+                yield database
+        except BaseException:
+            with suppress(LibraryError):  # the clips that were staged are not wanted any more
+                settle(self.store, self.folder)
+            raise
+        settle(self.store, self.folder)
+
+    def note(
+        self,
+        database: sqlite3.Connection,
+        action: str,
+        name: str | None = None,
+        score: float | None = None,
+    ) -> None:
+        """Write down what is done, unless that is turned off."""
+        if self.is_audited:
+            audit.append(database, action, name, score)
+
+    def fits_model(self, database: sqlite3.Connection) -> bool:
+        """Whether the library's voiceprints are this model's, or there are none."""
+        model = people.get_meta(database, "model")
+        if model is None or model == self.fingerprint:
+            return True
+        return database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None
+
+    def require_model(self, database: sqlite3.Connection) -> None:
+        """Refuse to mix voiceprints of two models.
+
+        Raises:
+            LibraryError: the library is another model's.
+        """
+        if not self.fits_model(database):
+            raise LibraryError(
+                f"The people in '{self.folder}' were enrolled with another model "
+                f"({people.get_meta(database, 'model')}; this one is {self.fingerprint}): use that "
+                "model, or compute their voiceprints anew with reembed()."
+            )
+
+    def claim_model(self, database: sqlite3.Connection) -> None:
+        """Make the library this model's, inside a transaction that adds a voiceprint.
+
+        Raises:
+            LibraryError: it is another model's.
+        """
+        self.require_model(database)
+        people.set_meta(database, "model", self.fingerprint)
+
+    def add_clip(
+        self,
+        database: sqlite3.Connection,
+        name: str,
+        embedding: np.ndarray,
+        data: bytes | None,
+        suffix: str = ".wav",
+    ) -> str | None:
+        """Add a clip of a person, inside a transaction; :func:`settle` puts it in its place.
+
+        Args:
+            database: in a transaction.
+            name: of the person, checked.
+            embedding: ``(embd_dim,)``.
+            data: what the clip's file holds; ``None`` keeps the embedding only.
+            suffix: of the file.
+
+        Returns:
+            The clip's place, relative to the library.
+        """
+        file = sha256 = None
+        if data is not None:
+            suffix += SEALED_SUFFIX if self.sealer.is_on else ""
+            file, sha256 = stage(self.folder, name, suffix, self.sealer.seal(data))
+        person = people.ensure_person(database, name)
+        clip = people.insert_clip(database, person, file, sha256)
+        self.add_embedding(database, clip, person, embedding)
+        return file
+
+    def add_embedding(
+        self, database: sqlite3.Connection, clip: int, person: int, embedding: np.ndarray
+    ) -> None:
+        """Add the embedding of a clip under this model."""
+        people.insert_embedding(database, clip, person, self.fingerprint, embedding, self.sealer)
+
+    def drop_damaged(self, clips: list[int]) -> None:
+        """Delete embeddings that are damaged; what has audio is then embedded again."""
+        logger.warning("%d embeddings in '%s' are damaged.", len(clips), self.folder)
+        query = "SELECT name FROM clips JOIN people ON people.id = person WHERE clips.id = ? "
+        with self.store.transaction() as database:
+            for clip in clips:
+                database.execute("DELETE FROM embeddings WHERE clip = ?", (clip,))
+                row = database.execute(query + "AND file IS NULL", (clip,)).fetchone()
+                if row is not None:
+                    logger.warning("'%s' has no stored audio and has to be enrolled anew.", row[0])
+                    database.execute("DELETE FROM clips WHERE id = ?", (clip,))
+            people.delete_people_without_clips(database)
+
+    def stored_clip(self, file: str) -> AudioSource:
+        """A stored clip as the encoder reads it; an encrypted one is decrypted in memory.
+
+        Raises:
+            LibraryError: an encrypted clip is damaged.
+            OSError: it cannot be read.
+        """
+        path = self.folder / file
+        if not file.endswith(SEALED_SUFFIX):
+            return path
+        stream = io.BytesIO(self.sealer.unseal(path.read_bytes()))
+        stream.name = str(path)  # messages call it so
+        return stream
+
+
+def wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
+    """Mono samples in [-1, 1] as a 16-bit wav file."""
+    stream = io.BytesIO()
+    soundfile.write(stream, waveform, sample_rate, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
+
+
+def unit_vector(embedding: np.ndarray, dim: int) -> np.ndarray:
+    """The unit vector ``(dim,)`` of an embedding.
+
+    Raises:
+        LibraryError: it is of another size, zero or not finite.
+    """
+    vector = np.asarray(embedding, dtype=np.float32)
+    if vector.shape != (dim,):
+        raise LibraryError(f"The embedding has shape {vector.shape}; the model's have ({dim},).")
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not np.isfinite(norm) or norm == 0.0:
+        raise LibraryError("The embedding is zero or not finite; it has no direction.")
+    return (vector / norm).astype(np.float32)

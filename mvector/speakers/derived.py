@@ -1,0 +1,108 @@
+"""Files that repeat what the database holds, in a form that is read fast.
+
+Such a file counts only while the database knows the token it was written with. A removal deletes
+the tokens in its own transaction, and the files behind it: nobody who was removed stays in them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import struct
+import uuid
+import zlib
+
+import numpy as np
+
+from mvector.speakers.clip_files import DERIVED
+from mvector.speakers.people import get_meta, set_meta
+from mvector.speakers.store import Store
+
+logger = logging.getLogger(__name__)
+
+_HEADER = struct.Struct("<8s32sqqqI")  # magic, token, revision, people, payload bytes, CRC-32
+_MAGIC = b"mvprints"
+
+
+def write_derived(
+    store: Store,
+    key: str,
+    fingerprint: str,
+    revision: int,
+    people: np.ndarray,
+    payload: np.ndarray,
+) -> bool:
+    """Write one of the files, which its owner alone can read; it appears whole or not at all.
+
+    Args:
+        store: the database that it repeats.
+        key: which file, of :data:`DERIVED`.
+        fingerprint: of the model.
+        revision: of the database that it repeats.
+        people: ``(rows,)`` int64, numbers of the people.
+        payload: contiguous, of any type.
+
+    Returns:
+        Whether it was written; not so if the database has changed since, for somebody who was
+        removed must not come back.
+
+    Raises:
+        LibraryError: it cannot be written.
+    """
+    path = store.path.with_name(DERIVED[key])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    token = uuid.uuid4().hex
+    blocks = people.data, np.ascontiguousarray(payload).reshape(-1).view(np.uint8).data
+    checksum = zlib.crc32(blocks[1], zlib.crc32(blocks[0]))
+    sizes = len(people), blocks[1].nbytes
+    header = _HEADER.pack(_MAGIC, token.encode(), revision, *sizes, checksum)
+    with store.transaction() as database:
+        if revision_of(database) != revision:
+            return False
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as stream:
+                for block in (header, *blocks):
+                    stream.write(block)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        set_meta(database, key, f"{token}:{fingerprint}")
+    return True
+
+
+def read_derived(
+    store: Store, database: sqlite3.Connection, key: str, fingerprint: str
+) -> tuple[int, np.ndarray, np.ndarray] | None:
+    """Revision, people and payload (bytes) of a file; ``None`` if there is none that counts."""
+    path = store.path.with_name(DERIVED[key])
+    known = get_meta(database, key)
+    if known is None:
+        return None
+    try:
+        with open(path, "rb") as stream:
+            magic, token, revision, count, size, checksum = _HEADER.unpack(
+                stream.read(_HEADER.size)
+            )
+            if magic != _MAGIC or f"{token.decode()}:{fingerprint}" != known:
+                return None
+            if _HEADER.size + 8 * count + size != os.fstat(stream.fileno()).st_size:
+                return None
+            people, payload = np.empty(count, dtype=np.int64), np.empty(size, dtype=np.uint8)
+            stream.readinto(people.data)
+            stream.readinto(payload.data)
+    except (OSError, struct.error, UnicodeDecodeError):
+        return None
+    if zlib.crc32(payload.data, zlib.crc32(people.data)) != checksum:
+        logger.warning("'%s' is damaged and made anew.", path)
+        return None
+    return int(revision), people, payload
+
+
+def revision_of(database: sqlite3.Connection) -> int:
+    """A number that grows with every change of an embedding."""
+    (revision,) = database.execute("SELECT max(revision) FROM changes").fetchone()
+    return int(revision or 0)

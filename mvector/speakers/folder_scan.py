@@ -1,0 +1,147 @@
+"""What lies in a library's folders, compared with what its database knows of."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mvector.errors import LibraryError
+from mvector.speakers.clip_files import is_clip_name, sha256_of
+from mvector.speakers.context import LibraryContext
+from mvector.speakers.names import checked_name, name_of
+from mvector.speakers.sealing import SEALED_SUFFIX
+
+_SETTLED_NS = 2_000_000_000  # a file changed more recently may change again within one clock tick
+
+
+@dataclass(frozen=True)
+class KnownClip:
+    """A row: number, person's number and name, hash, stamp, and whether it has an embedding."""
+
+    number: int
+    person: int
+    name: str
+    sha256: str
+    stamp: str
+    has_embedding: bool
+
+
+@dataclass
+class FoundClip:
+    """A file: its person's name, its stamp, and its hash where that had to be computed."""
+
+    name: str
+    stamp: str
+    sha256: str = ""
+
+
+@dataclass
+class Plan:
+    """What has to be done; files relative to the library."""
+
+    restamped: list[str] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)  # new file -> file in the database
+    copied: dict[str, KnownClip] = field(default_factory=dict)
+    embedded: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+def scan(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
+    """The clips in the folders, by file; reasons for those left out are added to ``failures``."""
+    found: dict[str, FoundClip] = {}
+    for folder in sorted(_entries(context.folder)):
+        if folder.name.startswith(".") or not folder.is_dir():
+            continue
+        name = ""
+        for entry in _entries(folder):
+            file = f"{folder.name}/{entry.name}"
+            sealed = entry.name.endswith(SEALED_SUFFIX)
+            if not is_clip_name(entry.name) or (sealed and not context.sealer.is_on):
+                continue
+            try:
+                file.encode()
+                name = name or checked_name(name_of(folder))
+                if entry.is_file():
+                    found[file] = FoundClip(name, _stamp(entry))
+            except (LibraryError, OSError, UnicodeEncodeError) as error:
+                failures.append(f"{file!r}: {error}")
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder)]
+    except OSError:
+        return []
+
+
+def _stamp(path: Path) -> str:
+    """Size and times; nothing for a file that may still be changing."""
+    state = path.stat()
+    if abs(time.time_ns() - state.st_ctime_ns) < _SETTLED_NS:
+        return ""
+    return f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
+
+
+def known_clips(context: LibraryContext) -> dict[str, KnownClip]:
+    """The clips of the database that have files."""
+    # a length that does not fit is damage; with a key, the length is that of the encrypted vector
+    size = 0 if context.sealer.is_on else 4 * context.encoder.embd_dim
+    query = """SELECT clips.file, clips.id, people.id, name, sha256, stamp, EXISTS (
+            SELECT 1 FROM embeddings e WHERE e.clip = clips.id AND e.fingerprint = ?
+            AND (? = 0 OR length(e.vector) = ?))
+        FROM clips JOIN people ON people.id = clips.person WHERE file IS NOT NULL"""
+    rows = context.store.rows(query, (context.fingerprint, size, size))
+    return {
+        file: KnownClip(number, person, name, sha256, stamp, bool(has_embedding))
+        for file, number, person, name, sha256, stamp, has_embedding in rows
+    }
+
+
+def compare(
+    context: LibraryContext,
+    found: dict[str, FoundClip],
+    known: dict[str, KnownClip],
+    failures: list[str],
+) -> Plan:
+    """What has to be done to make the database say what the folders hold."""
+    plan = Plan()
+    by_hash: dict[str, list[str]] = {}
+    for file, known_clip in known.items():
+        by_hash.setdefault(known_clip.sha256, []).append(file)
+    missing = known.keys() - found.keys()
+    for file, state in found.items():
+        clip = known.get(file)
+        if (
+            clip is not None
+            and state.stamp
+            and state.stamp == clip.stamp
+            and state.name == clip.name
+        ):
+            if not clip.has_embedding:
+                state.sha256 = clip.sha256
+                plan.embedded.append(file)
+            continue
+        try:
+            state.sha256 = sha256_of(context.folder / file)
+        except OSError as error:
+            failures.append(f"'{file}' cannot be read: {error.strerror or error}.")
+            continue
+        twins = by_hash.get(state.sha256, [])
+        origin = next((twin for twin in twins if twin in missing), None)
+        if clip is not None and clip.sha256 == state.sha256:
+            if state.stamp != clip.stamp or state.name != clip.name:
+                plan.restamped.append(file)
+            if not clip.has_embedding:
+                plan.embedded.append(file)
+        elif clip is None and origin is not None:
+            missing.remove(origin)
+            plan.moved[file] = origin
+        elif clip is None and any(known[twin].has_embedding for twin in twins):
+            plan.copied[file] = next(known[twin] for twin in twins if known[twin].has_embedding)
+        else:
+            plan.embedded.append(file)
+    plan.gone = sorted(missing)
+    return plan

@@ -1,0 +1,90 @@
+"""Who of the enrolled people is most alike."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvector.errors import LibraryError
+from mvector.speakers import people
+from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.reconciliation import reconcile
+from mvector.speakers.search import Search
+from mvector.speakers.voiceprints import Voiceprints
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Match:
+    """An enrolled person and how alike the voice is: the cosine, in [-1, 1]."""
+
+    name: str
+    score: float
+
+
+class Identification:
+    """Compares embeddings with the voiceprints, which follow the database."""
+
+    def __init__(self, context: LibraryContext) -> None:
+        self._context = context
+        self._lock = threading.RLock()
+        store, fingerprint, sealer = context.store, context.fingerprint, context.sealer
+        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, sealer)
+        is_kept = not store.read_only and not sealer.is_on
+        self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
+
+    def nearest(
+        self, embedding: np.ndarray, top_k: int, within: Sequence[str] | None
+    ) -> list[Match]:
+        """As :meth:`SpeakerLibrary.identify_embedding`."""
+        query = unit_vector(embedding, self._context.encoder.embd_dim)
+        if top_k < 1:
+            raise LibraryError(f"top_k must be at least 1; got {top_k}.")
+        self.require_people()
+        with self._lock:
+            self.refresh()
+            with self._context.store.snapshot() as database:
+                subset = None if within is None else people.members(database, within)
+            numbers, scores = self._search.nearest(query, top_k, subset)
+            with self._context.store.snapshot() as database:
+                names = people.names_of(database, numbers.tolist())
+        found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
+        return [Match(names[number], score) for number, score in found if number in names]
+
+    def require_people(self) -> None:
+        """Refuse where there is nobody to compare with.
+
+        Raises:
+            LibraryError: nobody is enrolled, or with another model only.
+        """
+        with self._context.store.snapshot() as database:
+            self._context.require_model(database)
+            if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
+                raise LibraryError(
+                    f"Nobody is enrolled in '{self._context.folder}'; register a clip of each "
+                    "person first."
+                )
+
+    def refresh(self) -> None:
+        """Catch up with the database; embeddings found to be damaged are computed again."""
+        with self._lock:
+            self.voiceprints.refresh()
+            damaged = self.voiceprints.damaged
+            if damaged and not self._context.store.read_only:
+                self._context.drop_damaged(sorted(damaged))
+                damaged.clear()
+                reconcile(self._context)
+                self.voiceprints.refresh()
+
+    def close(self) -> None:
+        """Keep a large matrix as a file for the next start."""
+        with self._lock:
+            try:
+                self.voiceprints.save()
+            except LibraryError as error:
+                logger.warning("The voiceprints were not cached: %s", error)

@@ -1,0 +1,226 @@
+"""Rows of the library: people, their clips, embeddings, groups and metadata.
+
+Functions that take a connection run inside a transaction or snapshot of their caller.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from mvector.errors import LibraryError
+from mvector.speakers.names import checked_groups, encoded_metadata, normalised
+from mvector.speakers.sealing import Sealer
+
+logger = logging.getLogger(__name__)
+
+_NAMES_TOLD = 10
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is enrolled.
+
+    Attributes:
+        name: as it is stored.
+        num_clips: how many clips the voiceprint is made of.
+        groups: in alphabetical order.
+        metadata: whatever the caller wants to know of the person.
+        enrolled_at: of the first clip; ISO 8601, UTC.
+        has_voiceprint: whether the model in use can recognise the person; not so where a model was
+            replaced and there is no audio to compute another voiceprint from.
+    """
+
+    name: str
+    num_clips: int
+    groups: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    enrolled_at: str = ""
+    has_voiceprint: bool = True
+
+
+def now() -> str:
+    """The time, as the tables have it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def get_meta(database: sqlite3.Connection, key: str) -> str | None:
+    """A value of the table ``meta``."""
+    row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_meta(database: sqlite3.Connection, key: str, value: str) -> None:
+    """Write a value of the table ``meta``."""
+    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def ensure_person(database: sqlite3.Connection, name: str) -> int:
+    """The number of a person, who is made if there is none of that name."""
+    database.execute(
+        "INSERT INTO people (name, enrolled_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now())
+    )
+    return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
+
+
+def find_person(database: sqlite3.Connection, name: str) -> int:
+    """The number of a person.
+
+    Raises:
+        LibraryError: there is nobody of that name.
+    """
+    name = normalised(name)
+    row = database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()
+    if row is not None:
+        return int(row[0])
+    query = "SELECT name FROM people ORDER BY name LIMIT ?"
+    names = [other for (other,) in database.execute(query, (_NAMES_TOLD + 1,))]
+    if len(names) > _NAMES_TOLD:
+        names = [*names[:_NAMES_TOLD], "…"]
+    raise LibraryError(f"'{name}' is not in the library; it holds: {', '.join(names) or 'nobody'}.")
+
+
+def insert_clip(
+    database: sqlite3.Connection, person: int, file: str | None, sha256: str | None, stamp: str = ""
+) -> int:
+    """Add a clip of a person, or replace what is known of the file; returns its number."""
+    query = """INSERT INTO clips (person, file, sha256, stamp, added_at) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (file) DO UPDATE SET person = excluded.person, sha256 = excluded.sha256,
+        stamp = excluded.stamp RETURNING id"""
+    row = database.execute(query, (person, file, sha256, stamp, now())).fetchone()
+    return int(row[0])
+
+
+def insert_embedding(
+    database: sqlite3.Connection,
+    clip: int,
+    person: int,
+    fingerprint: str,
+    embedding: np.ndarray,
+    sealer: Sealer,
+) -> None:
+    """Add the embedding of a clip under a model, or replace it."""
+    vector = sealer.seal(embedding.astype("<f4").tobytes())
+    database.execute(
+        "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
+    )
+    database.execute(
+        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (clip, person, fingerprint, vector, zlib.crc32(vector)),
+    )
+
+
+def delete_person(database: sqlite3.Connection, person: int) -> int:
+    """Delete a person; the files are listed for deletion, and copies of voiceprints given up.
+
+    Returns:
+        How many clips the person had.
+    """
+    query = (
+        "INSERT OR IGNORE INTO removals SELECT file FROM clips WHERE person = ? AND file NOTNULL"
+    )
+    database.execute(query, (person,))
+    query = "SELECT count(*) FROM clips WHERE person = ?"
+    (num_clips,) = database.execute(query, (person,)).fetchone()
+    database.execute("DELETE FROM people WHERE id = ?", (person,))
+    forget_derived(database)
+    return int(num_clips)
+
+
+def forget_derived(database: sqlite3.Connection) -> None:
+    """Give up what repeats embeddings outside of the tables, and ask for space to be erased."""
+    database.execute("DELETE FROM meta WHERE key IN ('cache', 'index')")
+    set_meta(database, "erase", "1")
+
+
+def delete_people_without_clips(database: sqlite3.Connection) -> list[str]:
+    """Delete those who have no clips left; returns their names."""
+    query = "DELETE FROM people WHERE id NOT IN (SELECT person FROM clips) RETURNING name"
+    return [name for (name,) in database.execute(query).fetchall()]
+
+
+def set_metadata(
+    database: sqlite3.Connection, person: int, metadata: Mapping[str, Any], *, keep: bool
+) -> None:
+    """Write a person's metadata; ``keep`` leaves the keys that are not named as they are."""
+    known = {}
+    if keep:
+        query = "SELECT metadata FROM people WHERE id = ?"
+        known = decoded(database.execute(query, (person,)).fetchone()[0])
+    text = encoded_metadata({**known, **metadata} if keep else metadata)
+    database.execute("UPDATE people SET metadata = ? WHERE id = ?", (text, person))
+
+
+def set_groups(
+    database: sqlite3.Connection, person: int, groups: Sequence[str], *, keep: bool
+) -> None:
+    """Write whose member a person is; ``keep`` leaves the other groups as they are."""
+    names = checked_groups(groups)
+    if not keep:
+        database.execute("DELETE FROM memberships WHERE person = ?", (person,))
+    database.executemany(
+        "INSERT OR IGNORE INTO memberships VALUES (?, ?)", [(name, person) for name in names]
+    )
+
+
+def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
+    """Numbers of the people in any of some groups: ``(people,)`` int64, ascending.
+
+    Raises:
+        LibraryError: a group has no member.
+    """
+    names = checked_groups(groups)
+    found: set[int] = set()
+    for name in names:
+        query = "SELECT person FROM memberships WHERE group_name = ?"
+        people = [person for (person,) in database.execute(query, (name,))]
+        if not people:
+            raise LibraryError(f"Nobody is in the group '{name}'.")
+        found.update(people)
+    return np.array(sorted(found), dtype=np.int64)
+
+
+def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, str]:
+    """Names of some people by their numbers; who was removed meanwhile is left out."""
+    names = {}
+    for person in people:
+        row = database.execute("SELECT name FROM people WHERE id = ?", (person,)).fetchone()
+        if row is not None:
+            names[person] = str(row[0])
+    return names
+
+
+def all_people(database: sqlite3.Connection, fingerprint: str) -> list[Person]:
+    """Everybody, in alphabetical order."""
+    groups: dict[int, list[str]] = {}
+    query = "SELECT person, group_name FROM memberships ORDER BY group_name"
+    for person, group in database.execute(query):
+        groups.setdefault(person, []).append(group)
+    query = """SELECT people.id, name, metadata, enrolled_at, count(clips.id),
+        EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?)
+        FROM people LEFT JOIN clips ON clips.person = people.id GROUP BY people.id ORDER BY name"""
+    return [
+        Person(name, num_clips, tuple(groups.get(number, ())), decoded(metadata), at, bool(has))
+        for number, name, metadata, at, num_clips, has in database.execute(query, (fingerprint,))
+    ]
+
+
+def decoded(metadata: str) -> dict[str, Any]:
+    """Metadata as it was given; nothing where it is damaged."""
+    try:
+        value = json.loads(metadata)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        logger.warning("The metadata of a person are damaged and left out.")
+        return {}
+    return value

@@ -1,0 +1,230 @@
+"""The folders are the truth: making the database say what they hold.
+
+Clips put into ``<name>/`` by hand are enrolled, changed ones computed anew, and deleted ones
+forgotten. A clip that was moved or copied, or whose folder was renamed, keeps its embedding: it is
+known by its hash. Hashes are computed only where size or times of a file changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mvector.audio import AudioSource
+from mvector.errors import MVectorError
+from mvector.speakers import people
+from mvector.speakers.clip_files import settle
+from mvector.speakers.context import LibraryContext
+from mvector.speakers.folder_scan import FoundClip, KnownClip, Plan, compare, known_clips, scan
+from mvector.speakers.sealing import SEALED_SUFFIX
+
+logger = logging.getLogger(__name__)
+
+_CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
+
+
+@dataclass
+class Reconciled:
+    """What opening a library found in its folders.
+
+    Attributes:
+        num_embedded: clips whose embeddings were computed.
+        num_moved: clips found at another place than before.
+        num_gone: clips that were deleted.
+        failures: clips that could not be enrolled, and why, one sentence each.
+    """
+
+    num_embedded: int = 0
+    num_moved: int = 0
+    num_gone: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def reconcile(context: LibraryContext, *, progress: bool = False) -> Reconciled:
+    """Make the database say what the folders hold; finish what a killed process left.
+
+    Bad clips are left out and told of. Embeddings are committed batch by batch, so that a process
+    killed meanwhile loses one batch of work.
+
+    Args:
+        context: the library.
+        progress: show a bar while clips are embedded.
+
+    Raises:
+        LibraryError: the library cannot be written to.
+    """
+    settle(context.store, context.folder)
+    done = Reconciled()
+    found = scan(context, done.failures)
+    known = known_clips(context)
+    plan = compare(context, found, known, done.failures)
+    if plan.restamped or plan.moved or plan.copied or plan.gone:
+        with context.store.transaction() as database:
+            _apply(context, database, plan, found, known, done)
+    with context.store.snapshot() as database:
+        is_ours = context.fits_model(database)
+    if not is_ours:
+        logger.info("'%s' belongs to another model; no clips are embedded.", context.folder)
+    elif plan.embedded:
+        _embed(context, plan.embedded, found, done, progress)
+    settle(context.store, context.folder)
+    for reason in done.failures:
+        logger.warning("Not enrolled: %s", reason)
+    if done.failures:
+        logger.warning("%d clips in '%s' were not enrolled.", len(done.failures), context.folder)
+    return done
+
+
+def _apply(
+    context: LibraryContext,
+    database: sqlite3.Connection,
+    plan: Plan,
+    found: dict[str, FoundClip],
+    known: dict[str, KnownClip],
+    done: Reconciled,
+) -> None:
+    """All that needs no model, in one transaction.
+
+    What the folders hold is asked anew: other processes may have been at work since the scan.
+    """
+    _rename_people(database, plan, found, known)
+    for file, origin in plan.moved.items():
+        if (context.folder / file).is_file() and not (context.folder / origin).exists():
+            _assign(database, known[origin].number, file, found[file])
+            done.num_moved += 1
+    for file in plan.restamped:
+        _assign(database, known[file].number, file, found[file])
+    for file, twin in plan.copied.items():
+        if not (context.folder / file).is_file() or _is_removed(database, file):
+            continue
+        person = people.ensure_person(database, found[file].name)
+        state = found[file]
+        clip = people.insert_clip(database, person, file, state.sha256, state.stamp)
+        query = """INSERT OR IGNORE INTO embeddings (clip, person, fingerprint, vector, checksum)
+            SELECT ?, ?, fingerprint, vector, checksum FROM embeddings WHERE clip = ?"""
+        database.execute(query, (clip, person, twin.number))
+        context.note(database, "found", state.name)
+    for file in plan.gone:
+        pending = context.folder / ".pending" / Path(file).name
+        if not (context.folder / file).exists() and not pending.exists():
+            database.execute("DELETE FROM clips WHERE file = ?", (file,))
+            done.num_gone += 1
+    for name in people.delete_people_without_clips(database):
+        context.note(database, "gone", name)
+    if done.num_gone:
+        people.forget_derived(database)
+
+
+def _rename_people(
+    database: sqlite3.Connection,
+    plan: Plan,
+    found: dict[str, FoundClip],
+    known: dict[str, KnownClip],
+) -> None:
+    """Where all clips of a person lie under a new name now, it is the person who was renamed."""
+    moves = [(file, known[origin]) for file, origin in plan.moved.items()]
+    moves += [
+        (file, known[file]) for file in plan.restamped if found[file].name != known[file].name
+    ]
+    num_clips = Counter(clip.person for clip in known.values())
+    targets: dict[int, list[str]] = {}
+    for file, clip in moves:
+        targets.setdefault(clip.person, []).append(found[file].name)
+    for person, names in targets.items():
+        if len(set(names)) == 1 and len(names) == num_clips[person]:
+            database.execute(
+                "UPDATE OR IGNORE people SET name = ? WHERE id = ?", (names[0], person)
+            )
+
+
+def _assign(database: sqlite3.Connection, clip: int, file: str, state: FoundClip) -> None:
+    """Write place, person and stamp of a clip that is known."""
+    person = people.ensure_person(database, state.name)
+    query = "UPDATE OR IGNORE clips SET file = ?, person = ?, stamp = ? WHERE id = ?"
+    database.execute(query, (file, person, state.stamp, clip))
+    query = "UPDATE embeddings SET person = ? WHERE clip = ? AND person != ?"
+    database.execute(query, (person, clip, person))
+
+
+def _is_removed(database: sqlite3.Connection, file: str) -> bool:
+    query = "SELECT 1 FROM removals WHERE file = ?"
+    return database.execute(query, (file,)).fetchone() is not None
+
+
+# ---- embedding ------------------------------------------------------------------------------
+
+
+def _embed(
+    context: LibraryContext,
+    files: Sequence[str],
+    found: dict[str, FoundClip],
+    done: Reconciled,
+    progress: bool,
+) -> None:
+    logger.info("Embedding %d clips of '%s' …", len(files), context.folder)
+    for good, embeddings, failures in embedded_files(context, files, progress=progress):
+        with context.change() as database:
+            context.claim_model(database)
+            for file, embedding in zip(good, embeddings, strict=True):
+                if (context.folder / file).is_file() and not _is_removed(database, file):
+                    _enrol(context, database, file, found[file], embedding)
+                    done.num_embedded += 1
+            for file, reason in failures.items():
+                if (context.folder / file).exists():  # and was not removed meanwhile
+                    done.failures.append(reason)
+                    database.execute("DELETE FROM clips WHERE file = ?", (file,))
+            people.delete_people_without_clips(database)
+
+
+def _enrol(
+    context: LibraryContext,
+    database: sqlite3.Connection,
+    file: str,
+    state: FoundClip,
+    embedding: np.ndarray,
+) -> None:
+    """Add a clip that lies in a folder; in an encrypted library, its encrypted form."""
+    context.note(database, "found", state.name)
+    path = context.folder / file
+    if context.sealer.is_on and not file.endswith(SEALED_SUFFIX):
+        context.add_clip(database, state.name, embedding, path.read_bytes(), path.suffix)
+        database.execute("DELETE FROM clips WHERE file = ?", (file,))
+        database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (file,))
+        return
+    person = people.ensure_person(database, state.name)
+    clip = people.insert_clip(database, person, file, state.sha256, state.stamp)
+    database.execute("DELETE FROM embeddings WHERE clip = ?", (clip,))  # of what it was before
+    context.add_embedding(database, clip, person, embedding)
+
+
+def embedded_files(
+    context: LibraryContext, files: Sequence[str], *, progress: bool
+) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
+    """Embeddings of stored clips, batch by batch.
+
+    Yields:
+        Files, their embeddings ``(files, embd_dim)``, and the reason for each file left out.
+    """
+    with tqdm(total=len(files), unit="clip", disable=not progress) as bar:
+        for start in range(0, len(files), _CLIPS_AT_ONCE):
+            batch = files[start : start + _CLIPS_AT_ONCE]
+            sources: list[AudioSource] = []
+            readable: list[str] = []
+            failures: dict[str, str] = {}
+            for file in batch:
+                try:
+                    sources.append(context.stored_clip(file))
+                    readable.append(file)
+                except (MVectorError, OSError) as error:
+                    failures[file] = f"'{file}': {error}"
+            table = context.encoder.embed_readable(sources)
+            failures.update({readable[k]: reason for k, reason in table.failures})
+            yield [readable[k] for k in table.good], table.embeddings, failures
+            bar.update(len(batch))

@@ -1,0 +1,137 @@
+"""The tables of the speaker library, and databases of the first format brought up to them."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+
+VERSION = 2
+
+_TABLES = """
+CREATE TABLE meta (              -- library: its random number; model: fingerprint in use;
+    key TEXT PRIMARY KEY,        -- sealed: proof of the key; cache, index: tokens of derived
+    value TEXT NOT NULL          -- files; erase: space of removed people is still to be freed
+) WITHOUT ROWID;
+CREATE TABLE people (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    metadata TEXT NOT NULL DEFAULT '{}',
+    enrolled_at TEXT NOT NULL
+);
+CREATE TABLE memberships (
+    group_name TEXT NOT NULL,
+    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
+    PRIMARY KEY (group_name, person)
+) WITHOUT ROWID;
+CREATE INDEX memberships_by_person ON memberships (person);
+CREATE TABLE clips (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
+    file TEXT UNIQUE,            -- relative to the library, forward slashes; NULL: audio not kept
+    sha256 TEXT,                 -- of the file
+    stamp TEXT NOT NULL DEFAULT '',  -- size and times when it was hashed; '' is to be hashed again
+    added_at TEXT NOT NULL
+);
+CREATE INDEX clips_by_person ON clips (person);
+CREATE INDEX clips_by_hash ON clips (sha256);
+CREATE TABLE embeddings (
+    id INTEGER PRIMARY KEY,
+    clip INTEGER NOT NULL REFERENCES clips ON DELETE CASCADE,
+    person INTEGER NOT NULL,
+    fingerprint TEXT NOT NULL,   -- of the model that made it
+    vector BLOB NOT NULL,        -- float32, little-endian; encrypted where the library is
+    checksum INTEGER NOT NULL,   -- CRC-32 of the vector as stored
+    UNIQUE (clip, fingerprint)
+);
+CREATE INDEX embeddings_by_person ON embeddings (person);
+CREATE TABLE changes (           -- whose voiceprints changed last: what caches have to catch up on
+    revision INTEGER PRIMARY KEY AUTOINCREMENT,
+    person INTEGER NOT NULL UNIQUE
+);
+CREATE TABLE removals (          -- files that are gone for the library and still to be deleted
+    file TEXT PRIMARY KEY
+) WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    who TEXT NOT NULL,
+    action TEXT NOT NULL,
+    name TEXT,
+    score REAL
+);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;
+"""
+
+# By triggers, so that no statement can forget it, one typed into a database shell included.
+_CHANGE = """
+CREATE TRIGGER embedding_{event} AFTER {event} ON embeddings BEGIN
+    DELETE FROM changes WHERE person IN ({people});
+    INSERT INTO changes (person) {rows};
+END;
+"""
+_TRIGGERS = (
+    _CHANGE.format(event="INSERT", people="new.person", rows="VALUES (new.person)")
+    + _CHANGE.format(event="DELETE", people="old.person", rows="VALUES (old.person)")
+    + _CHANGE.format(
+        event="UPDATE",
+        people="old.person, new.person",
+        rows="SELECT old.person UNION SELECT new.person",
+    )
+)
+
+# The first format: one row a clip and model, and all clips in the folders.
+_FROM_FIRST = """
+INSERT INTO people (name, enrolled_at) SELECT DISTINCT name, datetime('now') FROM first_clips;
+INSERT INTO clips (person, file, sha256, added_at)
+    SELECT people.id, file, max(sha256), datetime('now')
+    FROM first_clips JOIN people USING (name) GROUP BY file;
+INSERT INTO embeddings (clip, person, fingerprint, vector, checksum)
+    SELECT clips.id, clips.person, fingerprint, embedding, crc32(embedding)
+    FROM first_clips JOIN clips USING (file, sha256);
+INSERT INTO meta SELECT 'model', fingerprint FROM first_clips
+    GROUP BY fingerprint ORDER BY count(*) DESC LIMIT 1;
+DROP TABLE first_clips;
+"""
+
+_NAMES = {
+    *("meta", "people", "memberships", "clips", "embeddings", "changes", "removals", "audit"),
+    *("audit_is_not_changed", "audit_is_not_deleted"),
+    *("embedding_INSERT", "embedding_DELETE", "embedding_UPDATE"),
+}
+
+
+def version_of(database: sqlite3.Connection) -> int:
+    """The format of a database; 0 for an empty one and for the first format."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def create(database: sqlite3.Connection) -> None:
+    """Make the tables, inside a transaction, and take over those of the first format."""
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    is_first = "clips" in tables
+    if is_first:
+        database.execute("ALTER TABLE clips RENAME TO first_clips")
+    for statement in _statements(_TABLES + _TRIGGERS + (_FROM_FIRST if is_first else "")):
+        database.execute(statement)
+    database.execute("INSERT INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
+    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def is_complete(database: sqlite3.Connection) -> bool:
+    """Whether all tables and triggers are there."""
+    found = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    return found >= _NAMES
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; ``executescript`` would commit before it begins."""
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

@@ -1,0 +1,300 @@
+"""The library's database: one connection, transactions, and what goes wrong, in one sentence.
+
+Every change is one transaction of SQLite in WAL mode with ``synchronous=FULL``: what was committed
+survives ``kill -9`` and a power failure, what was not leaves no trace.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mvector.errors import LibraryError
+from mvector.files import check_writable
+from mvector.speakers import schema
+
+logger = logging.getLogger(__name__)
+
+DATABASE = "voiceprints.db"
+_TIMEOUT_S = 30.0
+_CHECKED_BYTES = 32 << 20  # larger databases are not read through at every opening
+_VACUUMED_BYTES = 64 << 20  # larger ones give back their free pages without being written anew
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DamagedDatabaseError(LibraryError):
+    """The file is no database, or not a whole one."""
+
+
+class Store:
+    """Connection to a library's database; usable from any thread and after a fork.
+
+    Args:
+        folder: of the library; made if it does not exist.
+        read_only: never write; a folder that cannot be written to is opened in this way by itself.
+
+    Raises:
+        DamagedDatabaseError: the database is damaged.
+        LibraryError: it cannot be opened.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.path = folder / DATABASE
+        self.read_only = read_only
+        self._lock, self._process = threading.RLock(), os.getpid()
+        self._database: sqlite3.Connection | None = None
+        self._frozen: tuple[int, ...] | None = None
+        if not read_only:
+            self.read_only = not _can_write(folder)
+        if self.read_only and not self.path.is_file():
+            raise LibraryError(f"There is no speaker library in '{folder}' that can be read.")
+        try:
+            with self._told():
+                self._connect()
+        except LibraryError as error:
+            if self.read_only or not _is_full(error.__cause__) or not self.path.is_file():
+                raise
+            logger.warning("%s It is opened read-only.", error)
+            self.close()
+            self.read_only = True
+            with self._told():
+                self._connect()
+
+    # ---- operations -------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block's changes or none; no other process writes meanwhile.
+
+        Raises:
+            LibraryError: the library is read-only, the disk full, or the database in use.
+        """
+        if self.read_only:
+            raise LibraryError(
+                f"The speaker library '{self.path.parent}' is read-only: it can list and identify, "
+                "but nothing can be changed."
+            )
+        with self._operation("BEGIN IMMEDIATE") as database:
+            yield database
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The block's queries see one state of the library."""
+        with self._operation("BEGIN") as database:
+            yield database
+
+    def rows(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one query."""
+        with self._told():
+            return self._connection().execute(query, arguments).fetchall()
+
+    def erase_deleted(self) -> None:
+        """Give back the space of what was deleted, and empty the log, which still has it.
+
+        In the tables themselves deleted bytes are overwritten at once (``secure_delete``).
+        """
+        if self.read_only or not self.rows("SELECT 1 FROM meta WHERE key = 'erase'"):
+            return
+        try:
+            with self._told():
+                database = self._connection()
+                small = self.path.stat().st_size < _VACUUMED_BYTES
+                database.execute("VACUUM" if small else "PRAGMA incremental_vacuum").fetchall()
+                (busy, _, _) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    database.execute("DELETE FROM meta WHERE key = 'erase'")
+        except LibraryError as error:
+            logger.warning("The database is shrunk when the library is opened next: %s", error)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._database is not None and self._process == os.getpid():
+                self._database.close()
+            self._database = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    # ---- the connection ---------------------------------------------------------------------
+
+    @contextmanager
+    def _operation(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            database = self._connection()
+            with _all_or_nothing(database, begin):
+                yield database
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._process != os.getpid():  # a connection must not cross a fork
+            self._lost, self._database = self._database, None  # nor be closed on the other side
+            self._process = os.getpid()
+        if self._frozen is not None and self._frozen != self._state():
+            self.close()
+        if self._database is None:
+            self._connect()
+        assert self._database is not None
+        return self._database
+
+    def _connect(self) -> None:
+        self._frozen = None
+        if self.read_only:
+            self._database = self._connect_read_only()
+        else:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.close(descriptor)
+            if self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o600)
+            self._database = _connected(f"file:{quote(str(self.path))}?mode=rw")
+            self._set_up(self._database)
+        if (version := schema.version_of(self._database)) != schema.VERSION:
+            cure = "update mvector" if version > schema.VERSION else "open it once for writing"
+            raise LibraryError(f"'{self.path}' is of another format ({version}); {cure}.")
+        self._check(self._database)
+
+    def _set_up(self, database: sqlite3.Connection) -> None:
+        """Pragmas, and the tables of a new database."""
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _begin_wal(database)
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("PRAGMA foreign_keys = ON")
+        if schema.version_of(database) == 0:
+            with _all_or_nothing(database, "BEGIN IMMEDIATE"):
+                if schema.version_of(database) == 0:  # or another process has been here meanwhile
+                    schema.create(database)
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        address = f"file:{quote(str(self.path))}?mode=ro"
+        database = _connected(address)
+        try:
+            schema.version_of(database)
+            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            return database
+        except sqlite3.OperationalError as error:
+            database.close()
+            log = self.path.with_name(f"{DATABASE}-wal")
+            if log.exists() and log.stat().st_size:
+                raise LibraryError(
+                    f"The speaker library '{self.path.parent}' was not closed by its last process; "
+                    "open it once where it can be written to."
+                ) from error
+        # Beside a database in WAL mode SQLite wants to make files, unless told that nobody writes;
+        # should somebody write all the same, the file changes and is opened anew.
+        self._frozen = self._state()
+        return _connected(f"{address}&immutable=1")
+
+    def _state(self) -> tuple[int, ...]:
+        log = self.path.with_name(f"{DATABASE}-wal")
+        state = self.path.stat()
+        return state.st_ino, state.st_size, state.st_mtime_ns, log.exists()
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        if not schema.is_complete(database):
+            raise DamagedDatabaseError(f"'{self.path}' lacks some of its tables.")
+        if self.path.stat().st_size <= _CHECKED_BYTES:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise DamagedDatabaseError(f"'{self.path}' is damaged: {found}.")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """One thread at a time, and failures as sentences."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise self._sentence(error) from error
+            except UnicodeDecodeError as error:  # a message of SQLite that quotes damaged bytes
+                raise DamagedDatabaseError(
+                    f"The speaker database '{self.path}' is damaged."
+                ) from error
+            except OSError as error:
+                raise LibraryError(self._reason(error)) from error
+
+    def _sentence(self, error: sqlite3.Error) -> LibraryError:
+        # what SQLite calls operational (locked, read-only, full) is derived from what is damage
+        text = str(error)
+        is_plain = type(error) is sqlite3.DatabaseError
+        if is_plain or text.startswith(("unsupported file format", "no such", "malformed")):
+            return DamagedDatabaseError(f"The speaker database '{self.path}' is damaged: {error}.")
+        if _is_full(error):
+            reason = "the disk is full, or fails; free some space: nothing was changed"
+        elif "locked" in text:
+            reason = f"another process has been writing for {_TIMEOUT_S:g} s; try again"
+        elif "readonly" in text or "unable to open" in text:
+            reason = "it is read-only, or its folder is"
+        else:
+            reason = text
+        return LibraryError(f"The speaker database '{self.path}' cannot be used: {reason}.")
+
+    def _reason(self, error: OSError) -> str:
+        place = f"the speaker library '{self.path.parent}'"
+        if _is_full(error):
+            return f"Cannot write to {place}: the disk is full; free some space."
+        if error.errno in _READ_ONLY:
+            return f"Cannot write to {place}: it is read-only ({error.filename})."
+        return f"Cannot use {place}: {error}."
+
+
+@contextmanager
+def _all_or_nothing(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    database.execute(begin)
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:  # a full disk has rolled back already
+            database.execute("ROLLBACK")
+        raise
+
+
+def _is_full(error: BaseException | None) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(text in str(error) for text in ("is full", "disk I/O"))
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        check_writable(folder)
+    except OSError as error:
+        if error.errno in _READ_ONLY and (folder / DATABASE).is_file():
+            return False
+        raise LibraryError(
+            f"Cannot make the speaker library '{folder}': {error.strerror or error}."
+        ) from error
+    path = folder / DATABASE
+    return not path.exists() or os.access(path, os.W_OK, effective_ids=os.name == "posix")
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        address, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    database.text_factory = lambda text: text.decode("utf-8", "replace")
+    database.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    return database
+
+
+def _begin_wal(database: sqlite3.Connection) -> None:
+    """Switch to WAL mode, for which SQLite does not wait when another process does the same."""
+    end = time.monotonic() + _TIMEOUT_S
+    while database.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            database.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)

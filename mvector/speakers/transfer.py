@@ -1,0 +1,254 @@
+"""A library as one file, and back.
+
+The file is a zip archive in which nothing is compressed: ``library.json`` (people, groups,
+metadata, clips), ``embeddings.npy`` and the clips, all encrypted where the library is. When it is
+read, sizes are compared with the file's own before anything is allocated, nothing is unpickled, and
+places on disk are chosen anew: no name in the file becomes a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sqlite3
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mvector.audio import AUDIO_SUFFIXES
+from mvector.errors import LibraryError
+from mvector.speakers import people
+from mvector.speakers.clip_files import stage
+from mvector.speakers.context import LibraryContext
+from mvector.speakers.names import checked_groups, checked_name, encoded_metadata
+from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
+
+_FORMAT = "mvector-library-1"
+_TABLE, _EMBEDDINGS = "library.json", "embeddings.npy"
+_MOST_DIMENSIONS = 65_536
+
+
+class _Clip(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    member: str | None = None  # of the archive; None: no audio
+    suffix: str = ".wav"
+    sha256: str | None = None
+    embedding: int | None = None  # row of the embeddings; None: there is none of the model
+
+
+class _Person(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    metadata: dict[str, Any]
+    groups: list[str]
+    enrolled_at: str = Field(max_length=40)
+    clips: list[_Clip]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: str
+    fingerprint: str = Field(max_length=64)
+    dimensions: int = Field(ge=1, le=_MOST_DIMENSIONS)
+    num_embeddings: int = Field(ge=0)
+    people: list[_Person]
+
+
+# ---- writing --------------------------------------------------------------------------------
+
+
+def export(context: LibraryContext, file: Path) -> None:
+    """Write a library to a file, which appears whole or not at all.
+
+    Raises:
+        LibraryError: it cannot be written, or a clip cannot be read.
+    """
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with (
+            open(descriptor, "wb") as stream,
+            zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive,
+            context.store.snapshot() as database,
+        ):
+            archive.comment = context.sealer.proof().encode("latin-1")
+            _write(context, database, archive)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, file)
+    except (OSError, zipfile.LargeZipFile) as error:
+        raise LibraryError(f"Cannot export to '{file}': {error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    if not context.store.read_only:
+        with context.store.transaction() as database:
+            context.note(database, "export")
+
+
+def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile) -> None:
+    model = people.get_meta(database, "model") or context.fingerprint
+    clips: dict[int, list[_Clip]] = {}
+    vectors: list[bytes] = []
+    query = """SELECT clips.person, file, sha256, vector FROM clips
+        LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
+    for person, place, sha256, vector in database.execute(query, (model,)):
+        clip = _Clip()
+        if place is not None:
+            suffix = Path(place.removesuffix(SEALED_SUFFIX)).suffix
+            clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
+            clip.sha256 = sha256
+            try:
+                archive.writestr(clip.member, (context.folder / place).read_bytes())
+            except FileNotFoundError:  # deleted meanwhile
+                clip.member = None
+        if vector is not None:
+            clip.embedding = len(vectors)
+            vectors.append(context.sealer.unseal(vector))
+        clips.setdefault(person, []).append(clip)
+    dim = len(vectors[0]) // 4 if vectors else context.encoder.embd_dim
+    table = _Table(
+        format=_FORMAT,
+        fingerprint=model,
+        dimensions=dim,
+        num_embeddings=len(vectors),
+        people=_people(database, clips),
+    )
+    stream = io.BytesIO()
+    np.save(stream, np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, dim))
+    archive.writestr(_EMBEDDINGS, context.sealer.seal(stream.getvalue()))
+    archive.writestr(_TABLE, context.sealer.seal(table.model_dump_json().encode()))
+
+
+def _people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
+    groups: dict[int, list[str]] = {}
+    for person, group in database.execute("SELECT person, group_name FROM memberships"):
+        groups.setdefault(person, []).append(group)
+    query = "SELECT id, name, metadata, enrolled_at FROM people ORDER BY id"
+    return [
+        _Person(
+            name=name,
+            metadata=people.decoded(metadata),
+            groups=groups.get(number, []),
+            enrolled_at=at,
+            clips=clips.get(number, []),
+        )
+        for number, name, metadata, at in database.execute(query)
+    ]
+
+
+# ---- reading --------------------------------------------------------------------------------
+
+
+def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> None:
+    """Fill an empty library from a file, in one transaction.
+
+    Raises:
+        LibraryError: the file is no exported library or damaged, or people are enrolled already.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            sealer = _sealer_for(context, archive, file)
+            _check_sizes(archive, file)
+            table = _Table.model_validate_json(sealer.unseal(archive.read(_TABLE)))
+            if table.format != _FORMAT:
+                raise ValueError(f"it has the format {table.format!r}")
+            vectors = _read_vectors(sealer.unseal(archive.read(_EMBEDDINGS)), table)
+            with context.change() as database:
+                if database.execute("SELECT 1 FROM people LIMIT 1").fetchone():
+                    raise LibraryError(
+                        f"People are enrolled in '{context.folder}' already; import into a new "
+                        "folder."
+                    )
+                people.set_meta(database, "model", table.fingerprint)
+                for person in table.people:
+                    _insert(context, database, archive, sealer, person, vectors, table, keep_audio)
+                context.note(database, "import")
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise LibraryError(f"'{file}' is no exported library: '{where}' is wrong.") from error
+    except (
+        *(OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError),
+        *(NotImplementedError, RuntimeError, RecursionError, OverflowError),
+    ) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LibraryError(f"'{file}' cannot be imported: {reason}.") from error
+
+
+def _sealer_for(context: LibraryContext, archive: zipfile.ZipFile, file: Path) -> Sealer:
+    """The key of the file, which is the library's; a plain file can fill an encrypted library."""
+    proof = archive.comment.decode("latin-1")
+    if not proof:
+        return Sealer()
+    context.sealer.check(proof, f"The exported library '{file}'")
+    return context.sealer
+
+
+def _check_sizes(archive: zipfile.ZipFile, file: Path) -> None:
+    """Refuse what would unpack to more than the file itself holds."""
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
+        raise ValueError("its members are compressed or encrypted, as no export is")
+    if total > file.stat().st_size or len({m.filename for m in members}) != len(members):
+        raise ValueError("its members overlap")
+
+
+def _read_vectors(data: bytes, table: _Table) -> np.ndarray:
+    stream = io.BytesIO(data)
+    np.lib.format.read_magic(stream)
+    shape, is_transposed, dtype = np.lib.format.read_array_header_1_0(stream)
+    expected = (table.num_embeddings, table.dimensions)
+    if shape != expected or dtype != np.dtype("<f4") or is_transposed:
+        raise ValueError(f"its embeddings are {shape} {dtype} and not {expected} float32")
+    vectors = np.frombuffer(data, dtype="<f4", offset=stream.tell()).reshape(shape)
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not np.all(np.isfinite(norms) & (norms > 0)):
+        raise ValueError("an embedding is zero or not finite")
+    return vectors
+
+
+def _insert(
+    context: LibraryContext,
+    database: sqlite3.Connection,
+    archive: zipfile.ZipFile,
+    sealer: Sealer,
+    person: _Person,
+    vectors: np.ndarray,
+    table: _Table,
+    keep_audio: bool,
+) -> None:
+    name = checked_name(person.name)
+    number = people.ensure_person(database, name)
+    query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
+    database.execute(query, (encoded_metadata(person.metadata), person.enrolled_at, number))
+    people.set_groups(database, number, checked_groups(person.groups), keep=True)
+    if not person.clips:
+        raise ValueError(f"{person.name!r} has no clips")
+    for clip in person.clips:
+        place = sha256 = None
+        if clip.member is not None and keep_audio:
+            data = archive.read(clip.member)
+            if hashlib.sha256(data).hexdigest() != clip.sha256:
+                raise ValueError(f"the clip {clip.member!r} is damaged")
+            if clip.suffix not in AUDIO_SUFFIXES:
+                raise ValueError(f"the clip {clip.member!r} has the suffix {clip.suffix!r}")
+            suffix = clip.suffix + (SEALED_SUFFIX if context.sealer.is_on else "")
+            data = context.sealer.seal(sealer.unseal(data))
+            place, sha256 = stage(context.folder, name, suffix, data)
+        if place is None and clip.embedding is None:
+            continue
+        row = people.insert_clip(database, number, place, sha256)
+        if clip.embedding is not None:
+            if not 0 <= clip.embedding < len(vectors):
+                raise ValueError("an embedding is missing")
+            vector = vectors[clip.embedding]
+            people.insert_embedding(
+                database, row, number, table.fingerprint, vector, context.sealer
+            )

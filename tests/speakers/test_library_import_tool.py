@@ -1,0 +1,68 @@
+"""``tools/import_library.py``: folders of clips that other software left, enrolled anew."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_settings import ROOT
+from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
+
+from mvector.cli.import_library import copy_and_open, embed_in_place, people_in
+from mvector.errors import DataError
+from mvector.speakers import SpeakerLibrary
+
+
+class Trap:
+    """A pickle that tells when it is read."""
+
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("the pickle was read",))
+
+
+@pytest.fixture
+def encoder() -> Any:
+    return StandInEncoder()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    folder = tmp_path / "old"
+    for number, name in enumerate(("Ada", "100%25", "名前")):
+        for take in range(2):
+            write_clip(folder / name / f"{take}.wav", number, take)
+    (folder / "Ada" / "broken.wav").write_text("not audio")
+    (folder / "audio_indexes.bin").write_bytes(pickle.dumps(Trap()))
+    (folder / "Ada" / "notes.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("enrol", [copy_and_open, embed_in_place])
+def test_everybody_is_enrolled_once_however_often_it_runs(
+    old: Path, encoder: Any, tmp_path: Path, enrol: Any
+) -> None:
+    clips = people_in(old)
+    for _ in range(2):
+        assert enrol(clips, tmp_path / "db", encoder) == (3, 6)
+    assert len(stored_clips(tmp_path / "db")) == (7 if enrol is copy_and_open else 0)
+    with SpeakerLibrary(tmp_path / "db", encoder) as library:
+        assert library.names() == ["100%25", "Ada", "名前"]
+        assert library.identify(clip_of(2, take=1))[0].name == "名前"
+
+
+def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no clips; it needs one folder for each person"):
+        people_in(tmp_path)
+    with pytest.raises(DataError, match="holds no clips"):
+        people_in(tmp_path / "missing")
+
+
+def test_the_tool_explains_itself() -> None:
+    command = [sys.executable, str(ROOT / "tools" / "import_library.py"), "--help"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "--no_audio" in run.stdout
