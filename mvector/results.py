@@ -162,7 +162,7 @@ class Score(float):
         score._judge, score.quality, score.reasons = judge, quality, reasons
         return score
 
-    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[Any, ...]:
         return float(self), self._judge, self.quality, self.reasons
 
     def decide(self, threshold: float | None = None) -> Decision:
@@ -180,9 +180,12 @@ class Score(float):
         """The score, the decision if there is a threshold, and the clips' quality; for JSON."""
         judge = self._judge
         decided = judge.given is not None or judge.calibration is not None
-        values = self.decide().to_dict() if decided else {"score": float(self)}
-        values["reasons"] = list(self.reasons)
-        return {**values, "quality": [report.to_dict() for report in self.quality]}
+        meaning = self.decide().to_dict() if decided else {"score": float(self)}
+        return {
+            **meaning,
+            "reasons": list(self.reasons),
+            "quality": [report.to_dict() for report in self.quality],
+        }
 
     def __repr__(self) -> str:
         return f"Score({float(self)!r})"
@@ -203,7 +206,8 @@ class Recognition:
         threshold: that the score was held against.
         threshold_source: where it comes from, in words.
         num_people: how many enrolled people the clip was compared with.
-        decision: on the best candidate.
+        llr: natural-log likelihood ratio of the best, before the number of people is accounted for;
+            ``None`` for a model without calibration.
         quality: what was measured on the clip.
         reasons: what it falls short of, in words; empty for a good clip.
     """

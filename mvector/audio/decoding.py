@@ -178,6 +178,16 @@ def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryI
         )
 
 
+def replayable(source: AudioSource, limits: AudioLimits) -> AudioSource:
+    """The source, or all bytes of one that can be read only once.
+
+    Raises:
+        AudioError: as :func:`read_stream`.
+    """
+    once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
+    return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]
+
+
 def read_stream(stream: BinaryIO, name: str, limits: AudioLimits) -> bytes:
     """All bytes of a stream that cannot seek.
 

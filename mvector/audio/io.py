@@ -38,6 +38,8 @@ __all__ = [
 
 AUDIO_SUFFIXES = MEDIA_SUFFIXES | {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".au"}
 
+_NOTHING = np.zeros(0, dtype=np.float32)
+
 
 def read_audio(
     source: AudioSource,
@@ -79,16 +81,15 @@ def read_audio(
             "the offset must not be negative and the duration must be positive."
         )
     with open_native(source, sample_rate, limits, offset_s, duration_s) as clip:
-        rate, blocks = clip.sample_rate, list(clip.blocks)
-    if not blocks:
+        blocks = list(_resampled(clip.blocks, clip.sample_rate, sample_rate))
+        is_resampled = clip.sample_rate != sample_rate
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate([_NOTHING, *blocks])
+    if is_resampled and duration_s is not None:
+        samples = samples[: round(duration_s * sample_rate)]
+    if not samples.size:
         raise AudioError(
             f"{name} ends before {offset_s:g} s." if offset_s else f"{name} holds no samples."
         )
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if rate != sample_rate:
-        samples = soxr.resample(samples, rate, sample_rate)
-        if duration_s is not None:
-            samples = samples[: round(duration_s * sample_rate)]
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -114,7 +115,7 @@ def audio_windows(
         AudioError: as :func:`read_audio`, perhaps after the first windows.
     """
     size = round(window_s * sample_rate)
-    waiting, num_waiting = [np.zeros(0, dtype=np.float32)], 0
+    waiting, num_waiting = [_NOTHING], 0
     with open_native(source, sample_rate, limits) as clip:
         for block in _resampled(clip.blocks, clip.sample_rate, sample_rate):
             waiting.append(block)
@@ -138,7 +139,7 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Ite
     stream = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
     for block in blocks:
         yield stream.resample_chunk(np.ascontiguousarray(block))
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    yield stream.resample_chunk(_NOTHING, last=True)
 
 
 def audio_info(source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS) -> AudioInfo:

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,15 +115,27 @@ class SpeakerLibrary:
             AudioError: the clip cannot be used.
             LibraryError: nobody is enrolled.
         """
+        return self.identify_embedding(self.encoder.embed(source), top_k)
+
+    def identify_embedding(
+        self, embedding: np.ndarray, top_k: int = 1, *, within: Sequence[str] | None = None
+    ) -> list[Match]:
+        """As :meth:`identify`, of an embedding ``(embd_dim,)`` that this model computed."""
         names, voiceprints = self._voiceprints()
         if not names:
             raise LibraryError(
                 f"Nobody is enrolled in '{self.folder}'; register a clip of each person first."
             )
-        embedding = self.encoder.embed(source)
         scores = voiceprints @ (embedding / np.linalg.norm(embedding))
         best = np.argsort(-scores, kind="stable")[:top_k]
         return [Match(names[i], float(np.clip(scores[i], -1.0, 1.0))) for i in best]
+
+    def num_people(self, within: Sequence[str] | None = None) -> int:
+        """How many people are enrolled."""
+        return len(self._voiceprints()[0])
+
+    def record(self, action: str, name: str | None = None, score: float | None = None) -> None:
+        """Nothing is written down yet."""
 
     def remove(self, name: str) -> int:
         """Forget a person: voiceprints and stored clips.
