@@ -213,7 +213,7 @@ class MVectorPredictor:
         if groups:
             options["groups"] = groups
         clip = library.register(user_name, audio, **options)
-        return Registration(user_name, clip, report, self._quality.reasons(report))
+        return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
 
     def recognition(
         self,
