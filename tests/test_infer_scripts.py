@@ -1,4 +1,4 @@
-"""infer_contrast.py and infer_recognition.py, finished: microphone, standard input, JSON, --watch."""
+"""The inference scripts: microphone, standard input, several clips, JSON, --watch."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_watching_a_file_tells_who_speaks_when(
     assert [answer["speaker"] for answer in answers[:2]] == [None, None]
     assert answers[-1]["speaker"] == "Ada"
     assert recognition(folder, *options[:2], "--threshold", "1.0") == 1
-    assert re.search(r"^ +7\.0 s  unknown  0\.9", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^ +7\.0 s  unknown  1\.0000$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_useless_recording_is_made_again(
@@ -296,12 +296,10 @@ def test_devices_are_listed_and_a_recording_enrolled_without_questions(
     assert run.stderr == ""  # nothing of what ALSA has to say
 
 
-def test_no_device_is_one_sentence(folder: Path, workplace: Path) -> None:
+def test_no_device_is_one_sentence(workplace: Path) -> None:
     pytest.importorskip("pyaudio", reason="PyAudio is not installed")
-    (workplace / "nothing.conf").touch()
     run = subprocess.run(
         [sys.executable, str(ROOT / "infer_recognition.py"), "--list_devices"],
-        env={**os.environ, "ALSA_CONFIG_PATH": str(workplace / "nothing.conf")},
         cwd=workplace,
         capture_output=True,
         text=True,
