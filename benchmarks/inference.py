@@ -164,7 +164,9 @@ def measure_rtf(args: argparse.Namespace) -> None:
         "CAMPPlus": random_encoder("CAMPPlus"),
     }
     clip = noise(5.0)
-    tasks = {name: partial(encoder.embed, clip) for name, encoder in models.items()}
+    tasks: dict[str, Callable[[], object]] = {
+        name: partial(encoder.embed, clip) for name, encoder in models.items()
+    }
     times = interleaved_times(tasks, args.runs)
     print("| | real-time factor | published |\n|---|---|---|")
     for name, seconds in times.items():
