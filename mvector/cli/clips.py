@@ -7,8 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import parse_seconds
-from mvector.errors import AudioError
+from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +23,7 @@ def add_microphone_options(parser: argparse.ArgumentParser) -> None:
     """``--record_seconds``, ``--device`` and ``--list_devices``."""
     parser.add_argument(
         "--record_seconds",
-        type=_positive_seconds,
+        type=float,
         default=3.0,
         metavar="S",
         help="how long to record from the microphone (default 3)",
@@ -133,8 +132,12 @@ def good_recording(args: argparse.Namespace, sample_rate: int) -> AudioSource:
     return waveform, sample_rate
 
 
-def _positive_seconds(text: str) -> float:
-    seconds = parse_seconds(text)
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError("--record_seconds must be positive")
-    return seconds
+def check_positive(args: argparse.Namespace, *options: str) -> None:
+    """Refuse durations that are not positive.
+
+    Raises:
+        MVectorError: one of the options, named without dashes, is not.
+    """
+    for option in options:
+        if not getattr(args, option) > 0:
+            raise MVectorError(f"--{option} must be positive; got {getattr(args, option):g}.")

@@ -10,6 +10,7 @@ from mvector.cli.clips import (
     STANDARD_INPUT,
     add_microphone_options,
     ask_for_clip,
+    check_positive,
     list_devices,
     open_clip,
 )
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and answer by exit code."""
     if args.list_devices:
         return list_devices(args.json)
+    check_positive(args, "record_seconds")
     paths = {1: args.audio_path1, 2: args.audio_path2}
     if paths[1] == paths[2] == STANDARD_INPUT:
         raise AudioError("Standard input holds one clip; give the other one as a file.")

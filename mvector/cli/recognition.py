@@ -13,11 +13,12 @@ from mvector.cli.clips import (
     STANDARD_INPUT,
     add_microphone_options,
     ask_for_clip,
+    check_positive,
     good_recording,
     list_devices,
     open_clip,
 )
-from mvector.cli.common import add_model_options, log_arguments, parse_count, parse_seconds
+from mvector.cli.common import add_model_options, log_arguments, parse_count
 from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--top_k", type=parse_count, default=1, metavar="N", help="tell the N most alike people")
     add(
         "--hop_seconds",
-        type=parse_seconds,
+        type=float,
         default=1.0,
         metavar="S",
         help="how often --watch answers, of the last --record_seconds (default 1)",
@@ -105,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
         return list_devices(args.json)
     if not args.json:
         log_arguments(args)
-    if args.hop_seconds <= 0:
-        raise MVectorError("--hop_seconds must be positive.")
+    check_positive(args, "record_seconds", "hop_seconds")
     from mvector.predict import MVectorPredictor
 
     predictor = MVectorPredictor(
