@@ -4,55 +4,39 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.audio import AudioSource
-from mvector.config import Config, load_config
+from mvector.audio import AudioLimits, AudioSource, source_name
+from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
+from mvector.audio.decoding import replayable
+from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.device import choose_device
-from mvector.errors import CheckpointError, LibraryError, MVectorError
-from mvector.evaluation import Calibration
-from mvector.files import recover_folder
+from mvector.errors import AudioError, LibraryError, MVectorError
+from mvector.evaluation.calibration import Calibration
+from mvector.model_choice import find_model
+from mvector.results import Decision, Judge, Recognition, Registration, Score
 from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.library import SpeakerLibrary
 
+if TYPE_CHECKING:
+    from mvector.config import Config
+
+__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
+
 logger = logging.getLogger(__name__)
-
-_MODELS = Path("models")
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a score means.
-
-    Attributes:
-        score: cosine similarity in [-1, 1].
-        threshold: scores at or above it are the same person.
-        threshold_source: where the threshold comes from, in words.
-        same: the verdict.
-        llr: natural-log likelihood ratio, or ``None`` for a model without calibration.
-        inconclusive: the likelihood ratio is less than ten to one either way; ``None`` for a model
-            without calibration.
-    """
-
-    score: float
-    threshold: float
-    threshold_source: str
-    same: bool
-    llr: float | None
-    inconclusive: bool | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
 
 
 class MVectorPredictor:
     """Embeds, compares and recognises with a trained model.
+
+    Safe to use from several threads at once. Audio is a path, encoded bytes, a binary file object,
+    ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Clips longer than
+    30 s are heard in windows of 30 s, so that memory does not grow with their length.
 
     Args:
         model_path: model folder; ``None`` takes ``models/<Model>_<Feature>/best_model`` of
@@ -62,9 +46,14 @@ class MVectorPredictor:
         threshold: takes the place of the model's calibrated one.
         audio_db_path: folder of the speaker library; opened when first needed.
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
+        limits: longest clip, highest rate and most channels that are accepted.
+        quality: what clips are to be trusted; others give the reasons beside the score.
+        enrolment_floor: what clips are enrolled at all, unless forced.
+        library_options: more arguments of :class:`mvector.speakers.SpeakerLibrary`.
 
     Raises:
         CheckpointError: there is no such model, or several to choose from.
+        MVectorError: the threshold is not a cosine.
     """
 
     def __init__(
@@ -75,18 +64,21 @@ class MVectorPredictor:
         threshold: float | None = None,
         audio_db_path: str | os.PathLike[str] | None = None,
         use_gpu: bool | None = None,
+        limits: AudioLimits = DEFAULT_LIMITS,
+        quality: QualityLimits = TRUSTED,
+        enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
+        library_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.model_path = Path(model_path) if model_path else find_model(configs)
         self.encoder = SpeakerEncoder.from_folder(self.model_path, choose_device(use_gpu))
+        self.encoder.limits = limits
         info = self.encoder.info
         self.calibration = _of_cosines(info.calibration if info else None, self.model_path)
-        if threshold is not None and not -1.0 <= threshold <= 1.0:
-            raise MVectorError(
-                f"The threshold {threshold:g} is not a cosine: it must lie between -1 and 1."
-            )
-        self._given_threshold = threshold
-        self._audio_db_path = audio_db_path
+        self._judge = Judge(self.calibration, threshold, str(self.model_path))
+        self._quality, self._enrolment_floor = quality, enrolment_floor
+        self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
         self._library: SpeakerLibrary | None = None
+        self._opening = threading.Lock()
 
     def predict(self, audio: AudioSource) -> np.ndarray:
         """Embedding of a clip: float32 of shape ``(embd_dim,)``.
@@ -101,20 +93,42 @@ class MVectorPredictor:
     ) -> np.ndarray:
         """Embeddings of clips of any lengths: float32 of shape ``(clips, embd_dim)``.
 
+        Each is what :meth:`predict` gives. Clips are decoded a little ahead of need and computed
+        sorted by length; memory does not grow with their number, nor with their length.
+
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
         """
         return self.encoder.embed_batch(audios, batch_size=batch_size, progress=progress)
 
-    def contrast(self, audio1: AudioSource, audio2: AudioSource) -> float:
-        """Cosine similarity of two clips' embeddings, in [-1, 1].
+    def contrast(
+        self, audio1: AudioSource, audio2: AudioSource, *, threshold: float | None = None
+    ) -> Score:
+        """Cosine similarity of two clips' embeddings: a float in [-1, 1].
+
+        ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
+        ``.reasons`` says what the clips fall short of.
+
+        Args:
+            audio1: first clip.
+            audio2: second clip.
+            threshold: takes the place of the predictor's in this score's decisions.
 
         Raises:
             AudioError: a clip cannot be used.
+            MVectorError: the threshold is not a cosine.
         """
-        first, second = self.predict(audio1), self.predict(audio2)
+        judge = self._judge.with_threshold(threshold)
+        heard = [self.encoder.embed_measured(audio) for audio in (audio1, audio2)]
+        (first, second), quality = zip(*heard, strict=True)
+        first, second = first.astype(np.float64), second.astype(np.float64)
         cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
-        return max(-1.0, min(1.0, cosine))
+        reasons = tuple(
+            f"{which} clip: {reason}"
+            for which, report in zip(("first", "second"), quality, strict=True)
+            for reason in self._quality.reasons(report)
+        )
+        return Score(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
 
     @property
     def threshold(self) -> float:
@@ -123,33 +137,28 @@ class MVectorPredictor:
         Raises:
             MVectorError: none was given and the model has no calibration.
         """
-        if self._given_threshold is not None:
-            return self._given_threshold
-        if self.calibration is None:
-            raise MVectorError(
-                f"The model '{self.model_path}' has no calibrated threshold: measure one with "
-                f"eval.py --model_path '{self.model_path}', or give --threshold."
-            )
-        return self.calibration.threshold_eer
+        return self._judge.threshold
 
     @property
     def threshold_source(self) -> str:
         """Where the threshold comes from, in words."""
-        if self._given_threshold is not None or self.calibration is None:
-            return "given by the caller"
-        return f"equal error rate on {self.calibration.description}"
+        return self._judge.source
 
-    def decide(self, score: float) -> Decision:
+    def decide(self, score: float, *, threshold: float | None = None) -> Decision:
         """Turn a cosine into a verdict.
 
+        Args:
+            score: of :meth:`contrast`, or any cosine of two embeddings of this model.
+            threshold: takes the place of the predictor's, this once.
+
         Raises:
-            MVectorError: there is no threshold.
+            MVectorError: there is no threshold, or it is not a cosine.
         """
-        same, source = score >= self.threshold, self.threshold_source
-        if self.calibration is None:
-            return Decision(score, self.threshold, source, same, None)
-        llr, inconclusive = self.calibration.llr(score), self.calibration.is_inconclusive(score)
-        return Decision(score, self.threshold, source, same, llr, inconclusive)
+        return (
+            score.decide(threshold)
+            if isinstance(score, Score)
+            else (self._judge.with_threshold(threshold).decide(score))
+        )
 
     # ---- the speaker library ----------------------------------------------------------------
 
@@ -158,34 +167,102 @@ class MVectorPredictor:
         """The speaker library, opened on first use.
 
         Raises:
-            LibraryError: no folder was given.
+            LibraryError: no folder was given, or it cannot be used.
         """
-        if self._library is None:
-            if self._audio_db_path is None:
-                raise LibraryError("There is no speaker library: give audio_db_path.")
-            self._library = SpeakerLibrary(self._audio_db_path, self.encoder)
-        return self._library
+        with self._opening:
+            if self._library is None:
+                if self._audio_db_path is None:
+                    raise LibraryError("There is no speaker library: give audio_db_path.")
+                self._library = SpeakerLibrary(
+                    self._audio_db_path, self.encoder, **self._library_options
+                )
+            return self._library
 
-    def register(self, audio: AudioSource, user_name: str) -> Path:
-        """Enrol a clip of a person; returns the stored clip.
+    def register(
+        self,
+        audio: AudioSource,
+        user_name: str,
+        *,
+        force: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        groups: Sequence[str] = (),
+    ) -> Registration:
+        """Enrol a clip of a person, who may have clips already; the result is the stored path.
+
+        Args:
+            audio: the clip.
+            user_name: the person; any Unicode, up to 200 characters.
+            force: enrol a clip below the quality floor too.
+            metadata: what to keep about the person, JSON values.
+            groups: that the person belongs to, to recognise within.
 
         Raises:
-            AudioError: the clip cannot be used.
+            AudioError: the clip cannot be used, or is too bad to be enrolled.
             LibraryError: the name or the library cannot be used.
         """
-        return self.library.register(user_name, audio)
+        library, name = self.library, source_name(audio)
+        audio = replayable(audio, self.encoder.limits)
+        report = self.encoder.embed_measured(audio)[1]
+        refused = self._enrolment_floor.reasons(report)
+        if refused and not force:
+            raise AudioError(
+                f"{name} is too bad to be enrolled: {'; '.join(refused)}; record it again, or "
+                "insist by --force (force=True)."
+            )
+        options: dict[str, Any] = {"metadata": metadata} if metadata is not None else {}
+        if groups:
+            options["groups"] = groups
+        clip = library.register(user_name, audio, **options)
+        return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
 
-    def recognition(self, audio: AudioSource) -> tuple[str | None, float]:
-        """Who is speaking: the name, ``None`` for nobody enrolled, and the best score.
+    def recognition(
+        self,
+        audio: AudioSource,
+        *,
+        threshold: float | None = None,
+        top_k: int = 1,
+        within: Sequence[str] | None = None,
+    ) -> Recognition:
+        """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
+
+        The calibrated threshold is raised with the number of people compared, see
+        :meth:`mvector.results.Judge.open_set_threshold`; one given stays.
+
+        Args:
+            audio: the clip.
+            threshold: takes the place of the predictor's, this once.
+            top_k: how many of the most alike people to tell.
+            within: compare with people of these groups only.
 
         Raises:
             AudioError: the clip cannot be used.
             LibraryError: nobody is enrolled.
-            MVectorError: there is no threshold.
+            MVectorError: there is no threshold, or it is not a cosine.
         """
-        threshold = self.threshold
-        best = self.library.identify(audio)[0]
-        return (best.name if best.score >= threshold else None), best.score
+        if top_k < 1:
+            raise MVectorError(f"top_k must be at least 1; got {top_k}.")
+        judge = self._judge.with_threshold(threshold)
+        _ = judge.threshold  # without one there is no answer: say so before working
+        embedding, report = self.encoder.embed_measured(audio)
+        library = self.library
+        matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
+        num_people = library.num_people(within)
+        limit, limit_source = judge.open_set_threshold(num_people)
+        best = matches[0]
+        name = best.name if best.score >= limit else None
+        library.record("recognition", name, best.score)
+        return Recognition(
+            name,
+            best.score,
+            tuple(matches[:top_k]),
+            best.score - matches[1].score if len(matches) > 1 else None,
+            limit,
+            limit_source,
+            num_people,
+            None if self.calibration is None else self.calibration.llr(best.score),
+            report,
+            self._quality.reasons(report),
+        )
 
     def get_users(self) -> list[str]:
         """Who is enrolled, in alphabetical order."""
@@ -214,28 +291,3 @@ def _of_cosines(measured: Mapping[str, Any] | None, path: Path) -> Calibration |
         calibration.score_type,
     )
     return None
-
-
-def find_model(
-    configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
-) -> Path:
-    """The model folder that a configuration's training run wrote, or the only one there is.
-
-    Raises:
-        CheckpointError: there is none, or several to choose from.
-    """
-    if configs is not None:
-        config = configs if isinstance(configs, Config) else load_config(configs)
-        return _MODELS / config.model_name / "best_model"
-    for cut_off in _MODELS.glob("*/best_model.old"):
-        recover_folder(cut_off.with_name("best_model"))
-    found = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        choices = ", ".join(f"'{path}'" for path in found)
-        raise CheckpointError(f"There are several models; choose one by --model_path: {choices}.")
-    raise CheckpointError(
-        f"There is no trained model under '{_MODELS}/'; train one with train.py, or give "
-        "--model_path."
-    )

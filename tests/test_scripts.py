@@ -167,7 +167,7 @@ def test_the_microphone_is_recorded_for_as_long_as_asked(
 
     heard = []
 
-    def record(duration_s: float, sample_rate: int):
+    def record(duration_s: float, sample_rate: int, **options: object):
         heard.append((duration_s, sample_rate))
         return read_audio(clip(voices, 3))
 

@@ -5,20 +5,24 @@ from mvector.audio.io import (
     AudioInfo,
     AudioSource,
     audio_info,
+    audio_windows,
     read_audio,
     source_name,
     write_wav,
 )
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
+from mvector.audio.limits import AudioLimits
 from mvector.audio.vad import VadMethod, speech_segments, trim_silence
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "SILENCE_DB",
     "AudioInfo",
+    "AudioLimits",
     "AudioSource",
     "VadMethod",
     "audio_info",
+    "audio_windows",
     "check_duration",
     "check_speech",
     "level_db",

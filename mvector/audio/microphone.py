@@ -2,17 +2,93 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import soxr
+
+from mvector.audio.clip_report import CLIPPED_FROM
+from mvector.audio.level import level_db
 from mvector.errors import AudioError, MissingDependencyError
 
+BLOCK_S = 0.1
+TOO_QUIET_DB = -55.0  # of the loudest tenth of a second
+TOO_CLIPPED = 0.01  # share of samples at full scale
 
-def record(duration_s: float, sample_rate: int = 16000) -> np.ndarray:
-    """Record mono audio from the default input.
+_STDERR = 2
+_stderr_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class InputDevice:
+    """A device that can record."""
+
+    index: int
+    name: str
+    is_default: bool
+
+    def __str__(self) -> str:
+        return f"{self.index}: {self.name}{' (default)' if self.is_default else ''}"
+
+
+def input_devices() -> list[InputDevice]:
+    """The devices that can record.
+
+    Raises:
+        MissingDependencyError: PyAudio is not installed.
+        AudioError: there is none.
+    """
+    with _engine() as engine:
+        try:
+            default = engine.get_default_input_device_info()["index"]
+        except OSError:
+            default = None
+        found = [engine.get_device_info_by_index(k) for k in range(engine.get_device_count())]
+    devices = [
+        InputDevice(int(info["index"]), str(info["name"]), info["index"] == default)
+        for info in found
+        if info["maxInputChannels"] > 0
+    ]
+    if not devices:
+        raise AudioError("There is no microphone here; connect one, or give a file instead.")
+    return devices
+
+
+def find_device(wanted: str, devices: list[InputDevice]) -> InputDevice:
+    """The device of a number, or the first one whose name holds a text.
+
+    Raises:
+        AudioError: there is no such device.
+    """
+    for device in devices:
+        if wanted == str(device.index):
+            return device
+    for device in devices:
+        if wanted.lower() in device.name.lower():
+            return device
+    names = "; ".join(str(device) for device in devices)
+    raise AudioError(f"There is no input device '{wanted}'; there are: {names}.")
+
+
+def record(
+    duration_s: float,
+    sample_rate: int = 16000,
+    *,
+    device: str | None = None,
+    on_block: Callable[[np.ndarray], None] | None = None,
+) -> np.ndarray:
+    """Record mono audio.
 
     Args:
         duration_s: how long, in seconds.
         sample_rate: in Hz.
+        device: number of an input device or part of its name; ``None`` is the default one.
+        on_block: sees each tenth of a second as it comes, for a level meter.
 
     Returns:
         float32 array of shape ``(samples,)`` in [-1, 1].
@@ -21,6 +97,98 @@ def record(duration_s: float, sample_rate: int = 16000) -> np.ndarray:
         MissingDependencyError: PyAudio is not installed.
         AudioError: there is no microphone, or it failed.
     """
+    wanted, parts, num_samples = round(duration_s * sample_rate), [], 0
+    with listening(sample_rate, device=device) as blocks:
+        while num_samples < wanted:
+            parts.append(next(blocks))
+            num_samples += len(parts[-1])
+            if on_block is not None:
+                on_block(parts[-1])
+    return np.concatenate(parts)[:wanted]
+
+
+@contextmanager
+def listening(
+    sample_rate: int = 16000, *, device: str | None = None
+) -> Iterator[Iterator[np.ndarray]]:
+    """Open a microphone; gives its blocks, float32 ``(samples,)`` of about 0.1 s, without end.
+
+    A device that does not know the rate is recorded at its own and resampled.
+
+    Raises:
+        MissingDependencyError: PyAudio is not installed.
+        AudioError: there is no microphone, or it failed, also while it is read.
+    """
+    index = None if device is None else find_device(device, input_devices()).index
+    with _engine() as engine:
+        stream, rate = _open_stream(engine, index, sample_rate)
+        try:
+            yield _blocks(stream, rate, sample_rate)
+        finally:
+            stream.close()
+
+
+def complaint(waveform: np.ndarray, sample_rate: int) -> str | None:
+    """Why a recording should be made again, in a few words; ``None`` for a good one."""
+    block = round(BLOCK_S * sample_rate)
+    blocks = [waveform[start : start + block] for start in range(0, len(waveform), block)]
+    if max((level_db(part) for part in blocks), default=-np.inf) < TOO_QUIET_DB:
+        return "too quiet"
+    if np.mean(np.abs(waveform) >= CLIPPED_FROM) > TOO_CLIPPED:
+        return "clipped"
+    return None
+
+
+def _open_stream(engine: Any, index: int | None, sample_rate: int) -> tuple[Any, int]:
+    """An open stream and its rate: the one wanted, or else the device's own."""
+    import pyaudio
+
+    def attempt(rate: int) -> Any:
+        return engine.open(
+            format=pyaudio.paInt16,
+            channels=1,
+            rate=rate,
+            input=True,
+            input_device_index=index,
+            frames_per_buffer=round(BLOCK_S * rate),
+        )
+
+    try:
+        with _quiet_stderr():
+            try:
+                return attempt(sample_rate), sample_rate
+            except OSError:
+                info = (
+                    engine.get_default_input_device_info()
+                    if index is None
+                    else engine.get_device_info_by_index(index)
+                )
+                rate = int(info["defaultSampleRate"])
+                return attempt(rate), rate
+    except OSError as error:
+        raise _unusable(error) from error
+
+
+def _blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
+    while True:
+        try:
+            data = stream.read(round(BLOCK_S * rate), exception_on_overflow=False)
+        except OSError as error:
+            raise _unusable(error) from error
+        block = np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
+        yield block if rate == sample_rate else resampler.resample_chunk(block)
+
+
+def _unusable(error: OSError) -> AudioError:
+    reason = error.args[-1] if error.args else error
+    return AudioError(
+        f"The microphone cannot be used ({reason}); connect one, or give a file instead."
+    )
+
+
+@contextmanager
+def _engine() -> Iterator[Any]:
     try:
         import pyaudio
     except ImportError as error:
@@ -28,21 +196,28 @@ def record(duration_s: float, sample_rate: int = 16000) -> np.ndarray:
             "Recording needs PyAudio: pip install 'mvector[mic]' (on Linux first: apt-get install "
             "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
         ) from error
-    engine = pyaudio.PyAudio()
+    with _quiet_stderr():
+        engine = pyaudio.PyAudio()
     try:
-        stream = engine.open(
-            format=pyaudio.paInt16,
-            channels=1,
-            rate=sample_rate,
-            input=True,
-            frames_per_buffer=1024,
-        )
-        data = stream.read(round(duration_s * sample_rate), exception_on_overflow=False)
-        stream.close()
-    except OSError as error:
-        raise AudioError(
-            f"The microphone cannot be used ({error}); connect one, or give a file instead."
-        ) from error
+        yield engine
     finally:
         engine.terminate()
-    return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """What ALSA and JACK write while devices are probed goes nowhere: it tells users nothing."""
+    with _stderr_lock:
+        try:
+            kept = os.dup(_STDERR)
+        except OSError:  # a process without standard error
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, _STDERR)
+            yield
+        finally:
+            os.dup2(kept, _STDERR)
+            os.close(kept)
+            os.close(nowhere)

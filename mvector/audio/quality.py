@@ -41,6 +41,24 @@ def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     Raises:
         AudioError: the waveform is not mono or shorter than a frame.
     """
+    frames, is_speech = speech_frames(waveform, sample_rate)
+    if not is_speech.any():
+        return np.zeros(2)
+    powers = _powers(frames)
+    noise = _noise_power(powers)
+    speech = float(powers[is_speech].mean()) - noise
+    least_noise = speech * 10.0 ** (-MAX_SNR_DB / 10.0)
+    snr_db = 10.0 * np.log10(speech / max(noise, least_noise))
+    seconds = np.count_nonzero(is_speech) * frames.shape[1] / sample_rate
+    return np.array([seconds, max(0.0, snr_db)])
+
+
+def speech_frames(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of 20 ms of a clip ``(frames, samples)``, and which of them hold speech.
+
+    Raises:
+        AudioError: the waveform is not mono or shorter than a frame.
+    """
     frame = max(1, round(FRAME_S * sample_rate))
     if waveform.ndim != 1 or len(waveform) < frame:
         raise AudioError(
@@ -48,19 +66,20 @@ def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
             f"got shape {waveform.shape} at {sample_rate} Hz."
         )
     frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
-    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frame
-    num_noise = max(1, round(NOISE_SHARE * len(powers)))
-    noise = float(np.partition(powers, num_noise - 1)[:num_noise].mean())
-    loudest = float(powers.max())
-    is_speech = (powers > noise * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
-        powers > loudest * 10.0 ** (-SPEECH_RANGE_DB / 10.0)
+    powers = _powers(frames)
+    is_speech = (powers > _noise_power(powers) * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
+        powers > powers.max() * 10.0 ** (-SPEECH_RANGE_DB / 10.0)
     )
-    if not is_speech.any():
-        return np.zeros(2)
-    speech = float(powers[is_speech].mean()) - noise
-    least_noise = speech * 10.0 ** (-MAX_SNR_DB / 10.0)
-    snr_db = 10.0 * np.log10(speech / max(noise, least_noise))
-    return np.array([np.count_nonzero(is_speech) * frame / sample_rate, max(0.0, snr_db)])
+    return frames, is_speech
+
+
+def _powers(frames: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frames.shape[1]
+
+
+def _noise_power(powers: np.ndarray) -> float:
+    num_noise = max(1, round(NOISE_SHARE * len(powers)))
+    return float(np.partition(powers, num_noise - 1)[:num_noise].mean())
 
 
 def measure_clips(

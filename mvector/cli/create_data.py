@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mvector.audio.io import MEDIA_SUFFIXES
+from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.cli.create_data_options import DEFAULT_OUTPUT, build_parser
 from mvector.data.checking import BadClip, check_clips, check_paths, write_bad_clips
 from mvector.data.corpora import (

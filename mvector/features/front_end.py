@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mvector.audio import (
+    AudioLimits,
     AudioSource,
     VadMethod,
     check_speech,
@@ -17,8 +18,11 @@ from mvector.audio import (
     source_name,
     trim_silence,
 )
-from mvector.config.schema import Config
+from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.errors import AudioError
+
+if TYPE_CHECKING:
+    from mvector.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -82,10 +86,17 @@ class FrontEnd:
         return waveforms if self.waveform_scale == 1.0 else waveforms * self.waveform_scale
 
     def decode(
-        self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None
+        self,
+        source: AudioSource,
+        *,
+        offset_s: float = 0.0,
+        duration_s: float | None = None,
+        limits: AudioLimits = DEFAULT_LIMITS,
     ) -> np.ndarray:
         """Decode a stretch of a clip at the front end's rate, unchecked."""
-        return read_audio(source, self.sample_rate, offset_s=offset_s, duration_s=duration_s)
+        return read_audio(
+            source, self.sample_rate, offset_s=offset_s, duration_s=duration_s, limits=limits
+        )
 
     def read_clip(self, source: AudioSource, *, max_duration_s: float | None = None) -> np.ndarray:
         """Decode a clip and refuse what no embedding should be computed from.
@@ -93,8 +104,22 @@ class FrontEnd:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        name = source_name(source)
         waveform = self.decode(source, duration_s=None if self.do_vad else max_duration_s)
+        return self.check_clip(waveform, source_name(source), max_duration_s=max_duration_s)
+
+    def check_clip(
+        self, waveform: np.ndarray, name: str, *, max_duration_s: float | None = None
+    ) -> np.ndarray:
+        """What the model hears of decoded samples: all, or the speech in them.
+
+        Args:
+            waveform: float32 ``(samples,)`` at the front end's rate.
+            name: how messages call the clip.
+            max_duration_s: keep no more of it.
+
+        Raises:
+            AudioError: it is too short or silent, or holds no speech.
+        """
         if self.do_vad:
             check_speech(waveform, self.sample_rate, name=name, min_duration_s=0.0)
             waveform = trim_silence(waveform, self.sample_rate, self.vad_method)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from mvector.config.schema import Config
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
 from mvector.models import build_backbone
+
+if TYPE_CHECKING:
+    from mvector.config.schema import Config
 
 
 class SpeakerModel(nn.Module):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mvector.audio import AudioSource, source_name
+from mvector.audio import AudioLimits, AudioSource, source_name
+from mvector.audio.clip_report import ClipReport, combine_reports, report_on
+from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.device import choose_device
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, load_model_folder
 from mvector.models.speaker_model import SpeakerModel
+from mvector.speakers.reading import Clip, LongClip, read_ahead, read_clip
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
-_MOST_READERS = 4
+_NO_DIRECTION = "gives an embedding that is zero or not finite."
+_MOST_BATCH_S = 320.0  # of audio with its padding computed at once
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,17 @@ class EmbeddedClips:
 class SpeakerEncoder:
     """A trained model that turns clips into embeddings.
 
-    A clip's embedding does not depend on the clips beside it in a batch.
+    A clip's embedding does not depend on the clips beside it in a batch. Clips longer than 30 s are
+    heard in windows of 30 s; theirs is the mean direction of the windows' embeddings, weighted by
+    what is heard of each, with the windows' mean length. Embedding is safe in several threads.
 
     Args:
         model: front end and backbone.
         info: what the model's folder says of it, if it comes from one.
         device: where to compute; ``None`` is a GPU if there is one.
+
+    Attributes:
+        limits: bounds that clips are held to, see :class:`mvector.audio.AudioLimits`.
     """
 
     def __init__(
@@ -59,6 +68,10 @@ class SpeakerEncoder:
         self.device = choose_device() if device is None else torch.device(device)
         self.model = model.to(self.device)
         self.info = info
+        self.limits: AudioLimits = DEFAULT_LIMITS
+        self._mode_lock = threading.Lock()
+        self._num_evaluating = 0
+        self._in_training: list[torch.nn.Module] = []
 
     @classmethod
     def from_folder(
@@ -88,9 +101,50 @@ class SpeakerEncoder:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        clip = self.model.front_end.read_clip(source)
+        return self._embed(source, lambda window: None)
+
+    def embed_measured(self, source: AudioSource) -> tuple[np.ndarray, ClipReport]:
+        """Embedding of one clip as :meth:`embed` gives it, and how good the clip is.
+
+        Raises:
+            AudioError: the clip cannot be decoded, is too short or silent.
+        """
+        reports: list[ClipReport] = []
+        rate = self.sample_rate
+        least = round(self.model.front_end.min_duration * rate)  # a shorter clip is refused anyway
+
+        def look(window: np.ndarray) -> None:
+            if len(window) >= least:
+                reports.append(report_on(window, rate))
+
+        embedding = self._embed(source, look)
+        return embedding, combine_reports(reports)
+
+    def _embed(self, source: AudioSource, look: Callable[[np.ndarray], None]) -> np.ndarray:
+        clip = read_clip(self.model.front_end, source, self.limits, look)
         with self._evaluating():
-            return self._forward([clip]).float().cpu().numpy()[0]
+            if isinstance(clip, LongClip):
+                return self._embed_long(clip, look)
+            embedding = self._forward([clip]).float().cpu().numpy()[0]
+        if not (np.isfinite(embedding).all() and embedding.any()):
+            raise AudioError(f"{source_name(source)} {_NO_DIRECTION}")
+        return embedding
+
+    def _embed_long(self, clip: LongClip, look: Callable[[np.ndarray], None]) -> np.ndarray:
+        """Mean direction of the windows, weighted by their samples, with their mean length."""
+        direction, length, num_samples = np.zeros(self.embd_dim), 0.0, 0
+        for window in clip.usable(self.model.front_end, look):
+            embedding = self._forward([window]).double().cpu().numpy()[0]
+            norm = float(np.linalg.norm(embedding))
+            if not 0 < norm < np.inf:
+                continue
+            direction += len(window) * embedding / norm
+            length += len(window) * norm
+            num_samples += len(window)
+        norm = float(np.linalg.norm(direction))
+        if not norm > 0:
+            raise AudioError(f"{clip.name} {_NO_DIRECTION}")
+        return (direction * (length / num_samples / norm)).astype(np.float32)
 
     def embed_batch(
         self, sources: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
@@ -122,8 +176,12 @@ class SpeakerEncoder:
             progress: show a bar over the clips.
         """
 
-        def read(position: int) -> np.ndarray:
-            return self.model.front_end.read_clip(sources[position], max_duration_s=max_duration_s)
+        front_end = self.model.front_end
+
+        def read(position: int) -> Clip:
+            if max_duration_s is None:
+                return read_clip(front_end, sources[position], self.limits, lambda window: None)
+            return front_end.read_clip(sources[position], max_duration_s=max_duration_s)
 
         embeddings = np.zeros((len(sources), self.embd_dim), dtype=np.float32)
         is_good = np.zeros(len(sources), dtype=bool)
@@ -138,7 +196,7 @@ class SpeakerEncoder:
         return EmbeddedClips(embeddings[is_good], np.flatnonzero(is_good), failures)
 
     def embed_stream(
-        self, names: Sequence[str], read: Callable[[int], np.ndarray], *, batch_size: int = 16
+        self, names: Sequence[str], read: Callable[[int], Clip], *, batch_size: int = 16
     ) -> Iterator[EmbeddedClips]:
         """Embeddings batch by batch, while the next clips are read in other threads.
 
@@ -154,31 +212,49 @@ class SpeakerEncoder:
         """
         under_way: tuple[list[int], torch.Tensor] | None = None
         with self._evaluating():
-            for group in _read_ahead(names, read, batch_size * _BATCHES_AHEAD):
-                bad = [(position, str(c)) for position, c in group if isinstance(c, MVectorError)]
-                clips = [(position, c) for position, c in group if not isinstance(c, MVectorError)]
-                clips.sort(key=lambda item: len(item[1]))
-                if bad:
-                    nothing = np.zeros((0, self.embd_dim), dtype=np.float32)
-                    yield EmbeddedClips(nothing, np.zeros(0, dtype=np.int64), bad)
-                for start in range(0, len(clips), batch_size):
-                    positions = [position for position, _ in clips[start : start + batch_size]]
-                    batch = self._forward([clip for _, clip in clips[start : start + batch_size]])
+            for group in read_ahead(names, read, batch_size * _BATCHES_AHEAD):
+                yield self._exceptional(group)
+                clips = [(k, clip) for k, clip in group if isinstance(clip, np.ndarray)]
+                for part in _batches(clips, batch_size, round(_MOST_BATCH_S * self.sample_rate)):
+                    batch = self._forward([clip for _, clip in part])
                     if under_way is not None:  # a GPU computes one batch while another is fetched
                         yield _fetched(*under_way, names)
-                    under_way = positions, batch
+                    under_way = [position for position, _ in part], batch
             if under_way is not None:
                 yield _fetched(*under_way, names)
 
+    def _exceptional(self, group: list[tuple[int, Clip | MVectorError]]) -> EmbeddedClips:
+        """Those of a group that are no matter for a batch: failures, and long clips one by one."""
+        good, embeddings, failures = [], [], []
+        for position, clip in group:
+            if isinstance(clip, LongClip):
+                try:
+                    embeddings.append(self._embed_long(clip, lambda window: None))
+                    good.append(position)
+                except MVectorError as error:
+                    failures.append((position, str(error)))
+            elif isinstance(clip, MVectorError):
+                failures.append((position, str(clip)))
+        table = np.array(embeddings, dtype=np.float32).reshape(len(good), self.embd_dim)
+        return EmbeddedClips(table, np.array(good, dtype=np.int64), failures)
+
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        training = [module for module in self.model.modules() if module.training]
-        self.model.eval()
+        """The model in evaluation mode, until the last of several threads is done with it."""
+        with self._mode_lock:
+            if self._num_evaluating == 0:
+                self._in_training = [part for part in self.model.modules() if part.training]
+                if self._in_training:
+                    self.model.eval()
+            self._num_evaluating += 1
         try:
             yield
         finally:
-            for module in training:
-                module.training = True
+            with self._mode_lock:
+                self._num_evaluating -= 1
+                if self._num_evaluating == 0:
+                    for part in self._in_training:
+                        part.training = True
 
     @torch.inference_mode()
     def _forward(self, clips: list[np.ndarray]) -> torch.Tensor:
@@ -200,35 +276,22 @@ def _fetched(positions: list[int], batch: torch.Tensor, names: Sequence[str]) ->
     power = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
     is_good = np.isfinite(power) & (power > 0)
     failures = [
-        (positions[row], f"{names[positions[row]]} gives an embedding that is zero or not finite.")
+        (positions[row], f"{names[positions[row]]} {_NO_DIRECTION}")
         for row in np.flatnonzero(~is_good)
     ]
     return EmbeddedClips(embeddings[is_good], np.array(positions)[is_good], failures)
 
 
-def _read_ahead(
-    names: Sequence[str], read: Callable[[int], np.ndarray], group_size: int
-) -> Iterator[list[tuple[int, np.ndarray | MVectorError]]]:
-    """Clips group by group; one group is read while the one before it is in use."""
-
-    def attempt(position: int) -> tuple[int, np.ndarray | MVectorError]:
-        try:
-            return position, read(position)
-        except MVectorError as error:
-            return position, error
-        except (OSError, ValueError) as error:
-            return position, AudioError(f"{names[position]} cannot be used: {error}.")
-
-    pool = ThreadPoolExecutor(max_workers=min(_MOST_READERS, os.cpu_count() or 1))
-
-    def begin(start: int) -> list[Future[tuple[int, np.ndarray | MVectorError]]]:
-        stop = min(start + group_size, len(names))
-        return [pool.submit(attempt, position) for position in range(start, stop)]
-
-    try:
-        coming = begin(0)
-        for start in range(0, len(names), group_size):
-            group, coming = coming, begin(start + group_size)
-            yield [future.result() for future in group]
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _batches(
+    clips: list[tuple[int, np.ndarray]], batch_size: int, most_samples: int
+) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Clips of similar length together, no more than so many samples with the padding."""
+    clips.sort(key=lambda item: len(item[1]))
+    part: list[tuple[int, np.ndarray]] = []
+    for item in clips:
+        if part and (len(part) == batch_size or (len(part) + 1) * len(item[1]) > most_samples):
+            yield part
+            part = []
+        part.append(item)
+    if part:
+        yield part

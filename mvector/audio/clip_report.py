@@ -1,0 +1,169 @@
+"""What a clip is worth as evidence of a voice, measured, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mvector.audio.level import level_db
+from mvector.audio.quality import FRAME_S, clip_quality, speech_frames
+
+CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
+BANDWIDTH_RANGE_DB = 70.0  # what lies further below the strongest frequency is no content
+NARROW_BAND_HZ = 4300.0  # telephone speech ends at 4 kHz or below, and filters have slopes
+
+_BANDWIDTH_PERCENTILE = 95.0  # sibilants, which reach highest, are a small part of speech
+_MOST_FRAMES = 3000  # the spectrum of a minute tells the bandwidth of all
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What was measured on a clip, at the rate of the model.
+
+    Attributes:
+        duration_s: length of the clip in seconds.
+        speech_s: of these, seconds of speech; see :func:`mvector.audio.quality.clip_quality`.
+        snr_db: estimate of the signal-to-noise ratio in dB, 0 to 60.
+        clipped_share: share of samples at or above 98.5 % of full scale.
+        bandwidth_hz: highest frequency with content, within 70 dB of the strongest one.
+        level_db: RMS level in dB relative to full scale; -inf for digital silence.
+    """
+
+    duration_s: float
+    speech_s: float
+    snr_db: float
+    clipped_share: float
+    bandwidth_hz: float
+    level_db: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; a level of -inf is ``None`` there."""
+        values = asdict(self)
+        values["level_db"] = self.level_db if np.isfinite(self.level_db) else None
+        return values
+
+    def __str__(self) -> str:
+        return (
+            f"{self.speech_s:.1f} s of speech in {self.duration_s:.1f} s, "
+            f"SNR {self.snr_db:.0f} dB, {100.0 * self.clipped_share:.1f} % clipped, "
+            f"up to {self.bandwidth_hz / 1000.0:.1f} kHz, level {self.level_db:.0f} dB"
+        )
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """What a clip is measured against; ``None`` leaves a measure out.
+
+    The defaults are those of clips that are to be trusted, :data:`TRUSTED`. How many clips of real
+    corpora they complain of stands in ``benchmarks/RESULTS.md``.
+
+    Attributes:
+        min_speech_s: least speech, in seconds.
+        min_snr_db: lowest signal-to-noise ratio, in dB.
+        max_clipped_share: largest share of clipped samples.
+        min_bandwidth_hz: lowest bandwidth, in Hz.
+        min_level_db: lowest RMS level, in dB relative to full scale.
+    """
+
+    min_speech_s: float | None = 1.0
+    min_snr_db: float | None = 12.0
+    max_clipped_share: float | None = 0.001
+    min_bandwidth_hz: float | None = NARROW_BAND_HZ
+    min_level_db: float | None = -45.0
+
+    def reasons(self, report: ClipReport) -> tuple[str, ...]:
+        """What a clip falls short of, each in a few words; empty for a good one."""
+        found = []
+        if self.min_speech_s is not None and report.speech_s < self.min_speech_s:
+            found.append(f"only {report.speech_s:.1f} s of speech in {report.duration_s:.1f} s")
+        if self.min_level_db is not None and report.level_db < self.min_level_db:
+            found.append(f"too quiet (level {report.level_db:.0f} dB)")
+        if self.max_clipped_share is not None and report.clipped_share > self.max_clipped_share:
+            found.append(f"clipped ({100.0 * report.clipped_share:.1f} % of it at full scale)")
+        # Without speech there is no ratio of speech to noise, and no bandwidth of speech.
+        if report.speech_s > 0:
+            if self.min_snr_db is not None and report.snr_db < self.min_snr_db:
+                found.append(f"noisy (signal-to-noise ratio about {report.snr_db:.0f} dB)")
+            if self.min_bandwidth_hz is not None and report.bandwidth_hz < self.min_bandwidth_hz:
+                found.append(
+                    f"no sound above {report.bandwidth_hz / 1000.0:.1f} kHz, as from a telephone"
+                )
+        return tuple(found)
+
+
+#: Clips below these are recognised and compared, with the reasons beside the score.
+TRUSTED = QualityLimits()
+#: Clips below these are not enrolled, unless forced: every later answer would rest on them.
+ENROLMENT_FLOOR = QualityLimits(
+    min_speech_s=0.3,
+    min_snr_db=5.0,
+    max_clipped_share=0.03,
+    min_bandwidth_hz=None,
+    min_level_db=-60.0,
+)
+
+
+def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
+    """Measure a clip.
+
+    Args:
+        waveform: float ``(samples,)`` in [-1, 1].
+        sample_rate: its rate in Hz.
+
+    Raises:
+        AudioError: the waveform is not mono or shorter than 20 ms.
+    """
+    speech_s, snr_db = clip_quality(waveform, sample_rate)
+    return ClipReport(
+        duration_s=len(waveform) / sample_rate,
+        speech_s=float(speech_s),
+        snr_db=float(snr_db),
+        clipped_share=float(np.count_nonzero(np.abs(waveform) >= CLIPPED_FROM)) / len(waveform),
+        bandwidth_hz=bandwidth_hz(waveform, sample_rate),
+        level_db=level_db(waveform),
+    )
+
+
+def bandwidth_hz(waveform: np.ndarray, sample_rate: int) -> float:
+    """Highest frequency that holds content: above it, nothing is within 70 dB of the strongest.
+
+    Taken from the 95th percentile of the spectra of those frames of 20 ms that hold speech; of all
+    frames where none does.
+
+    Args:
+        waveform: float ``(samples,)`` of at least 20 ms.
+        sample_rate: its rate in Hz.
+    """
+    frames, is_speech = speech_frames(waveform, sample_rate)
+    frames = frames[is_speech] if is_speech.any() else frames
+    frames = frames[:: -(-len(frames) // _MOST_FRAMES)]
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2
+    power = np.percentile(spectra, _BANDWIDTH_PERCENTILE, axis=0)
+    if not power.max() > 0:
+        return 0.0
+    content = np.flatnonzero(power > power.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0))
+    return float(content[-1] / (FRAME_S * len(frames[0]) / round(FRAME_S * sample_rate)))
+
+
+def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
+    """What the stretches of one clip say together.
+
+    Durations add up, level and clipping are those of the whole, the SNR is the mean over the
+    stretches weighted by their speech, and the bandwidth the highest one.
+    """
+    duration = np.array([part.duration_s for part in parts])
+    speech = np.array([part.speech_s for part in parts])
+    weights = speech if speech.any() else duration
+    power = np.array([10.0 ** (part.level_db / 10.0) for part in parts])
+    mean_power = float(np.average(power, weights=duration))
+    return ClipReport(
+        duration_s=float(duration.sum()),
+        speech_s=float(speech.sum()),
+        snr_db=float(np.average([part.snr_db for part in parts], weights=weights)),
+        clipped_share=float(np.average([part.clipped_share for part in parts], weights=duration)),
+        bandwidth_hz=max(part.bandwidth_hz for part in parts),
+        level_db=10.0 * float(np.log10(mean_power)) if mean_power > 0 else -np.inf,
+    )

@@ -1,0 +1,103 @@
+"""Samples given as arrays or tensors, and what every decoded block must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from mvector.audio.limits import AudioLimits
+from mvector.errors import AudioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Samples: TypeAlias = "np.ndarray | Tensor"
+
+BLOCK_SAMPLES = 1 << 20  # of all channels together, decoded at once
+
+_INTEGER_SCALE = {"u1": 128.0, "i1": 128.0, "i2": 32768.0, "i4": 2147483648.0}
+_LARGEST = 1e10  # full scale is 1; the squares of larger samples leave float32
+
+
+def is_samples(source: object) -> bool:
+    """Whether something is an array or a tensor (without importing torch to find out)."""
+    return isinstance(source, np.ndarray) or _is_tensor(source)
+
+
+def _is_tensor(source: object) -> bool:
+    return hasattr(source, "detach") and hasattr(source, "numpy")
+
+
+def from_array(
+    source: Any, sample_rate: int, limits: AudioLimits, name: str
+) -> tuple[np.ndarray, int]:
+    """Float32 ``(samples,)`` or ``(samples, channels)``, and the rate.
+
+    Raises:
+        AudioError: shape, type or rate are not those of a clip.
+    """
+    given, rate = source if isinstance(source, tuple) else (source, sample_rate)
+    if _is_tensor(given):  # a tensor, with the channels first as torchaudio has them
+        tensor = given.detach().cpu()
+        samples = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        samples = samples.T if samples.ndim == 2 else samples
+    else:
+        samples = np.asarray(given)
+    if samples.ndim not in (1, 2):
+        raise AudioError(
+            f"{name} has shape {samples.shape}; expected (samples,) or (samples, channels)."
+        )
+    limits.check_layout(int(rate), 1 if samples.ndim == 1 else samples.shape[1], name)
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32), int(rate)
+    scale = _INTEGER_SCALE.get(samples.dtype.str[1:])
+    if scale is None:
+        raise AudioError(f"{name} has type {samples.dtype}; use float32, int16 or int32.")
+    centred = samples.astype(np.float32) - (128.0 if samples.dtype.kind == "u" else 0.0)
+    return centred / np.float32(scale), int(rate)
+
+
+def array_blocks(
+    samples: np.ndarray,
+    rate: int,
+    limits: AudioLimits,
+    name: str,
+    offset_s: float,
+    duration_s: float | None,
+) -> Iterator[np.ndarray]:
+    """A stretch of the samples, in blocks.
+
+    Raises:
+        AudioError: it is too long, or holds what no recording does.
+    """
+    start = round(offset_s * rate)
+    stop = None if duration_s is None else start + int(np.ceil(duration_s * rate))
+    wanted = samples[start:stop]
+    limits.check_duration(len(wanted) / rate, name)
+    for first in range(0, len(wanted), BLOCK_SAMPLES):
+        yield mono(wanted[first : first + BLOCK_SAMPLES], name)
+
+
+def mono(samples: np.ndarray, name: str) -> np.ndarray:
+    """Channels averaged; what no recording holds is refused.
+
+    Raises:
+        AudioError: there are samples that are not finite or absurdly large.
+    """
+    if samples.ndim == 2:
+        samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    with np.errstate(invalid="ignore"):
+        sound = np.abs(samples) <= _LARGEST
+    if sound.all():
+        return samples
+    bad = int(np.count_nonzero(~np.isfinite(samples)))
+    if bad:
+        raise AudioError(
+            f"{name} holds {bad} samples that are NaN or infinite; export the clip again."
+        )
+    raise AudioError(
+        f"{name} holds samples as large as {np.abs(samples).max():.0e} where full scale is 1; "
+        "export the clip again."
+    )

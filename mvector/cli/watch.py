@@ -1,0 +1,99 @@
+"""``infer_recognition.py --watch``: who is speaking, again and again, in a sliding window."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mvector.cli.clips import open_clip
+from mvector.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mvector.predict import MVectorPredictor
+
+_LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
+
+
+def watch(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
+    """Print who is heard until the file ends or the user stops.
+
+    Returns:
+        0 if somebody enrolled was heard, else 1.
+    """
+    rate = predictor.encoder.sample_rate
+    heard = False
+    try:
+        with _hops(args, rate) as hops:
+            for end_s, window in sliding_windows(hops, rate, args.record_seconds):
+                heard |= _tell(args, predictor, end_s, window)
+    except KeyboardInterrupt:
+        print()
+    return 0 if heard else 1
+
+
+def sliding_windows(
+    hops: Iterator[np.ndarray], sample_rate: int, window_s: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Windows of the last seconds, one for each hop: where it ends in seconds, and its samples."""
+    import numpy as np
+
+    size, num_samples = round(window_s * sample_rate), 0
+    window = np.zeros(0, dtype=np.float32)
+    for hop in hops:
+        num_samples += len(hop)
+        window = np.concatenate([window, hop])[-size:]
+        if len(window) == size:
+            yield num_samples / sample_rate, window
+    if 0 < num_samples < size:
+        yield num_samples / sample_rate, window
+
+
+@contextmanager
+def _hops(args: argparse.Namespace, rate: int) -> Iterator[Iterator[np.ndarray]]:
+    if args.watch:
+        from mvector.audio import audio_windows
+
+        yield audio_windows(open_clip(args.watch), rate, window_s=args.hop_seconds)
+        return
+    from mvector.audio.microphone import listening
+
+    with listening(rate, device=args.device) as blocks:
+        yield _joined(blocks, round(args.hop_seconds * rate))
+
+
+def _joined(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    import numpy as np
+
+    waiting = np.zeros(0, dtype=np.float32)
+    for block in blocks:
+        waiting = np.concatenate([waiting, block])
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+
+
+def _tell(
+    args: argparse.Namespace, predictor: MVectorPredictor, end_s: float, window: np.ndarray
+) -> bool:
+    """Recognise a window and print the answer; whether it was somebody enrolled."""
+    from mvector.audio.clip_report import report_on
+
+    rate = predictor.encoder.sample_rate
+    result = None
+    if report_on(window, rate).speech_s >= _LEAST_SPEECH * len(window) / rate:
+        try:
+            result = predictor.recognition((window, rate), top_k=args.top_k, within=args.within)
+        except AudioError:  # silence, or less than the model can use
+            result = None
+    if args.json:
+        values = result.to_dict() if result else {"speaker": None, "score": None}
+        print(json.dumps({"time_s": round(end_s, 2), **values}, ensure_ascii=False), flush=True)
+    else:
+        words = "…" if result is None else f"{result.name or 'unknown'}  {result.score:.4f}"
+        print(f"{end_s:8.1f} s  {words}", flush=True)
+    return result is not None and result.is_known

@@ -1,0 +1,297 @@
+"""What the predictor answers: small objects that print well, turn into JSON, and unpack."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mvector.audio.clip_report import ClipReport
+from mvector.errors import MVectorError
+from mvector.evaluation.calibration import Calibration
+from mvector.speakers.library import Match
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a score means.
+
+    Attributes:
+        score: cosine similarity in [-1, 1].
+        threshold: scores at or above it are the same person.
+        threshold_source: where the threshold comes from, in words.
+        same: the verdict.
+        llr: natural-log likelihood ratio, or ``None`` for a model without calibration.
+        inconclusive: the likelihood ratio is less than ten to one either way; ``None`` for a model
+            without calibration.
+        probability: that it is the same person, if that was as likely as not before the clips were
+            heard; ``None`` for a model without calibration.
+        reasons: why the clips may not be worth trusting, in words.
+    """
+
+    score: float
+    threshold: float
+    threshold_source: str
+    same: bool
+    llr: float | None
+    inconclusive: bool | None = None
+    probability: float | None = None
+    reasons: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {**self.__dict__, "reasons": list(self.reasons)}
+
+    def __str__(self) -> str:
+        verdict = "the same person" if self.same else "different people"
+        lines = f"{verdict}, similarity {self.score:.4f} (threshold {self.threshold:.4f}, "
+        lines += f"{self.threshold_source})"
+        if self.probability is not None:
+            lines += f", probability of the same person {self.probability:.3f}"
+        return lines + (", inconclusive" if self.inconclusive else "") + in_brackets(self.reasons)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model's threshold and calibration: turns cosines into verdicts.
+
+    Attributes:
+        calibration: of the model's cosines, or ``None`` if never measured.
+        given: the caller's threshold, which takes the place of the calibrated one.
+        model: the model's name in messages.
+    """
+
+    calibration: Calibration | None
+    given: float | None
+    model: str
+
+    def __post_init__(self) -> None:
+        if self.given is not None and not -1.0 <= self.given <= 1.0:
+            raise MVectorError(
+                f"The threshold {self.given:g} is not a cosine: it must lie between -1 and 1."
+            )
+
+    def with_threshold(self, threshold: float | None) -> Judge:
+        """A judge for one call; ``None`` is this one."""
+        return self if threshold is None else replace(self, given=threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Scores at or above it are the same person.
+
+        Raises:
+            MVectorError: none was given and the model has no calibration.
+        """
+        if self.given is not None:
+            return self.given
+        if self.calibration is None:
+            raise MVectorError(
+                f"The model '{self.model}' has no calibrated threshold: measure one with "
+                f"eval.py --model_path '{self.model}', or give --threshold."
+            )
+        return self.calibration.threshold_eer
+
+    @property
+    def source(self) -> str:
+        """Where the threshold comes from, in words."""
+        if self.given is not None or self.calibration is None:
+            return "given by the caller"
+        return f"equal error rate on {self.calibration.description}"
+
+    def open_set_threshold(self, num_people: int) -> tuple[float, str]:
+        """Threshold, and where it comes from, for the best of several enrolled people.
+
+        A stranger has so many chances to be taken for somebody as people are enrolled. With N of
+        them each is the speaker with a prior of 1/N of what it is for one, so that the
+        log-likelihood ratio must be higher by log N, which is log(N) / slope of the calibration in
+        cosines. A threshold given by the caller stays what it is.
+
+        Raises:
+            MVectorError: there is no threshold.
+        """
+        threshold = self.threshold
+        if self.given is not None or self.calibration is None or num_people < 2:
+            return threshold, self.source
+        if self.calibration.slope <= 0:
+            return threshold, self.source
+        raised = min(1.0, threshold + math.log(num_people) / self.calibration.slope)
+        return raised, f"{self.source}, {threshold:.4f} raised for {num_people} people"
+
+    def decide(self, score: float, reasons: tuple[str, ...] = ()) -> Decision:
+        """Turn a cosine into a verdict.
+
+        Raises:
+            MVectorError: there is no threshold.
+        """
+        score, threshold = float(score), self.threshold
+        decision = Decision(score, threshold, self.source, score >= threshold, None)
+        if self.calibration is None:
+            return replace(decision, reasons=reasons)
+        return replace(
+            decision,
+            llr=self.calibration.llr(score),
+            inconclusive=self.calibration.is_inconclusive(score),
+            probability=self.calibration.probability(score),
+            reasons=reasons,
+        )
+
+
+class Score(float):
+    """Cosine similarity of two clips: a float in [-1, 1] that knows what it means.
+
+    Attributes:
+        quality: what was measured on the first and the second clip.
+        reasons: what they fall short of, in words; empty for good clips.
+    """
+
+    _judge: Judge
+    quality: tuple[ClipReport, ClipReport]
+    reasons: tuple[str, ...]
+
+    def __new__(
+        cls,
+        value: float,
+        judge: Judge,
+        quality: tuple[ClipReport, ClipReport],
+        reasons: tuple[str, ...] = (),
+    ) -> Score:
+        score = super().__new__(cls, value)
+        score._judge, score.quality, score.reasons = judge, quality, reasons
+        return score
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return float(self), self._judge, self.quality, self.reasons
+
+    def decide(self, threshold: float | None = None) -> Decision:
+        """Verdict, threshold, log-likelihood ratio and probability.
+
+        Args:
+            threshold: takes the place of the model's, this once.
+
+        Raises:
+            MVectorError: there is no threshold, or it is not a cosine.
+        """
+        return self._judge.with_threshold(threshold).decide(float(self), self.reasons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The score, the decision if there is a threshold, and the clips' quality; for JSON."""
+        judge = self._judge
+        decided = judge.given is not None or judge.calibration is not None
+        meaning = self.decide().to_dict() if decided else {"score": float(self)}
+        return {
+            **meaning,
+            "reasons": list(self.reasons),
+            "quality": [report.to_dict() for report in self.quality],
+        }
+
+    def __repr__(self) -> str:
+        return f"Score({float(self)!r})"
+
+    def __str__(self) -> str:
+        return float.__repr__(self)
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Who is speaking; unpacks into name and score.
+
+    Attributes:
+        name: the person, or ``None`` for nobody enrolled.
+        score: cosine of the clip and the most alike enrolled person.
+        candidates: the most alike enrolled people, best first, as many as asked for.
+        margin: by how much the best is ahead of the runner-up; ``None`` with one person enrolled.
+        threshold: that the score was held against.
+        threshold_source: where it comes from, in words.
+        num_people: how many enrolled people the clip was compared with.
+        llr: natural-log likelihood ratio of the best, before the number of people is accounted for;
+            ``None`` for a model without calibration.
+        quality: what was measured on the clip.
+        reasons: what it falls short of, in words; empty for a good clip.
+    """
+
+    name: str | None
+    score: float
+    candidates: tuple[Match, ...]
+    margin: float | None
+    threshold: float
+    threshold_source: str
+    num_people: int
+    llr: float | None
+    quality: ClipReport
+    reasons: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.name, self.score))
+
+    def __getitem__(self, index: int) -> Any:
+        return (self.name, self.score)[index]
+
+    def __len__(self) -> int:
+        return 2
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody enrolled was recognised."""
+        return self.name is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = {
+            **self.__dict__,
+            "candidates": [{"name": match.name, "score": match.score} for match in self.candidates],
+            "quality": self.quality.to_dict(),
+            "reasons": list(self.reasons),
+        }
+        return {"speaker": values.pop("name"), **values}
+
+    def __str__(self) -> str:
+        threshold = f"threshold {self.threshold:.4f}, {self.threshold_source}"
+        if self.name is None:
+            nearest = f"the nearest enrolled voice has similarity {self.score:.4f}"
+            return f"Unknown speaker: {nearest} ({threshold}){in_brackets(self.reasons)}"
+        ahead = "" if self.margin is None else f", {self.margin:.4f} ahead of the next"
+        words = f"Speaker: {self.name}, similarity: {self.score:.4f}{ahead} ({threshold})"
+        return words + in_brackets(self.reasons)
+
+
+@dataclass(frozen=True)
+class Registration(os.PathLike[str]):
+    """A clip that was enrolled; stands for the path of the stored clip.
+
+    Attributes:
+        name: the person, as the library spells the name.
+        clip: the stored clip; ``None`` in a library that keeps embeddings alone.
+        quality: what was measured on the clip.
+        reasons: what it falls short of, in words; empty for a good clip.
+    """
+
+    name: str
+    clip: Path | None
+    quality: ClipReport
+    reasons: tuple[str, ...] = ()
+
+    def __fspath__(self) -> str:
+        if self.clip is None:
+            raise TypeError("This library keeps no clips.")
+        return os.fspath(self.clip)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "registered": self.name,
+            "clip": None if self.clip is None else str(self.clip),
+            "quality": self.quality.to_dict(),
+            "reasons": list(self.reasons),
+        }
+
+    def __str__(self) -> str:
+        kept = "" if self.clip is None else f" ({self.clip})"
+        return f"Registered '{self.name}'{kept}{in_brackets(self.reasons)}"
+
+
+def in_brackets(reasons: tuple[str, ...]) -> str:
+    """Reasons as the end of a sentence; nothing where there are none."""
+    return f" [be careful: {'; '.join(reasons)}]" if reasons else ""

@@ -1,0 +1,94 @@
+"""What is wrong with a clip, in words, on signals whose faults are known."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soxr
+
+from mvector.audio.clip_report import (
+    ENROLMENT_FLOOR,
+    TRUSTED,
+    ClipReport,
+    QualityLimits,
+    bandwidth_hz,
+    combine_reports,
+    report_on,
+)
+
+RATE = 16000
+
+
+def bursts(num_bursts: int = 5, level: float = 0.1, noise: float = 1e-4, seed: int = 0):
+    """Bursts of white noise of 0.4 s with pauses of 0.3 s, over weak noise."""
+    generator = np.random.default_rng(seed)
+    on = np.concatenate([np.zeros(round(0.3 * RATE)), np.ones(round(0.4 * RATE))] * num_bursts)
+    samples = level * generator.normal(size=len(on)) * on
+    return (samples + noise * generator.normal(size=len(on))).astype(np.float32)
+
+
+def reasons(waveform: np.ndarray) -> tuple[str, ...]:
+    return TRUSTED.reasons(report_on(waveform, RATE))
+
+
+def test_a_good_clip_has_no_reasons() -> None:
+    assert reasons(bursts()) == ()
+    assert ENROLMENT_FLOOR.reasons(report_on(bursts(), RATE)) == ()
+
+
+def test_little_speech_is_told_in_seconds() -> None:
+    quiet = 1e-4 * np.random.default_rng(1).normal(size=3 * RATE).astype(np.float32)
+    clip = np.concatenate([bursts(2), quiet])
+    assert reasons(clip) == ("only 0.8 s of speech in 4.4 s",)
+
+
+def test_noise_is_told_in_decibels() -> None:
+    (reason,) = reasons(bursts(noise=0.05))
+    assert re.fullmatch(r"noisy \(signal-to-noise ratio about [567] dB\)", reason)
+
+
+def test_clipping_is_told_as_a_share() -> None:
+    clip = np.clip(bursts(level=0.6), -1, 1)
+    share = 100 * np.mean(np.abs(clip) >= 0.985)
+    assert reasons(clip) == (f"clipped ({share:.1f} % of it at full scale)",)
+    assert reasons(bursts(level=0.2)) == ()
+
+
+def test_a_quiet_clip_is_told() -> None:
+    (reason,) = reasons(bursts(level=0.001, noise=1e-6))
+    assert reason.startswith("too quiet (level -6")
+
+
+@pytest.mark.parametrize(("rate", "highest"), [(8000, 4000), (11025, 5512)])
+def test_what_was_recorded_at_a_lower_rate_is_found_out(rate: int, highest: int) -> None:
+    narrow = soxr.resample(soxr.resample(bursts(), RATE, rate), rate, RATE)
+    narrow = np.round(narrow * 32767) / 32768  # as a file of 16 bits keeps it
+    assert bandwidth_hz(narrow, RATE) == pytest.approx(highest, abs=200)
+    assert bandwidth_hz(bursts(), RATE) == 8000
+    told = [reason for reason in reasons(narrow.astype(np.float32)) if "telephone" in reason]
+    assert bool(told) is (rate == 8000)
+
+
+def test_steady_sounds_and_silence_hold_no_speech() -> None:
+    hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * RATE) / RATE)
+    assert reasons(hum.astype(np.float32))[0] == "only 0.0 s of speech in 2.0 s"
+    report = report_on(np.zeros(RATE, dtype=np.float32), RATE)
+    assert report.level_db == -np.inf
+    assert json.loads(json.dumps(report.to_dict()))["level_db"] is None
+
+
+def test_limits_can_be_left_out() -> None:
+    none = QualityLimits(None, None, None, None, None)
+    assert none.reasons(ClipReport(1.0, 0.0, 0.0, 1.0, 0.0, -99.0)) == ()
+
+
+def test_windows_combine_to_the_whole() -> None:
+    clip = bursts(20)
+    parts = [report_on(part, RATE) for part in np.split(clip, 4)]
+    whole, combined = report_on(clip, RATE), combine_reports(parts)
+    for name in ("duration_s", "speech_s", "clipped_share", "level_db"):
+        assert getattr(combined, name) == pytest.approx(getattr(whole, name), rel=1e-3)
+    assert combined.snr_db == pytest.approx(whole.snr_db, abs=1.0)

@@ -1,0 +1,312 @@
+"""The inference scripts: microphone, standard input, several clips, JSON, --watch."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_model import RATE, small_model, speech
+from small_settings import ROOT
+
+from mvector.audio import write_wav
+from mvector.audio.microphone import InputDevice, complaint, find_device
+from mvector.cli import run_script
+from mvector.cli.clips import meter
+from mvector.errors import AudioError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scripts")
+    small_model(folder / "model")
+    for voice in range(3):
+        write_wav(folder / f"voice_{voice}.wav", speech(voice, 3.2), RATE)
+    return folder
+
+
+@pytest.fixture
+def workplace(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for file in folder.glob("*.wav"):
+        os.link(file, tmp_path / file.name)
+    return tmp_path
+
+
+def recognition(folder: Path, *options: str) -> int:
+    return run_script("recognition", ["--model_path", str(folder / "model"), *options])
+
+
+def give_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_several_clips_are_enrolled_at_once_and_bad_ones_told(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    clips = [str(workplace / f"voice_{k}.wav") for k in (0, 1)]
+    assert recognition(folder, "--register", "Ada", *clips, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [entry["registered"] for entry in answer["clips"]] == ["Ada", "Ada"]
+    write_wav(workplace / "blip.wav", np.pad(speech(0)[:3000], (0, 2 * RATE)), RATE)
+    assert recognition(folder, "--register", "Bob", clips[0], "blip.wav") == 2
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Registered 'Bob'")
+    assert "Not enrolled: 'blip.wav' is too bad to be enrolled: only 0." in captured.err
+    assert recognition(folder, "--register", "Eve", "blip.wav") == 2
+    assert recognition(folder, "--register", "Eve", "blip.wav", "--force") == 0
+
+
+def test_the_best_candidates_are_listed(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for k, name in enumerate(("Ada", "Bob", "Cem")):
+        recognition(folder, "--register", name, f"voice_{k}.wav")
+    capsys.readouterr()
+    told = ["--identify", "voice_1.wav", "--top_k", "2", "--threshold", "0.5"]
+    assert recognition(folder, *told) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Speaker: Bob, similarity: 1.0000, ")
+    assert [line.split()[-1] for line in lines[1:]] == ["Bob", json_best(folder, capsys)]
+
+
+def json_best(folder: Path, capsys: pytest.CaptureFixture) -> str:
+    recognition(folder, "--identify", "voice_1.wav", "--top_k", "2", "--json")
+    return json.loads(capsys.readouterr().out)["candidates"][1]["name"]
+
+
+def test_a_clip_may_come_by_standard_input(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = (workplace / "voice_0.wav").read_bytes()
+    give_stdin(monkeypatch, data)
+    assert recognition(folder, "--register", "Ada", "-") == 0
+    give_stdin(monkeypatch, data)
+    assert recognition(folder, "--identify", "-", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["speaker"] == "Ada"
+    model = ["--model_path", str(folder / "model")]
+    give_stdin(monkeypatch, data)
+    clips = ["--audio_path1", "voice_0.wav", "--audio_path2", "-"]
+    assert run_script("contrast", [*model, *clips]) == 0
+    assert "similarity: 1.0000" in capsys.readouterr().out
+    give_stdin(monkeypatch, b"")
+    assert run_script("contrast", [*model, *clips]) == 2
+    assert "standard input is empty" in capsys.readouterr().err
+    assert run_script("contrast", [*model, "--audio_path1", "-", "--audio_path2", "-"]) == 2
+
+
+def test_contrast_asks_for_what_is_missing(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "'voice_0.wav'")
+    model = ["--model_path", str(folder / "model")]
+    assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav"]) == 0
+    assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav", "--json"]) == 2
+    assert "--json asks no questions" in capsys.readouterr().err
+
+
+def test_watching_a_file_tells_who_speaks_when(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recognition(folder, "--register", "Ada", "voice_0.wav")
+    pause = np.zeros(4 * RATE, dtype=np.float32)
+    write_wav(workplace / "scene.wav", np.concatenate([pause, speech(0, 3.2)[: 3 * RATE]]), RATE)
+    capsys.readouterr()
+    options = ["--watch", "scene.wav", "--json", "--threshold", "0.9", "--hop_seconds", "1"]
+    assert recognition(folder, *options) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["time_s"] for answer in answers] == [3.0, 4.0, 5.0, 6.0, 7.0]
+    assert [answer["speaker"] for answer in answers[:2]] == [None, None]
+    assert answers[-1]["speaker"] == "Ada"
+    assert recognition(folder, *options[:2], "--threshold", "1.0") == 1
+    assert re.search(r"^ +7\.0 s  unknown  1\.0000$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_useless_recording_is_made_again(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = np.clip(20 * speech(0, 3.0), -1, 1)
+    takes = iter([1e-4 * speech(0, 3.0), loud, speech(0, 3.0)])
+    monkeypatch.setattr("mvector.audio.microphone.record", lambda *_, **__: next(takes))
+    typed = iter(["0", "", "", "", "Ada", "q"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    assert recognition(folder) == 0
+    out = capsys.readouterr().out
+    assert "The recording is too quiet, try again." in out
+    assert "The recording is clipped, try again." in out
+    assert "Registered: Ada" in out
+
+
+def test_without_sound_hardware_one_sentence_offers_a_file(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    for options in (["--list_devices"], ["--register", "Ada"], ["--watch"]):
+        assert recognition(folder, *options) == 2
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if "error:" in x]
+        assert "A file works without it." in line
+
+
+def test_devices_are_found_by_number_and_by_name() -> None:
+    devices = [InputDevice(0, "hw: USB Audio", False), InputDevice(3, "default", True)]
+    assert find_device("3", devices).name == "default"
+    assert find_device("usb", devices).index == 0
+    with pytest.raises(AudioError, match=r"no input device 'x'; there are: 0: hw: USB Audio; 3: "):
+        find_device("x", devices)
+
+
+def test_the_meter_shows_the_level() -> None:
+    assert meter(np.zeros(1600)).startswith(f"[{'-' * 30}]  -99 dB")
+    assert meter(np.full(1600, 0.1)).startswith("[####################----------]  -20 dB")
+    assert "CLIPPED" in meter(np.ones(1600))
+    assert complaint(speech(0), RATE) is None
+
+
+# ---- the real thing: PyAudio on an ALSA device that plays a file ------------------------------
+
+_ALSA = Path("/usr/share/alsa/alsa.conf")
+
+
+@pytest.fixture
+def microphone(folder: Path, tmp_path: Path) -> dict[str, str]:
+    """Environment in which the default input gives the samples of ``voice_0.wav``."""
+    pytest.importorskip("pyaudio", reason="PyAudio is not installed")
+    if not _ALSA.is_file():
+        pytest.skip("ALSA is not installed")
+    samples = (speech(0, 3.2) * 32767).astype("<i2")
+    samples.tofile(tmp_path / "spoken.raw")
+    (tmp_path / "asound.conf").write_text(
+        f"""<{_ALSA}>
+pcm.!default {{
+    type file
+    slave.pcm "null"
+    file "/dev/null"
+    infile "{tmp_path}/spoken.raw"
+    format "raw"
+    hint {{ show on  description "a file that speaks" }}
+}}
+"""
+    )
+    environment = {**os.environ, "ALSA_CONFIG_PATH": str(tmp_path / "asound.conf")}
+    code = "from mvector.audio.microphone import input_devices; print(len(input_devices()))"
+    probe = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    if probe.returncode:
+        pytest.skip("ALSA has no file device here")
+    return environment
+
+
+class Terminal:
+    """A script at a pseudo-terminal."""
+
+    def __init__(self, script: str, options: list[str], cwd: Path, env: dict[str, str]) -> None:
+        master, slave = os.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / script), *options],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=cwd,
+            env={**env, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
+        os.close(slave)
+        self.master, self.screen = master, ""
+
+    def expect(self, words: str, seconds: float = 120.0) -> None:
+        """Read until the words stand on the screen, behind what was expected before."""
+        deadline = time.monotonic() + seconds
+        while words not in self.screen:
+            ready, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
+            assert ready, f"no '{words}' in: {self.screen}"
+            try:
+                self.screen += os.read(self.master, 4096).decode()
+            except OSError as error:  # the script has ended
+                raise AssertionError(f"no '{words}' in: {self.screen}") from error
+        self.screen = self.screen[self.screen.index(words) + len(words) :]
+
+    def type(self, line: str) -> None:
+        os.write(self.master, f"{line}\n".encode())
+
+    def leave(self) -> int:
+        code = self.process.wait(timeout=60)
+        os.close(self.master)
+        return code
+
+
+def test_the_menu_at_a_terminal_hears_the_microphone(
+    folder: Path, workplace: Path, microphone: dict[str, str]
+) -> None:
+    options = ["--model_path", str(folder / "model"), "--threshold", "0.9"]
+    menu = Terminal("infer_recognition.py", options, workplace, microphone)
+    menu.expect("Choose: 0 register")
+    menu.type("0")
+    menu.expect("Press Enter to record 3 s")
+    menu.type("")
+    menu.expect("recording…")
+    menu.expect(" dB")
+    menu.expect("done")
+    menu.expect("Name of the speaker:")
+    menu.type("Ada")
+    menu.expect("Registered: Ada")
+    menu.expect("Choose:")
+    menu.type("1")
+    menu.expect("Press Enter")
+    menu.type("")
+    menu.expect("Speaker: Ada, similarity: 1.0000")
+    menu.expect("Choose:")
+    menu.type("q")
+    assert menu.leave() == 0
+    (stored,) = (workplace / "audio_db" / "Ada").glob("*.wav")
+    spoken = np.fromfile(workplace / "spoken.raw", dtype="<i2")[: 3 * RATE]
+    np.testing.assert_array_equal(np.frombuffer(stored.read_bytes()[44:], dtype="<i2"), spoken)
+
+
+def test_contrast_at_a_terminal_compares_a_file_with_the_microphone(
+    folder: Path, workplace: Path, microphone: dict[str, str]
+) -> None:
+    options = ["--model_path", str(folder / "model"), "--audio_path1", "voice_0.wav"]
+    script = Terminal("infer_contrast.py", options, workplace, microphone)
+    script.expect("Clip 2. Press Enter to record 3 s")
+    script.type("")
+    script.expect("are the same person, similarity: ")
+    script.expect("Time: ")
+    assert script.leave() == 0
+
+
+def test_devices_are_listed_and_a_recording_enrolled_without_questions(
+    folder: Path, workplace: Path, microphone: dict[str, str]
+) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "infer_recognition.py"), "--list_devices"],
+        env=microphone,
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+    )
+    assert re.search(r"^\d+: default \(default\)$", run.stdout, re.MULTILINE)
+    assert run.stderr == ""  # nothing of what ALSA has to say
+
+
+def test_no_device_is_one_sentence(workplace: Path) -> None:
+    pytest.importorskip("pyaudio", reason="PyAudio is not installed")
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "infer_recognition.py"), "--list_devices"],
+        cwd=workplace,
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode == 0:
+        pytest.skip("this machine has a microphone")
+    assert run.stderr.splitlines() == [
+        "infer_recognition.py: error: There is no microphone here; connect one, or give a file "
+        "instead."
+    ]
