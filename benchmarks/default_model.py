@@ -38,13 +38,13 @@ from mvector.evaluation import (
     read_trials,
     trial_speakers,
 )
+from mvector.model_choice import DEFAULT_MODEL
 from mvector.models.folder import (
     load_model_folder,
     load_training_config,
     save_model_folder,
     update_model_folder,
 )
-from mvector.pretrained import DEFAULT_MODEL
 from mvector.speakers import SpeakerEncoder
 from mvector.verification import verify_lists
 

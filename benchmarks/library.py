@@ -38,11 +38,11 @@ RATE = 16_000
 class NoEncoder:
     """What a library asks of an encoder; the embedding is the clip's beginning."""
 
-    embd_dim, sample_rate, info = DIM, RATE, None
+    embd_dim, sample_rate, info, limits = DIM, RATE, None, None
 
     def __init__(self) -> None:
         backbone = SimpleNamespace(state_dict=lambda: {"weight": torch.zeros(1)})
-        front_end = SimpleNamespace(read_clip=lambda source: source[0], to_dict=dict)
+        front_end = SimpleNamespace(read_clip=lambda source, limits: source[0], to_dict=dict)
         self.model: Any = SimpleNamespace(
             front_end=front_end, backbone=backbone, backbone_name="none", backbone_options={}
         )

@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--model_path",
         metavar="DIR",
-        help="model folder (default: the only one under models/)",
+        help="model folder (default: the one trained here, or the one in the box)",
     )
     add("--dry_run", action="store_true", help="measure and print, but write nothing")
     add("--force", action="store_true", help="write even what too few clips were measured on")
@@ -99,11 +99,13 @@ def run(args: argparse.Namespace) -> int:
         raise DataError("--max_duration is 0, which leaves no sound; give a longer time.")
     from mvector.clip_calibration import calibrate_on_clips
     from mvector.device import choose_device
+    from mvector.model_choice import check_changeable, find_model
     from mvector.models.folder import update_model_folder
-    from mvector.predict import find_model
     from mvector.speakers.encoder import SpeakerEncoder
 
     folder = args.model_path or find_model()
+    if not args.dry_run:
+        check_changeable(folder)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
     result = calibrate_on_clips(
         encoder,

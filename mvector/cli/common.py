@@ -131,7 +131,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model_path",
         metavar="DIR",
-        help="model folder (default: that of --configs, or the only one under models/)",
+        help="model folder (default: that of --configs, the one trained here, or the one in the "
+        "box)",
     )
     parser.add_argument(
         "--configs", metavar="FILE", help="configuration that names the model instead"

@@ -42,17 +42,25 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from mvector.cli.evaluate_outputs import Outputs
+    from mvector.cli.evaluate_outputs import RESULTS, Outputs
+    from mvector.cli.train import DEFAULT_CONFIG
     from mvector.config import load_config
     from mvector.distributed import open_world
     from mvector.errors import ConfigError
+    from mvector.model_choice import check_changeable, find_model, is_default
     from mvector.models.folder import load_training_config, read_model_info
-    from mvector.predict import find_model
     from mvector.trainer import MVectorTrainer
 
     log_arguments(args)
     folder = Path(args.model_path or find_model(args.configs))
-    source = args.configs or load_training_config(folder)
+    if is_default(folder):  # its own lists are nobody else's, and its thresholds stay
+        if args.calibrate and args.write_calibration:
+            check_changeable(folder)
+        args.write_calibration = False
+        args.out = args.out or RESULTS
+    source = args.configs or (
+        DEFAULT_CONFIG if is_default(folder) else load_training_config(folder)
+    )
     if source is None:
         raise ConfigError(
             f"'{folder}' says nothing of its training lists; name a configuration with --configs."

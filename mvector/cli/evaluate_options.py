@@ -56,7 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--model_path",
         "--resume_model",
         metavar="DIR",
-        help="model folder (default: the one the configuration trains, or the only one there is)",
+        help="model folder (default: that of --configs, the one trained here, or the one in the "
+        "box, whose thresholds stay as they are)",
     )
     add("--enrolment", metavar="WAY", help=_ENROLMENT)
     add(

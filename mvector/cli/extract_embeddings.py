@@ -56,7 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("list", metavar="LIST", help="clips, with or without labels, or trials")
     add("out", metavar="OUT", help="file to write: .npz, .safetensors, .ark or .parquet")
-    add("--model_path", metavar="DIR", help="model folder (default: the only one under models/)")
+    add(
+        "--model_path",
+        metavar="DIR",
+        help="model folder (default: the one trained here, or the one in the box)",
+    )
     add("--data_root", metavar="DIR", help="where relative paths of the list start")
     add("--batch_size", type=int, default=16, metavar="N", help="default: %(default)s")
     add(
@@ -90,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from mvector.device import choose_device
     from mvector.distributed import open_world
     from mvector.embedding_files import check_embedding_file
-    from mvector.predict import find_model
+    from mvector.model_choice import find_model
     from mvector.speakers.encoder import SpeakerEncoder
 
     if args.batch_size < 1:

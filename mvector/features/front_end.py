@@ -98,13 +98,20 @@ class FrontEnd:
             source, self.sample_rate, offset_s=offset_s, duration_s=duration_s, limits=limits
         )
 
-    def read_clip(self, source: AudioSource, *, max_duration_s: float | None = None) -> np.ndarray:
+    def read_clip(
+        self,
+        source: AudioSource,
+        *,
+        max_duration_s: float | None = None,
+        limits: AudioLimits = DEFAULT_LIMITS,
+    ) -> np.ndarray:
         """Decode a clip and refuse what no embedding should be computed from.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        waveform = self.decode(source, duration_s=None if self.do_vad else max_duration_s)
+        duration_s = None if self.do_vad else max_duration_s
+        waveform = self.decode(source, duration_s=duration_s, limits=limits)
         return self.check_clip(waveform, source_name(source), max_duration_s=max_duration_s)
 
     def check_clip(

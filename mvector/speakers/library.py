@@ -102,7 +102,8 @@ class SpeakerLibrary:
         """
         name, groups = checked_name(name), checked_groups(groups)
         encoded_metadata(metadata or {})
-        waveform = self.encoder.model.front_end.read_clip(source)
+        front_end = self.encoder.model.front_end
+        waveform = front_end.read_clip(source, limits=self.encoder.limits)
         data = wav_bytes(waveform, self.encoder.sample_rate)
         embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
         unit_vector(embedding, self.encoder.embd_dim)

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from mvector.audio import AudioSource, read_audio, source_name
+from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.errors import AudioError
 from mvector.speakers.encoder import EmbeddedClips
 
@@ -27,6 +28,7 @@ class StandInEncoder:
     """
 
     sample_rate = RATE
+    limits = DEFAULT_LIMITS
 
     def __init__(self, seed: int = 0, embd_dim: int = 16) -> None:
         self.embd_dim, self.heard, self.info = embd_dim, 0, None
