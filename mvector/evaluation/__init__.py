@@ -6,7 +6,12 @@ from mvector.evaluation.bootstrap import (
     bootstrap_difference,
     bootstrap_intervals,
 )
-from mvector.evaluation.calibration import Calibration, calibrate, calibrate_curve
+from mvector.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_curve,
+    calibrate_quality,
+)
 from mvector.evaluation.cohort import Cohort, CohortStatistics, cohort_statistics
 from mvector.evaluation.detection_costs import DetectionCost
 from mvector.evaluation.held_out import HeldOutCheck, held_out_check
@@ -72,6 +77,7 @@ __all__ = [
     "bootstrap_intervals",
     "calibrate",
     "calibrate_curve",
+    "calibrate_quality",
     "check_trials",
     "cllr",
     "cllr_of",

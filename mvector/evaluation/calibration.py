@@ -234,6 +234,25 @@ def calibrate(
     )
     if quality is None:
         return measured
+    return calibrate_quality(measured, scores, labels, quality, p_target=p_target)
+
+
+def calibrate_quality(
+    measured: Calibration,
+    scores: ArrayLike,
+    labels: ArrayLike,
+    quality: np.ndarray,
+    *,
+    p_target: float = 0.5,
+) -> Calibration:
+    """The same calibration with a second ratio, which knows the quality of the clips.
+
+    Args:
+        measured: on these trials; the other arguments are those of :func:`calibrate`.
+
+    Raises:
+        EvaluationError: the quality does not fit.
+    """
     is_target = np.asarray(labels).astype(bool)
     weights = fit_with_quality(np.asarray(scores), is_target, quality, p_target=p_target)
     return replace(measured, quality_weights=tuple(float(weight) for weight in weights))
