@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mvector.audio.clip_report import ClipReport
 from mvector.errors import MVectorError
-from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
+from mvector.evaluation.quality import pair_quality
 from mvector.speakers.library import Match
 
 
@@ -120,23 +123,52 @@ class Judge:
         raised = min(1.0, threshold + math.log(num_people) / self.calibration.slope)
         return raised, f"{self.source}, {threshold:.4f} raised for {num_people} people"
 
-    def decide(self, score: float, reasons: tuple[str, ...] = ()) -> Decision:
+    def decide(
+        self,
+        score: float,
+        reasons: tuple[str, ...] = (),
+        quality: tuple[ClipReport, ClipReport] | None = None,
+    ) -> Decision:
         """Turn a cosine into a verdict.
+
+        A calibration that knows how good clips are corrects the likelihood ratio by their quality,
+        and the verdict with it, unless the caller gave the threshold.
 
         Raises:
             MVectorError: there is no threshold.
         """
         score, threshold = float(score), self.threshold
         decision = Decision(score, threshold, self.source, score >= threshold, None)
-        if self.calibration is None:
+        calibration = self.calibration
+        if calibration is None:
             return replace(decision, reasons=reasons)
+        if calibration.quality_weights is None or quality is None:
+            return replace(
+                decision,
+                llr=calibration.llr(score),
+                inconclusive=calibration.is_inconclusive(score),
+                probability=calibration.probability(score),
+                reasons=reasons,
+            )
+        llr = calibration.llr(score, _measures(*quality))
+        if self.given is None:
+            decision = replace(
+                decision,
+                same=llr >= calibration.llr(threshold),
+                threshold_source=f"{self.source}, corrected for the quality of the clips",
+            )
         return replace(
             decision,
-            llr=self.calibration.llr(score),
-            inconclusive=self.calibration.is_inconclusive(score),
-            probability=self.calibration.probability(score),
+            llr=llr,
+            inconclusive=abs(llr) < math.log(CONCLUSIVE_RATIO),
+            probability=1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, llr)))),
             reasons=reasons,
         )
+
+
+def _measures(first: ClipReport, second: ClipReport) -> np.ndarray:
+    one, other = (np.array([[report.speech_s, report.snr_db]]) for report in (first, second))
+    return pair_quality(one, other)[0]
 
 
 class Score(float):
@@ -174,7 +206,8 @@ class Score(float):
         Raises:
             MVectorError: there is no threshold, or it is not a cosine.
         """
-        return self._judge.with_threshold(threshold).decide(float(self), self.reasons)
+        judge = self._judge.with_threshold(threshold)
+        return judge.decide(float(self), self.reasons, self.quality)
 
     def to_dict(self) -> dict[str, Any]:
         """The score, the decision if there is a threshold, and the clips' quality; for JSON."""

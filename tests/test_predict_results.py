@@ -11,6 +11,7 @@ import pickle
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from small_model import RATE, small_calibration, small_model, speech
 
 from mvector import MVectorPredictor
 from mvector.audio import AudioLimits, write_wav
+from mvector.audio.clip_report import ClipReport
 from mvector.errors import AudioError, MVectorError
 from mvector.results import Judge
 from mvector.speakers.reading import WINDOW_S
@@ -153,6 +155,27 @@ def test_the_threshold_grows_with_the_number_of_people_unless_it_is_given() -> N
     assert judge.open_set_threshold(10**30)[0] == 1.0
     assert judge.with_threshold(0.4).open_set_threshold(30) == (0.4, "given by the caller")
     assert Judge(None, 0.4, "model").open_set_threshold(30)[0] == 0.4
+
+
+def test_a_calibration_that_knows_quality_believes_good_clips_more() -> None:
+    # offset, slope, then lower and higher log duration of speech, lower and higher SNR
+    weights = (-4.0, 10.0, 1.0, 0.5, 0.05, 0.0)
+    calibration = replace(small_calibration(), slope=10.0, offset=-4.0, quality_weights=weights)
+    judge = Judge(calibration, None, "m")
+    good = ClipReport(8.0, 6.0, 40.0, 0.0, 8000.0, -20.0)
+    poor = ClipReport(1.0, 0.5, 10.0, 0.0, 8000.0, -20.0)
+    score = 0.45
+    llr = -4.0 + 10.0 * score + math.log(0.5) + 0.5 * math.log(6.0) + 0.05 * 10.0
+    for pair in ((good, poor), (poor, good)):
+        decision = judge.decide(score, quality=pair)
+        assert decision.llr == pytest.approx(llr)
+        assert decision.probability == pytest.approx(1 / (1 + math.exp(-llr)))
+        assert decision.same is (llr >= calibration.llr(calibration.threshold_eer))
+        assert "quality of the clips" in decision.threshold_source
+    assert judge.decide(score, quality=(good, good)).llr > llr
+    given = judge.with_threshold(0.5).decide(score, quality=(good, good))
+    assert not given.same
+    assert given.threshold_source == "given by the caller"
 
 
 def test_recognition_uses_the_raised_threshold(library: MVectorPredictor, folder: Path) -> None:

@@ -56,7 +56,6 @@ def trial_quality(
     Raises:
         EvaluationError: the arrays do not fit the trials.
     """
-    sides = []
     for quality, paths, kind in (
         (enroll_quality, trials.enroll_paths, "enrolment"),
         (test_quality, trials.test_paths, "test"),
@@ -66,14 +65,31 @@ def trial_quality(
                 f"The {kind} qualities have shape {quality.shape}; the trials need "
                 f"({len(paths)}, {_NUM_CLIP_MEASURES})."
             )
-        duration = np.log(np.maximum(quality[:, 0].astype(np.float64), _LEAST_SPEECH_S))
-        sides.append(np.column_stack([duration, quality[:, 1]]))
     if isinstance(trials, AllPairs):
         num_enroll, num_test = len(trials.enroll_paths), len(trials.test_paths)
         places = np.delete(np.arange(num_test * num_enroll), trials.self_pairs)
         test_index, enroll_index = np.divmod(places, num_enroll)
     else:
         enroll_index, test_index = trials.enroll_index, trials.test_index
-    enroll, test = sides[0][enroll_index], sides[1][test_index]
+    return pair_quality(enroll_quality[enroll_index], test_quality[test_index])
+
+
+def pair_quality(enroll_quality: np.ndarray, test_quality: np.ndarray) -> np.ndarray:
+    """Measures of pairs of clips whose own measures are given side by side.
+
+    Args:
+        enroll_quality: ``(N, 2)`` of the clips of one side, in the order of
+            :data:`mvector.audio.quality.CLIP_MEASURES`.
+        test_quality: ``(N, 2)`` of those of the other.
+
+    Returns:
+        float64 ``(N, 4)``: see :data:`TRIAL_MEASURES`.
+    """
+    enroll, test = (
+        np.column_stack(
+            [np.log(np.maximum(side[:, 0].astype(np.float64), _LEAST_SPEECH_S)), side[:, 1]]
+        )
+        for side in (enroll_quality, test_quality)
+    )
     lower, higher = np.minimum(enroll, test), np.maximum(enroll, test)
     return np.column_stack([lower[:, 0], higher[:, 0], lower[:, 1], higher[:, 1]])
