@@ -1,4 +1,4 @@
-"""A tour in a few minutes: synthetic voices, training, evaluation, comparison, recognition.
+"""A tour in a few minutes: the model in the box, then a training of one's own from end to end.
 
   python tools/demo.py            everything goes into the folder demo/
 
@@ -20,6 +20,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "dataset" / "samples"
+SAMPLE_VOICES = ("voice_a", "voice_b", "voice_c")
 sys.path.insert(0, str(ROOT))  # works from a clone, without installation
 
 from mvector.synthesis import write_corpus  # noqa: E402
@@ -51,14 +53,30 @@ def main() -> int:
     out.mkdir(parents=True)
     tour = Tour(out)
 
-    tour.say(f"1/6  {NUM_SPEAKERS} synthetic voices into {out / 'corpus'}")
+    verdicts = (0, 1)  # exit codes: same or known, different or unknown
+    tour.say("1/7  the model in the box: comparing sample clips, enrolling, recognising")
+    box = {voice: str(SAMPLES / voice / "{}.flac") for voice in SAMPLE_VOICES}
+    mine, other, stranger = (box[voice] for voice in SAMPLE_VOICES)
+    box_codes = [
+        tour.run("infer_contrast.py", *clips_of(mine.format(1), mine.format(2)), codes=verdicts),
+        tour.run("infer_contrast.py", *clips_of(mine.format(1), other.format(1)), codes=verdicts),
+    ]
+    library = ("--audio_db_path", "audio_db_box")
+    for name, clip in zip(SAMPLE_VOICES[:2], (mine, other), strict=True):
+        tour.run("infer_recognition.py", "--register", name, clip.format(1), *library)
+    box_codes += [
+        tour.run("infer_recognition.py", "--identify", clip.format(2), *library, codes=verdicts)
+        for clip in (other, stranger)
+    ]
+
+    tour.say(f"2/7  {NUM_SPEAKERS} synthetic voices into {out / 'corpus'}")
     write_corpus(
         out / "corpus",
         num_speakers=NUM_SPEAKERS,
         clips_per_speaker=CLIPS_PER_SPEAKER,
         duration_s=(2.0, 4.0),
     )
-    tour.say("2/6  lists for training, enrolment and trials")
+    tour.say("3/7  lists for training, enrolment and trials")
     tour.run(
         "create_data.py",
         "--dataset",
@@ -68,31 +86,37 @@ def main() -> int:
         "--test_speakers",
         str(NUM_TEST_SPEAKERS),
     )
-    tour.say("3/6  training EcapaTdnn")
+    tour.say("4/7  training EcapaTdnn")
     settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
     tour.run("train.py", "--configs", str(ROOT / "configs" / "ecapa_tdnn.yml"), *settings)
-    tour.say("4/6  evaluation on voices never trained on")
+    tour.say("5/7  evaluation on voices never trained on")
     tour.run("eval.py", "--save_image_path", "log")
 
     enrolled, trials = tour.first_clips("enroll_list.txt"), tour.first_clips("trials_list.txt")
     first, second, third, stranger = list(trials)[:4]
-    verdicts = (0, 1)  # exit codes: same or known, different or unknown
-    tour.say("5/6  comparing two clips of one voice, then of two")
-    compare = ("infer_contrast.py", "--audio_path1", enrolled[first], "--audio_path2")
-    same = tour.run(*compare, trials[first], codes=verdicts)
-    different = tour.run(*compare, trials[second], codes=verdicts)
-    tour.say("6/6  enrolling three people, then recognising one of them and a stranger")
+    tour.say("6/7  comparing two clips of one voice, then of two")
+    model = out / "models" / "EcapaTdnn_Fbank" / "best_model"
+    own = ("--model_path", str(model.relative_to(out)))
+    compare = ("infer_contrast.py", *own)
+    same = tour.run(*compare, *clips_of(enrolled[first], trials[first]), codes=verdicts)
+    different = tour.run(*compare, *clips_of(enrolled[first], trials[second]), codes=verdicts)
+    tour.say("7/7  enrolling three people, then recognising one of them and a stranger")
     for name in (first, second, third):
-        tour.run("infer_recognition.py", "--register", name, enrolled[name])
-    identify = ("infer_recognition.py", "--identify")
+        tour.run("infer_recognition.py", *own, "--register", name, enrolled[name])
+    identify = ("infer_recognition.py", *own, "--identify")
     known = tour.run(*identify, trials[first], codes=verdicts)
     unknown = tour.run(*identify, trials[stranger], codes=verdicts)
 
-    model = out / "models" / "EcapaTdnn_Fbank" / "best_model"
     metrics = yaml.safe_load((model / "model.yml").read_text(encoding="utf-8"))["metrics"]
     print(f"""
 What happened, in {time.monotonic() - started:.0f} s. The voices are SYNTHETIC: the figures say
-nothing about real speech.
+nothing about real speech; those of the model in the box stand in docs/model_card.md.
+The model in the box
+  same voice      {"taken for the same" if box_codes[0] == 0 else "wrongly told apart"}
+  two voices      {"told apart" if box_codes[1] == 1 else "wrongly taken for the same"}
+  enrolled voice  {"recognised" if box_codes[2] == 0 else "not recognised"}
+  stranger        {"rejected" if box_codes[3] == 1 else "wrongly recognised"}
+The model trained here
   trained on      {NUM_SPEAKERS - NUM_TEST_SPEAKERS} voices, tested on {NUM_TEST_SPEAKERS} others
   error rates     EER {100 * metrics["eer"]:.2f} %, minDCF {metrics["min_dcf"]:.3f}
   same voice      {"taken for the same" if same == 0 else "wrongly told apart"}
@@ -107,6 +131,11 @@ Where it lies
   speaker library {out / "audio_db"}
 Next: the README, with speech of your own.""")
     return 0
+
+
+def clips_of(first: str, second: str) -> tuple[str, ...]:
+    """Options that name the clips to compare."""
+    return "--audio_path1", first, "--audio_path2", second
 
 
 class Tour:
