@@ -36,9 +36,9 @@ import numpy as np
 
 from mvector.audio import read_audio, write_wav
 from mvector.data.pack_writer import PackWriter
-from mvector.data.packing import file_sha256, in_order
+from mvector.data.packing import in_order
 from mvector.errors import MVectorError
-from mvector.files import write_atomically
+from mvector.files import file_sha256, write_text
 
 RATE = 16000
 JOINED_S, LONGEST_S = 2.8, 5.6
@@ -216,15 +216,6 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
         "speakers_by_corpus": count_speakers(clips),
         "trials_sha256": file_sha256(trials),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-
-    def write(file: Path) -> None:
-        file.write_text(text, encoding="utf-8")
-
-    write_atomically(path, write)
 
 
 def is_comparable(a: Clip, b: Clip) -> bool:

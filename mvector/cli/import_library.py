@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Copy the clips and let the library find them, or embed them where they are."""
     from mvector.device import choose_device
-    from mvector.predict import find_model
+    from mvector.model_choice import find_model
     from mvector.speakers import SpeakerEncoder
 
     source, target = Path(args.source), Path(args.audio_db_path)
@@ -102,9 +102,9 @@ def copy_and_open(
     Returns:
         How many people and clips the library has then.
     """
-    from mvector.files import write_atomically
+    from mvector.files import file_sha256, write_atomically
     from mvector.speakers import SpeakerLibrary
-    from mvector.speakers.clip_files import name_folder, sha256_of
+    from mvector.speakers.clip_files import name_folder
     from mvector.speakers.names import folder_of
     from mvector.speakers.sealing import Sealer
 
@@ -114,7 +114,7 @@ def copy_and_open(
         for name, paths in clips.items():
             folder = target / folder_of(name)
             for path in paths:
-                copy = folder / f"{sha256_of(path)[:16]}{path.suffix.lower()}"
+                copy = folder / f"{file_sha256(path)[:16]}{path.suffix.lower()}"
                 if name in complete or copy.exists():
                     continue
                 name_folder(folder, name)

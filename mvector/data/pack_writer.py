@@ -29,9 +29,9 @@ from mvector.data.packed import (
     partial_folder,
     payload_name,
 )
-from mvector.data.resumable import ResumableFolder, write_text
+from mvector.data.resumable import ResumableFolder
 from mvector.errors import DataError
-from mvector.files import recover_folder
+from mvector.files import recover_folder, write_text
 
 BAD_NAME = "bad_clips.txt"
 

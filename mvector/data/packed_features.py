@@ -19,10 +19,11 @@ from mvector.audio import AudioSource
 from mvector.data.lists import ClipList, read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import META_NAME, PackedCorpus, PackedFolder, is_packed
-from mvector.data.packing import file_sha256, in_order, log_resumed, why_unusable
+from mvector.data.packing import in_order, log_resumed, why_unusable
 from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
 from mvector.features.front_end import FrontEnd
+from mvector.files import file_sha256
 
 DTYPES = ("float16", "float32")
 

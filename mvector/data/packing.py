@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import zlib
@@ -26,6 +25,7 @@ from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
 from mvector.data.workers import follow_parent
 from mvector.errors import DataError, MVectorError
+from mvector.files import file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -155,15 +155,6 @@ def in_order(
         except BaseException:  # Ctrl-C, or the caller stops: do not finish what is queued
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def log_resumed(done: PackProgress, num_listed: int) -> None:

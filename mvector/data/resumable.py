@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.errors import DataError
-from mvector.files import write_atomically
+from mvector.files import write_text
 
 JOURNAL_NAME = "journal.jsonl"
 JOB_NAME = "job.json"
@@ -185,17 +185,3 @@ class _Appender:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step.
-
-    Raises:
-        OSError: as the file system raises it.
-    """
-
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-
-    write_atomically(path, write)

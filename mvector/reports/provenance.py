@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.errors import EvaluationError
-from mvector.files import write_atomically
+from mvector.files import file_sha256, write_text
 from mvector.version import __version__
 
 FORMAT_VERSION = 1
@@ -52,7 +51,7 @@ def write_json(results: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     try:
-        write_atomically(Path(path), lambda file: _write_text(file, text))
+        write_text(Path(path), text)
     except OSError as error:
         raise EvaluationError(
             f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another --out."
@@ -60,16 +59,12 @@ def write_json(results: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def _sha256(path: str | os.PathLike[str]) -> str:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            while block := stream.read(2**20):
-                digest.update(block)
+        return file_sha256(path)
     except OSError as error:
         raise EvaluationError(
             f"The list '{os.fspath(path)}' cannot be read ({error.strerror or error})."
         ) from error
-    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:
@@ -77,7 +72,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ import uuid
 from pathlib import Path, PurePosixPath
 
 from mvector.audio import AUDIO_SUFFIXES
-from mvector.files import write_atomically
+from mvector.files import file_sha256, write_text
 from mvector.speakers.names import NAME_FILE, folder_of, name_of
 from mvector.speakers.sealing import SEALED_SUFFIX
 from mvector.speakers.store import Store
@@ -73,7 +73,7 @@ def settle(store: Store, folder: Path) -> None:
             rows = database.execute(
                 "SELECT file, name FROM clips JOIN people ON people.id = person "
                 "WHERE sha256 = ? AND file IS NOT NULL",
-                (sha256_of(path),),
+                (file_sha256(path),),
             )
             places = [row for row in rows if PurePosixPath(row[0]).name == path.name]
             if places:
@@ -105,19 +105,6 @@ def is_clip_name(name: str) -> bool:
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _place(path: Path, folder: Path, file: str, name: str) -> None:
     place = folder / file
     name_folder(place.parent, name)
@@ -128,11 +115,7 @@ def name_folder(folder: Path, name: str) -> None:
     """Make a person's folder, and say in it whose it is where its own name cannot."""
     folder.mkdir(exist_ok=True)
     if name_of(folder) != name:
-        write_atomically(folder / NAME_FILE, lambda new: _write_text(new, name))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+        write_text(folder / NAME_FILE, name)
 
 
 def _erase(path: Path) -> None:

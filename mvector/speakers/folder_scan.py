@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvector.errors import LibraryError
-from mvector.speakers.clip_files import is_clip_name, sha256_of
+from mvector.files import file_sha256
+from mvector.speakers.clip_files import is_clip_name
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.names import checked_name, name_of
 from mvector.speakers.sealing import SEALED_SUFFIX
@@ -125,7 +126,7 @@ def compare(
                 plan.embedded.append(file)
             continue
         try:
-            state.sha256 = sha256_of(context.folder / file)
+            state.sha256 = file_sha256(context.folder / file)
         except OSError as error:
             failures.append(f"'{file}' cannot be read: {error.strerror or error}.")
             continue

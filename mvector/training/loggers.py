@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from mvector.errors import DataError, MissingDependencyError
-from mvector.files import write_atomically
+from mvector.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -140,12 +140,8 @@ def _drop_beyond(file: Path, last_step: int) -> set[tuple[int, str]]:
         return set()
     kept = [record for record in read_metrics(file) if record["step"] <= last_step]
     text = "".join(json.dumps(record) + "\n" for record in kept)
-
-    def write(new: Path) -> None:
-        new.write_text(text, encoding="utf-8")
-
     if text != file.read_text(encoding="utf-8", errors="replace"):
-        write_atomically(file, write)
+        write_text(file, text)
     return {(last_step, name) for record in kept if record["step"] == last_step for name in record}
 
 

@@ -20,7 +20,7 @@ from torch import distributed
 
 import mvector
 from mvector.config import Config, config_to_dict
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_text
 from mvector.training.checkpoint import changed_settings
 from mvector.training.loggers import read_metrics
 
@@ -208,11 +208,8 @@ def _earlier_settings(file: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, text: str) -> None:
-    def write(new: Path) -> None:
-        new.write_text(text, encoding="utf-8")
-
     try:
-        write_atomically(file, write)
+        write_text(file, text)
     except OSError as error:
         logger.warning("Cannot write '%s': %s.", file, error.strerror or error)
 

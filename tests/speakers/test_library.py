@@ -192,8 +192,8 @@ def test_hashes_are_computed_only_for_clips_that_changed(
 
     monkeypatch.setattr(folder_scan, "_SETTLED_NS", 0)
     hashed = []
-    real = folder_scan.sha256_of
-    monkeypatch.setattr(folder_scan, "sha256_of", lambda p: hashed.append(p.name) or real(p))
+    real = folder_scan.file_sha256
+    monkeypatch.setattr(folder_scan, "file_sha256", lambda p: hashed.append(p.name) or real(p))
     time.sleep(0.02)
     library = reopened(library)
     assert len(hashed) == 4  # when they were stored, their times were not final yet

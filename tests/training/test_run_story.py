@@ -115,7 +115,7 @@ def test_a_full_disk_costs_the_story_and_not_the_run(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mvector.training.run_story.write_atomically", full)
+    monkeypatch.setattr("mvector.training.run_story.write_text", full)
     begin_story(tmp_path, load_config(small_config), CPU)
     end_story(tmp_path, "finished")
     assert "environment.json': No space left on device" in caplog.text
