@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from common import interleaved_times, print_machine
 
 from mvector.audio import read_audio, write_wav
@@ -67,17 +66,10 @@ def print_row(channels: int, files: Sequence[str], copies: Sequence[str]) -> Non
     print(f"| {channels} | {' | '.join(cells)} |", flush=True)
 
 
-@torch.inference_mode()
-def bare(encoder: SpeakerEncoder, clips: Sequence[np.ndarray]) -> None:
+def bare(encoder: SpeakerEncoder, clips: list[np.ndarray]) -> None:
     """The model alone."""
     for start in range(0, len(clips), BATCH_SIZE):
-        batch = clips[start : start + BATCH_SIZE]
-        lengths = torch.tensor([len(clip) for clip in batch])
-        waveforms = np.zeros((len(batch), int(lengths.max())), dtype=np.float32)
-        for row, clip in enumerate(batch):
-            waveforms[row, : len(clip)] = clip
-        ragged = int(lengths.min()) < waveforms.shape[1]
-        encoder.model(torch.from_numpy(waveforms), lengths if ragged else None)
+        encoder._forward(clips[start : start + BATCH_SIZE])
 
 
 if __name__ == "__main__":
