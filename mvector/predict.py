@@ -40,7 +40,7 @@ class MVectorPredictor:
 
     Args:
         model_path: model folder; ``None`` takes ``models/<Model>_<Feature>/best_model`` of
-            ``configs``, or the only model under ``models/``.
+            ``configs``, or else the only model under ``models/``, or else the model in the box.
         configs: configuration that names the model where ``model_path`` does not. The front end
             always comes from the model folder.
         threshold: takes the place of the model's calibrated one.
@@ -202,7 +202,7 @@ class MVectorPredictor:
         """
         library, name = self.library, source_name(audio)
         audio = replayable(audio, self.encoder.limits)
-        report = self.encoder.embed_measured(audio)[1]
+        report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
             raise AudioError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from mvector.audio.clip_report import ClipReport
 from mvector.errors import MVectorError
-from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
+from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.quality import pair_quality
 from mvector.speakers.library import Match
 
@@ -137,32 +137,26 @@ class Judge:
         Raises:
             MVectorError: there is no threshold.
         """
-        score, threshold = float(score), self.threshold
-        decision = Decision(score, threshold, self.source, score >= threshold, None)
-        calibration = self.calibration
+        score, threshold, source = float(score), self.threshold, self.source
+        calibration, same = self.calibration, score >= threshold
         if calibration is None:
-            return replace(decision, reasons=reasons)
-        if calibration.quality_weights is None or quality is None:
-            return replace(
-                decision,
-                llr=calibration.llr(score),
-                inconclusive=calibration.is_inconclusive(score),
-                probability=calibration.probability(score),
-                reasons=reasons,
-            )
-        llr = calibration.llr(score, _measures(*quality))
-        if self.given is None:
-            decision = replace(
-                decision,
-                same=llr >= calibration.llr(threshold),
-                threshold_source=f"{self.source}, corrected for the quality of the clips",
-            )
-        return replace(
-            decision,
-            llr=llr,
-            inconclusive=abs(llr) < math.log(CONCLUSIVE_RATIO),
-            probability=1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, llr)))),
-            reasons=reasons,
+            return Decision(score, threshold, source, same, None, reasons=reasons)
+        measured = None
+        if calibration.quality_weights is not None and quality is not None:
+            measured = _measures(*quality)
+        llr = calibration.llr(score, measured)
+        if measured is not None and self.given is None:
+            same = llr >= calibration.llr(threshold)
+            source = f"{source}, corrected for the quality of the clips"
+        return Decision(
+            score,
+            threshold,
+            source,
+            same,
+            llr,
+            calibration.is_inconclusive(score, measured),
+            calibration.probability(score, quality=measured),
+            reasons,
         )
 
 

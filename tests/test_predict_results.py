@@ -214,6 +214,16 @@ def test_a_batch_equals_clip_by_clip_whatever_the_lengths(predictor: MVectorPred
     np.testing.assert_allclose(batch, alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("duration_s", [2.5, 2.5 * WINDOW_S])
+def test_a_clip_is_measured_alike_with_and_without_its_embedding(
+    predictor: MVectorPredictor, duration_s: float
+) -> None:
+    clip = np.resize(speech(1), round(duration_s * RATE)), RATE
+    report = predictor.encoder.measure(clip)
+    assert report == predictor.encoder.embed_measured(clip)[1]
+    assert report.duration_s == pytest.approx(duration_s)
+
+
 def test_a_long_clip_is_the_weighted_mean_direction_of_its_windows(
     predictor: MVectorPredictor,
 ) -> None:

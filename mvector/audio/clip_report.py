@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mvector.audio.level import level_db
-from mvector.audio.quality import FRAME_S, clip_quality, speech_frames
+from mvector.audio.quality import SpeechFrames, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
 BANDWIDTH_RANGE_DB = 70.0  # what lies further below the strongest frequency is no content
@@ -116,28 +116,25 @@ def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
     Raises:
         AudioError: the waveform is not mono or shorter than 20 ms.
     """
-    speech_s, snr_db = clip_quality(waveform, sample_rate)
+    found = speech_frames(waveform, sample_rate)
+    speech_s, snr_db = quality_of(found, sample_rate)
     return ClipReport(
         duration_s=len(waveform) / sample_rate,
         speech_s=float(speech_s),
         snr_db=float(snr_db),
         clipped_share=float(np.count_nonzero(np.abs(waveform) >= CLIPPED_FROM)) / len(waveform),
-        bandwidth_hz=bandwidth_hz(waveform, sample_rate),
+        bandwidth_hz=_bandwidth_hz(found, sample_rate),
         level_db=level_db(waveform),
     )
 
 
-def bandwidth_hz(waveform: np.ndarray, sample_rate: int) -> float:
+def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
     """Highest frequency that holds content: above it, nothing is within 70 dB of the strongest.
 
     Taken from the 95th percentile of the spectra of those frames of 20 ms that hold speech; of all
     frames where none does.
-
-    Args:
-        waveform: float ``(samples,)`` of at least 20 ms.
-        sample_rate: its rate in Hz.
     """
-    frames, is_speech = speech_frames(waveform, sample_rate)
+    frames, is_speech = found.frames, found.is_speech
     frames = frames[is_speech] if is_speech.any() else frames
     frames = frames[:: -(-len(frames) // _MOST_FRAMES)]
     spectra = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2
@@ -145,7 +142,7 @@ def bandwidth_hz(waveform: np.ndarray, sample_rate: int) -> float:
     if not power.max() > 0:
         return 0.0
     content = np.flatnonzero(power > power.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0))
-    return float(content[-1] / (FRAME_S * len(frames[0]) / round(FRAME_S * sample_rate)))
+    return float(content[-1] * sample_rate / frames.shape[1])
 
 
 def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:

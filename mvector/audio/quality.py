@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -41,20 +42,27 @@ def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     Raises:
         AudioError: the waveform is not mono or shorter than a frame.
     """
-    frames, is_speech = speech_frames(waveform, sample_rate)
-    if not is_speech.any():
-        return np.zeros(2)
-    powers = _powers(frames)
-    noise = _noise_power(powers)
-    speech = float(powers[is_speech].mean()) - noise
-    least_noise = speech * 10.0 ** (-MAX_SNR_DB / 10.0)
-    snr_db = 10.0 * np.log10(speech / max(noise, least_noise))
-    seconds = np.count_nonzero(is_speech) * frames.shape[1] / sample_rate
-    return np.array([seconds, max(0.0, snr_db)])
+    return quality_of(speech_frames(waveform, sample_rate), sample_rate)
 
 
-def speech_frames(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """The frames of 20 ms of a clip ``(frames, samples)``, and which of them hold speech.
+class SpeechFrames(NamedTuple):
+    """The frames of 20 ms of a clip.
+
+    Attributes:
+        frames: ``(frames, samples)``.
+        powers: mean square of each.
+        noise: mean power of the quietest tenth.
+        is_speech: which of them hold speech.
+    """
+
+    frames: np.ndarray
+    powers: np.ndarray
+    noise: float
+    is_speech: np.ndarray
+
+
+def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
+    """Cut a clip into frames and find speech, as :func:`clip_quality` tells.
 
     Raises:
         AudioError: the waveform is not mono or shorter than a frame.
@@ -66,20 +74,25 @@ def speech_frames(waveform: np.ndarray, sample_rate: int) -> tuple[np.ndarray, n
             f"got shape {waveform.shape} at {sample_rate} Hz."
         )
     frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
-    powers = _powers(frames)
-    is_speech = (powers > _noise_power(powers) * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
+    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frame
+    num_noise = max(1, round(NOISE_SHARE * len(powers)))
+    noise = float(np.partition(powers, num_noise - 1)[:num_noise].mean())
+    is_speech = (powers > noise * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
         powers > powers.max() * 10.0 ** (-SPEECH_RANGE_DB / 10.0)
     )
-    return frames, is_speech
+    return SpeechFrames(frames, powers, noise, is_speech)
 
 
-def _powers(frames: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frames.shape[1]
-
-
-def _noise_power(powers: np.ndarray) -> float:
-    num_noise = max(1, round(NOISE_SHARE * len(powers)))
-    return float(np.partition(powers, num_noise - 1)[:num_noise].mean())
+def quality_of(found: SpeechFrames, sample_rate: int) -> np.ndarray:
+    """What :func:`clip_quality` gives, of frames that are at hand."""
+    frames, powers, noise, is_speech = found
+    if not is_speech.any():
+        return np.zeros(2)
+    speech = float(powers[is_speech].mean()) - noise
+    least_noise = speech * 10.0 ** (-MAX_SNR_DB / 10.0)
+    snr_db = 10.0 * np.log10(speech / max(noise, least_noise))
+    seconds = np.count_nonzero(is_speech) * frames.shape[1] / sample_rate
+    return np.array([seconds, max(0.0, snr_db)])
 
 
 def measure_clips(

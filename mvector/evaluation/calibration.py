@@ -98,13 +98,19 @@ class Calibration:
             for purpose in PURPOSES
         ]
 
-    def is_inconclusive(self, score: float) -> bool:
+    def is_inconclusive(self, score: float, quality: np.ndarray | None = None) -> bool:
         """Whether a score is too weak evidence for either answer.
 
         Every score is where higher ones do not mean the same speaker. A threshold still decides.
+
+        Args:
+            score: a score.
+            quality: as for :meth:`llr`.
         """
         if self.inconclusive_low is None or self.inconclusive_high is None:
             return True
+        if quality is not None:
+            return bool(abs(self.llr(score, quality)) < np.log(CONCLUSIVE_RATIO))
         return self.inconclusive_low < score < self.inconclusive_high
 
     @overload
@@ -144,22 +150,32 @@ class Calibration:
         return float(ratio) if np.ndim(score) == 0 else ratio
 
     @overload
-    def probability(self, score: float, prior: float = 0.5) -> float: ...
+    def probability(
+        self, score: float, prior: float = 0.5, quality: np.ndarray | None = None
+    ) -> float: ...
     @overload
-    def probability(self, score: np.ndarray, prior: float = 0.5) -> np.ndarray: ...
-    def probability(self, score: float | np.ndarray, prior: float = 0.5) -> float | np.ndarray:
+    def probability(
+        self, score: np.ndarray, prior: float = 0.5, quality: np.ndarray | None = None
+    ) -> np.ndarray: ...
+    def probability(
+        self,
+        score: float | np.ndarray,
+        prior: float = 0.5,
+        quality: np.ndarray | None = None,
+    ) -> float | np.ndarray:
         """Posterior probability that both clips are of the same speaker.
 
         Args:
             score: a score, or an array of them.
             prior: probability of the same speaker before the clips are heard.
+            quality: as for :meth:`llr`.
 
         Raises:
-            EvaluationError: the prior is not between 0 and 1.
+            EvaluationError: the prior is not between 0 and 1, or quality as for :meth:`llr`.
         """
         if not 0.0 < prior < 1.0:
             raise EvaluationError(f"The prior must be between 0 and 1; got {prior}.")
-        log_odds = np.asarray(self.llr(score)) + np.log(prior / (1.0 - prior))
+        log_odds = np.asarray(self.llr(score, quality)) + np.log(prior / (1.0 - prior))
         posterior = np.exp(-np.logaddexp(0.0, -log_odds))  # no overflow at either end
         return float(posterior) if np.ndim(score) == 0 else posterior
 

@@ -110,6 +110,25 @@ class SpeakerEncoder:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
         reports: list[ClipReport] = []
+        embedding = self._embed(source, self._reporting(reports))
+        return embedding, combine_reports(reports)
+
+    def measure(self, source: AudioSource) -> ClipReport:
+        """How good a clip is, without its embedding.
+
+        Raises:
+            AudioError: the clip cannot be decoded, is too short or silent.
+        """
+        reports: list[ClipReport] = []
+        front_end, look = self.model.front_end, self._reporting(reports)
+        clip = read_clip(front_end, source, self.limits, look)
+        if isinstance(clip, LongClip):
+            for _ in clip.usable(front_end, look):
+                pass
+        return combine_reports(reports)
+
+    def _reporting(self, reports: list[ClipReport]) -> Callable[[np.ndarray], None]:
+        """What sees the windows of a clip and reports on each."""
         rate = self.sample_rate
         least = round(self.model.front_end.min_duration * rate)  # a shorter clip is refused anyway
 
@@ -117,8 +136,7 @@ class SpeakerEncoder:
             if len(window) >= least:
                 reports.append(report_on(window, rate))
 
-        embedding = self._embed(source, look)
-        return embedding, combine_reports(reports)
+        return look
 
     def _embed(self, source: AudioSource, look: Callable[[np.ndarray], None]) -> np.ndarray:
         clip = read_clip(self.model.front_end, source, self.limits, look)

@@ -14,7 +14,6 @@ from mvector.audio.clip_report import (
     TRUSTED,
     ClipReport,
     QualityLimits,
-    bandwidth_hz,
     combine_reports,
     report_on,
 )
@@ -66,8 +65,8 @@ def test_a_quiet_clip_is_told() -> None:
 def test_what_was_recorded_at_a_lower_rate_is_found_out(rate: int, highest: int) -> None:
     narrow = soxr.resample(soxr.resample(bursts(), RATE, rate), rate, RATE)
     narrow = np.round(narrow * 32767) / 32768  # as a file of 16 bits keeps it
-    assert bandwidth_hz(narrow, RATE) == pytest.approx(highest, abs=200)
-    assert bandwidth_hz(bursts(), RATE) == 8000
+    assert report_on(narrow, RATE).bandwidth_hz == pytest.approx(highest, abs=200)
+    assert report_on(bursts(), RATE).bandwidth_hz == 8000
     told = [reason for reason in reasons(narrow.astype(np.float32)) if "telephone" in reason]
     assert bool(told) is (rate == 8000)
 
