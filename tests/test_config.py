@@ -213,6 +213,14 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_and_cure(tmp_path: Pa
         ({"dataset_conf__use_dB_normalization": "maybe"}, ["True or False"]),
         ({"dataset_conf": None}, ["dataset_conf", "section of 'key: value' lines"]),
         ({"dataset_conf__train_list": None}, ["dataset_conf.train_list"]),
+        (
+            {"dataset_conf__min_crop_duration": 9},
+            ["min_crop_duration 9 s is longer than max_duration"],
+        ),
+        (
+            {"dataset_conf__min_crop_duration": 1, "dataset_conf__batch_sampler": "duration"},
+            ["min_crop_duration does not go with batch_sampler 'duration'"],
+        ),
         ({"dataset_conf__min_duration": 9}, ["min_duration 9 s is longer than max_duration"]),
         ({"model_conf__backbone__channels": 30}, ["not a multiple of res2net_scale"]),
         ({"model_conf__backbone__channels": [1, 2]}, ["model_conf.backbone", "five"]),

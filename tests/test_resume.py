@@ -84,7 +84,11 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
         (1, {}, {}),
         (5, {"loss_conf": {"use_loss": "SphereFace2", "use_margin_scheduler": True}}, {}),
         (11, {"dataset_conf": {"batch_sampler": "speakers", "sample_per_id": 2}}, {}),
-        (7, {"dataset_conf": {"batch_sampler": "balanced"}}, {"num_workers": 2}),
+        (
+            7,
+            {"dataset_conf": {"batch_sampler": "balanced", "min_crop_duration": 0.4}},
+            {"num_workers": 2},
+        ),
         (6, {"train_conf": {"enable_amp": True, "amp_dtype": "bfloat16"}}, {}),
         (6, {"train_conf": {"accumulate_batches": 3, "max_grad_norm": 1.0}}, {"num_workers": 1}),
         (13, {"train_conf": {"save_interval": 2, "ema_decay": 0.9}}, {}),

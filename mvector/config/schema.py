@@ -89,6 +89,7 @@ class DatasetConf(Section):
     sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
+    min_crop_duration: float | None = Field(None, gt=0)
     batch_sampler: Literal["random", "balanced", "speakers", "duration"] = "random"
     sample_per_id: int = Field(4, ge=2)
     batch_duration: float | None = Field(None, gt=0)
@@ -110,6 +111,17 @@ class DatasetConf(Section):
                 f"min_duration {self.min_duration:g} s is longer than "
                 f"eval_conf.max_duration {self.eval_conf.max_duration:g} s"
             )
+        if self.min_crop_duration is not None:
+            if self.min_crop_duration > self.max_duration:
+                raise ValueError(
+                    f"min_crop_duration {self.min_crop_duration:g} s is longer than "
+                    f"max_duration {self.max_duration:g} s"
+                )
+            if self.batch_sampler == "duration":
+                raise ValueError(
+                    "min_crop_duration does not go with batch_sampler 'duration', whose crops are "
+                    "as long as its clips"
+                )
         if self.batch_sampler == "speakers" and self.dataLoader.batch_size % self.sample_per_id:
             raise ValueError(
                 "batch_sampler 'speakers' does not go with batch_size "

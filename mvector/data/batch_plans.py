@@ -1,4 +1,7 @@
-"""Which clips make the batches of an epoch: four plans, each a function of (seed, epoch)."""
+"""Which clips make the batches of an epoch, and in crops of what length.
+
+Four plans, each a function of (seed, epoch), and mixed lengths for three of them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mvector.data.samplers import PlannedBatch
+from mvector.data.samplers import BatchPlan, PlannedBatch
 from mvector.errors import DataError
+
+_NUM_LENGTHS = 16  # few enough for kernels that are compiled or tuned for each
 
 
 class RandomBatches:
@@ -249,6 +254,45 @@ class DurationBatches:
         """One sentence for the log."""
         shortest, longest = self.crops.min(), self.crops.max()
         return f"An epoch holds every clip, in crops of {shortest:g} to {longest:g} s."
+
+
+class MixedLengths:
+    """The batches of another plan, each in crops of another length.
+
+    Short crops teach what single words will need, long ones what sentences allow. Sixteen lengths,
+    evenly spaced on a logarithmic scale, come equally often in every epoch, in random order, so
+    that every epoch holds as much audio.
+
+    Args:
+        plan: the batches.
+        shortest_s: length of the shortest crops in seconds.
+        longest_s: of the longest.
+        seed: of the whole run.
+    """
+
+    def __init__(self, plan: BatchPlan, *, shortest_s: float, longest_s: float, seed: int) -> None:
+        self.plan = plan
+        self.lengths_s = np.geomspace(shortest_s, longest_s, _NUM_LENGTHS).round(3)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        """The epoch's batches in order."""
+        num_batches = len(self.plan)
+        spread = np.arange(num_batches) * _NUM_LENGTHS // num_batches
+        order = np.random.default_rng((self.seed, epoch, 1)).permutation(spread)
+        for number, batch in zip(order, self.plan.batches(epoch), strict=True):
+            yield PlannedBatch(batch.clips, float(self.lengths_s[number]))
+
+    def describe(self) -> str:
+        """One sentence for the log."""
+        shortest, longest = self.lengths_s[[0, -1]]
+        return (
+            f"{self.plan.describe()} Crops are {shortest:g} to {longest:g} s long, "
+            f"{self.lengths_s.mean():.2g} s on the average."
+        )
 
 
 def _cut(

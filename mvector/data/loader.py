@@ -11,10 +11,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
+from mvector.config.schema import DatasetConf
 from mvector.data.augmentation import WaveformAugmentor, num_speed_classes
 from mvector.data.batch_plans import (
     BalancedBatches,
     DurationBatches,
+    MixedLengths,
     RandomBatches,
     SpeakerBatches,
 )
@@ -140,6 +142,26 @@ def _build_plan(
     config: Config, clips: ClipList, lengths: HasDurations, world_size: int
 ) -> BatchPlan:
     data, seed = config.dataset_conf, config.train_conf.seed
+    if data.batch_sampler == "duration":
+        batch_s = data.batch_duration or data.dataLoader.batch_size * data.max_duration
+        return DurationBatches(
+            lengths.durations_s(),
+            batch_s=batch_s * world_size,
+            min_s=data.min_duration,
+            max_s=data.max_duration,
+            multiple=world_size,
+            seed=seed,
+        )
+    plan = _choose_clips(data, clips, world_size, seed)
+    if data.min_crop_duration is None:
+        return plan
+    return MixedLengths(
+        plan, shortest_s=data.min_crop_duration, longest_s=data.max_duration, seed=seed
+    )
+
+
+def _choose_clips(data: DatasetConf, clips: ClipList, world_size: int, seed: int) -> BatchPlan:
+    """The plans whose batches hold as many clips each."""
     conf = data.dataLoader
     batch_size = conf.batch_size * world_size
     if data.batch_sampler == "speakers":
@@ -147,16 +169,6 @@ def _build_plan(
             clips.labels,
             speakers_per_batch=batch_size // data.sample_per_id,
             clips_per_speaker=data.sample_per_id,
-            seed=seed,
-        )
-    if data.batch_sampler == "duration":
-        batch_s = data.batch_duration or conf.batch_size * data.max_duration
-        return DurationBatches(
-            lengths.durations_s(),
-            batch_s=batch_s * world_size,
-            min_s=data.min_duration,
-            max_s=data.max_duration,
-            multiple=world_size,
             seed=seed,
         )
     if data.batch_sampler == "balanced":

@@ -48,13 +48,17 @@ AUGMENTED = {
 }
 
 
-@pytest.mark.parametrize("sampler", ["random", "balanced", "speakers", "duration"])
+@pytest.mark.parametrize(
+    ("sampler", "min_crop_duration"),
+    [("random", None), ("random", 0.3), ("balanced", None), ("speakers", None), ("duration", None)],
+)
 def test_fifty_batches_are_the_same_with_any_number_of_workers_and_after_a_restart(
-    small_config: dict, sampler: str
+    small_config: dict, sampler: str, min_crop_duration: float | None
 ) -> None:
     small_config["augment_conf"] = AUGMENTED
     data = small_config["dataset_conf"]
     data.update(batch_sampler=sampler, sample_per_id=2, max_duration=0.6)
+    data["min_crop_duration"] = min_crop_duration
     data["dataLoader"]["batch_size"] = 4
     per_epoch = len(TrainingData(load_config(small_config)).batches)
     epochs = tuple(range(-(-50 // per_epoch)))

@@ -11,6 +11,7 @@ import pytest
 from mvector.data.batch_plans import (
     BalancedBatches,
     DurationBatches,
+    MixedLengths,
     RandomBatches,
     SpeakerBatches,
 )
@@ -48,7 +49,11 @@ def duration_plan(seed: int) -> BatchPlan:
     return DurationBatches(DURATIONS_S, batch_s=40, min_s=0.5, max_s=6.0, multiple=2, seed=seed)
 
 
-PLANS = [random_plan, balanced_plan, speakers_plan, duration_plan]
+def mixed_plan(seed: int) -> BatchPlan:
+    return MixedLengths(random_plan(seed), shortest_s=1.0, longest_s=4.0, seed=seed)
+
+
+PLANS = [random_plan, balanced_plan, speakers_plan, duration_plan, mixed_plan]
 
 
 def epoch_of(plan: BatchPlan, epoch: int) -> list[list[int]]:
@@ -261,3 +266,34 @@ def test_ten_million_clips_are_planned_in_seconds() -> None:
     started = time.monotonic()
     next(RandomBatches(10_000_000, 256, drop_last=True, seed=1).batches(0))
     assert time.monotonic() - started < 10
+
+
+# ---- mixed lengths --------------------------------------------------------------------------
+
+
+def mixed(num_batches: int) -> MixedLengths:
+    plan = RandomBatches(8 * num_batches, 8, drop_last=True, seed=7)
+    return MixedLengths(plan, shortest_s=1.0, longest_s=4.0, seed=7)
+
+
+def test_mixed_lengths_leave_the_clips_of_the_batches_alone() -> None:
+    assert epoch_of(mixed_plan(7), 3) == epoch_of(random_plan(7), 3)
+
+
+def test_every_length_comes_as_often_and_in_another_order_in_every_epoch() -> None:
+    plan = mixed(160)
+    first, second = ([batch.crop_s for batch in plan.batches(epoch)] for epoch in (0, 1))
+    assert first != second
+    assert set(Counter(first).values()) == {10}
+    assert sorted(first) == sorted(second)
+
+
+def test_lengths_are_evenly_spaced_on_a_logarithmic_scale() -> None:
+    lengths = np.unique([batch.crop_s for batch in mixed(160).batches(0)])
+    assert lengths[[0, -1]].tolist() == [1.0, 4.0]
+    assert np.log2(lengths) == pytest.approx(np.linspace(0, 2, 16), abs=1e-3)
+
+
+def test_an_epoch_of_a_few_batches_still_has_short_and_long_crops() -> None:
+    lengths = sorted(batch.crop_s for batch in mixed(4).batches(0))
+    assert lengths[0] < 1.3 < 2.6 < lengths[-1]
