@@ -6,7 +6,7 @@
 
 DIR holds lists/dev_*.trials (lines 'label path path'), lists/metadata.csv, and noise/dev and
 rir/dev, which spoil the clips of the trials; paths in the lists are relative to DIR. Publishing
-needs dataset/default_model/calibration.trials too, from default_model_data.py.
+needs dataset/default_model/calibration_lengths.trials too, from default_model_data.py.
 
 All figures are of cosines between single clips. Drift: an EER that is further than 0.2 points from
 the one in model.yml.
@@ -27,15 +27,18 @@ from augmentation import conditions as spoilt_conditions
 from common import print_machine
 
 from mvector.audio import read_audio
+from mvector.audio.quality import measure_clips
 from mvector.cli.common import set_up_logging
 from mvector.data.augmentation import telephone_line
 from mvector.evaluation import (
+    Calibration,
     PairTrials,
     bootstrap_intervals,
     compute_eer,
     compute_min_dcf,
     cosine_scores,
     read_trials,
+    trial_quality,
     trial_speakers,
 )
 from mvector.model_choice import DEFAULT_MODEL
@@ -50,7 +53,7 @@ from mvector.verification import verify_lists
 
 RATE = 16000
 MOST_DRIFT = 0.002
-CALIBRATION = Path("dataset/default_model/calibration.trials")
+CALIBRATION = Path("dataset/default_model/calibration_lengths.trials")
 LICENCE = (
     "Weights: Apache-2.0. Trained on Speech Commands (CC BY 4.0), LibriSpeech (CC BY 4.0), AN4 "
     "(CMU, BSD-like), DSPSpeech-20 (MIT), Arabic Speech Commands (CC BY 4.0); noises ESC-10 "
@@ -104,7 +107,9 @@ def publish(trained: Path) -> None:
     print(f"rounded to float16: lowest cosine to float32 over 200 clips {lowest:.7f}")
     if lowest < 0.9999:
         raise SystemExit("float16 changes the embeddings too much.")
-    result = verify_lists(encoder, str(CALIBRATION), root=str(CALIBRATION.parent))
+    result = verify_lists(
+        encoder, str(CALIBRATION), root=str(CALIBRATION.parent), with_quality=True
+    )
     calibration = result.calibration.to_dict()
     calibration["description"] = (
         "calibration trials of 134 speakers kept out of the training (docs/model_card.md)"
@@ -148,6 +153,10 @@ def measure(encoder: SpeakerEncoder, data: Path) -> Figures:
         cells = [f"{100 * cell['eer']:.2f} % / {cell['min_dcf']:.3f}" for cell in row.values()]
         print(f"| {condition} | {' | '.join(cells)} |", flush=True)
     figures["selected"] = selected(lists, clean, waveforms, data)
+    if encoder.info is not None and encoder.info.calibration is not None:
+        calibration = Calibration.from_dict(encoder.info.calibration)
+        if calibration.knows_quality:
+            print_decisions(calibration, lists, clean)
     return figures
 
 
@@ -217,6 +226,25 @@ def selected(
             flush=True,
         )
     return found
+
+
+def print_decisions(
+    calibration: Calibration, lists: dict[str, PairTrials], scores: dict[str, np.ndarray]
+) -> None:
+    """Errors at the default threshold, and with the correction for the quality of the clips."""
+    print("\n| at the default threshold | misses, false acceptances | corrected for quality |")
+    print("|---|---|---|")
+    limit = calibration.llr(calibration.threshold_eer)
+    for name, trials in lists.items():
+        measured = measure_clips(trials.paths, RATE)
+        quality = trial_quality(measured, measured, trials)
+        ratios = [calibration.llr(scores[name], known) for known in (None, quality)]
+        cells = [
+            f"{100 * np.mean(ratio[trials.labels] < limit):.1f} %, "
+            f"{100 * np.mean(ratio[~trials.labels] >= limit):.1f} %"
+            for ratio in ratios
+        ]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -13,7 +13,10 @@ least four, drawn by a checksum of their names, are kept for calibration: the mo
 them in training. Written below --out:
 
   train/                   packed corpus of the training clips
-  calibration/*.wav        clips of the other speakers, and calibration.trials: pairs of one corpus
+  calibration/*.wav        clips of the other speakers
+  calibration.trials       pairs of them, each of one corpus: they choose the best epoch
+  calibration_lengths.trials  the same pairs, half of the clips cut to 0.8 to 2 s: they choose the
+                           thresholds, and how these depend on the length
   noise, rir               links to the recordings that augmentation uses
   data.json                speakers, clips, hours and the SHA-256 of every list
 """
@@ -44,6 +47,7 @@ RATE = 16000
 JOINED_S, LONGEST_S = 2.8, 5.6
 SHARE_OF_CALIBRATION, LEAST_OF_CALIBRATION = 15, 4
 MOST_TARGETS, MOST_NONTARGETS = 1000, 4000  # of a corpus, so that the largest does not decide alone
+CUT_S = 0.8, 2.0
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,9 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     for clip, samples in zip(clips, in_order(partial(read, data=data), clips, None), strict=True):
         if isinstance(samples, str):
             raise SystemExit(samples)
-        write_wav(folder / f"{clip.name}.wav", samples.astype(np.float32) / 32768, RATE)
+        waveform = samples.astype(np.float32) / 32768
+        write_wav(folder / f"{clip.name}.wav", waveform, RATE)
+        write_wav(folder / f"{clip.name}_cut.wav", cut(waveform, clip.name), RATE)
     rng = np.random.default_rng(0)
     pairs: list[tuple[int, Clip, Clip]] = []
     for corpus in sorted({clip.corpus for clip in clips}):
@@ -205,17 +211,31 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
             ]
             chosen = rng.permutation(len(found))[:most]
             pairs += [found[n] for n in sorted(chosen)]
-    lines = [f"{same} calibration/{a.name}.wav calibration/{b.name}.wav\n" for same, a, b in pairs]
-    trials = out / "calibration.trials"
-    write_text(trials, "".join(lines))
+    whole = [f"{same} calibration/{a.name}.wav calibration/{b.name}.wav\n" for same, a, b in pairs]
+    write_text(out / "calibration.trials", "".join(whole))
+    ends = rng.choice([".wav", "_cut.wav"], size=(len(pairs), 2))
+    lengths = [
+        f"{same} calibration/{a.name}{first} calibration/{b.name}{second}\n"
+        for (same, a, b), (first, second) in zip(pairs, ends, strict=True)
+    ]
+    write_text(out / "calibration_lengths.trials", "".join(lengths))
     return {
         "speakers": len(set(map(speaker_of, clips))),
         "clips": len(clips),
         "targets": sum(same for same, _, _ in pairs),
         "nontargets": sum(not same for same, _, _ in pairs),
         "speakers_by_corpus": count_speakers(clips),
-        "trials_sha256": file_sha256(trials),
+        "trials_sha256": file_sha256(out / "calibration.trials"),
+        "lengths_sha256": file_sha256(out / "calibration_lengths.trials"),
     }
+
+
+def cut(samples: np.ndarray, name: str) -> np.ndarray:
+    """A short stretch of a clip, which depends on its name alone."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    length = round(rng.uniform(*CUT_S) * RATE)
+    start = int(rng.integers(max(1, len(samples) - length)))
+    return samples[start : start + length]
 
 
 def is_comparable(a: Clip, b: Clip) -> bool:

@@ -9,7 +9,8 @@ the speakers are, drawn ten times; the others are strangers. FAR: strangers take
 clips of enrolled people that are called unknown. Wrong: enrolled people taken for another one. Each
 with the threshold of two clips, and with the threshold raised by log(N) / slope for N people, which
 is what recognition uses. The second table has thresholds of each corpus's own: calibrated on all
-pairs of these clips, so that calibration and use are alike. Latency is that of
+pairs of these clips, so that calibration and use are alike. A calibration that knows how good clips
+are has a threshold for each clip; the table gives the median. Latency is that of
 MVectorPredictor.recognition on the clips' files, with a library of everybody, and on some clips its
 answers are compared with those of the table.
 """
@@ -27,6 +28,7 @@ import numpy as np
 from common import cpu_name
 from numpy.random import Generator, default_rng
 
+from mvector.audio.clip_report import ClipReport
 from mvector.evaluation import Calibration, calibrate
 from mvector.predict import MVectorPredictor
 from mvector.results import Judge
@@ -37,12 +39,13 @@ NUM_TIMED = 40
 
 @dataclass(frozen=True)
 class Corpus:
-    """Unit embeddings ``(clips, D)`` with the speaker and the path of each."""
+    """Unit embeddings ``(clips, D)`` with speaker, path and quality of each."""
 
     name: str
     paths: list[str]
     speakers: np.ndarray
     units: np.ndarray
+    reports: list[ClipReport]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def read_corpora(data: Path, predictor: MVectorPredictor, most_clips: int) -> li
         kept = [listed[position] for position in table.good]
         name = file.stem.removeprefix("dev_")
         speakers = np.array([f"{name}/{who}" for _, who in kept])
-        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units))
+        reports = [predictor.encoder.measure(data / path) for path, _ in kept]
+        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, reports))
     return corpora
 
 
@@ -82,6 +86,7 @@ def joined(corpora: list[Corpus]) -> Corpus:
         [path for corpus in corpora for path in corpus.paths],
         np.concatenate([corpus.speakers for corpus in corpora]),
         np.concatenate([corpus.units for corpus in corpora]),
+        [report for corpus in corpora for report in corpus.reports],
     )
 
 
@@ -123,7 +128,7 @@ def closed_set(corpus: Corpus, split: Split) -> str:
 def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
     """Cells: FAR, FRR and wrong with the plain and with the raised threshold, and the latter."""
     outcomes: dict[bool, list[list[np.ndarray]]] = {False: [[], [], []], True: [[], [], []]}
-    limit = 0.0
+    limits = np.zeros(1)
     for _ in range(NUM_DRAWS):
         enrolled = rng.permutation(len(split.speakers))[: len(split.speakers) // 2]
         scores = corpus.units[split.tests] @ split.voiceprints[enrolled].T
@@ -131,13 +136,16 @@ def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
         truth = corpus.speakers[split.tests]
         is_enrolled = np.isin(truth, split.speakers[enrolled])
         for raised, (far, frr, wrong) in outcomes.items():
-            limit, _ = judge.open_set_threshold(len(enrolled) if raised else 1)
-            accepted = best >= limit
+            number = len(enrolled) if raised else 1
+            limits = np.array(
+                [judge.open_set_threshold(number, corpus.reports[clip])[0] for clip in split.tests]
+            )
+            accepted = best >= limits
             far.append(accepted[~is_enrolled])
             frr.append(~accepted[is_enrolled])
             wrong.append((accepted & (found != truth))[is_enrolled])
     cells = [share(np.concatenate(part)) for kind in outcomes.values() for part in kind]
-    return " | ".join([*cells, f"{limit:.3f}"])
+    return " | ".join([*cells, f"{np.median(limits):.3f}"])
 
 
 def timed(data: Path, corpus: Corpus, split: Split, args: argparse.Namespace) -> None:

@@ -225,7 +225,8 @@ class MVectorPredictor:
     ) -> Recognition:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
-        The calibrated threshold is raised with the number of people compared, see
+        The calibrated threshold depends on the clip's quality, where that was calibrated too, and
+        is raised with the number of people compared, see
         :meth:`mvector.results.Judge.open_set_threshold`; one given stays.
 
         Args:
@@ -247,7 +248,7 @@ class MVectorPredictor:
         library = self.library
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
         num_people = library.num_people(within)
-        limit, limit_source = judge.open_set_threshold(num_people)
+        limit, limit_source = judge.open_set_threshold(num_people, report)
         best = matches[0]
         name = best.name if best.score >= limit else None
         library.record("recognition", name, best.score)
@@ -259,7 +260,7 @@ class MVectorPredictor:
             limit,
             limit_source,
             num_people,
-            None if self.calibration is None else self.calibration.llr(best.score),
+            judge.llr(best.score, report),
             report,
             self._quality.reasons(report),
         )

@@ -104,24 +104,36 @@ class Judge:
             return "given by the caller"
         return f"equal error rate on {self.calibration.description}"
 
-    def open_set_threshold(self, num_people: int) -> tuple[float, str]:
+    def open_set_threshold(
+        self, num_people: int, heard: ClipReport | None = None
+    ) -> tuple[float, str]:
         """Threshold, and where it comes from, for the best of several enrolled people.
 
         A stranger has so many chances to be taken for somebody as people are enrolled. With N of
         them each is the speaker with a prior of 1/N of what it is for one, so that the
         log-likelihood ratio must be higher by log N, which is log(N) / slope of the calibration in
-        cosines. A threshold given by the caller stays what it is.
+        cosines. A calibration that knows how good clips are asks for the cosine that means as much
+        on clips as good as the one heard. A threshold given by the caller stays what it is.
+
+        Args:
+            num_people: how many the clip is compared with.
+            heard: what was measured on the clip.
 
         Raises:
             MVectorError: there is no threshold.
         """
-        threshold = self.threshold
-        if self.given is not None or self.calibration is None or num_people < 2:
-            return threshold, self.source
-        if self.calibration.slope <= 0:
-            return threshold, self.source
-        raised = min(1.0, threshold + math.log(num_people) / self.calibration.slope)
-        return raised, f"{self.source}, {threshold:.4f} raised for {num_people} people"
+        threshold, source, calibration = self.threshold, self.source, self.calibration
+        if self.given is not None or calibration is None or calibration.slope <= 0:
+            return threshold, source
+        measured = self._measures(None if heard is None else (heard, heard))
+        if measured is not None:
+            source = f"{source}, corrected for the quality of the clip"
+        if num_people > 1:
+            source = f"{source}, {threshold:.4f} raised for {num_people} people"
+        elif measured is None:
+            return threshold, source
+        needed = calibration.llr(threshold) + math.log(max(num_people, 1))
+        return max(-1.0, min(1.0, calibration.score_at(needed, measured))), source
 
     def decide(
         self,
@@ -141,9 +153,7 @@ class Judge:
         calibration, same = self.calibration, score >= threshold
         if calibration is None:
             return Decision(score, threshold, source, same, None, reasons=reasons)
-        measured = None
-        if calibration.quality_weights is not None and quality is not None:
-            measured = _measures(*quality)
+        measured = self._measures(quality)
         llr = calibration.llr(score, measured)
         if measured is not None and self.given is None:
             same = llr >= calibration.llr(threshold)
@@ -159,10 +169,23 @@ class Judge:
             reasons,
         )
 
+    def llr(self, score: float, heard: ClipReport) -> float | None:
+        """Natural-log likelihood ratio of a clip and a person; ``None`` without calibration.
 
-def _measures(first: ClipReport, second: ClipReport) -> np.ndarray:
-    one, other = (np.array([[report.speech_s, report.snr_db]]) for report in (first, second))
-    return pair_quality(one, other)[0]
+        Args:
+            score: cosine of clip and voiceprint.
+            heard: what was measured on the clip; the enrolled ones are taken to be as good.
+        """
+        if self.calibration is None:
+            return None
+        return self.calibration.llr(score, self._measures((heard, heard)))
+
+    def _measures(self, quality: tuple[ClipReport, ClipReport] | None) -> np.ndarray | None:
+        """What the calibration knows of the quality of two clips; ``None`` if nothing."""
+        if quality is None or self.calibration is None or not self.calibration.knows_quality:
+            return None
+        one, other = (np.array([[report.speech_s, report.snr_db]]) for report in quality)
+        return pair_quality(one, other)[0]
 
 
 class Score(float):

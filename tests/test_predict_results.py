@@ -157,13 +157,44 @@ def test_the_threshold_grows_with_the_number_of_people_unless_it_is_given() -> N
     assert Judge(None, 0.4, "model").open_set_threshold(30)[0] == 0.4
 
 
-def test_a_calibration_that_knows_quality_believes_good_clips_more() -> None:
-    # offset, slope, then lower and higher log duration of speech, lower and higher SNR
-    weights = (-4.0, 10.0, 1.0, 0.5, 0.05, 0.0)
-    calibration = replace(small_calibration(), slope=10.0, offset=-4.0, quality_weights=weights)
+GOOD = ClipReport(8.0, 6.0, 40.0, 0.0, 8000.0, -20.0)
+POOR = ClipReport(1.0, 0.5, 10.0, 0.0, 8000.0, -20.0)
+
+
+def judge_that_knows_quality(*of_quality: float) -> Judge:
+    """Weights of lower and higher log duration of speech, lower and higher SNR."""
+    weights = (-4.0, 10.0, *of_quality)
+    return Judge(
+        replace(small_calibration(), slope=10.0, offset=-4.0, quality_weights=weights), None, "m"
+    )
+
+
+def test_the_threshold_of_a_search_is_that_of_clips_as_good_as_the_one_heard() -> None:
+    judge = judge_that_knows_quality(-0.6, -0.4, 0.0, 0.0)  # longer clips have higher scores
+    calibration = judge.calibration
+    assert calibration is not None
+    for heard in (GOOD, POOR):
+        limit, source = judge.open_set_threshold(3, heard)
+        needed = calibration.llr(calibration.threshold_eer) + math.log(3)
+        assert -4.0 + 10.0 * limit - math.log(heard.speech_s) == pytest.approx(needed)
+        assert judge.llr(limit, heard) == pytest.approx(needed)
+        assert "quality of the clip, " in source
+    alone, _ = judge.open_set_threshold(1, POOR)
+    assert alone < judge.open_set_threshold(1, GOOD)[0]
+    assert judge.with_threshold(0.4).open_set_threshold(3, POOR)[0] == 0.4
+
+
+def test_quality_that_would_turn_scores_round_is_not_used() -> None:
+    calibration = replace(small_calibration(), quality_weights=(0.0, -1.0, 1.0, 1.0, 1.0, 1.0))
     judge = Judge(calibration, None, "m")
-    good = ClipReport(8.0, 6.0, 40.0, 0.0, 8000.0, -20.0)
-    poor = ClipReport(1.0, 0.5, 10.0, 0.0, 8000.0, -20.0)
+    assert judge.open_set_threshold(1, POOR)[0] == calibration.threshold_eer
+    assert judge.decide(0.5, quality=(GOOD, POOR)).llr == calibration.llr(0.5)
+
+
+def test_a_calibration_that_knows_quality_believes_good_clips_more() -> None:
+    judge = judge_that_knows_quality(1.0, 0.5, 0.05, 0.0)
+    calibration, good, poor = judge.calibration, GOOD, POOR
+    assert calibration is not None
     score = 0.45
     llr = -4.0 + 10.0 * score + math.log(0.5) + 0.5 * math.log(6.0) + 0.05 * 10.0
     for pair in ((good, poor), (poor, good)):

@@ -98,6 +98,11 @@ class Calibration:
             for purpose in PURPOSES
         ]
 
+    @property
+    def knows_quality(self) -> bool:
+        """Whether there is a ratio that takes the quality of the clips into account."""
+        return self.quality_weights is not None and self.quality_weights[1] > 0
+
     def is_inconclusive(self, score: float, quality: np.ndarray | None = None) -> bool:
         """Whether a score is too weak evidence for either answer.
 
@@ -133,21 +138,41 @@ class Calibration:
         Raises:
             EvaluationError: quality is given and was not part of the calibration, or does not fit.
         """
-        offset, slope, of_quality = self.offset, self.slope, np.zeros(())
-        if quality is not None:
-            if self.quality_weights is None:
-                raise EvaluationError(
-                    "The model was calibrated without the quality of clips; measure it first."
-                )
-            offset, slope, *weights = self.quality_weights
-            if np.shape(quality)[-1:] != (len(weights),):
-                raise EvaluationError(
-                    f"The model was calibrated with {len(weights)} measures of quality; "
-                    f"got shape {np.shape(quality)}."
-                )
-            of_quality = np.asarray(quality, dtype=np.float64) @ np.array(weights)
-        ratio = slope * np.asarray(score, dtype=np.float64) + offset + of_quality
+        slope, offset = self._line(quality)
+        ratio = slope * np.asarray(score, dtype=np.float64) + offset
         return float(ratio) if np.ndim(score) == 0 else ratio
+
+    def score_at(self, llr: float, quality: np.ndarray | None = None) -> float:
+        """The score whose :meth:`llr` is this.
+
+        Args:
+            llr: natural-log likelihood ratio.
+            quality: ``(measures,)`` of the trial, as for :meth:`llr`.
+
+        Raises:
+            EvaluationError: higher scores do not mean the same speaker, or quality as for
+                :meth:`llr`.
+        """
+        slope, offset = self._line(quality)
+        if slope <= 0:
+            raise EvaluationError("Higher scores of this model do not mean the same speaker.")
+        return float((llr - offset) / slope)
+
+    def _line(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
+        """Slope and offset of the ratio over the score; the offset, of each trial with quality."""
+        if quality is None:
+            return self.slope, np.asarray(self.offset)
+        if self.quality_weights is None:
+            raise EvaluationError(
+                "The model was calibrated without the quality of clips; measure it first."
+            )
+        offset, slope, *weights = self.quality_weights
+        if np.shape(quality)[-1:] != (len(weights),):
+            raise EvaluationError(
+                f"The model was calibrated with {len(weights)} measures of quality; "
+                f"got shape {np.shape(quality)}."
+            )
+        return slope, offset + np.asarray(quality, dtype=np.float64) @ np.array(weights)
 
     @overload
     def probability(
