@@ -66,6 +66,7 @@ def test_its_thresholds_were_measured(predictor: MVectorPredictor) -> None:
     assert calibration.num_target >= 1000
     assert calibration.threshold_far_1pct is not None
     assert calibration.threshold_far_1pct > calibration.threshold_eer
+    assert calibration.knows_quality
 
 
 def test_it_says_where_it_comes_from_and_how_good_it_is() -> None:
@@ -81,9 +82,9 @@ def test_sample_clips_of_one_voice_are_the_same_person_and_of_two_are_not(
     assert len(voices) >= 3
     clips = [sorted(voice.glob("*.flac")) for voice in voices]
     for own in clips:
-        assert predictor.contrast(own[0], own[1]) >= predictor.threshold
+        assert predictor.contrast(own[0], own[1]).decide().same
     for one, other in itertools.pairwise(clips):
-        assert predictor.contrast(one[0], other[0]) < predictor.threshold
+        assert not predictor.contrast(one[0], other[0]).decide().same
 
 
 def test_its_folder_is_known_by_any_path(tmp_path: Path) -> None:
