@@ -241,6 +241,8 @@ def test_every_configuration_takes_two_steps(
     monkeypatch.setattr("mvector.training.short_runs._MEASURED_S", 0.0)
     lists = small_config["dataset_conf"]
     short = ["max_duration=0.6", "dataLoader.batch_size=2", "dataLoader.num_workers=0"]
+    if load_config(path).dataset_conf.min_crop_duration is not None:
+        short.append("min_crop_duration=0.5")
     settings = [f"dataset_conf.{setting}" for setting in short]
     settings += [f"dataset_conf.{key}={lists[key]}" for key in ("train_list", "trials_list")]
     config = load_config(path, settings)
