@@ -3,7 +3,7 @@
 # DIR is what benchmarks/default_model_data.py asks for. Stopped, it goes on where it was.
 set -eu
 export PYTHONPATH=.
-data=$1
+data=${1:?name the folder of the corpora}
 clean=models/EcapaTdnn_Fbank
 robust=models/robust/EcapaTdnn_Fbank
 
