@@ -18,7 +18,7 @@ import argparse
 import csv
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ from mvector.verification import verify_lists
 
 RATE = 16000
 MOST_DRIFT = 0.002
+AS_THEY_ARE = "as they are"
 CALIBRATION = Path("dataset/default_model/calibration_lengths.trials")
 LICENCE = (
     "Weights: Apache-2.0. Trained on Speech Commands (CC BY 4.0), LibriSpeech (CC BY 4.0), AN4 "
@@ -129,28 +130,16 @@ def rowwise_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def measure(encoder: SpeakerEncoder, data: Path) -> Figures:
     """Print a table of conditions; returns the figures by condition and list."""
     figures: Figures = {}
-    lists = {
-        path.stem.removeprefix("dev_"): read_trials(path, str(data))
-        for path in sorted((data / "lists").glob("dev_*.trials"))
-    }
-    waveforms = {path: read_audio(path, RATE) for trials in lists.values() for path in trials.paths}
+    lists, waveforms = development_clips(data)
     print(f"| clips | {' | '.join(lists)} | mean |\n|---|{'---|' * (len(lists) + 1)}", flush=True)
     clean: dict[str, np.ndarray] = {}
-    for condition, change in all_conditions(data).items():
-        row: dict[str, Any] = {}
-        for name, trials in lists.items():
-            clips = [change(waveforms[path], seed_of(path, data)) for path in trials.paths]
-            embeddings = encoder.embed_batch([(clip, RATE) for clip in clips])
-            scores = np.asarray(cosine_scores(embeddings, embeddings, trials), dtype=np.float64)
-            if condition == "as they are":
-                clean[name] = scores
-            row[name] = figures_of(scores, trials.labels)
-        row["mean"] = {
-            key: round(float(np.mean([cell[key] for cell in row.values()])), 5)
-            for key in ("eer", "min_dcf")
-        }
+    for condition, (scores,) in score_conditions([encoder], lists, waveforms, data):
+        if condition == AS_THEY_ARE:
+            clean = scores
+        row = {name: figures_of(scores[name], lists[name].labels) for name in lists}
+        row["mean"] = mean_figures(row.values())
         figures[condition] = row
-        cells = [f"{100 * cell['eer']:.2f} % / {cell['min_dcf']:.3f}" for cell in row.values()]
+        cells = [cell_text(cell) for cell in row.values()]
         print(f"| {condition} | {' | '.join(cells)} |", flush=True)
     figures["selected"] = selected(lists, clean, waveforms, data)
     if encoder.info is not None and encoder.info.calibration is not None:
@@ -160,6 +149,38 @@ def measure(encoder: SpeakerEncoder, data: Path) -> Figures:
     return figures
 
 
+def development_clips(data: Path) -> tuple[dict[str, PairTrials], dict[str, np.ndarray]]:
+    """The development lists by name, and the waveform of each of their paths."""
+    lists = {
+        path.stem.removeprefix("dev_"): read_trials(path, str(data))
+        for path in sorted((data / "lists").glob("dev_*.trials"))
+    }
+    waveforms = {path: read_audio(path, RATE) for trials in lists.values() for path in trials.paths}
+    return lists, waveforms
+
+
+def score_conditions(
+    encoders: Sequence[SpeakerEncoder],
+    lists: dict[str, PairTrials],
+    waveforms: dict[str, np.ndarray],
+    data: Path,
+    *,
+    clean_only: bool = False,
+) -> Iterator[tuple[str, list[dict[str, np.ndarray]]]]:
+    """Each condition, or that of clean clips alone, with every encoder's cosines by list."""
+    for condition, change in all_conditions(data).items():
+        if clean_only and condition != AS_THEY_ARE:
+            continue
+        scores: list[dict[str, np.ndarray]] = [{} for _ in encoders]
+        for name, trials in lists.items():
+            clips = [change(waveforms[path], seed_of(path, data)) for path in trials.paths]
+            for encoder, by_list in zip(encoders, scores, strict=True):
+                embeddings = encoder.embed_batch([(clip, RATE) for clip in clips])
+                cosines = cosine_scores(embeddings, embeddings, trials)
+                by_list[name] = np.asarray(cosines, dtype=np.float64)
+        yield condition, scores
+
+
 def figures_of(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """EER and minDCF (p_target 0.01)."""
     eer, _ = compute_eer(scores, labels)
@@ -167,6 +188,25 @@ def figures_of(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         "eer": round(float(eer), 5),
         "min_dcf": round(float(compute_min_dcf(scores, labels)), 5),
     }
+
+
+def mean_figures(cells: Iterable[dict[str, float]]) -> dict[str, float]:
+    """The means of EERs and minDCFs."""
+    listed = list(cells)
+    return {
+        key: round(float(np.mean([cell[key] for cell in listed])), 5) for key in ("eer", "min_dcf")
+    }
+
+
+def cell_text(cell: dict[str, float]) -> str:
+    """EER and minDCF for a table."""
+    return f"{100 * cell['eer']:.2f} % / {cell['min_dcf']:.3f}"
+
+
+def shorter_durations(trials: PairTrials, waveforms: dict[str, np.ndarray]) -> np.ndarray:
+    """Seconds of the shorter clip of each pair."""
+    seconds = np.array([len(waveforms[path]) / RATE for path in trials.paths])
+    return np.minimum(seconds[trials.enroll_index], seconds[trials.test_index])
 
 
 def selected(
@@ -181,7 +221,6 @@ def selected(
     every = []
     offset = 0
     for name, trials in lists.items():
-        seconds = np.array([len(waveforms[path]) / RATE for path in trials.paths])
         sexes = np.array([gender[str(Path(path).relative_to(data))] for path in trials.paths])
         first, second = trial_speakers(trials)
         every.append(
@@ -189,7 +228,7 @@ def selected(
                 "list": np.full(len(trials), name),
                 "scores": scores[name],
                 "labels": trials.labels,
-                "shorter_s": np.minimum(seconds[trials.enroll_index], seconds[trials.test_index]),
+                "shorter_s": shorter_durations(trials, waveforms),
                 "gender": np.where(
                     sexes[trials.enroll_index] == sexes[trials.test_index],
                     sexes[trials.enroll_index],
@@ -252,7 +291,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 def all_conditions(data: Path) -> dict[str, Change]:
     """What is done to each clip; the random numbers depend on the clip's path alone."""
-    changes: dict[str, Change] = {"as they are": lambda clip, rng: clip}
+    changes: dict[str, Change] = {AS_THEY_ARE: lambda clip, rng: clip}
     for name, spoil in spoilt_conditions(data).items():
         if spoil is not None:
             changes[name] = spoil
