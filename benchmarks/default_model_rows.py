@@ -62,6 +62,8 @@ def main() -> None:
         for scores in clean
     ]
     print_table(["model", *columns], folders, rows)
+    if len(clean) == 1:
+        return
     speakers = all_speakers(lists)
     rows = [
         [difference(clean[-1], scores, all_labels, speakers, mask) for mask in columns.values()]
