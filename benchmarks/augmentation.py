@@ -24,9 +24,9 @@ from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
 from mvector.config import Config, load_config
 from mvector.data.augmentation import add_noise, add_reverb
-from mvector.evaluation import read_trials
-from mvector.speakers import SpeakerEncoder
-from mvector.verification import verify_lists
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation.run import verify_lists
+from mvector.scoring import read_trials
 
 CONFIG = Path(__file__).with_name("real_speech.yml")
 RATE = 16000

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mvector.config import Config
-from mvector.trainer import MVectorTrainer
+from mvector.training.trainer import MVectorTrainer
 
 
 @dataclass(frozen=True)

@@ -30,26 +30,23 @@ from mvector.audio import read_audio
 from mvector.audio.quality import measure_clips
 from mvector.cli.common import set_up_logging
 from mvector.data.augmentation import telephone_line
+from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import (
     Calibration,
-    PairTrials,
     bootstrap_intervals,
     compute_eer,
     compute_min_dcf,
-    cosine_scores,
-    read_trials,
     trial_quality,
-    trial_speakers,
 )
-from mvector.model_choice import DEFAULT_MODEL
+from mvector.evaluation.run import verify_lists
 from mvector.models.folder import (
     load_model_folder,
     load_training_config,
     save_model_folder,
     update_model_folder,
 )
-from mvector.speakers import SpeakerEncoder
-from mvector.verification import verify_lists
+from mvector.recognition.model_choice import DEFAULT_MODEL
+from mvector.scoring import PairTrials, cosine_scores, read_trials, trial_speakers
 
 RATE = 16000
 MOST_DRIFT = 0.002

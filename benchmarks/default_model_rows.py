@@ -25,8 +25,9 @@ from default_model import (
     shorter_durations,
 )
 
-from mvector.evaluation import PairTrials, bootstrap_difference, trial_speakers
-from mvector.speakers import SpeakerEncoder
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation import bootstrap_difference
+from mvector.scoring import PairTrials, trial_speakers
 
 
 def main() -> None:
@@ -38,6 +39,9 @@ def main() -> None:
     parser.add_argument("--clean_only", action="store_true", help="the clips as they are, only")
     parser.add_argument("models", nargs="+", metavar="NAME=FOLDER")
     args = parser.parse_args()
+    for model in args.models:
+        if "=" not in model:
+            parser.error(f"'{model}' is no NAME=FOLDER.")
     print_machine()
     folders = dict(model.split("=", 1) for model in args.models)
     encoders = [SpeakerEncoder.from_folder(folder, "cpu") for folder in folders.values()]

@@ -20,9 +20,9 @@ from common import interleaved_times, print_machine
 from mvector.audio import read_audio, write_wav
 from mvector.config import load_config
 from mvector.data import read_list
-from mvector.extraction import extract_embeddings
+from mvector.embedding import SpeakerEncoder
+from mvector.embedding.extraction import extract_embeddings
 from mvector.models.speaker_model import SpeakerModel
-from mvector.speakers import SpeakerEncoder
 
 CONFIG = Path(__file__).parents[1] / "configs/ecapa_tdnn.yml"
 BATCH_SIZE = 16

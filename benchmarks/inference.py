@@ -30,10 +30,10 @@ import numpy as np
 import torch
 from common import cpu_name, interleaved_times
 
+from mvector.embedding import SpeakerEncoder
 from mvector.features.front_end import FrontEnd
 from mvector.models import BACKBONES
 from mvector.models.speaker_model import SpeakerModel
-from mvector.speakers import SpeakerEncoder
 
 RATE = 16000
 FBANK = {
@@ -51,7 +51,7 @@ def mark(name): marks.append((name, time.perf_counter()))
 import numpy; mark("numpy")
 import torch; mark("torch")
 import mvector.predict; mark("mvector")
-predictor = mvector.predict.MVectorPredictor(sys.argv[1], threshold=0.5, use_gpu=False)
+predictor = mvector.MVectorPredictor(sys.argv[1], threshold=0.5, use_gpu=False)
 mark("model")
 str(predictor.contrast(*sys.argv[2:]).decide()); mark("first answer")
 str(predictor.contrast(*sys.argv[2:]).decide()); mark("second answer")

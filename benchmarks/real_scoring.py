@@ -19,11 +19,12 @@ from pathlib import Path
 import numpy as np
 from common import print_machine
 
-from mvector.back_end import BackEnd
 from mvector.cli.common import set_up_logging
-from mvector.evaluation import cllr_of, held_out_check, llr_curve, min_cllr_of, trial_speakers
-from mvector.speakers import SpeakerEncoder
-from mvector.verification import VerificationResult, verify_lists
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation import cllr_of, held_out_check, llr_curve, min_cllr_of
+from mvector.evaluation.back_end import BackEnd
+from mvector.evaluation.run import VerificationResult, verify_lists
+from mvector.scoring import trial_speakers
 
 Results = Mapping[str, Sequence[VerificationResult]]
 

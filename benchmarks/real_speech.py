@@ -22,11 +22,12 @@ from common import print_machine, timed_training
 from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
 from mvector.config import Config, load_config
-from mvector.evaluation import Calibration, calibrate, cosine_scores, read_trials
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation import Calibration, calibrate
+from mvector.evaluation.run import verify_lists
 from mvector.features import build_featurizer
 from mvector.models.speaker_model import SpeakerModel
-from mvector.speakers import SpeakerEncoder
-from mvector.verification import verify_lists
+from mvector.scoring import cosine_scores, read_trials
 
 CONFIG = Path(__file__).with_name("real_speech.yml")
 

@@ -30,8 +30,8 @@ from numpy.random import Generator, default_rng
 
 from mvector.audio.clip_report import ClipReport
 from mvector.evaluation import Calibration, calibrate
-from mvector.predict import MVectorPredictor
-from mvector.results import Judge
+from mvector.recognition.judge import Judge
+from mvector.recognition.predictor import MVectorPredictor
 
 NUM_DRAWS = 10
 NUM_TIMED = 40

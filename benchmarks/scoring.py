@@ -22,19 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.evaluation import (
-    Cohort,
-    all_pairs,
-    compute_eer,
-    cosine_scores,
-    error_rates,
-    normalised_scores,
-    read_trials,
-)
-from mvector.evaluation.detection_costs import VOXCELEB
+from mvector.evaluation import compute_eer, error_rates
+from mvector.evaluation.costs import VOXCELEB
 from mvector.evaluation.metrics import DetCurve
 from mvector.evaluation.streaming import all_pairs_error_rates
-from mvector.evaluation.trials import AllPairs, PairTrials
+from mvector.scoring import Cohort, all_pairs, cosine_scores, normalised_scores, read_trials
+from mvector.scoring.trials import AllPairs, PairTrials
 
 
 def best_seconds(task: Callable[[], object], num_runs: int) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from stock_ecapa import StockEcapaTdnn
 
+from mvector.compute.distributed import World
 from mvector.config import Config, load_config
 from mvector.data.dataset import TrainingBatch
-from mvector.distributed import World
 from mvector.models import pooling
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training import Learner, optimizers

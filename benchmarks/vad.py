@@ -13,7 +13,7 @@ segment; an edge is found if that is within 0.3 s. Positive errors keep too much
 median. The real-time factor is CPU time over duration. "nobody" is 10 s of each noise file.
 
 DIR holds librispeech/ (read speech, any audio files) and noise/dev/; the synthetic voices of
-mvector.synthesis are measured too.
+mvector.demo.voices are measured too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from numpy.random import Generator, default_rng
 
 from mvector.audio import AUDIO_SUFFIXES, read_audio
 from mvector.audio.vad import VadMethod, speech_segments
-from mvector.synthesis import random_voice, synthesise
+from mvector.demo.voices import random_voice, synthesise
 
 RATE = 16000
 FRAME = RATE // 100

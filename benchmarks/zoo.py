@@ -25,9 +25,9 @@ from common import print_machine, timed_training
 
 from mvector.config import Config, load_config
 from mvector.data.lists import write_list
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation.run import verify_lists
 from mvector.models.speaker_model import SpeakerModel
-from mvector.speakers import SpeakerEncoder
-from mvector.verification import verify_lists
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TRIALS = ("dev_an4", "dev_speech_commands")

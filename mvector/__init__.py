@@ -12,14 +12,14 @@ from mvector.version import __version__
 if TYPE_CHECKING:
     from mvector.audio import read_audio
     from mvector.config import load_config
-    from mvector.predict import MVectorPredictor
-    from mvector.trainer import MVectorTrainer
+    from mvector.recognition.predictor import MVectorPredictor
+    from mvector.training.trainer import MVectorTrainer
 
 __all__ = ["MVectorPredictor", "MVectorTrainer", "__version__", "load_config", "read_audio"]
 
 _HOMES = {
-    "MVectorTrainer": "mvector.trainer",
-    "MVectorPredictor": "mvector.predict",
+    "MVectorTrainer": "mvector.training.trainer",
+    "MVectorPredictor": "mvector.recognition.predictor",
     "load_config": "mvector.config",
     "read_audio": "mvector.audio",
 }

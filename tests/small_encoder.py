@@ -11,8 +11,8 @@ import torch
 from small_settings import SMALL_CONFIG
 
 from mvector import load_config
+from mvector.embedding import SpeakerEncoder
 from mvector.models.speaker_model import SpeakerModel
-from mvector.speakers import SpeakerEncoder
 
 
 def small_encoder(seed: int = 0) -> SpeakerEncoder:

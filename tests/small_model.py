@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from small_encoder import small_encoder
 
+from mvector.demo.voices import random_voice, synthesise
 from mvector.evaluation import Calibration, calibrate
 from mvector.models.folder import save_model_folder
-from mvector.synthesis import random_voice, synthesise
 
 RATE = 16000
 

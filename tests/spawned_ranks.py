@@ -16,7 +16,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mvector.distributed import open_world
+from mvector.compute.distributed import open_world
 
 needs_gloo = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()),
@@ -30,7 +30,7 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 def run_ranks(worker: Callable[..., Any], *args: Any, timeout_s: float = 90.0) -> list[Any]:
     """What ``worker(world, *args)`` returns in each of two processes; None if it just ended."""
     context = multiprocessing.get_context(_METHOD)
-    context.set_forkserver_preload(["torch", "mvector.distributed"])
+    context.set_forkserver_preload(["torch", "mvector.compute.distributed"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -13,13 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from mvector.audio.decoding import (
-    AudioInfo,
-    AudioSource,
-    native_info,
-    open_native,
-    source_name,
-)
+from mvector.audio.decoding import AudioInfo, AudioSource, native_info, open_native, source_name
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
 from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.errors import AudioError

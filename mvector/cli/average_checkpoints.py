@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recompute(model: SpeakerModel, args: argparse.Namespace) -> dict[str, Any]:
-    from mvector.device import choose_device
+    from mvector.compute.device import choose_device
     from mvector.training.averaging import recompute_batch_norm
 
     device = choose_device(args.use_gpu)

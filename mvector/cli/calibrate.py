@@ -11,7 +11,7 @@ from mvector.cli.common import optional_bool, parse_bool, parse_count, parse_sec
 from mvector.errors import DataError
 
 if TYPE_CHECKING:
-    from mvector.clip_calibration import ClipCalibration
+    from mvector.evaluation.own_clips import ClipCalibration
 
 _DESCRIPTION = """\
 Measure, on recordings of your own people and microphones, from which score on two clips should
@@ -97,11 +97,11 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.max_duration == 0:
         raise DataError("--max_duration is 0, which leaves no sound; give a longer time.")
-    from mvector.clip_calibration import calibrate_on_clips
-    from mvector.device import choose_device
-    from mvector.model_choice import check_changeable, find_model
+    from mvector.compute.device import choose_device
+    from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.evaluation.own_clips import calibrate_on_clips
     from mvector.models.folder import update_model_folder
-    from mvector.speakers.encoder import SpeakerEncoder
+    from mvector.recognition.model_choice import check_changeable, find_model
 
     folder = args.model_path or find_model()
     if not args.dry_run:

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise AudioError("Standard input holds one clip; give the other one as a file.")
     if args.json and None in paths.values():
         raise MVectorError("--json asks no questions; give --audio_path1 and --audio_path2.")
-    from mvector.predict import MVectorPredictor
+    from mvector.recognition.predictor import MVectorPredictor
 
     if not args.json:
         log_arguments(args)

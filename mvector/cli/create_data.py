@@ -11,8 +11,10 @@ from pathlib import Path
 
 from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.cli.create_data_options import DEFAULT_OUTPUT, build_parser
-from mvector.data.checking import BadClip, check_clips, check_paths, write_bad_clips
-from mvector.data.corpora import (
+from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad_clips
+from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
+from mvector.corpus.merging import merge_lists
+from mvector.corpus.recipes import (
     Clip,
     Part,
     PublishedTrials,
@@ -31,9 +33,7 @@ from mvector.data.corpora import (
     scan_zhvoice,
     write_pairs,
 )
-from mvector.data.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
-from mvector.data.merging import merge_lists
-from mvector.data.splitting import LIST_NAMES, divide, write_lists
+from mvector.corpus.splitting import LIST_NAMES, divide, write_lists
 from mvector.errors import DataError, MissingDependencyError
 from mvector.files import check_writable
 

@@ -7,7 +7,7 @@ import math
 from typing import get_args
 
 from mvector.cli.common import parse_bool, parse_count, parse_seconds
-from mvector.data.cutting import Vad
+from mvector.corpus.cutting import Vad
 
 DATASETS = (
     *("3dspeaker", "aishell1", "aishell3", "cnceleb", "csv", "folder", "kaldi", "librispeech"),

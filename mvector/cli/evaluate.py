@@ -16,7 +16,7 @@ from mvector.cli.evaluate_options import back_end_of, build_parser, check_calibr
 
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration
-    from mvector.verification import VerificationResult
+    from mvector.evaluation.run import VerificationResult
 
 __all__ = ["build_parser", "run"]
 
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     from mvector.cli.evaluate_outputs import RESULTS, Outputs
     from mvector.cli.train import DEFAULT_CONFIG
+    from mvector.compute.distributed import open_world
     from mvector.config import load_config
-    from mvector.distributed import open_world
     from mvector.errors import ConfigError
-    from mvector.model_choice import check_changeable, find_model, is_default
     from mvector.models.folder import load_training_config, read_model_info
-    from mvector.trainer import MVectorTrainer
+    from mvector.recognition.model_choice import check_changeable, find_model, is_default
+    from mvector.training.trainer import MVectorTrainer
 
     log_arguments(args)
     folder = Path(args.model_path or find_model(args.configs))
@@ -110,7 +110,7 @@ def _calibrate(
     """Say which threshold and how sure, and write the calibration if enough supports it."""
     from mvector.evaluation import HeldOutCheck, Interval
     from mvector.models.folder import update_model_folder
-    from mvector.trainer import metrics_of
+    from mvector.training.trainer import metrics_of
 
     eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
     interval = None if eer["low"] is None else Interval(eer["value"], eer["low"], eer["high"])

@@ -9,7 +9,7 @@ from mvector.cli.common import add_config_options, parse_bool, parse_count
 from mvector.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from mvector.back_end import BackEnd
+    from mvector.evaluation.back_end import BackEnd
 
 _EPILOG = """\
 examples:
@@ -205,7 +205,7 @@ def back_end_of(args: argparse.Namespace, train_list: str) -> BackEnd:
     Raises:
         EvaluationError: options that do not go together.
     """
-    from mvector.back_end import BackEnd
+    from mvector.evaluation.back_end import BackEnd
 
     has_cohort, is_plda = args.mean or args.norm is not None, args.score == "plda"
     for option, has_use, use in (

@@ -11,28 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mvector.errors import DataError, EvaluationError
-from mvector.files import check_writable
-from mvector.reports.breakdown import break_down
-from mvector.reports.comparison import compare_scores
-from mvector.reports.grouping import DURATION, group_by
-from mvector.reports.metadata import Metadata, read_metadata
-from mvector.reports.page import comparison_page, result_page, write_page
-from mvector.reports.pictures import (
+from mvector.evaluation.reports.breakdown import break_down
+from mvector.evaluation.reports.comparison import compare_scores
+from mvector.evaluation.reports.grouping import DURATION, group_by
+from mvector.evaluation.reports.metadata import Metadata, read_metadata
+from mvector.evaluation.reports.page import comparison_page, result_page, write_page
+from mvector.evaluation.reports.pictures import (
     Picture,
     check_report_folder,
     comparison_pictures,
     result_pictures,
     save_pictures,
 )
-from mvector.reports.provenance import provenance, write_json
-from mvector.reports.results import build_results
-from mvector.reports.scored import save_scores, scored_trials
-from mvector.reports.tables import comparison_tables, render_text, result_tables
-from mvector.reports.worst import worst_trials
+from mvector.evaluation.reports.provenance import provenance, write_json
+from mvector.evaluation.reports.results import build_results
+from mvector.evaluation.reports.scored import save_scores, scored_trials
+from mvector.evaluation.reports.tables import comparison_tables, render_text, result_tables
+from mvector.evaluation.reports.worst import worst_trials
+from mvector.files import check_writable
 
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration, DetCurve
-    from mvector.verification import VerificationResult
+    from mvector.evaluation.run import VerificationResult
 
 logger = logging.getLogger(__name__)
 

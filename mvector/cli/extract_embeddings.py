@@ -16,7 +16,7 @@ from mvector.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvector.speakers.encoder import SpeakerEncoder
+    from mvector.embedding.encoder import SpeakerEncoder
 
 _DESCRIPTION = """\
 Compute the embedding of every clip of a list once, and write them into one file. The suffix of OUT
@@ -91,11 +91,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         DataError: the list, the file or an option cannot be used.
     """
-    from mvector.device import choose_device
-    from mvector.distributed import open_world
-    from mvector.embedding_files import check_embedding_file
-    from mvector.model_choice import find_model
-    from mvector.speakers.encoder import SpeakerEncoder
+    from mvector.compute.device import choose_device
+    from mvector.compute.distributed import open_world
+    from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.embedding.files import check_embedding_file
+    from mvector.recognition.model_choice import find_model
 
     if args.batch_size < 1:
         raise DataError(f"--batch_size is {args.batch_size}; it must be at least 1.")
@@ -121,9 +121,9 @@ def _extract(
     *,
     is_main: bool,
 ) -> int:
-    from mvector.data.checking import BadClip, write_bad_clips
-    from mvector.embedding_files import write_embeddings
-    from mvector.extraction import extract_embeddings
+    from mvector.corpus.checking import BadClip, write_bad_clips
+    from mvector.embedding.extraction import extract_embeddings
+    from mvector.embedding.files import write_embeddings
 
     partial = Path(f"{args.out}.partial")
     started_s = time.perf_counter()
@@ -166,7 +166,7 @@ def _extract(
 def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
     """Distinct clips of a list of any kind, and their speakers where the list says them."""
     from mvector.data.lists import read_list
-    from mvector.evaluation import is_trials_file, read_trials
+    from mvector.scoring import is_trials_file, read_trials
 
     lines = _lines(source)
     is_path = os.path.exists(os.path.join(root or "", lines[0]))

@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MVectorError: the configuration, the list, the folder or an option cannot be used.
     """
+    from mvector.compute.device import choose_device
     from mvector.config import load_config
     from mvector.data.packed_features import PackedFeatures, extract_features
-    from mvector.device import choose_device
     from mvector.features.front_end import FrontEnd
 
     if args.verify:

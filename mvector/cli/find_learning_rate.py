@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Test, print and draw."""
     from mvector.config import load_config
-    from mvector.trainer import MVectorTrainer
+    from mvector.training.trainer import MVectorTrainer
 
     config = load_config(args.configs or "configs/ecapa_tdnn.yml", args.overrides)
     trainer = MVectorTrainer(config, args.use_gpu)

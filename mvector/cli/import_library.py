@@ -13,7 +13,7 @@ from mvector.cli.common import add_model_options
 from mvector.errors import DataError, LibraryError
 
 if TYPE_CHECKING:
-    from mvector.speakers import SpeakerEncoder
+    from mvector.embedding import SpeakerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Copy the clips and let the library find them, or embed them where they are."""
-    from mvector.device import choose_device
-    from mvector.model_choice import find_model
-    from mvector.speakers import SpeakerEncoder
+    from mvector.compute.device import choose_device
+    from mvector.embedding import SpeakerEncoder
+    from mvector.recognition.model_choice import find_model
 
     source, target = Path(args.source), Path(args.audio_db_path)
     clips = people_in(source)

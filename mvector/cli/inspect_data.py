@@ -92,10 +92,10 @@ def run(args: argparse.Namespace) -> int:
         DataError: the list or the packed corpus cannot be used, or a file cannot be written.
         MissingDependencyError: a picture is wanted and matplotlib is not installed.
     """
-    from mvector.data.inspection import inspect_list
-    from mvector.data.inspection_picture import check_picture_path, save_picture
-    from mvector.data.inspection_report import build_report
-    from mvector.data.inspection_text import render_report
+    from mvector.corpus.inspection import inspect_list
+    from mvector.corpus.inspection_picture import check_picture_path, save_picture
+    from mvector.corpus.inspection_report import build_report
+    from mvector.corpus.inspection_text import render_report
 
     if args.picture:
         check_picture_path(args.picture)

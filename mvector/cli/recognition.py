@@ -23,7 +23,7 @@ from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
-    from mvector.predict import MVectorPredictor
+    from mvector.recognition.predictor import MVectorPredictor
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         log_arguments(args)
     check_positive(args, "record_seconds", "hop_seconds")
-    from mvector.predict import MVectorPredictor
+    from mvector.recognition.predictor import MVectorPredictor
 
     predictor = MVectorPredictor(
         args.model_path,

@@ -70,8 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Train."""
     from mvector.config import load_config
-    from mvector.trainer import MVectorTrainer
     from mvector.training import TrainingStopped, load_checkpoint
+    from mvector.training.trainer import MVectorTrainer
 
     if args.configs is None and args.resume_model in (None, "auto"):
         args.configs = DEFAULT_CONFIG

@@ -14,7 +14,7 @@ from mvector.errors import AudioError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvector.predict import MVectorPredictor
+    from mvector.recognition.predictor import MVectorPredictor
 
 _LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mvector.files import write_atomically
 
 _MOST_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -152,3 +154,8 @@ def evenly(labels: Sequence[int] | np.ndarray, most: int | None) -> list[np.ndar
     if most is None:
         return groups
     return [own[len(own) * np.arange(min(most, len(own))) // min(most, len(own))] for own in groups]
+
+
+def printable(path: str) -> str:
+    """A path on one line of UTF-8 text."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), path)

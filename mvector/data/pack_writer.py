@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mvector.data.checking import printable
+from mvector.data.lists import printable
 from mvector.data.packed import (
     FORMAT,
     FORMAT_VERSION,

@@ -19,11 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from mvector.audio import AudioSource, check_speech, read_audio, source_name
-from mvector.data.checking import default_workers
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
-from mvector.data.workers import follow_parent
+from mvector.data.workers import default_workers, follow_parent
 from mvector.errors import DataError, MVectorError
 from mvector.files import file_sha256
 

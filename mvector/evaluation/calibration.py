@@ -18,12 +18,7 @@ from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation.calibration_table import read_value
 from mvector.evaluation.logistic import fit_line, fit_with_quality
 from mvector.evaluation.metrics import DetCurve, error_rates
-from mvector.evaluation.operating_points import (
-    PURPOSES,
-    ErrorCounts,
-    OperatingPoint,
-    count_errors,
-)
+from mvector.evaluation.operating_points import PURPOSES, ErrorCounts, OperatingPoint, count_errors
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mvector.evaluation.detection_costs import DetectionCost
+from mvector.evaluation.costs import DetectionCost
 from mvector.evaluation.metrics import DetCurve, curve_from_counts, error_rates
 from mvector.evaluation.score_checks import checked_trials
 

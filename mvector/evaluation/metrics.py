@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mvector.evaluation.detection_costs import DetectionCost
+from mvector.evaluation.costs import DetectionCost
 from mvector.evaluation.score_checks import checked_trials
 
 

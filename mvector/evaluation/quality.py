@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.trials import AllPairs, EnrolmentModels, Trials
+from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
 
 #: What :func:`trial_quality` gives of each trial.
 TRIAL_MEASURES = (

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from mvector.evaluation.blocks import BLOCK_SIZE, all_pair_blocks
-from mvector.evaluation.detection_costs import VOXCELEB, DetectionCost
+from mvector.evaluation.costs import VOXCELEB, DetectionCost
 from mvector.evaluation.metrics import DetCurve, count_distinct, curve_from_counts
 from mvector.evaluation.rate_table import RATES
 from mvector.evaluation.score_checks import check_both_kinds
-from mvector.evaluation.scoring import unit_embeddings
-from mvector.evaluation.trials import AllPairs
+from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks
+from mvector.scoring.cosine import unit_embeddings
+from mvector.scoring.trials import AllPairs
 
 # Bins in a unit of cosine. A power of two: scaling and rounding down are exact in float32.
 _SCALE = 2**14

@@ -7,8 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.losses.base import SpeakerLoss, cosine_of_sum, margin_softmax
-from mvector.precision import at_least_float32
 
 
 class CELoss(SpeakerLoss):

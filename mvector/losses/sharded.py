@@ -15,6 +15,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum
 from mvector.losses.margin import AAMLoss, AMLoss, CELoss, add_angular_margin
@@ -29,7 +30,6 @@ from mvector.losses.shards import (
     rank_and_size,
 )
 from mvector.losses.subcenter import SubCenterLoss
-from mvector.precision import at_least_float32
 
 SHARDABLE = (AAMLoss, AMLoss, CELoss, SubCenterLoss)
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum
-from mvector.precision import at_least_float32
 
 
 class SphereFace2(SpeakerLoss):

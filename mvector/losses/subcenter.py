@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from mvector.compute.precision import at_least_float32
 from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum, margin_softmax
 from mvector.losses.margin import add_angular_margin
-from mvector.precision import at_least_float32
 
 
 class SubCenterLoss(SpeakerLoss):

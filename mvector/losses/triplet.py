@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.losses.base import SpeakerLoss
-from mvector.precision import at_least_float32
 
 
 class TripletAngularMarginLoss(SpeakerLoss):

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.models.layers2d import ConvNorm, feature_map, flat_map, strided_mask, zero_padding
 from mvector.models.pooling import build_pooling
-from mvector.precision import at_least_float32
 
 SEGMENT_FRAMES = 100
 DENSE_BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers, dilation

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import AudioError
-from mvector.precision import at_least_float32
 
 PaddingMode = Literal["zeros", "reflect", "none"]
 NormKind = Literal["affine", "plain", "none"]

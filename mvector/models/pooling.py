@@ -15,15 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.models.attention import attentive_statistics, masked_scores, softmax_over_frames
-from mvector.models.layers import (
-    FrameConv,
-    blank_padding,
-    masked_mean,
-    masked_mean_and_variance,
-)
-from mvector.precision import at_least_float32
+from mvector.models.layers import FrameConv, blank_padding, masked_mean, masked_mean_and_variance
 
 
 class TemporalAveragePooling(nn.Module):

@@ -14,10 +14,10 @@ import numpy as np
 import soundfile
 
 from mvector.audio import AudioSource
+from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
 from mvector.speakers.clip_files import settle, stage
-from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
 from mvector.speakers.store import Store
 

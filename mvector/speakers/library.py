@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from mvector.audio import AudioSource
+from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.models.folder import fingerprint_of
 from mvector.speakers import audit, people, transfer, upgrade
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import settle
 from mvector.speakers.context import LibraryContext, unit_vector, wav_bytes
-from mvector.speakers.encoder import SpeakerEncoder
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
 from mvector.speakers.opening import open_store

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import CheckpointError, ConfigError
 from mvector.models.folder import (
     DESCRIPTION,
@@ -21,7 +22,6 @@ from mvector.models.folder import (
     save_model_folder,
 )
 from mvector.models.speaker_model import SpeakerModel
-from mvector.precision import at_least_float32
 from mvector.training.checkpoint import changed_settings
 from mvector.version import __version__
 

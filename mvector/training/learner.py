@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mvector.compute.device import choose_autocast_dtype
+from mvector.compute.distributed import World, all_reduce_sum, gather_objects
 from mvector.config import Config
 from mvector.data.augmentation import SPEEDS, mask_features
 from mvector.data.dataset import TrainingBatch
-from mvector.device import choose_autocast_dtype
-from mvector.distributed import World, all_reduce_sum, gather_objects
 from mvector.errors import CheckpointError, ConfigError
 from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
 from mvector.losses.shard_state import (

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
-from mvector.distributed import average_over_processes, joint_norm
+from mvector.compute.distributed import average_over_processes, joint_norm
 
 logger = logging.getLogger(__name__)
 

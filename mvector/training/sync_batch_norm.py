@@ -15,7 +15,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mvector.precision import at_least_float32
+from mvector.compute.precision import at_least_float32
 
 
 class CrossProcessBatchNorm(_BatchNorm):

@@ -16,8 +16,8 @@ import soxr
 from mvector.audio import level_db, speech_segments, trim_silence
 from mvector.audio import vad as vad_module
 from mvector.audio.vad import MIN_PAUSE_S, MIN_SPEECH_S, PADDING_S, VadMethod
+from mvector.demo.voices import Voice, random_voice, synthesise
 from mvector.errors import AudioError, ConfigError, MissingDependencyError
-from mvector.synthesis import Voice, random_voice, synthesise
 
 RATE = 16000
 PADDING_MS = 1000 * PADDING_S

@@ -14,7 +14,7 @@ from mvector.config import load_config
 from mvector.data.loader import TrainingData
 from mvector.errors import DataError
 from mvector.models.speaker_model import SpeakerModel
-from mvector.trainer import MVectorTrainer
+from mvector.training.trainer import MVectorTrainer
 
 
 def packed(config: dict, folder: Path) -> dict:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import all_pairs, bootstrap, compute_eer, compute_min_dcf
+from mvector.evaluation import bootstrap, compute_eer, compute_min_dcf
 from mvector.evaluation.bootstrap import bootstrap_difference, bootstrap_intervals
-from mvector.evaluation.detection_costs import VOXCELEB
-from mvector.evaluation.trial_speakers import trial_speakers
-from mvector.evaluation.trials import EnrolmentModels, PairTrials
+from mvector.evaluation.costs import VOXCELEB
+from mvector.scoring import all_pairs
+from mvector.scoring.trial_speakers import trial_speakers
+from mvector.scoring.trials import EnrolmentModels, PairTrials
 
 
 def trials_of(num_speakers, clips_each, seed, spread=0.3):

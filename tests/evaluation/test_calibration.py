@@ -12,13 +12,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.evaluation import (
-    Calibration,
-    best_accuracy,
-    calibrate,
-    compute_eer,
-    compute_min_dcf,
-)
+from mvector.evaluation import Calibration, best_accuracy, calibrate, compute_eer, compute_min_dcf
 
 
 def normal_scores(num_target, num_nontarget, spread=0.12, seed=0):

@@ -9,13 +9,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.detection_costs import (
-    NIST_SRE08,
-    NIST_SRE10,
-    NIST_SRE16,
-    VOXCELEB,
-    DetectionCost,
-)
+from mvector.evaluation.costs import NIST_SRE08, NIST_SRE10, NIST_SRE16, VOXCELEB, DetectionCost
 from mvector.evaluation.llr_quality import actual_dcf, cllr, min_cllr
 from mvector.evaluation.metrics import error_rates
 from mvector.evaluation.rate_table import rate_table

@@ -9,7 +9,7 @@ from mvector.audio import write_wav
 from mvector.audio.quality import clip_quality, measure_clips
 from mvector.errors import AudioError, EvaluationError
 from mvector.evaluation.quality import TRIAL_MEASURES, trial_quality
-from mvector.evaluation.trials import PairTrials, all_pairs
+from mvector.scoring.trials import PairTrials, all_pairs
 
 RATE = 16000
 

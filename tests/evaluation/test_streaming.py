@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import all_pairs, cosine_scores, error_rates, streaming
-from mvector.evaluation.detection_costs import NIST_SRE08, NIST_SRE10, VOXCELEB
+from mvector.evaluation import error_rates, streaming
+from mvector.evaluation.costs import NIST_SRE08, NIST_SRE10, VOXCELEB
 from mvector.evaluation.rate_table import RATES
 from mvector.evaluation.streaming import all_pairs_error_rates
+from mvector.scoring import all_pairs, cosine_scores
 
 COSTS = VOXCELEB + NIST_SRE10 + NIST_SRE08
 

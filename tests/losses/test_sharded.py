@@ -10,7 +10,7 @@ from spawned_ranks import needs_gloo, run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mvector.distributed import World
+from mvector.compute.distributed import World
 from mvector.errors import CheckpointError, ConfigError
 from mvector.losses import LOSSES, SpeakerClassifier, SpeakerLoss
 from mvector.losses.shard_state import (

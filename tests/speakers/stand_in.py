@@ -14,8 +14,8 @@ import torch
 
 from mvector.audio import AudioSource, read_audio, source_name
 from mvector.audio.limits import DEFAULT_LIMITS
+from mvector.embedding.encoder import EmbeddedClips
 from mvector.errors import AudioError
-from mvector.speakers.encoder import EmbeddedClips
 
 RATE = 8000
 _SAMPLES = 256

@@ -13,11 +13,7 @@ from torch import nn
 from mvector.config.schema import OptimizerConf
 from mvector.errors import CheckpointError
 from mvector.models import BACKBONES, build_backbone
-from mvector.training.optimizers import (
-    build_optimizer,
-    load_optimizer_state,
-    set_learning_rate,
-)
+from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 
 NAMES = ["Adam", "AdamW", "SGD"]
 

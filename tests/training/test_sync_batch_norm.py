@@ -12,7 +12,7 @@ from spawned_ranks import needs_gloo, run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mvector.distributed import World
+from mvector.compute.distributed import World
 from mvector.models import build_backbone
 from mvector.training.sync_batch_norm import CrossProcessBatchNorm, convert_sync_batch_norm
 

@@ -1,0 +1,1 @@
+"""Corpora on disk: recipes, checking, cutting, splitting, merging and inspection."""

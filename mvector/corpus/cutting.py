@@ -1,0 +1,190 @@
+"""Clips that are written anew: segments of recordings, and clips without their silence."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import soundfile
+
+from mvector.audio import check_speech, read_audio
+from mvector.corpus.recipes import Clip, Segment, listed_path
+from mvector.errors import AudioError, DataError
+from mvector.files import write_atomically
+
+SAMPLE_RATE = 16000
+TRIMMED, SEGMENTS = "trimmed", "segments"
+Vad: TypeAlias = Literal["none", "energy", "silero"]
+
+_MOST_OVERSHOOT_S = 0.5  # of a segment past the end of its recording: rounding, not a mistake
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A clip to decode: all of a file or a segment, and where to write what is kept of it."""
+
+    path: str
+    target: str | None = None
+    segment: Segment | None = None
+
+    @property
+    def name(self) -> str:
+        """How messages call the clip."""
+        if self.segment is None:
+            return f"'{self.path}'"
+        end = "its end" if self.segment.end_s is None else f"{self.segment.end_s:g} s"
+        return f"'{self.path}' ({self.segment.name}, {self.segment.start_s:g} s to {end})"
+
+
+def cut_targets(
+    clips: Sequence[Clip],
+    root: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    trim: bool,
+) -> list[str | None]:
+    """Where each clip is written.
+
+    Args:
+        clips: clips of a scan.
+        root: the corpus; trimmed clips keep their places beneath it.
+        output: folder of the lists. Segments go to ``segments/<speaker>/<utterance>.flac`` in it,
+            trimmed clips to ``trimmed/<path beneath root>.flac``, trimmed segments to
+            ``trimmed/<speaker>/<utterance>.flac``.
+        trim: whether clips are trimmed; otherwise only segments are written.
+
+    Returns:
+        A path for each clip, as the lists give it; ``None`` where it stays as it is.
+    """
+    beneath = [_place(clip, root) if trim or clip.segment else None for clip in clips]
+    # 1.wav and 1.m4a of one folder are two clips: they become 1.wav.flac and 1.m4a.flac
+    stems = Counter(os.path.splitext(place)[0].lower() for place in beneath if place is not None)
+    folder = Path(listed_path(Path(output) / (TRIMMED if trim else SEGMENTS)))
+    targets: list[str | None] = []
+    for place in beneath:
+        if place is None:
+            targets.append(None)
+            continue
+        stem = os.path.splitext(place)[0]
+        name = f"{place if stems[stem.lower()] > 1 else stem}.flac"
+        targets.append((folder / name).as_posix())
+    return targets
+
+
+def read_cut(cut: Cut, *, min_duration_s: float, vad: Vad = "none") -> np.ndarray:
+    """Decode a clip at 16 kHz and keep its speech.
+
+    Args:
+        cut: the clip.
+        min_duration_s: shortest accepted duration, before and after trimming, in seconds.
+        vad: ``none`` keeps all; ``energy`` and ``silero`` are the methods of
+            :func:`mvector.audio.vad.trim_silence`.
+
+    Returns:
+        float32 array of shape ``(samples,)``.
+
+    Raises:
+        AudioError: the clip cannot be decoded, is silent or too short, or a segment does not lie
+            within its recording.
+    """
+    waveform = _decode(cut)
+    check_speech(waveform, SAMPLE_RATE, name=cut.name, min_duration_s=min_duration_s)
+    if vad == "none":
+        return waveform
+    from mvector.audio.vad import trim_silence
+
+    speech = np.asarray(trim_silence(waveform, SAMPLE_RATE, method=vad), dtype=np.float32)
+    speech_s = len(speech) / SAMPLE_RATE
+    if speech_s < min_duration_s or not len(speech):
+        raise AudioError(
+            f"{cut.name} holds only {speech_s:.2f} s of speech, found by --do_vad {vad}, and at "
+            f"least {min_duration_s:g} s are needed."
+        )
+    return speech
+
+
+def require_vad(method: Vad) -> None:
+    """Fail now, and not once for each clip, where a detector cannot be used.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+    """
+    if method != "none":
+        from mvector.audio.vad import trim_silence
+
+        trim_silence(np.zeros(SAMPLE_RATE, dtype=np.float32), SAMPLE_RATE, method=method)
+
+
+def write_flac(path: str | os.PathLike[str], waveform: np.ndarray) -> None:
+    """Write mono samples in [-1, 1] as 16 kHz 16-bit FLAC; the file appears whole or not at all.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+
+    def write(file: Path) -> None:
+        soundfile.write(file, waveform, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+
+    try:
+        write_atomically(Path(path), write)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise DataError(
+            f"Cannot write '{os.fspath(path)}': {error}; --output needs a folder with free space."
+        ) from error
+
+
+def _place(clip: Clip, root: str | os.PathLike[str]) -> str:
+    """Where a clip goes beneath the folder of new clips, with a suffix."""
+    if clip.segment is not None:
+        return f"{_as_file_name(clip.speaker)}/{_as_file_name(clip.segment.name)}.seg"
+    path, base = os.path.abspath(clip.path), os.path.abspath(root)
+    beneath = os.path.relpath(path, base)
+    if not beneath.startswith(os.pardir):
+        return beneath
+    return os.path.splitdrive(path)[1].lstrip(os.sep)
+
+
+def _as_file_name(name: str) -> str:
+    """One component of a path for any name, different for different names."""
+    escaped = name.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C")
+    return escaped.replace(".", "%2E", 1) if escaped.startswith(".") else escaped
+
+
+def _decode(cut: Cut) -> np.ndarray:
+    segment = cut.segment
+    if segment is None:
+        return read_audio(cut.path, SAMPLE_RATE)
+    duration_s = None if segment.end_s is None else segment.end_s - segment.start_s
+    if not segment.start_s >= 0.0 or (duration_s is not None and not duration_s > 0.0):
+        raise AudioError(f"{cut.name} does not end after its start; correct segments.")
+    if segment.channel is None:
+        waveform = read_audio(
+            cut.path, SAMPLE_RATE, offset_s=segment.start_s, duration_s=duration_s
+        )
+    else:
+        waveform = _read_channel(cut, segment, segment.channel, duration_s)
+    if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MOST_OVERSHOOT_S:
+        raise AudioError(
+            f"{cut.name} reaches past the end of its recording, at "
+            f"{segment.start_s + len(waveform) / SAMPLE_RATE:.2f} s; correct segments."
+        )
+    return waveform
+
+
+def _read_channel(cut: Cut, segment: Segment, channel: int, duration_s: float | None) -> np.ndarray:
+    with soundfile.SoundFile(cut.path) as clip:
+        if not 0 <= channel < clip.channels:
+            raise AudioError(
+                f"{cut.name} asks for channel {channel}, counted from 0, of {clip.channels}; "
+                "correct segments."
+            )
+        rate = clip.samplerate
+        clip.seek(min(round(segment.start_s * rate), clip.frames))
+        num_samples = -1 if duration_s is None else round(duration_s * rate)
+        samples = clip.read(num_samples, dtype="float32", always_2d=True)
+    return read_audio((samples[:, channel], rate), SAMPLE_RATE)

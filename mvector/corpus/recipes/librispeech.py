@@ -1,0 +1,55 @@
+"""LibriSpeech: English audio books."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from mvector.corpus.recipes.clip import Clip, Part
+from mvector.corpus.recipes.walk import existing_folder, speaker_clips, unpacking_hint
+from mvector.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+_SUBSET = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
+
+
+def scan_librispeech(path: str | os.PathLike[str]) -> list[Clip]:
+    """Clips of LibriSpeech, ``LibriSpeech/train-clean-100/<speaker>/<chapter>/*.flac``.
+
+    Whichever subsets are there are taken: ``train-*`` for training, the speakers of ``dev-*`` and
+    ``test-*`` as test speakers. Source: Panayotov et al., "Librispeech", ICASSP 2015.
+
+    Args:
+        path: ``LibriSpeech``, the folder that holds it, or one subset.
+
+    Raises:
+        DataError: no subset is there, or one holds no audio.
+    """
+    root = existing_folder(path)
+    subsets = (
+        [root] if _SUBSET.fullmatch(root.name) else _subsets(root / "LibriSpeech") or _subsets(root)
+    )
+    if not subsets:
+        cure = unpacking_hint(root) or "check --path"
+        raise DataError(
+            f"No subset of LibriSpeech was found in '{root}'; expected "
+            f"LibriSpeech/train-clean-100/<speaker>/<chapter>/<clip>.flac: {cure}."
+        )
+    logger.info("Subsets of LibriSpeech: %s.", ", ".join(folder.name for folder in subsets))
+    clips: list[Clip] = []
+    for folder in subsets:
+        expected = f"{folder.name}/<speaker>/<chapter>/<clip>.flac"
+        part: Part = "train" if folder.name.startswith("train") else "test"
+        clips += speaker_clips(folder, expected, part)
+    return clips
+
+
+def _subsets(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        entry for entry in folder.iterdir() if entry.is_dir() and _SUBSET.fullmatch(entry.name)
+    )

@@ -1,0 +1,179 @@
+"""What the scans share: walking folders, reading lists of names, and saying what is missing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mvector.audio import AUDIO_SUFFIXES
+from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
+from mvector.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Large corpora are published in pieces: vox1_dev_wav_partaa, train.tar.gz-part-a, x.zip.001.
+_ARCHIVE = re.compile(r"\.(tar|gz|tgz|bz2|xz|zip|7z|rar)$|[._-]part-?[a-z]{1,2}$|\.z?\d{2,3}$")
+
+
+def existing_folder(path: str | os.PathLike[str]) -> Path:
+    """The absolute path of a corpus's folder.
+
+    Raises:
+        DataError: it does not exist or is a file.
+    """
+    root = Path(os.path.abspath(Path(path).expanduser()))
+    if root.is_dir():
+        return root
+    if root.is_file():
+        raise DataError(f"'{path}' is a file; unpack it if it is an archive, and give the folder.")
+    raise DataError(f"The corpus folder '{path}' does not exist; check --path.")
+
+
+def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Audio beneath a folder, ordered: its path for the lists and the folders from root to it.
+
+    Links to folders are followed, each folder being visited once, so that no circle is endless.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    here = os.getcwd().rstrip(os.sep) + os.sep
+    visited: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse_unreadable):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        between = os.path.relpath(parent, root)
+        parents = () if between == os.curdir else tuple(between.split(os.sep))
+        for name in _recordings(files):
+            path = os.path.join(parent, name).removeprefix(here)
+            yield path.replace(os.sep, "/"), parents
+
+
+def listed_path(path: str | os.PathLike[str], working_folder: str | None = None) -> str:
+    """A path as the lists give it: relative where it lies beneath the working directory.
+
+    Args:
+        path: relative or absolute.
+        working_folder: what ``os.getcwd()`` gave, for many paths.
+    """
+    here = (working_folder or os.getcwd()).rstrip(os.sep) + os.sep
+    return os.path.normpath(os.path.join(here, path)).removeprefix(here).replace(os.sep, "/")
+
+
+def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, ...]]]:
+    """What :func:`walk_audio` finds in folders of ``root``; clips beside them are counted.
+
+    Raises:
+        DataError: there are none; the message tells the layout expected.
+    """
+    found = list(walk_audio(root))
+    inside = [entry for entry in found if entry[1]]
+    if len(inside) < len(found):
+        logger.warning(
+            "%d clips directly in '%s' are left out, because no folder names their speaker.",
+            len(found) - len(inside),
+            root,
+        )
+    if not inside:
+        cure = unpacking_hint(root)
+        raise DataError(
+            f"No audio was found in speakers' folders of '{root}'; expected {expected}"
+            f"{': ' + cure if cure else ''}."
+        )
+    return inside
+
+
+def speaker_clips(root: Path, expected: str, part: Part = "train") -> list[Clip]:
+    """Clips of ``<root>/<speaker>/**``.
+
+    Raises:
+        DataError: there are none; the message tells the layout expected.
+    """
+    return [Clip(path, parents[0], part) for path, parents in in_speaker_folders(root, expected)]
+
+
+def several_speakers(clips: list[Clip], root: Path, expected: str) -> list[Clip]:
+    """The clips again.
+
+    Raises:
+        DataError: all are of one speaker.
+    """
+    speakers = {clip.speaker for clip in clips}
+    if len(speakers) < MIN_SPEAKERS:
+        raise DataError(
+            f"All {len(clips)} clips of '{root}' are of one speaker, {name_some(speakers)}; "
+            f"expected {expected} with at least two speakers: is --path one folder too high or low?"
+        )
+    return clips
+
+
+def require_folder(folder: Path, corpus: str) -> Path:
+    """The folder again.
+
+    Raises:
+        DataError: a corpus lacks it; archives that lie nearby are named.
+    """
+    if folder.is_dir():
+        return folder
+    cure = unpacking_hint(folder.parent) or "unpack the whole archive"
+    raise DataError(f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.")
+
+
+def unpacking_hint(folder: Path) -> str:
+    """``unpack 'a.zip' first`` where archives lie in a folder, else nothing."""
+    if not folder.is_dir():
+        return ""
+    names = [entry.name for entry in folder.iterdir() if _ARCHIVE.search(entry.name.lower())]
+    pieces = any(re.search(r"part-?[a-z]{1,2}$", name.lower()) for name in names)
+    joined = "join the pieces with cat and " if pieces else ""
+    return f"{joined}unpack {name_some(names)} first" if names else ""
+
+
+def compact(name: str) -> str:
+    """A folder's name without case, hyphens and underscores, to compare spellings."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a text file that are not blank, without their ends, with numbers from 1.
+
+    Raises:
+        DataError: it is missing, unreadable or not UTF-8.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                text = line.strip(" \t\r\n")
+                if text:
+                    yield number, text
+    except FileNotFoundError as error:
+        raise DataError(f"'{path}' does not exist; check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{path}' is not UTF-8 text; save it as UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+
+
+def _recordings(files: Iterable[str]) -> list[str]:
+    split = {name: os.path.splitext(name) for name in sorted(files) if _is_visible(name)}
+    wavs = {stem for stem, suffix in split.values() if suffix.lower() == ".wav"}
+    return [
+        name
+        for name, (stem, suffix) in split.items()
+        if suffix.lower() in AUDIO_SUFFIXES and not (suffix.lower() == ".mp3" and stem in wavs)
+    ]
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name != "__MACOSX"
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise DataError(f"Cannot read the folder '{error.filename}': {error.strerror}.") from error

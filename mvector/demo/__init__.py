@@ -1,0 +1,1 @@
+"""Synthetic voices, for the tour and the tests."""

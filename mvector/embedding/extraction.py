@@ -1,0 +1,174 @@
+"""Embeddings of many clips: each heard once, by all processes of a run together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from mvector.audio import source_name
+from mvector.compute.distributed import (
+    all_gather_rows,
+    any_rank,
+    broadcast_module,
+    current_world,
+    from_main,
+    gather_objects,
+)
+from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content
+from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
+from mvector.errors import AudioError, MVectorError
+from mvector.models.folder import fingerprint_of
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Clip: TypeAlias = str | tuple[str, ...]
+# Processes meet so often that none takes another, which has longer clips, for lost.
+_MEETING_INTERVAL_S = 10.0
+
+
+def extract_embeddings(
+    encoder: SpeakerEncoder,
+    clips: Sequence[Clip],
+    *,
+    batch_size: int = 16,
+    max_duration_s: float | None = 20.0,
+    cache: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> EmbeddedClips:
+    """Embeddings of those clips that can be used, the same table in every process of the run.
+
+    Where the caller has joined several processes, all must call this together; each computes its
+    part of the clips, with the weights of rank 0.
+
+    Args:
+        encoder: the model.
+        clips: paths; a tuple of paths is one clip, heard one behind the other.
+        batch_size: clips computed at once.
+        max_duration_s: hear only the beginning of longer files.
+        cache: folder in which embeddings are kept as soon as they are computed, under the model's
+            fingerprint, and found again: a run that was cut off goes on where it ended, and a
+            clip that was moved or copied is not heard twice. ``None`` keeps nothing.
+        progress: show a bar over the clips.
+
+    Raises:
+        DataError: the cache cannot be written to.
+        DistributedError: another process was lost.
+    """
+    world = current_world()
+    if world.size > 1:
+        broadcast_module(encoder.model)
+    own = np.arange(world.rank, len(clips), world.size)
+    part = _Part(encoder, clips[world.rank :: world.size], max_duration_s, cache)
+    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
+        bar.update(len(own) - len(part.todo))
+        for batch in meeting_the_others(part.compute(batch_size)):
+            bar.update(len(batch.good) + len(batch.failures))
+    return _joined(own, part)
+
+
+class _Part:
+    """The clips of this process: those known, and those still to compute."""
+
+    def __init__(
+        self,
+        encoder: SpeakerEncoder,
+        clips: Sequence[Clip],
+        max_duration_s: float | None,
+        cache: str | os.PathLike[str] | None,
+    ) -> None:
+        self.encoder, self.max_duration_s = encoder, max_duration_s
+        self.clips = [(clip,) if isinstance(clip, str) else clip for clip in clips]
+        self.embeddings = np.zeros((len(clips), encoder.embd_dim), dtype=np.float32)
+        self.is_good = np.zeros(len(clips), dtype=bool)
+        self.failures: list[tuple[int, str]] = []
+        self.cache: EmbeddingCache | None = None
+        self.keys: list[ClipKey | None] = [None] * len(clips)
+        if cache is not None:
+            read = "whole" if max_duration_s is None else f"{max_duration_s:g}s"
+            folder = Path(cache) / f"{fingerprint_of(encoder.model)}-{read}"
+            self.cache = EmbeddingCache(folder, encoder.embd_dim)
+            self.keys = [clip_key(paths) for paths in self.clips]
+            self.embeddings, self.is_good = self.cache.find(self.keys, self.clips)
+        self.todo = np.flatnonzero(~self.is_good)
+
+    def compute(self, batch_size: int) -> Iterator[EmbeddedClips]:
+        """Fill the table batch by batch."""
+        names = [source_name(self.clips[position][0]) for position in self.todo]
+        try:
+            for batch in self.encoder.embed_stream(names, self._read, batch_size=batch_size):
+                done = self.todo[batch.good]
+                self.embeddings[done] = batch.embeddings
+                self.is_good[done] = True
+                self.failures += [(int(self.todo[row]), reason) for row, reason in batch.failures]
+                self._keep(done, batch.embeddings)
+                yield batch
+        finally:
+            if self.cache is not None:
+                self.cache.close()
+
+    def _read(self, row: int) -> np.ndarray:
+        """Samples of a clip; of several files, those that can be used."""
+        position = self.todo[row]
+        paths, key = self.clips[position], self.keys[position]
+        if key is not None:
+            self.keys[position] = with_content(key, paths)
+        front_end, parts, reasons = self.encoder.model.front_end, [], []
+        for path in paths:
+            try:
+                parts.append(front_end.read_clip(path, max_duration_s=self.max_duration_s))
+            except MVectorError as error:
+                reasons.append(str(error))
+                self.keys[position] = None  # the clip may be mended later
+        if not parts:
+            raise AudioError(reasons[0])
+        for reason in reasons:
+            logger.warning("Left out: %s", reason)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _keep(self, positions: np.ndarray, embeddings: np.ndarray) -> None:
+        if self.cache is not None:
+            rows, keys = [], []
+            for row, position in enumerate(positions):
+                key = self.keys[position]
+                if key is not None:
+                    rows.append(row)
+                    keys.append(key)
+            self.cache.add(keys, embeddings[rows])
+
+
+def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
+    """The tables of all processes as one, in the order of the clips."""
+    failures = [(int(own[position]), reason) for position, reason in part.failures]
+    if current_world().size == 1:
+        good = np.flatnonzero(part.is_good)
+        return EmbeddedClips(part.embeddings[good], good, sorted(failures))
+    good = all_gather_rows(own[part.is_good])
+    embeddings = all_gather_rows(part.embeddings[part.is_good])
+    failures = [failure for of_rank in gather_objects(failures) for failure in of_rank]
+    order = np.argsort(good)
+    return EmbeddedClips(embeddings[order], good[order], from_main(sorted(failures)))
+
+
+def meeting_the_others(items: Iterator[T]) -> Iterator[T]:
+    """The items of this process, until every process has come to the end of its own.
+
+    They are made meanwhile, and however long that takes none of the others gives up waiting.
+    """
+    is_done = False
+    while any_rank(not is_done):
+        until_s = time.monotonic() + _MEETING_INTERVAL_S
+        while not is_done and time.monotonic() < until_s:
+            try:
+                item = next(items)
+            except StopIteration:
+                is_done = True
+            else:
+                yield item

@@ -1,0 +1,272 @@
+"""Embeddings for trials: every clip of the lists once, trials of unusable clips left out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mvector.data.lists import ClipList, read_list
+from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
+from mvector.embedding.extraction import extract_embeddings
+from mvector.errors import EvaluationError
+from mvector.scoring import (
+    PairTrials,
+    Trials,
+    all_pairs,
+    check_trials,
+    is_trials_file,
+    read_trials,
+)
+from mvector.scoring.enrolment import Compare, describe_enrolment, join_models, score_models
+from mvector.scoring.trial_checks import check_both_kinds
+from mvector.scoring.trials import keep_usable
+
+logger = logging.getLogger(__name__)
+
+# What a clip may be named in a published list, and lie as on the disk.
+_OTHER_SUFFIXES = (".flac", ".wav")
+
+
+@dataclass(frozen=True)
+class EmbeddedTrials:
+    """Trials all clips of which have embeddings, ready for any kind of score.
+
+    Attributes:
+        description: the lists, in words.
+        trials: which clips are compared.
+        enrolled: float32 ``(E, D)``, one row for each of ``trials.enroll_paths``; where those are
+            models, the same array as ``tested``.
+        tested: float32 ``(T, D)``, one row for each of ``trials.test_paths``.
+        method: how models are enrolled, see
+            :func:`mvector.scoring.enrolment.describe_enrolment`.
+        enrolment: the same in words; ``None`` where every model is one clip.
+        num_skipped: clips that are missing or could not be used.
+        num_trials_left_out: trials that are not in ``trials``, because of those clips.
+    """
+
+    description: str
+    trials: Trials
+    enrolled: np.ndarray
+    tested: np.ndarray
+    method: str
+    enrolment: str | None
+    num_skipped: int
+    num_trials_left_out: int
+
+    def score(self, compare: Compare) -> np.ndarray:
+        """Scores ``(trials,)`` in the order of ``trials.labels``.
+
+        Args:
+            compare: gives the scores of enrolment embeddings, test embeddings and trials, as
+                :func:`mvector.scoring.cosine_scores` does.
+        """
+        if isinstance(self.trials, PairTrials) and self.trials.models is not None:
+            return score_models(self.tested, self.trials, self.method, compare)
+        return compare(self.enrolled, self.tested, self.trials)
+
+
+def embed_trials(
+    encoder: SpeakerEncoder,
+    trials_list: str,
+    enroll_list: str | None = None,
+    *,
+    root: str | None = None,
+    enrolment: str = "mean",
+    skip_missing: bool = False,
+    **options: Any,
+) -> EmbeddedTrials:
+    """Embeddings of all clips of trials, each computed once; trials of unusable clips left out.
+
+    Args:
+        encoder: the model.
+        trials_list: as for :func:`mvector.evaluation.run.verify_lists`, like what follows.
+        enroll_list: see there.
+        root: see there.
+        enrolment: see there.
+        skip_missing: see there.
+        **options: of :func:`extract_embeddings`.
+
+    Raises:
+        DataError: a list is missing or malformed.
+        EvaluationError: the trials allow no error rate, or clips are missing.
+    """
+    in_words = describe_enrolment(enrolment)
+    if not is_trials_file(trials_list):
+        enroll, test = _read_both(enroll_list, trials_list, root)
+        return _embed_every_pair(encoder, enroll, test, enrolment, skip_missing, options)
+    trials = read_trials(trials_list, root, enroll_list)
+    check_trials(trials, trials_list=trials_list)
+    trials = replace(trials, paths=tuple(_located(trials.paths, trials_list, skip_missing)))
+    has_models, num_listed = trials.models is not None, len(trials)
+    clips: list[tuple[str, ...]] = [(path,) for path in trials.paths]
+    if has_models and enrolment == "concat":
+        trials, clips = join_models(trials)
+    table = extract_embeddings(encoder, clips, **options)
+    _report(trials.paths, table)
+    if table.failures:
+        is_usable = np.zeros(len(clips), dtype=bool)
+        is_usable[table.good] = True
+        before = trials
+        trials = keep_usable(trials, is_usable)
+        _report_left_out(before, trials)
+        check_both_kinds(trials, trials_list=trials_list)
+    description = f"{trials_list} ({len(trials)} trials)"
+    if has_models:
+        description = f"{description[:-1]}, enrolled by {in_words})"
+    return EmbeddedTrials(
+        description,
+        trials,
+        table.embeddings,
+        table.embeddings,
+        enrolment,
+        in_words if has_models else None,
+        len(table.failures),
+        num_listed - len(trials),
+    )
+
+
+def check_lists(
+    trials_list: str,
+    enroll_list: str | None,
+    *,
+    root: str | None = None,
+    skip_missing: bool = False,
+) -> None:
+    """Refuse lists that no error rate can be measured on, without decoding a clip.
+
+    Raises:
+        DataError: a list is missing or malformed.
+        EvaluationError: the trials allow no error rate, or clips are missing.
+    """
+    if is_trials_file(trials_list):
+        trials = read_trials(trials_list, root, enroll_list)
+        check_trials(trials, trials_list=trials_list)
+        _located(trials.paths, trials_list, skip_missing)
+        return
+    enroll, test = _read_both(enroll_list, trials_list, root)
+    _check_every_pair(enroll, test)
+    _located(_distinct(enroll, test), _names(enroll, test), skip_missing)
+
+
+def _read_both(
+    enroll_list: str | None, trials_list: str, root: str | None
+) -> tuple[ClipList, ClipList]:
+    if enroll_list is None:
+        raise EvaluationError(
+            f"{trials_list} lists clips, and there is no enrolment list to compare them with; "
+            "set dataset_conf.enroll_list, or give pairs 'label path path'."
+        )
+    return read_list(enroll_list, root=root), read_list(trials_list, root=root)
+
+
+def _check_every_pair(enroll: ClipList, test: ClipList) -> Trials:
+    trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
+    check_trials(trials, enroll_list=enroll.source, trials_list=test.source)
+    return trials
+
+
+def _distinct(enroll: ClipList, test: ClipList) -> list[str]:
+    return list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
+
+
+def _names(enroll: ClipList, test: ClipList) -> str:
+    return f"{enroll.source} x {test.source}"
+
+
+def _embed_every_pair(
+    encoder: SpeakerEncoder,
+    enroll: ClipList,
+    test: ClipList,
+    method: str,
+    skip_missing: bool,
+    options: dict[str, Any],
+) -> EmbeddedTrials:
+    trials = _check_every_pair(enroll, test)
+    num_listed, paths = len(trials), _distinct(enroll, test)
+    table = extract_embeddings(
+        encoder, _located(paths, _names(enroll, test), skip_missing), **options
+    )
+    _report(paths, table)
+    row_of = {paths[position]: row for row, position in enumerate(table.good)}
+    if table.failures:
+        enroll, test = _readable(enroll, row_of), _readable(test, row_of)
+        trials = _check_every_pair(enroll, test)
+    return EmbeddedTrials(
+        f"{_names(enroll, test)} ({len(trials)} trials)",
+        trials,
+        table.embeddings[[row_of[path] for path in enroll.paths]],
+        table.embeddings[[row_of[path] for path in test.paths]],
+        method,
+        None,
+        len(table.failures),
+        num_listed - len(trials),
+    )
+
+
+def _readable(clips: ClipList, row_of: dict[str, int]) -> ClipList:
+    kept = [i for i, path in enumerate(clips.paths) if path in row_of]
+    return ClipList(clips.source, [clips.paths[i] for i in kept], clips.labels[kept])
+
+
+def _located(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]:
+    """Where each clip lies; one that lies under another suffix is taken from there."""
+    found: list[str] = []
+    missing: list[str] = []
+    for path in paths:
+        stem = os.path.splitext(path)[0]
+        candidates = (path, *(stem + suffix for suffix in _OTHER_SUFFIXES))
+        existing = next((clip for clip in candidates if os.path.exists(clip)), None)
+        if existing is None:
+            missing.append(path)
+        found.append(existing or path)
+    num_other = sum(one != other for one, other in zip(found, paths, strict=True))
+    if num_other:
+        logger.info("%d clips of %s have another suffix on the disk.", num_other, source)
+    if len(missing) == len(paths):
+        raise EvaluationError(
+            f"None of the {len(paths)} clips of {source} exists, such as '{paths[0]}'; relative "
+            f"paths start from '{os.getcwd()}' unless dataset_conf.data_root is set, and names "
+            "that are no paths need dataset_conf.enroll_list to say where their clips are."
+        )
+    if missing and not skip_missing:
+        listed = "".join(f"\n  {path}" for path in missing)
+        raise EvaluationError(
+            f"{len(missing)} of the {len(paths)} clips of {source} do not exist; restore them, or "
+            "leave their trials out with --skip_missing (dataset_conf.eval_conf.skip_missing):"
+            f"{listed}"
+        )
+    return found
+
+
+def _report(paths: Sequence[str], table: EmbeddedClips) -> None:
+    failures = table.failures
+    if len(failures) == len(paths):
+        raise EvaluationError(
+            f"None of the {len(paths)} clips can be used (the first: {failures[0][1]})"
+        )
+    for _, reason in failures[:5]:
+        logger.warning("Skipped: %s", reason)
+    if failures:
+        logger.warning(
+            "%d of %d clips could not be used and are left out.", len(failures), len(paths)
+        )
+
+
+def _report_left_out(before: PairTrials, after: PairTrials) -> None:
+    if before.models is not None and after.models is not None:
+        lost = sorted({*before.models.names} - {*after.models.names})
+        if lost:
+            logger.warning(
+                "%s: %d of %d enrolment models have no usable clip, such as '%s'.",
+                before.source,
+                len(lost),
+                len(before.models.names),
+                lost[0],
+            )
+    num_lost = len(before) - len(after)
+    logger.warning("%s: %d of %d trials are left out.", before.source, num_lost, len(before))

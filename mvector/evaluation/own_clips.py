@@ -1,0 +1,185 @@
+"""Calibration on a user's own clips: a folder for each person, every clip against every other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from mvector.audio.quality import measure_clips
+from mvector.corpus.recipes import Clip, scan_folder
+from mvector.data.lists import evenly
+from mvector.embedding.encoder import SpeakerEncoder
+from mvector.errors import DataError, EvaluationError
+from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
+from mvector.evaluation.calibration import Calibration, calibrate
+from mvector.evaluation.held_out import HeldOutCheck, held_out_check
+from mvector.evaluation.quality import trial_quality
+from mvector.scoring.cosine import cosine_scores
+from mvector.scoring.trials import PairTrials
+
+logger = logging.getLogger(__name__)
+
+MAX_CLIPS = 10_000  # 5 * 10^7 pairs
+_NUM_REPLICATES = 300
+
+# No two recordings are as alike as this; the same audio twice is, whatever its format.
+_SAME_AUDIO = 0.99995
+
+
+@dataclass(frozen=True)
+class ClipCalibration:
+    """What a user's clips say of a model.
+
+    Attributes:
+        calibration: thresholds and ratio.
+        num_people: people with a clip that could be used.
+        num_clips: clips that were compared.
+        num_skipped: clips that could not be used.
+        eer_interval: EER, and where it lies for other choices of people with a confidence of 95 %;
+            ``None`` with too few of them.
+        held_out: measured on people that did not calibrate; ``None`` with too few of them.
+    """
+
+    calibration: Calibration
+    num_people: int
+    num_clips: int
+    num_skipped: int
+    eer_interval: Interval | None
+    held_out: HeldOutCheck | None
+
+
+def calibrate_on_clips(
+    encoder: SpeakerEncoder,
+    folder: str | os.PathLike[str],
+    *,
+    max_clips_per_person: int | None = 50,
+    max_duration_s: float | None = 20.0,
+    with_quality: bool = False,
+    progress: bool = False,
+) -> ClipCalibration:
+    """Compare every clip with every other one, and calibrate on these pairs.
+
+    Args:
+        encoder: the model.
+        folder: holds ``<person>/**/<clip>``.
+        max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
+            takes all.
+        max_duration_s: hear only the beginning of longer clips.
+        with_quality: measure speech duration and SNR of the clips too.
+        progress: show bars over clips and pairs.
+
+    Raises:
+        DataError: the folder holds no clips of several people, or too many.
+        EvaluationError: the clips allow no error rate.
+    """
+    clips = _chosen(scan_folder(folder), max_clips_per_person)
+    table = encoder.embed_readable(
+        [clip.path for clip in clips], max_duration_s=max_duration_s, progress=progress
+    )
+    for _, reason in table.failures[:5]:
+        logger.warning("Skipped: %s", reason)
+    clips = [clips[position] for position in table.good]
+    _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
+    trials = _every_pair(os.fspath(folder), [clip.path for clip in clips], person)
+    scores = cosine_scores(table.embeddings, table.embeddings, trials, progress=progress)
+    quality = None
+    if with_quality:
+        measured = measure_clips(
+            trials.paths, encoder.sample_rate, max_duration_s=max_duration_s, progress=progress
+        )
+        quality = trial_quality(measured, measured, trials)
+    is_pair = _other_audio(scores, trials)
+    scores, labels = scores[is_pair], trials.labels[is_pair]
+    quality = None if quality is None else quality[is_pair]
+    _check_both_kinds(labels, folder)
+    speakers = person[trials.enroll_index[is_pair]], person[trials.test_index[is_pair]]
+    num_people = len(np.unique(person))
+    description = f"{os.fspath(folder)} ({num_people} people, {len(scores)} trials)"
+    return ClipCalibration(
+        calibrate(
+            scores, labels, description=description, quality=quality, num_speakers=num_people
+        ),
+        num_people,
+        len(clips),
+        len(table.failures),
+        _eer_interval(scores, labels, speakers),
+        _held_out(scores, labels, speakers, quality),
+    )
+
+
+def _chosen(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
+    """At most so many clips of each person, evenly from those there are."""
+    _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
+    chosen = [clips[position] for own in evenly(person, max_per_person) for position in own]
+    if len(chosen) < len(clips):
+        logger.info(
+            "%d of %d clips are compared, at most %d of a person.",
+            len(chosen),
+            len(clips),
+            max_per_person,
+        )
+    if len(chosen) > MAX_CLIPS:
+        raise DataError(
+            f"{len(chosen)} clips make too many pairs; lower --max_clips_per_person until at most "
+            f"{MAX_CLIPS} clips are left, or make a list of trials for eval.py."
+        )
+    return chosen
+
+
+def _every_pair(source: str, paths: list[str], person: np.ndarray) -> PairTrials:
+    first, second = (side.astype(np.int32) for side in np.triu_indices(len(paths), 1))
+    return PairTrials(source, tuple(paths), first, second, person[first] == person[second])
+
+
+def _other_audio(scores: np.ndarray, trials: PairTrials) -> np.ndarray:
+    """Whether the clips of each pair differ; a copy is no comparison."""
+    differs = scores < _SAME_AUDIO
+    copies = np.flatnonzero(~differs)
+    if len(copies):
+        pair = copies[0]
+        logger.warning(
+            "%d pair(s) of clips hold the same audio and are left out, such as '%s' and '%s'%s.",
+            len(copies),
+            trials.paths[trials.enroll_index[pair]],
+            trials.paths[trials.test_index[pair]],
+            "" if trials.labels[copies].all() else "; some lie in folders of different people",
+        )
+    return differs
+
+
+def _check_both_kinds(labels: np.ndarray, folder: str | os.PathLike[str]) -> None:
+    if len(labels) == 0 or labels.all():
+        raise EvaluationError(
+            f"'{folder}' has usable clips of fewer than two people; add clips of other people."
+        )
+    if not labels.any():
+        raise EvaluationError(
+            f"Nobody in '{folder}' has two usable clips, so nothing tells how alike the clips of "
+            "one person are; add a second recording of some people."
+        )
+
+
+def _eer_interval(
+    scores: np.ndarray, labels: np.ndarray, speakers: tuple[np.ndarray, np.ndarray]
+) -> Interval | None:
+    try:
+        return bootstrap_intervals(scores, labels, *speakers, num_replicates=_NUM_REPLICATES).eer
+    except EvaluationError as error:
+        logger.info("No interval: %s", error)
+        return None
+
+
+def _held_out(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    speakers: tuple[np.ndarray, np.ndarray],
+    quality: np.ndarray | None,
+) -> HeldOutCheck | None:
+    try:
+        return held_out_check(scores, labels, speakers, quality=quality)
+    except EvaluationError as error:
+        logger.info("No held-out check: %s", error)
+        return None

@@ -1,0 +1,212 @@
+"""Error rates of a model on lists of clips: lists -> embeddings -> scores -> calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mvector.audio.quality import measure_clips
+from mvector.compute.distributed import all_gather_rows, current_world, from_main
+from mvector.embedding.encoder import SpeakerEncoder
+from mvector.embedding.extraction import meeting_the_others
+from mvector.errors import EvaluationError
+from mvector.evaluation import (
+    Calibration,
+    DetCurve,
+    all_pairs_error_rates,
+    calibrate_curve,
+    calibrate_quality,
+    error_rates,
+    model_quality,
+    trial_quality,
+)
+from mvector.evaluation.back_end import BackEnd, score_trials
+from mvector.evaluation.costs import COSTS
+from mvector.evaluation.embedded_trials import check_lists, embed_trials
+from mvector.scoring import AllPairs, Trials, count_speakers
+
+__all__ = ["VerificationResult", "check_lists", "verify_lists"]
+
+# All pairs beyond this are counted and not kept; with all that is reported of them, 30 million
+# took 4.8 GiB.
+_MOST_KEPT = 15_000_000
+_CLIPS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """Scores of all trials and what follows from them.
+
+    Attributes:
+        scores: ``(trials,)``; ``None`` where there are so many pairs that scores were counted only.
+        curve: error rates at every threshold.
+        calibration: thresholds; its ``score_type`` says of what.
+        num_skipped: clips that are missing or could not be used.
+        trials: which clips were compared.
+        num_trials_left_out: trials without a score, because of skipped clips.
+        enrolment: how models of several clips were enrolled, in words; ``None`` where every model
+            is one clip.
+        scored_by: what the scores are, in words.
+        quality: ``(trials, measures)`` of :func:`mvector.evaluation.trial_quality`, if measured.
+    """
+
+    scores: np.ndarray | None
+    curve: DetCurve
+    calibration: Calibration
+    num_skipped: int
+    trials: Trials
+    num_trials_left_out: int
+    enrolment: str | None
+    scored_by: str = "cosine"
+    quality: np.ndarray | None = None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Bool ``(trials,)``, True where both clips are of the same speaker."""
+        return self.trials.labels
+
+
+def verify_lists(
+    encoder: SpeakerEncoder,
+    trials_list: str,
+    enroll_list: str | None = None,
+    *,
+    root: str | None = None,
+    batch_size: int = 16,
+    max_duration_s: float | None = 20.0,
+    enrolment: str = "mean",
+    skip_missing: bool = False,
+    cache: str | None = None,
+    back_end: BackEnd | None = None,
+    with_quality: bool = False,
+    progress: bool = False,
+) -> VerificationResult:
+    """Measure a model's verification error rates.
+
+    Where the caller has joined several processes, all must call this together; each computes its
+    part of the embeddings, and all get the same result.
+
+    Args:
+        encoder: the model.
+        trials_list: test clips ``path<TAB>label``, each compared with every clip of
+            ``enroll_list``; or trials in any form of :mod:`mvector.scoring.trial_lists`.
+        enroll_list: enrolment clips ``path<TAB>label``, or the clips of each enrolment model.
+        root: folder that relative clip paths start from; ``None`` is the working directory.
+        batch_size: clips computed at once.
+        max_duration_s: hear only the beginning of longer clips.
+        enrolment: how models of several clips are enrolled: ``mean`` (a PLDA is given all clips
+            jointly instead), ``raw-mean``, ``max``, ``top-N`` or ``concat``.
+        skip_missing: leave out trials of clips that do not exist, rather than refuse the list.
+        cache: folder in which embeddings are kept, see
+            :func:`mvector.embedding.extraction.extract_embeddings`.
+        back_end: what to score with; ``None`` is the cosine.
+        with_quality: measure speech duration and SNR of the clips, and calibrate a ratio that knows
+            them beside the one of the scores alone.
+        progress: show bars over clips and trials.
+
+    Raises:
+        DataError: a list is missing or malformed.
+        EvaluationError: the trials allow no error rate, or clips are missing.
+    """
+    back_end = back_end or BackEnd()
+    back_end.check()
+    enrolment = _enrolment(enrolment, back_end, with_quality)
+    extraction = {"batch_size": batch_size, "max_duration_s": max_duration_s, "cache": cache}
+    embedded = embed_trials(
+        encoder,
+        trials_list,
+        enroll_list,
+        root=root,
+        enrolment=enrolment,
+        skip_missing=skip_missing,
+        progress=progress,
+        **extraction,
+    )
+    trials = embedded.trials
+    about: dict[str, Any] = {
+        "description": embedded.description,
+        "num_speakers": count_speakers(trials),
+    }
+    scores = quality = None
+    if isinstance(trials, AllPairs) and len(trials) > _MOST_KEPT:
+        _check_countable(len(trials), back_end, with_quality)
+        scored_by = "cosine"
+        curve = all_pairs_error_rates(
+            embedded.enrolled, embedded.tested, trials, costs=COSTS, progress=progress
+        )
+        calibration = calibrate_curve(curve, **about)
+    else:
+        scores, scored_by = score_trials(
+            encoder, embedded, back_end, root=root, progress=progress, **extraction
+        )
+        if with_quality:
+            quality = _quality(encoder, trials, max_duration_s, progress)
+        curve = error_rates(scores, trials.labels)
+        calibration = calibrate_curve(curve, score_type=back_end.score_type, **about)
+        if quality is not None:
+            calibration = calibrate_quality(calibration, scores, trials.labels, quality)
+    return VerificationResult(
+        scores,
+        curve,
+        from_main(calibration),  # hosts may round differently, and must decide alike
+        embedded.num_skipped,
+        trials,
+        embedded.num_trials_left_out,
+        embedded.enrolment,
+        scored_by,
+        quality,
+    )
+
+
+def _enrolment(enrolment: str, back_end: BackEnd, with_quality: bool) -> str:
+    if with_quality and enrolment == "concat":
+        raise EvaluationError(
+            "Quality is measured clip by clip, and 'concat' joins clips; enrol by mean instead."
+        )
+    if back_end.method != "plda":
+        return enrolment
+    if enrolment == "raw-mean":
+        raise EvaluationError(
+            "A PLDA takes no mean of embeddings; enrol with mean (which gives it all clips "
+            "jointly), max, top-3 or concat."
+        )
+    return "joint" if enrolment == "mean" else enrolment
+
+
+def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> None:
+    if with_quality or back_end.score_type != "cosine":
+        what = "a ratio that knows quality" if with_quality else f"{back_end.score_type} scores"
+        raise EvaluationError(
+            f"{num_trials:,} pairs are too many to keep their scores ({_MOST_KEPT:,} at most), "
+            f"and {what} need that; list fewer trials, or score by cosine alone."
+        )
+
+
+def _quality(
+    encoder: SpeakerEncoder, trials: Trials, max_duration_s: float | None, progress: bool
+) -> np.ndarray:
+    """Quality of the clips of every trial; every process measures its part of the clips."""
+    models = None if isinstance(trials, AllPairs) else trials.models
+    enroll_paths = trials.test_paths if models is not None else trials.enroll_paths
+    paths = list(dict.fromkeys([*enroll_paths, *trials.test_paths]))
+    world = current_world()
+    own = paths[world.share(len(paths))]
+    parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
+    measure = partial(measure_clips, sample_rate=encoder.sample_rate, max_duration_s=max_duration_s)
+    measured = [measure([])]
+    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
+        for part in meeting_the_others(map(measure, parts)):
+            measured.append(part)
+            bar.update(len(part))
+    quality = all_gather_rows(np.concatenate(measured))
+    row_of = {path: row for row, path in enumerate(paths)}
+    enrolled, tested = (
+        quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)
+    )
+    if models is not None:
+        enrolled = model_quality(enrolled, models)
+    return trial_quality(enrolled, tested, trials)

@@ -1,0 +1,295 @@
+"""The three-line interface: load a model, compare clips, recognise people."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mvector.audio import AudioLimits, AudioSource, source_name
+from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
+from mvector.audio.decoding import replayable
+from mvector.audio.limits import DEFAULT_LIMITS
+from mvector.compute.device import choose_device
+from mvector.embedding.encoder import SpeakerEncoder
+from mvector.errors import AudioError, LibraryError, MVectorError
+from mvector.evaluation.calibration import Calibration
+from mvector.recognition.answers import Recognition, Registration, Score
+from mvector.recognition.judge import Decision, Judge
+from mvector.recognition.model_choice import find_model
+from mvector.speakers.library import SpeakerLibrary
+
+if TYPE_CHECKING:
+    from mvector.config import Config
+
+__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
+
+logger = logging.getLogger(__name__)
+
+
+class MVectorPredictor:
+    """Embeds, compares and recognises with a trained model.
+
+    Safe to use from several threads at once. Audio is a path, encoded bytes, a binary file object,
+    ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Clips longer than
+    30 s are heard in windows of 30 s, so that memory does not grow with their length.
+
+    Args:
+        model_path: model folder; ``None`` takes ``models/<Model>_<Feature>/best_model`` of
+            ``configs``, or else the only model under ``models/``, or else the model in the box.
+        configs: configuration that names the model where ``model_path`` does not. The front end
+            always comes from the model folder.
+        threshold: takes the place of the model's calibrated one.
+        audio_db_path: folder of the speaker library; opened when first needed.
+        use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
+        limits: longest clip, highest rate and most channels that are accepted.
+        quality: what clips are to be trusted; others give the reasons beside the score.
+        enrolment_floor: what clips are enrolled at all, unless forced.
+        library_options: more arguments of :class:`mvector.speakers.SpeakerLibrary`.
+
+    Raises:
+        CheckpointError: there is no such model, or several to choose from.
+        MVectorError: the threshold is not a cosine.
+    """
+
+    def __init__(
+        self,
+        model_path: str | os.PathLike[str] | None = None,
+        *,
+        configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
+        threshold: float | None = None,
+        audio_db_path: str | os.PathLike[str] | None = None,
+        use_gpu: bool | None = None,
+        limits: AudioLimits = DEFAULT_LIMITS,
+        quality: QualityLimits = TRUSTED,
+        enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
+        library_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model_path = Path(model_path) if model_path else find_model(configs)
+        self.encoder = SpeakerEncoder.from_folder(self.model_path, choose_device(use_gpu))
+        self.encoder.limits = limits
+        info = self.encoder.info
+        self.calibration = _of_cosines(info.calibration if info else None, self.model_path)
+        self._judge = Judge(self.calibration, threshold, str(self.model_path))
+        self._quality, self._enrolment_floor = quality, enrolment_floor
+        self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
+        self._library: SpeakerLibrary | None = None
+        self._opening = threading.Lock()
+
+    def predict(self, audio: AudioSource) -> np.ndarray:
+        """Embedding of a clip: float32 of shape ``(embd_dim,)``.
+
+        Raises:
+            AudioError: the clip cannot be decoded, is too short or silent.
+        """
+        return self.encoder.embed(audio)
+
+    def predict_batch(
+        self, audios: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
+    ) -> np.ndarray:
+        """Embeddings of clips of any lengths: float32 of shape ``(clips, embd_dim)``.
+
+        Each is what :meth:`predict` gives. Clips are decoded a little ahead of need and computed
+        sorted by length; memory does not grow with their number, nor with their length.
+
+        Raises:
+            AudioError: a clip cannot be used; the message names the first one.
+        """
+        return self.encoder.embed_batch(audios, batch_size=batch_size, progress=progress)
+
+    def contrast(
+        self, audio1: AudioSource, audio2: AudioSource, *, threshold: float | None = None
+    ) -> Score:
+        """Cosine similarity of two clips' embeddings: a float in [-1, 1].
+
+        ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
+        ``.reasons`` says what the clips fall short of.
+
+        Args:
+            audio1: first clip.
+            audio2: second clip.
+            threshold: takes the place of the predictor's in this score's decisions.
+
+        Raises:
+            AudioError: a clip cannot be used.
+            MVectorError: the threshold is not a cosine.
+        """
+        judge = self._judge.with_threshold(threshold)
+        heard = [self.encoder.embed_measured(audio) for audio in (audio1, audio2)]
+        (first, second), quality = zip(*heard, strict=True)
+        first, second = first.astype(np.float64), second.astype(np.float64)
+        cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
+        reasons = tuple(
+            f"{which} clip: {reason}"
+            for which, report in zip(("first", "second"), quality, strict=True)
+            for reason in self._quality.reasons(report)
+        )
+        return Score(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
+
+    @property
+    def threshold(self) -> float:
+        """Scores at or above it are the same person.
+
+        Raises:
+            MVectorError: none was given and the model has no calibration.
+        """
+        return self._judge.threshold
+
+    @property
+    def threshold_source(self) -> str:
+        """Where the threshold comes from, in words."""
+        return self._judge.source
+
+    def decide(self, score: float, *, threshold: float | None = None) -> Decision:
+        """Turn a cosine into a verdict.
+
+        Args:
+            score: of :meth:`contrast`, or any cosine of two embeddings of this model.
+            threshold: takes the place of the predictor's, this once.
+
+        Raises:
+            MVectorError: there is no threshold, or it is not a cosine.
+        """
+        return (
+            score.decide(threshold)
+            if isinstance(score, Score)
+            else (self._judge.with_threshold(threshold).decide(score))
+        )
+
+    # ---- the speaker library ----------------------------------------------------------------
+
+    @property
+    def library(self) -> SpeakerLibrary:
+        """The speaker library, opened on first use.
+
+        Raises:
+            LibraryError: no folder was given, or it cannot be used.
+        """
+        with self._opening:
+            if self._library is None:
+                if self._audio_db_path is None:
+                    raise LibraryError("There is no speaker library: give audio_db_path.")
+                self._library = SpeakerLibrary(
+                    self._audio_db_path, self.encoder, **self._library_options
+                )
+            return self._library
+
+    def register(
+        self,
+        audio: AudioSource,
+        user_name: str,
+        *,
+        force: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        groups: Sequence[str] = (),
+    ) -> Registration:
+        """Enrol a clip of a person, who may have clips already; the result is the stored path.
+
+        Args:
+            audio: the clip.
+            user_name: the person; any Unicode, up to 200 characters.
+            force: enrol a clip below the quality floor too.
+            metadata: what to keep about the person, JSON values.
+            groups: that the person belongs to, to recognise within.
+
+        Raises:
+            AudioError: the clip cannot be used, or is too bad to be enrolled.
+            LibraryError: the name or the library cannot be used.
+        """
+        library, name = self.library, source_name(audio)
+        audio = replayable(audio, self.encoder.limits)
+        report = self.encoder.measure(audio)
+        refused = self._enrolment_floor.reasons(report)
+        if refused and not force:
+            raise AudioError(
+                f"{name} is too bad to be enrolled: {'; '.join(refused)}; record it again, or "
+                "insist by --force (force=True)."
+            )
+        options: dict[str, Any] = {"metadata": metadata} if metadata is not None else {}
+        if groups:
+            options["groups"] = groups
+        clip = library.register(user_name, audio, **options)
+        return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
+
+    def recognition(
+        self,
+        audio: AudioSource,
+        *,
+        threshold: float | None = None,
+        top_k: int = 1,
+        within: Sequence[str] | None = None,
+    ) -> Recognition:
+        """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
+
+        The calibrated threshold depends on the clip's quality, where that was calibrated too, and
+        is raised with the number of people compared, see
+        :meth:`mvector.recognition.judge.Judge.open_set_threshold`; one given stays.
+
+        Args:
+            audio: the clip.
+            threshold: takes the place of the predictor's, this once.
+            top_k: how many of the most alike people to tell.
+            within: compare with people of these groups only.
+
+        Raises:
+            AudioError: the clip cannot be used.
+            LibraryError: nobody is enrolled.
+            MVectorError: there is no threshold, or it is not a cosine.
+        """
+        if top_k < 1:
+            raise MVectorError(f"top_k must be at least 1; got {top_k}.")
+        judge = self._judge.with_threshold(threshold)
+        _ = judge.threshold  # without one there is no answer: say so before working
+        embedding, report = self.encoder.embed_measured(audio)
+        library = self.library
+        matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
+        num_people = library.num_people(within)
+        limit, limit_source = judge.open_set_threshold(num_people, report)
+        best = matches[0]
+        name = best.name if best.score >= limit else None
+        library.record("recognition", name, best.score)
+        return Recognition(
+            name,
+            best.score,
+            tuple(matches[:top_k]),
+            best.score - matches[1].score if len(matches) > 1 else None,
+            limit,
+            limit_source,
+            num_people,
+            judge.llr(best.score, report),
+            report,
+            self._quality.reasons(report),
+        )
+
+    def get_users(self) -> list[str]:
+        """Who is enrolled, in alphabetical order."""
+        return self.library.names()
+
+    def remove_user(self, user_name: str) -> int:
+        """Forget a person, voiceprints and clips; returns the number of clips removed.
+
+        Raises:
+            LibraryError: there is nobody of that name.
+        """
+        return self.library.remove(user_name)
+
+
+def _of_cosines(measured: Mapping[str, Any] | None, path: Path) -> Calibration | None:
+    """A model's calibration, if it is one of the scores that are compared with it here."""
+    if not measured:
+        return None
+    calibration = Calibration.from_dict(measured)
+    if calibration.score_type == "cosine":
+        return calibration
+    logger.warning(
+        "The thresholds in '%s' are those of %s scores and are not used for cosines; measure them "
+        "with eval.py.",
+        path,
+        calibration.score_type,
+    )
+    return None

@@ -1,0 +1,149 @@
+"""``tools/calibrate.py`` as a user runs it, on synthetic voices."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from small_settings import ROOT
+
+from mvector.cli import run_script
+from mvector.embedding import SpeakerEncoder
+from mvector.evaluation import Calibration, compute_eer
+
+
+@pytest.fixture
+def model(trained_model: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(trained_model, folder)
+    return folder
+
+
+@pytest.fixture
+def people(voices: Path, tmp_path: Path) -> Path:
+    """Eight people with four clips each."""
+    folder = tmp_path / "people"
+    for speaker in sorted(voices.iterdir()):
+        if speaker.is_dir():
+            (folder / speaker.name).mkdir(parents=True)
+            for clip in sorted(speaker.glob("*.wav"))[:4]:
+                shutil.copy(clip, folder / speaker.name)
+    return folder
+
+
+def calibrate(*options: object) -> int:
+    return run_script("calibrate", [*map(str, options), "--use_gpu", "False"])
+
+
+def written(model: Path) -> dict:
+    return yaml.safe_load((model / "model.yml").read_text(encoding="utf-8"))
+
+
+def test_thresholds_of_all_pairs_of_clips_are_written(model, people, capsys):
+    before = written(model)
+
+    assert calibrate("--clips", people, "--model_path", model) == 0
+
+    clips = sorted(people.glob("*/*.wav"))
+    embeddings = SpeakerEncoder.from_folder(model, "cpu").embed_batch(clips).astype(np.float64)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    pairs = [(a, b) for a in range(len(clips)) for b in range(a + 1, len(clips))]
+    scores = [embeddings[a] @ embeddings[b] for a, b in pairs]
+    labels = [clips[a].parent == clips[b].parent for a, b in pairs]
+    eer, threshold = compute_eer(scores, labels)
+    after = written(model)
+    measured = Calibration.from_dict(after["calibration"])
+    assert (measured.num_target, measured.num_nontarget) == (8 * 6, 28 * 16)
+    assert measured.num_speakers == 8
+    assert measured.eer == pytest.approx(eer, abs=1e-6)
+    assert measured.threshold_eer == pytest.approx(threshold, abs=1e-5)
+    assert {**before, "calibration": None} == {**after, "calibration": None}
+    said = capsys.readouterr().out
+    assert f"{measured.threshold_eer:.4f} decides" in said
+    assert f"Before:        {before['calibration']['threshold_eer']:.4f}" in said
+    assert "32 clips of 8 people: 48 pairs of one person, 448 of two people" in said
+    assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 448" in said
+    assert "Chosen on half of the people" in said
+    assert "Inconclusive:  scores between" in said
+
+
+def test_a_dry_run_writes_nothing(model, people, capsys):
+    before = (model / "model.yml").read_bytes()
+
+    assert calibrate("--clips", people, "--model_path", model, "--dry_run") == 0
+
+    assert (model / "model.yml").read_bytes() == before
+    assert "Nothing is written" in capsys.readouterr().out
+
+
+def test_too_few_people_are_not_written_unless_forced(model, people, capsys):
+    for number in range(3, 8):
+        shutil.rmtree(people / f"speaker_00{number}")
+    before = (model / "model.yml").read_bytes()
+
+    assert calibrate("--clips", people, "--model_path", model) == 1
+
+    assert (model / "model.yml").read_bytes() == before
+    assert "NOT written: fewer than 5 people" in capsys.readouterr().out
+    assert calibrate("--clips", people, "--model_path", model, "--force") == 0
+    assert written(model)["calibration"]["num_speakers"] == 3
+
+
+def test_quality_of_clips_joins_the_calibration(model, people):
+    assert calibrate("--clips", people, "--model_path", model, "--quality", "True") == 0
+
+    weights = written(model)["calibration"]["quality_weights"]
+    assert len(weights) == 6
+    assert all(np.isfinite(weights))
+
+
+def test_bad_clips_and_copies_are_left_out_and_counted(model, people, capsys, caplog):
+    (people / "speaker_000" / "broken.wav").write_bytes(b"no sound")
+    shutil.copy(people / "speaker_001" / "clip_00.wav", people / "speaker_001" / "copy.wav")
+
+    with caplog.at_level("WARNING", logger="mvector"):
+        assert calibrate("--clips", people, "--model_path", model) == 0
+
+    said = capsys.readouterr()
+    assert "33 clips of 8 people (1 could not be used)" in said.out
+    assert "1 pair(s) of clips hold the same audio" in said.err
+    assert written(model)["calibration"]["num_target"] == 7 * 6 + 9
+
+
+def test_clips_of_a_person_are_taken_evenly(model, people, capsys):
+    options = ("--clips", people, "--model_path", model, "--dry_run")
+
+    assert calibrate(*options, "--max_clips_per_person", "2") == 0
+
+    assert "16 clips of 8 people: 8 pairs of one person" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda people: shutil.rmtree(people), "does not exist"),
+        (
+            lambda people: [shutil.rmtree(p) for p in sorted(people.iterdir())[1:]],
+            "of one speaker",
+        ),
+        (
+            lambda people: [clip.unlink() for clip in people.glob("*/clip_0[123].wav")],
+            "has two usable clips",
+        ),
+    ],
+)
+def test_what_allows_no_threshold_is_said_in_a_sentence(model, people, capsys, change, message):
+    change(people)
+
+    assert calibrate("--clips", people, "--model_path", model) == 2
+
+    assert message in capsys.readouterr().err
+
+
+def test_the_tool_is_thin():
+    text = (ROOT / "tools" / "calibrate.py").read_text()
+    assert 'run_script("calibrate")' in text
+    assert len(text.splitlines()) < 15

@@ -1,0 +1,111 @@
+"""The model in the box."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvector import MVectorPredictor
+from mvector.cli import run_script
+from mvector.errors import CheckpointError
+from mvector.models.folder import load_model_folder
+from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "dataset/samples"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> MVectorPredictor:
+    return MVectorPredictor(use_gpu=False)
+
+
+def test_it_is_used_where_no_model_is_named_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    logging.getLogger("mvector").propagate = True
+    with caplog.at_level(logging.INFO, "mvector"):
+        assert MVectorPredictor(use_gpu=False).model_path == DEFAULT_MODEL
+    assert "The model in the box is used" in caplog.text
+
+
+def test_one_trained_here_goes_first_and_of_several_one_must_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("Mine", "Other"):
+        Path(f"models/{name}/best_model").mkdir(parents=True)
+    Path("models/Mine/best_model/model.yml").touch()
+    assert find_model() == Path("models/Mine/best_model")
+    Path("models/Other/best_model/model.yml").touch()
+    with pytest.raises(CheckpointError, match="several models; choose one by --model_path"):
+        find_model()
+
+
+def test_its_thresholds_are_not_changed(voices: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (DEFAULT_MODEL / "model.yml").read_bytes()
+    code = run_script("calibrate", ["--clips", str(voices), "--model_path", str(DEFAULT_MODEL)])
+    assert code == 2
+    assert "copy its folder" in capsys.readouterr().err
+    assert (DEFAULT_MODEL / "model.yml").read_bytes() == before
+
+
+def test_it_takes_at_most_20_megabytes() -> None:
+    assert sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) <= 20e6
+
+
+def test_its_thresholds_were_measured(predictor: MVectorPredictor) -> None:
+    calibration = predictor.calibration
+    assert calibration is not None
+    assert calibration.num_target >= 1000
+    assert calibration.threshold_far_1pct is not None
+    assert calibration.threshold_far_1pct > calibration.threshold_eer
+    assert calibration.knows_quality
+
+
+def test_it_says_where_it_comes_from_and_how_good_it_is() -> None:
+    _, info = load_model_folder(DEFAULT_MODEL)
+    assert "CC BY 4.0" in info.provenance["licence"]
+    assert 0 < info.metrics["development"]["as they are"]["mean"]["eer"] < 0.2
+
+
+def test_sample_clips_of_one_voice_are_the_same_person_and_of_two_are_not(
+    predictor: MVectorPredictor,
+) -> None:
+    voices = sorted(path for path in SAMPLES.iterdir() if path.is_dir())
+    assert len(voices) >= 3
+    clips = [sorted(voice.glob("*.flac")) for voice in voices]
+    for own in clips:
+        assert predictor.contrast(own[0], own[1]).decide().same
+    for one, other in itertools.pairwise(clips):
+        assert not predictor.contrast(one[0], other[0]).decide().same
+
+
+def test_its_folder_is_known_by_any_path(tmp_path: Path) -> None:
+    os.symlink(DEFAULT_MODEL, tmp_path / "link")
+    assert is_default(tmp_path / "link")
+    assert not is_default(tmp_path)
+
+
+def test_matrices_are_stored_in_half_the_space_and_used_as_stored(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from small_encoder import small_encoder
+
+    from mvector.models.folder import save_model_folder
+
+    model = small_encoder().model
+    before = {key: value.clone() for key, value in model.backbone.state_dict().items()}
+    save_model_folder(tmp_path / "half", model, half_precision=True)
+    stored = load_file(tmp_path / "half/model.safetensors")
+    again = load_model_folder(tmp_path / "half")[0].backbone.state_dict()
+    for key, value in model.backbone.state_dict().items():
+        expected = before[key].half().float() if before[key].dim() > 1 else before[key]
+        np.testing.assert_array_equal(value, expected)
+        np.testing.assert_array_equal(again[key], expected)
+        assert stored[key].element_size() == (2 if before[key].dim() > 1 else value.element_size())

@@ -1,0 +1,364 @@
+"""What the predictor answers: typed results, thresholds, long clips, threads."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import os
+import pickle
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small_model import RATE, small_calibration, small_model, speech
+
+from mvector import MVectorPredictor
+from mvector.audio import AudioLimits, write_wav
+from mvector.audio.clip_report import ClipReport
+from mvector.embedding.reading import WINDOW_S
+from mvector.errors import AudioError, MVectorError
+from mvector.recognition.judge import Judge
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and three clips of each of four voices, ``voice_<voice>_<clip>.wav``."""
+    folder = tmp_path_factory.mktemp("predictor")
+    small_model(folder / "model")
+    for voice in range(4):
+        for take in range(3):
+            write_wav(folder / f"voice_{voice}_{take}.wav", speech(voice, seed=take), RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(folder: Path) -> MVectorPredictor:
+    return MVectorPredictor(folder / "model", use_gpu=False)
+
+
+@pytest.fixture
+def library(folder: Path, tmp_path: Path) -> MVectorPredictor:
+    """Three people enrolled."""
+    predictor = MVectorPredictor(folder / "model", use_gpu=False, audio_db_path=tmp_path)
+    for voice, name in enumerate(("Ada", "Bob", "Cem")):
+        predictor.register(folder / f"voice_{voice}_0.wav", name)
+    return predictor
+
+
+# ---- the score of two clips -------------------------------------------------------------------
+
+
+def test_a_score_is_a_float_in_every_way(predictor: MVectorPredictor, folder: Path) -> None:
+    score = predictor.contrast(folder / "voice_0_0.wav", folder / "voice_1_0.wav")
+    value = float(score)
+    assert isinstance(score, float)
+    assert score == value
+    assert score + 1 == value + 1
+    assert (score > 0.5) is (value > 0.5)
+    assert f"{score:.3f} {score}" == f"{value:.3f} {value}"
+    assert str(score) == str(value)
+    assert np.array([score]).dtype == np.float64
+    assert sorted([score, 0.0]) == sorted([value, 0.0])
+    assert json.loads(json.dumps(score)) == value
+    assert hash(score) == hash(value)
+    for twin in (copy.deepcopy(score), pickle.loads(pickle.dumps(score))):
+        assert twin == score
+        assert twin.decide() == score.decide()
+
+
+def test_a_score_decides(predictor: MVectorPredictor, folder: Path) -> None:
+    calibration = small_calibration()
+    score = predictor.contrast(folder / "voice_0_0.wav", folder / "voice_1_0.wav")
+    decision = score.decide()
+    assert decision == predictor.decide(score)
+    assert decision.same == (score >= calibration.threshold_eer)
+    assert decision.llr == calibration.llr(float(score))
+    assert decision.probability == pytest.approx(1 / (1 + math.exp(-decision.llr)))
+    assert decision.inconclusive == calibration.is_inconclusive(float(score))
+    assert decision.threshold_source == "equal error rate on made-up trials"
+    assert str(decision).startswith(("the same person, similarity ", "different people, simil"))
+    values = json.loads(json.dumps(score.to_dict()))
+    assert values["score"] == score
+    assert len(values["quality"]) == 2
+    assert values["quality"][0]["speech_s"] > 1.0
+
+
+def test_a_threshold_of_one_call_does_not_stick(
+    predictor: MVectorPredictor, library: MVectorPredictor, folder: Path
+) -> None:
+    clips = folder / "voice_0_0.wav", folder / "voice_1_0.wav"
+    usual = predictor.contrast(*clips).decide().threshold
+    assert predictor.contrast(*clips, threshold=0.9).decide().threshold == 0.9
+    assert predictor.contrast(*clips).decide(-0.9).same
+    assert predictor.contrast(*clips).decide().threshold == usual == predictor.threshold
+    assert library.recognition(clips[0], threshold=1.0).threshold == 1.0
+    assert library.recognition(clips[0]).threshold != 1.0
+    with pytest.raises(MVectorError, match=r"threshold 1\.5 is not a cosine"):
+        library.recognition(clips[0], threshold=1.5)
+
+
+# ---- recognition ------------------------------------------------------------------------------
+
+
+def test_recognition_unpacks_and_tells_more(library: MVectorPredictor, folder: Path) -> None:
+    result = library.recognition(folder / "voice_1_0.wav", threshold=0.2, top_k=3)
+    name, score = result
+    assert (name, score) == ("Bob", result[1]) == (result.name, result.score)
+    assert result.candidates[0].name == "Bob"
+    assert len(result.candidates) == 3
+    assert result.margin == pytest.approx(result.score - result.candidates[1].score)
+    assert result.num_people == 3
+    assert str(result).startswith("Speaker: Bob, similarity: 1.0000, ")
+    values = json.loads(json.dumps(result.to_dict()))
+    assert values["speaker"] == "Bob"
+    assert values["candidates"][0] == {"name": "Bob", "score": pytest.approx(1.0)}
+    assert len(library.recognition(folder / "voice_1_0.wav").candidates) == 1
+    with pytest.raises(MVectorError, match="top_k must be at least 1"):
+        library.recognition(folder / "voice_1_0.wav", top_k=0)
+
+
+def test_below_the_threshold_nobody_is_named(library: MVectorPredictor, folder: Path) -> None:
+    result = library.recognition(folder / "voice_3_0.wav", threshold=1.0)
+    assert not result.is_known
+    assert tuple(result) == (None, result.score)
+    assert str(result).startswith("Unknown speaker: the nearest enrolled voice has similarity ")
+
+
+def test_registration_stands_for_the_stored_clip(folder: Path, tmp_path: Path) -> None:
+    predictor = MVectorPredictor(folder / "model", use_gpu=False, audio_db_path=tmp_path)
+    result = predictor.register(folder / "voice_0_0.wav", " Ada ")
+    assert result.name == "Ada"
+    assert os.fspath(result) == str(result.clip)
+    assert Path(result).is_file()
+    assert json.loads(json.dumps(result.to_dict()))["registered"] == "Ada"
+    assert str(result).startswith("Registered 'Ada' (")
+
+
+def test_the_threshold_grows_with_the_number_of_people_unless_it_is_given() -> None:
+    calibration = small_calibration()
+    judge = Judge(calibration, None, "model")
+    assert judge.open_set_threshold(1)[0] == calibration.threshold_eer
+    for count in (2, 30):
+        raised, source = judge.open_set_threshold(count)
+        # what is asked of the log-likelihood ratio grows by log N
+        needed = calibration.llr(calibration.threshold_eer) + math.log(count)
+        assert calibration.llr(raised) == pytest.approx(needed)
+        assert source.endswith(f" raised for {count} people")
+    assert judge.open_set_threshold(10**30)[0] == 1.0
+    assert judge.with_threshold(0.4).open_set_threshold(30) == (0.4, "given by the caller")
+    assert Judge(None, 0.4, "model").open_set_threshold(30)[0] == 0.4
+
+
+GOOD = ClipReport(8.0, 6.0, 40.0, 0.0, 8000.0, -20.0)
+POOR = ClipReport(1.0, 0.5, 10.0, 0.0, 8000.0, -20.0)
+
+
+def judge_that_knows_quality(*of_quality: float) -> Judge:
+    """Weights of lower and higher log duration of speech, lower and higher SNR."""
+    weights = (-4.0, 10.0, *of_quality)
+    return Judge(
+        replace(small_calibration(), slope=10.0, offset=-4.0, quality_weights=weights), None, "m"
+    )
+
+
+def test_the_threshold_of_a_search_is_that_of_clips_as_good_as_the_one_heard() -> None:
+    judge = judge_that_knows_quality(-0.6, -0.4, 0.0, 0.0)  # longer clips have higher scores
+    calibration = judge.calibration
+    assert calibration is not None
+    for heard in (GOOD, POOR):
+        limit, source = judge.open_set_threshold(3, heard)
+        needed = calibration.llr(calibration.threshold_eer) + math.log(3)
+        assert -4.0 + 10.0 * limit - math.log(heard.speech_s) == pytest.approx(needed)
+        assert judge.llr(limit, heard) == pytest.approx(needed)
+        assert "quality of the clip, " in source
+    alone, _ = judge.open_set_threshold(1, POOR)
+    assert alone < judge.open_set_threshold(1, GOOD)[0]
+    assert judge.with_threshold(0.4).open_set_threshold(3, POOR)[0] == 0.4
+
+
+def test_quality_that_would_turn_scores_round_is_not_used() -> None:
+    calibration = replace(small_calibration(), quality_weights=(0.0, -1.0, 1.0, 1.0, 1.0, 1.0))
+    judge = Judge(calibration, None, "m")
+    assert judge.open_set_threshold(1, POOR)[0] == calibration.threshold_eer
+    assert judge.decide(0.5, quality=(GOOD, POOR)).llr == calibration.llr(0.5)
+
+
+def test_a_calibration_that_knows_quality_believes_good_clips_more() -> None:
+    judge = judge_that_knows_quality(1.0, 0.5, 0.05, 0.0)
+    calibration, good, poor = judge.calibration, GOOD, POOR
+    assert calibration is not None
+    score = 0.45
+    llr = -4.0 + 10.0 * score + math.log(0.5) + 0.5 * math.log(6.0) + 0.05 * 10.0
+    for pair in ((good, poor), (poor, good)):
+        decision = judge.decide(score, quality=pair)
+        assert decision.llr == pytest.approx(llr)
+        assert decision.probability == pytest.approx(1 / (1 + math.exp(-llr)))
+        assert decision.same is (llr >= calibration.llr(calibration.threshold_eer))
+        assert "quality of the clips" in decision.threshold_source
+    assert judge.decide(score, quality=(good, good)).llr > llr
+    given = judge.with_threshold(0.5).decide(score, quality=(good, good))
+    assert not given.same
+    assert given.threshold_source == "given by the caller"
+
+
+def test_recognition_uses_the_raised_threshold(library: MVectorPredictor, folder: Path) -> None:
+    result = library.recognition(folder / "voice_0_1.wav")
+    slope = small_calibration().slope
+    assert result.threshold == pytest.approx(library.threshold + math.log(3) / slope)
+
+
+# ---- quality ----------------------------------------------------------------------------------
+
+
+def test_bad_clips_are_compared_with_reasons_and_enrolled_only_by_force(
+    library: MVectorPredictor, folder: Path
+) -> None:
+    short = np.concatenate([speech(0)[:3200], np.zeros(3 * RATE, dtype=np.float32)])
+    score = library.contrast((short, RATE), folder / "voice_0_0.wav")
+    assert any(reason.startswith("first clip: only 0.") for reason in score.reasons)
+    assert score.decide().reasons == score.reasons
+    assert library.recognition((short, RATE)).reasons
+    with pytest.raises(AudioError, match=r"too bad to be enrolled: only 0\.\d s of speech in 3\.2"):
+        library.register((short, RATE), "Eve")
+    assert "Eve" not in library.get_users()
+    assert library.register((short, RATE), "Eve", force=True).reasons
+    assert "Eve" in library.get_users()
+
+
+# ---- batches, long clips, sources -------------------------------------------------------------
+
+
+def test_a_batch_equals_clip_by_clip_whatever_the_lengths(predictor: MVectorPredictor) -> None:
+    noise = np.random.default_rng(0).normal(size=round(80 * RATE)).astype(np.float32) * 0.05
+    lengths_s = (0.6, 75.0, 1.0, 3.0, 29.99, 30.0, 30.01, 31.0, 2.0, 60.0)
+    clips = [noise[: round(length * RATE)] for length in lengths_s]
+    batch = predictor.predict_batch(clips, batch_size=3)
+    alone = np.stack([predictor.predict(clip) for clip in clips])
+    np.testing.assert_allclose(batch, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("duration_s", [2.5, 2.5 * WINDOW_S])
+def test_a_clip_is_measured_alike_with_and_without_its_embedding(
+    predictor: MVectorPredictor, duration_s: float
+) -> None:
+    clip = np.resize(speech(1), round(duration_s * RATE)), RATE
+    report = predictor.encoder.measure(clip)
+    assert report == predictor.encoder.embed_measured(clip)[1]
+    assert report.duration_s == pytest.approx(duration_s)
+
+
+def test_a_long_clip_is_the_weighted_mean_direction_of_its_windows(
+    predictor: MVectorPredictor,
+) -> None:
+    long = np.concatenate([speech(voice, 16.0) for voice in (0, 0, 1, 1, 2)])
+    size = round(WINDOW_S * RATE)
+    windows = [long[start : start + size] for start in range(0, len(long), size)]
+    embeddings = np.stack([predictor.predict(window) for window in windows]).astype(np.float64)
+    norms = np.linalg.norm(embeddings, axis=1)
+    weights = np.array([len(window) for window in windows]) / len(long)
+    direction = weights @ (embeddings / norms[:, None])
+    expected = direction / np.linalg.norm(direction) * (weights @ norms)
+    np.testing.assert_allclose(predictor.predict(long), expected, atol=1e-5)
+
+
+def test_silent_windows_of_a_long_clip_are_passed_over(predictor: MVectorPredictor) -> None:
+    size = round(WINDOW_S * RATE)
+    talk = np.tile(speech(0, 3.0), 10)[:size]
+    clip = np.concatenate([np.zeros(size, dtype=np.float32), talk])
+    np.testing.assert_allclose(predictor.predict(clip), predictor.predict(talk), atol=1e-5)
+    with pytest.raises(AudioError, match="is silent"):
+        predictor.predict(np.zeros(2 * size, dtype=np.float32))
+    assert predictor.encoder.embed_measured(clip)[1].duration_s == pytest.approx(2 * WINDOW_S)
+
+
+def test_memory_grows_neither_with_the_length_of_a_clip_nor_with_their_number(
+    predictor: MVectorPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mvector.embedding.reading._MOST_SAMPLES", 10 * RATE)
+    monkeypatch.setattr(predictor.encoder, "_forward", lambda clips: torch.ones(len(clips), 16))
+    minute = 0.1 * np.random.default_rng(0).normal(size=(60 * 44100, 2))
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", 44100, 2) as clip:
+        for _ in range(5):
+            clip.write(minute)
+    soundfile.write(tmp_path / "clip.wav", minute[: 20 * 44100], 44100)
+    del minute
+    for sources in ([tmp_path / "long.wav"], [tmp_path / "clip.wav"] * 40):
+        tracemalloc.start()
+        predictor.predict_batch(sources)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 40e6  # decoded, the five minutes take 106 MB, the clips 51 MB at 16 kHz
+
+
+def test_any_source_gives_the_same(predictor: MVectorPredictor, folder: Path) -> None:
+    path = folder / "voice_0_0.wav"
+    data = path.read_bytes()
+    samples, _ = soundfile.read(path, dtype="float32")
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    expected = predictor.predict(path)
+    sources = (str(path), data, io.BytesIO(data), Pipe(data), (samples, RATE), samples)
+    for source in (*sources, torch.from_numpy(samples), (torch.from_numpy(samples)[None], RATE)):
+        np.testing.assert_array_equal(predictor.predict(source), expected)
+
+
+def test_a_pipe_with_a_long_clip_is_read_once(predictor: MVectorPredictor) -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.tile(speech(0, 5.0), 8), RATE, format="WAV")
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    np.testing.assert_allclose(
+        predictor.predict_batch([Pipe(stream.getvalue())])[0],
+        predictor.predict(stream.getvalue()),
+        atol=1e-6,
+    )
+
+
+def test_limits_of_the_predictor_hold(folder: Path) -> None:
+    strict = MVectorPredictor(
+        folder / "model", use_gpu=False, limits=AudioLimits(max_duration_s=2.0)
+    )
+    with pytest.raises(AudioError, match="claims to last"):
+        strict.predict(folder / "voice_0_0.wav")
+
+
+# ---- threads ----------------------------------------------------------------------------------
+
+
+def test_many_threads_get_what_one_gets(folder: Path, tmp_path: Path) -> None:
+    predictor = MVectorPredictor(folder / "model", use_gpu=False, audio_db_path=tmp_path)
+    predictor.encoder.model.train()  # as a model under training is: each call evaluates it
+    clips = [folder / f"voice_{k % 4}_{k // 4}.wav" for k in range(12)]
+    alone = [predictor.predict(clip) for clip in clips]
+    predictor.register(clips[0], "voice 0")
+    barrier = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        barrier.wait()
+        for turn in range(6):
+            k = (number + 5 * turn) % len(clips)
+            np.testing.assert_allclose(predictor.predict(clips[k]), alone[k], atol=1e-5)
+            name, score = predictor.recognition(clips[0], threshold=0.5)
+            assert (name, round(score, 3)) == ("voice 0", 1.0)
+        if number % 4:
+            predictor.register(clips[number], f"new {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        for outcome in [pool.submit(work, number) for number in range(8)]:
+            outcome.result()
+    assert len(predictor.get_users()) == 7
+    assert predictor.encoder.model.training
