@@ -86,6 +86,13 @@ def test_anything_else_than_true_or_false_is_refused(capsys: pytest.CaptureFixtu
     assert "'perhaps' is neither True nor False" in capsys.readouterr().err
 
 
+def test_a_duration_is_positive(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as left:
+        run_script("recognition", ["--record_seconds", "-1"])
+    assert left.value.code == 2
+    assert "--record_seconds: '-1' is not a duration above 0" in capsys.readouterr().err
+
+
 def test_train_then_eval(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree("models")
     assert run_script("train", ["--configs", "config.yml", "--set", "train_conf.max_epoch=1"]) == 0
@@ -218,7 +225,6 @@ MISTAKES = {
         "choose another --log_dir",
     ),
     "trials missing": (["eval", "--set", "dataset_conf.trials_list=gone.txt"], "gone.txt"),
-    "negative record time": (["recognition", "--record_seconds", "-1"], "--record_seconds"),
     "text as clip": (["recognition", "--identify", "config.yml"], "config.yml"),
 }
 
