@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mvector.cli.common import gpu_option, parse_count, parse_length
-from mvector.cli.options import Action, Command, Options, option, required
+from mvector.cli.options import Action, Command, Options, option, optional, required
 from mvector.errors import DataError, MVectorError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class AverageAndMeasure(Average):
         "list of clips, or a packed corpus, to measure batch normalisation on", "LIST"
     )
     use_gpu: bool | None = gpu_option()
-    data_root: str | None = option(None, "where relative paths of LIST start", "DIR")
+    data_root: str | None = optional("where relative paths of LIST start", "DIR")
     num_clips: int = option(
         4000,
         "clips of LIST to use, chosen at random, the same each time (default: %(default)s)",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.common import parse_length
-from mvector.cli.options import Options, flag, option, required
+from mvector.cli.options import Options, flag, option, optional, required
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -32,11 +32,8 @@ class JsonOption(Options):
 class ThresholdOption(Options):
     """What decides."""
 
-    threshold: float | None = option(
-        None,
-        "at or above: the same person (default: the model's calibrated threshold)",
-        "COSINE",
-        float,
+    threshold: float | None = optional(
+        "at or above: the same person (default: the model's calibrated threshold)", "COSINE", float
     )
 
 
@@ -49,7 +46,7 @@ class RecordingOptions(Options):
     record_seconds: float = option(
         3.0, "how long to record (default %(default)s)", "S", parse_length
     )
-    device: str | None = option(None, "input device: its number, or part of its name", "N|NAME")
+    device: str | None = optional("input device: its number, or part of its name", "N|NAME")
 
 
 @dataclass(frozen=True, kw_only=True)

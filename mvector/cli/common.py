@@ -13,7 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mvector.cli.options import Command, Condition, Options, bind, build_parser, option, required
+from mvector.cli.options import (
+    Command,
+    Condition,
+    Options,
+    bind,
+    build_parser,
+    option,
+    optional,
+    required,
+)
 from mvector.errors import MVectorError
 
 EXIT_MISTAKE = 2
@@ -69,12 +78,12 @@ def yes_or_no(default: _T, text: str) -> _T:
 
 def gpu_option() -> bool | None:
     """``--use_gpu``, of commands that compute."""
-    return option(None, "default: a GPU if there is one", "True|False", optional_bool)
+    return optional("default: a GPU if there is one", "True|False", optional_bool)
 
 
 def config_option(default: str) -> str | None:
     """``--configs``, of commands that train and evaluate."""
-    return option(None, f"configuration (default: {default})", "FILE")
+    return optional(f"configuration (default: {default})", "FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +92,11 @@ class ModelOptions(Options):
 
     TITLE = "model"
 
-    model_path: str | None = option(
-        None,
+    model_path: str | None = optional(
         "model folder (default: that of --configs, the one trained here, or the one in the box)",
         "DIR",
     )
-    configs: str | None = option(None, "configuration that names the model instead", "FILE")
+    configs: str | None = optional("configuration that names the model instead", "FILE")
     use_gpu: bool | None = gpu_option()
 
     def conditions(self) -> tuple[Condition, ...]:
@@ -118,8 +126,7 @@ class SettingOptions(Options):
 class WorkerOptions(Options):
     """How many processes decode."""
 
-    num_workers: int | None = option(
-        None,
+    num_workers: int | None = optional(
         "processes that decode clips (default: one per processor; 0: this one only)",
         "N",
         parse_count,
@@ -131,7 +138,7 @@ class ListOptions(WorkerOptions):
     """A list whose clips are decoded."""
 
     source: str = required("lines of path, tab, speaker number", "LIST", positional=True)
-    data_root: str | None = option(None, "where relative paths of the list start", "DIR")
+    data_root: str | None = optional("where relative paths of the list start", "DIR")
 
     def conditions(self) -> tuple[Condition, ...]:
         from mvector.data.packed import is_packed

@@ -17,7 +17,7 @@ from mvector.cli.clips import (
     open_clip,
 )
 from mvector.cli.common import ModelOptions, log_arguments
-from mvector.cli.options import Action, Command, Condition, option
+from mvector.cli.options import Action, Command, Condition, optional
 from mvector.errors import AudioError, MVectorError
 
 SAME, DIFFERENT = 0, 1
@@ -34,10 +34,8 @@ exit code: 0 the same person, 1 different people, 2 a mistake (a clip that canno
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(ModelOptions, ThresholdOption, RecordingOptions, JsonOption):
-    audio_path1: str | None = option(
-        None, "first clip; - is standard input; asks without it", "FILE"
-    )
-    audio_path2: str | None = option(None, "second clip, likewise", "FILE")
+    audio_path1: str | None = optional("first clip; - is standard input; asks without it", "FILE")
+    audio_path2: str | None = optional("second clip, likewise", "FILE")
 
     def conditions(self) -> tuple[Condition, ...]:
         has_both = None not in (self.audio_path1, self.audio_path2)

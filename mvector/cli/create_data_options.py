@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from mvector.cli.common import WorkerOptions, parse_number, parse_seconds, yes_or_no
-from mvector.cli.options import Condition, Options, option, required
+from mvector.cli.options import Condition, Options, option, optional, required
 from mvector.corpus.cutting import Vad
 
 DATASETS = (
@@ -42,7 +42,7 @@ what each corpus must look like (dataset/README.md tells more, and where each co
               CN-Celeb_flac/eval/test/id00800-singing-01-001.flac
               CN-Celeb_flac/eval/lists/{enroll,trials}.lst  published trials, if there
               CN-Celeb2_flac/data/id10000/*.flac            more training speakers
-            Training and test speakers are as published; --test_speakers has no effect.
+            Training and test speakers are as published.
   voxceleb  --path is VoxCeleb 1 or 2 or the folder that holds both, in any of the usual layouts:
               vox1/dev/wav/id10001/1zcIwhmdeo4/00001.wav    wav, flac or m4a
               vox1/test/wav/id10270/5r0dWxy17C8/00001.wav   folders named *test*: test speakers
@@ -96,7 +96,7 @@ def _speakers(text: str) -> int | float:
 
 
 def _column(name: str, example: str) -> str | None:
-    return option(None, f"csv: column of the {name}s, as {example}", "NAME")
+    return optional(f"csv: column of the {name}s, as {example}", "NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +135,7 @@ class Scan(WorkerOptions, OutputOption):
         "write a 16 kHz wav beside each good mp3 and list that, since mp3 reads slowly; takes "
         "0.12 GB an hour of speech (default: %(default)s)",
     )
-    test_speakers: int | float | None = option(
-        None,
+    test_speakers: int | float | None = optional(
         "test speakers: a number (20), a share of all (0.1), or 0 to train on everyone (default: "
         "a tenth, from 2 to 200; corpora without test speakers of their own)",
         "N",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.common import SettingOptions, config_option, parse_count, yes_or_no
-from mvector.cli.options import Condition, Options, flag, option, required
+from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 if TYPE_CHECKING:
     from mvector.evaluation.back_end import BackEnd
@@ -50,20 +50,17 @@ class OutputOptions(Options):
 
     TITLE = "what to write and print"
 
-    out: str | None = option(
-        None,
+    out: str | None = optional(
         "file or folder for all figures (default: results.json beside the model folder; of a "
         "comparison, none)",
         "FILE",
     )
-    report: str | None = option(
-        None,
+    report: str | None = optional(
         "folder for a page with curves, breakdown and worst trials (report.html), and for its "
         "pictures",
         "DIR",
     )
-    bootstrap: int | None = option(
-        None,
+    bootstrap: int | None = optional(
         "draw the speakers so often for intervals; 0 gives none (default: 1000, less for very "
         "many trials)",
         "N",
@@ -92,15 +89,12 @@ class ScoringOptions(Options):
         choices=("cosine", "plda"),
     )
     mean: bool = flag("subtract the mean embedding of the cohort's clips from all embeddings first")
-    norm: str | None = option(
-        None,
+    norm: str | None = optional(
         "see each cosine against those of a cohort: all of it, or the --top_n most alike",
         choices=("snorm", "asnorm"),
     )
-    cohort: str | None = option(
-        None,
-        "clips 'path<TAB>speaker' for --mean and --norm (default: dataset_conf.train_list)",
-        "LIST",
+    cohort: str | None = optional(
+        "clips 'path<TAB>speaker' for --mean and --norm (default: dataset_conf.train_list)", "LIST"
     )
     cohort_of: str = option(
         "speakers",
@@ -108,20 +102,17 @@ class ScoringOptions(Options):
         choices=("speakers", "clips"),
     )
     top_n: int = option(300, "for --norm asnorm (default: %(default)s)", "N", parse_count)
-    plda_train: str | None = option(
-        None,
-        "clips 'path<TAB>speaker' to train a PLDA on (default: dataset_conf.train_list)",
-        "LIST",
+    plda_train: str | None = optional(
+        "clips 'path<TAB>speaker' to train a PLDA on (default: dataset_conf.train_list)", "LIST"
     )
-    plda_adapt: str | None = option(
-        None,
+    plda_adapt: str | None = optional(
         "clips 'path<TAB>number' like those of the trials, to fit the PLDA to; their speakers "
         "need not be known",
         "LIST",
     )
-    lda_dim: int | None = option(None, "LDA in front of the PLDA (default: none)", "N", parse_count)
-    max_clips_per_speaker: int | None = option(
-        None, "take so many clips of each speaker of these lists (default: all)", "N", parse_count
+    lda_dim: int | None = optional("LDA in front of the PLDA (default: none)", "N", parse_count)
+    max_clips_per_speaker: int | None = optional(
+        "take so many clips of each speaker of these lists (default: all)", "N", parse_count
     )
 
     @property
@@ -204,34 +195,28 @@ class CalibrationOptions(ScoringOptions):
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
     configs: str | None = config_option("the one saved beside the model")
-    model_path: str | None = option(
-        None,
+    model_path: str | None = optional(
         "model folder (default: that of --configs, the one trained here, or the one in the box, "
         "whose thresholds stay as they are)",
         "DIR",
         flags=("--model_path", "--resume_model"),
     )
-    enrolment: str | None = option(None, _ENROLMENT, "WAY")
+    enrolment: str | None = optional(_ENROLMENT, "WAY")
     skip_missing: bool = flag("leave out trials of clips that do not exist, and count them")
-    cache: str | None = option(
-        None,
-        "keep embeddings here: a run that was cut off goes on, another one starts from them",
-        "DIR",
+    cache: str | None = optional(
+        "keep embeddings here: a run that was cut off goes on, another one starts from them", "DIR"
     )
-    save_image_path: str | None = option(
-        None, "folder or .png file for a picture of FNR and FPR over the threshold", "PATH"
+    save_image_path: str | None = optional(
+        "folder or .png file for a picture of FNR and FPR over the threshold", "PATH"
     )
-    save_scores: str | None = option(None, "write scores, labels and trials here (npz)", "FILE")
-    by: str | None = option(
-        None,
+    save_scores: str | None = optional("write scores, labels and trials here (npz)", "FILE")
+    by: str | None = optional(
         "error rates by columns of --metadata, such as gender,language, or by duration of the "
         "shorter clip (default: duration if there is a --report)",
         "COLUMNS",
     )
-    metadata: str | None = option(
-        None,
-        "csv or tsv with a line for each clip, names of columns in the first: path, ...",
-        "FILE",
+    metadata: str | None = optional(
+        "csv or tsv with a line for each clip, names of columns in the first: path, ...", "FILE"
     )
 
     def conditions(self) -> tuple[Condition, ...]:
@@ -246,14 +231,14 @@ class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
 
     def settings(self) -> list[str]:
         """All that is set, with the options that stand for settings of ``eval_conf``."""
-        options = {
+        given = {
             "enrolment": self.enrolment,
             "skip_missing": self.skip_missing or None,
             "cache": self.cache,
         }
         settings = [
             f"dataset_conf.eval_conf.{key}={json.dumps(value)}"
-            for key, value in options.items()
+            for key, value in given.items()
             if value is not None
         ]
         return [*self.overrides, *settings]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.cli.common import ModelOptions, log_arguments, parse_length, parse_number
-from mvector.cli.options import Action, Command, flag, option, required
+from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
 
 if TYPE_CHECKING:
@@ -52,18 +52,13 @@ class Extract(ModelOptions):
     out: str = required(
         "file to write: .npz, .safetensors, .ark or .parquet", "OUT", positional=True
     )
-    data_root: str | None = option(None, "where relative paths of the list start", "DIR")
+    data_root: str | None = optional("where relative paths of the list start", "DIR")
     batch_size: int = option(16, "default: %(default)s", "N", parse_number)
-    max_duration: float | None = option(
-        None,
-        "hear only the beginning of longer clips (default: all of them)",
-        "SECONDS",
-        parse_length,
+    max_duration: float | None = optional(
+        "hear only the beginning of longer clips (default: all of them)", "SECONDS", parse_length
     )
-    cache: str | None = option(
-        None,
-        "keep embeddings here for later runs too (default: OUT.partial, removed at the end)",
-        "DIR",
+    cache: str | None = optional(
+        "keep embeddings here for later runs too (default: OUT.partial, removed at the end)", "DIR"
     )
     overwrite: bool = flag("replace OUT if it is there")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mvector.cli.common import SettingOptions, parse_number
 from mvector.cli.options import Action, Command, Condition, option
-from mvector.cli.pack_corpus import PackingOptions, Verify, print_left_out
+from mvector.cli.pack_corpus import PackingOptions, Verify, print_left_out, verify
 from mvector.cli.train import DEFAULT_CONFIG
 from mvector.data.packed import is_packed
 
@@ -82,20 +82,6 @@ def run(args: ExtractFeatures) -> int:
         f"bins, {size_mb:,.1f} MB in {time.perf_counter() - start_s:.1f} s, as {args.out}"
     )
     print_left_out(done.num_bad, args.out)
-    return 0
-
-
-def verify(args: Verify) -> int:
-    """Compare packed features with their checksums.
-
-    Raises:
-        DataError: they are damaged, or none.
-    """
-    from mvector.data.packed_features import PackedFeatures
-
-    packed = PackedFeatures(args.verify)
-    packed.verify(show_progress=True)
-    print(f"All {len(packed):,} clips in {args.verify} are intact.")
     return 0
 
 

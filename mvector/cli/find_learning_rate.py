@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvector.cli.common import SettingOptions, parse_count
-from mvector.cli.options import Action, Command, option
+from mvector.cli.options import Action, Command, option, optional
 from mvector.cli.train import DEFAULT_CONFIG
 
 _EPILOG = """\
@@ -25,7 +25,7 @@ class RangeTest(SettingOptions):
     min_lr: float = option(1e-6, "first rate (default: %(default)s)", parse=float)
     max_lr: float = option(1.0, "last rate (default: %(default)s)", parse=float)
     num_steps: int = option(100, "rates tried (default: %(default)s)", parse=parse_count)
-    out: str | None = option(None, "draw the curve into this file, such as rates.png", "FILE")
+    out: str | None = optional("draw the curve into this file, such as rates.png", "FILE")
 
 
 def run(args: RangeTest) -> int:

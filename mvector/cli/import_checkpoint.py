@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mvector.cli.common import parse_number
-from mvector.cli.options import Action, Command, Options, option, required
+from mvector.cli.options import Action, Command, Options, optional, required
 
 _DESCRIPTION = """\
 A checkpoint of another toolkit as a model folder.
@@ -27,20 +27,19 @@ SOURCES = ("wespeaker", "3dspeaker", "speechbrain", "mvector")
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Options):
-    source: str | None = option(None, "toolkit that trained the model", choices=SOURCES)
+    source: str | None = optional("toolkit that trained the model", choices=SOURCES)
     path: str = required("checkpoint file, or the folder that has it", "PATH")
     out: str = required("model folder to write", "DIR")
-    sample_rate: int | None = option(None, "rate of the model (default 16000)", "HZ", parse_number)
-    front_end: str | None = option(
-        None,
+    sample_rate: int | None = optional("rate of the model (default 16000)", "HZ", parse_number)
+    front_end: str | None = optional(
         "toolkit whose features the model was trained with, if not the source's: 3dspeaker for "
         "the '200k' models of wespeaker",
         choices=SOURCES,
     )
-    feature_dim: int | None = option(
-        None, "bins, where the checkpoint does not tell", "BINS", parse_number
+    feature_dim: int | None = optional(
+        "bins, where the checkpoint does not tell", "BINS", parse_number
     )
-    configs: str | None = option(None, "configuration of an mvector 1.x model", "FILE")
+    configs: str | None = optional("configuration of an mvector 1.x model", "FILE")
 
 
 def run(args: Import) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.cli.common import ListOptions, parse_seconds
-from mvector.cli.options import Action, Command, option
+from mvector.cli.options import Action, Command, option, optional
 from mvector.errors import DataError
 from mvector.files import check_writable, write_atomically
 
@@ -52,9 +52,8 @@ class Inspect(ListOptions):
     min_duration: float = option(
         0.5, "name clips shorter than this (default: %(default)s)", "SECONDS", parse_seconds
     )
-    json: str | None = option(None, "write the report, with all clips named, for programs", "FILE")
-    picture: str | None = option(
-        None,
+    json: str | None = optional("write the report, with all clips named, for programs", "FILE")
+    picture: str | None = optional(
         "draw histograms of duration, clips per speaker, level and silence (.png, .pdf, .svg)",
         "FILE",
     )

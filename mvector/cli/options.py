@@ -66,6 +66,13 @@ def option(
     return field(default=default, metadata={"help": text, **named, **typed, **more})
 
 
+def optional(
+    text: str, metavar: Metavar = None, parse: Parse | None = None, **more: Any
+) -> _T | None:
+    """A field that is an option which is ``None`` where it is not given; see :func:`option`."""
+    return option(None, text, metavar, parse, **more)
+
+
 def flag(text: str) -> bool:
     """A field that is an option without a value."""
     return option(False, text, action="store_true")

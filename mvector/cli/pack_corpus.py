@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds
 from mvector.cli.options import Action, Command, Options, option, required
-from mvector.data.packed import PackedCorpus
 from mvector.errors import DataError
 
 _DESCRIPTION = """\
@@ -118,14 +117,18 @@ def print_left_out(num_bad: int, out: str) -> None:
 
 
 def verify(args: Verify) -> int:
-    """Compare a packed corpus with its checksums.
+    """Compare a packed corpus, or packed features, with its checksums.
 
     Raises:
-        DataError: it is damaged, or none.
+        DataError: it is damaged, or no packed folder.
     """
-    corpus = PackedCorpus(args.verify)
-    corpus.verify(show_progress=True)
-    print(f"All {len(corpus):,} clips in {args.verify} are intact.")
+    from mvector.data.packed import PackedCorpus, PackedFolder, packed_kind
+    from mvector.data.packed_features import PackedFeatures
+
+    is_audio = packed_kind(args.verify) == "audio"
+    packed: PackedFolder = (PackedCorpus if is_audio else PackedFeatures)(args.verify)
+    packed.verify(show_progress=True)
+    print(f"All {len(packed):,} clips in {args.verify} are intact.")
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mvector.cli.clips import JsonOption, RecordingOptions, ThresholdOption
 from mvector.cli.common import ModelOptions, parse_length, parse_number
-from mvector.cli.options import Condition, Options, flag, option, required
+from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class EnrolOptions(LibraryOptions, NoAudioOption):
 class SearchOptions(LibraryOptions, ThresholdOption):
     """How somebody is searched for."""
 
-    within: Sequence[str] | None = option(
-        None, "recognise people of these groups only", "GROUP", nargs="+"
+    within: Sequence[str] | None = optional(
+        "recognise people of these groups only", "GROUP", nargs="+"
     )
     top_k: int = option(1, "tell the N most alike people", "N", parse_number)
 

@@ -13,7 +13,7 @@ from mvector.cli.common import (
     parse_count,
     yes_or_no,
 )
-from mvector.cli.options import Action, Command, Condition, option, required
+from mvector.cli.options import Action, Command, Condition, option, optional, required
 
 if TYPE_CHECKING:
     from mvector.training.trainer import MVectorTrainer
@@ -44,17 +44,13 @@ class TrainingOptions(SettingOptions):
     """What a training and a trial of it take."""
 
     configs: str | None = config_option(f"{DEFAULT_CONFIG}, or that of the run resumed")
-    augment_conf_path: str | None = option(
-        None,
-        "augmentation, such as configs/augmentation.yml; takes the place of augment_conf",
-        "FILE",
+    augment_conf_path: str | None = optional(
+        "augmentation, such as configs/augmentation.yml; takes the place of augment_conf", "FILE"
     )
-    resume_model: str | None = option(
-        None,
-        "run to continue where it stopped; auto: the one in save_model_path, if there is one",
-        "DIR",
+    resume_model: str | None = optional(
+        "run to continue where it stopped; auto: the one in save_model_path, if there is one", "DIR"
     )
-    seed: int | None = option(None, "the same as --set train_conf.seed=…", "NUMBER", parse_count)
+    seed: int | None = optional("the same as --set train_conf.seed=…", "NUMBER", parse_count)
 
     def conditions(self) -> tuple[Condition, ...]:
         augments, seeds = self.sets("augment_conf"), self.sets("train_conf.seed")
@@ -74,7 +70,7 @@ class DryRun(TrainingOptions):
 
     def conditions(self) -> tuple[Condition, ...]:
         takes = self.configs is None and self.resume_model != "auto"
-        where = "with --dry_run, but as the folder of a run whose configuration is tried"
+        where = "with --dry_run, other than to name a run in place of --configs"
         return (*super().conditions(), ("resume_model", takes, where))
 
 
@@ -82,7 +78,7 @@ class DryRun(TrainingOptions):
 class Train(TrainingOptions):
     save_model_path: str = option("models/", "where models are written", "DIR")
     log_dir: str = option("log/", "where training curves are written", "DIR")
-    pretrained_model: str | None = option(None, "model folder to take backbone weights from", "DIR")
+    pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
     do_eval: bool = yes_or_no(True, "evaluate after each epoch (default True)")
 
     def conditions(self) -> tuple[Condition, ...]:
