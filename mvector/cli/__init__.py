@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mvector.cli.options import Command
 
 COMMANDS = {
     "create_data": "make the lists of a corpus",
@@ -19,18 +23,25 @@ COMMANDS = {
     "contrast": "compare two clips",
     "recognition": "enrol people and recognise them",
     "import_library": "enrol the people of an older library anew",
+    "import_checkpoint": "make a model folder of another toolkit's checkpoint",
+    "export_checkpoint": "write a model's weights for another toolkit",
 }
 _MODULES = {"eval": "evaluate"}
 
 
-def run_script(command: str, argv: Sequence[str] | None = None) -> int:
-    """Run one command by its name in :data:`COMMANDS`; returns the exit code."""
+def find_command(name: str) -> Command:
+    """The command of a name in :data:`COMMANDS`."""
     from importlib import import_module
 
+    command: Command = import_module(f"mvector.cli.{_MODULES.get(name, name)}").COMMAND
+    return command
+
+
+def run_script(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run one command by its name in :data:`COMMANDS`; returns the exit code."""
     from mvector.cli.common import run_command
 
-    module = import_module(f"mvector.cli.{_MODULES.get(command, command)}")
-    return run_command(module.build_parser, module.run, argv)
+    return run_command(find_command(name), argv)
 
 
 def main() -> int:
@@ -43,6 +54,12 @@ def main() -> int:
 
         print(__version__)
         return 0
+    if arguments and not arguments[0].startswith("-"):
+        from difflib import get_close_matches
+
+        near = [f"; did you mean {name}?" for name in get_close_matches(arguments[0], COMMANDS, 1)]
+        print(f"mvector: error: no command '{arguments[0]}'{''.join(near)}", file=sys.stderr)
+        return 2
     lines = "".join(f"\n  {name:18s} {what}" for name, what in COMMANDS.items())
     print(f"usage: mvector COMMAND [options]\n{lines}\n\nmvector COMMAND --help tells more.")
     return 0 if arguments in ([], ["--help"], ["-h"]) else 2

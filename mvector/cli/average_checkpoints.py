@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mvector.cli.common import optional_bool, parse_count, parse_seconds
+from mvector.cli.common import gpu_option, parse_count, parse_length
+from mvector.cli.options import Action, Command, Options, option, optional, required
 from mvector.errors import DataError, MVectorError
 
 if TYPE_CHECKING:
@@ -48,56 +50,40 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="average_checkpoints.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class Average(Options):
+    models: Sequence[str] = required(
+        "model folders, two or more; one is enough with --recompute_bn",
+        "MODEL",
+        positional=True,
+        nargs="+",
     )
-    add = parser.add_argument
-    add("models", nargs="+", metavar="MODEL", help="model folders, two or more")
-    add("--output", required=True, metavar="DIR", help="model folder to write")
-    add(
-        "--recompute_bn",
-        metavar="LIST",
-        help="list of clips, or a packed corpus, to measure batch normalisation on; with it a "
-        "single MODEL is enough",
-    )
-    add("--data_root", metavar="DIR", help="where relative paths of LIST start")
-    add(
-        "--num_clips",
-        type=parse_count,
-        default=4000,
-        metavar="N",
-        help="clips of LIST to use, chosen at random, the same each time (default: %(default)s)",
-    )
-    add(
-        "--duration",
-        type=parse_seconds,
-        default=3.0,
-        metavar="SECONDS",
-        help="length of a crop, best that of the training (default: %(default)s)",
-    )
-    add(
-        "--use_gpu",
-        type=optional_bool,
-        default=None,
-        metavar="True|False",
-        help="where to measure batch normalisation (default: a GPU if there is one)",
-    )
-    return parser
+    output: str = required("model folder to write", "DIR")
 
 
-def run(args: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class AverageAndMeasure(Average):
+    recompute_bn: str = required(
+        "list of clips, or a packed corpus, to measure batch normalisation on", "LIST"
+    )
+    use_gpu: bool | None = gpu_option()
+    data_root: str | None = optional("where relative paths of LIST start", "DIR")
+    num_clips: int = option(
+        4000,
+        "clips of LIST to use, chosen at random, the same each time (default: %(default)s)",
+        "N",
+        parse_count,
+    )
+    duration: float = option(
+        3.0,
+        "length of a crop, best that of the training (default: %(default)s)",
+        "SECONDS",
+        parse_length,
+    )
+
+
+def run(args: Average) -> int:
     """Average and say what was written.
-
-    Args:
-        args: what :func:`build_parser` parses.
-
-    Returns:
-        The exit code, 0.
 
     Raises:
         CheckpointError: a model folder cannot be used or written, or the models differ.
@@ -105,18 +91,14 @@ def run(args: argparse.Namespace) -> int:
     """
     from mvector.training.averaging import average_model_folders
 
-    def adjust(model: SpeakerModel) -> dict[str, Any]:
-        return _recompute(model, args)
-
-    fingerprint = average_model_folders(
-        args.models, args.output, adjust=adjust if args.recompute_bn else None
-    )
+    adjust = partial(_recompute, args) if isinstance(args, AverageAndMeasure) else None
+    fingerprint = average_model_folders(args.models, args.output, adjust=adjust)
     print(f"Mean of {len(args.models)} models written to {args.output} ({fingerprint}).")
     print(f"Next:    python eval.py --model_path {args.output} measures it and its thresholds.")
     return 0
 
 
-def _recompute(model: SpeakerModel, args: argparse.Namespace) -> dict[str, Any]:
+def _recompute(args: AverageAndMeasure, model: SpeakerModel) -> dict[str, Any]:
     from mvector.compute.device import choose_device
     from mvector.training.averaging import recompute_batch_norm
 
@@ -138,7 +120,7 @@ def _recompute(model: SpeakerModel, args: argparse.Namespace) -> dict[str, Any]:
 class _Waveforms:
     """Batches ``(32, samples)`` of crops of equal length; what is left over is not used."""
 
-    def __init__(self, model: SpeakerModel, args: argparse.Namespace) -> None:
+    def __init__(self, model: SpeakerModel, args: AverageAndMeasure) -> None:
         import numpy as np
 
         from mvector.data.lists import read_list
@@ -147,8 +129,6 @@ class _Waveforms:
 
         front_end = model.front_end
         self.num_samples = round(args.duration * front_end.sample_rate)
-        if not self.num_samples:
-            raise DataError(f"--duration is {args.duration:g}; give a length such as 3.")
         if is_packed(args.recompute_bn):
             corpus = PackedCorpus(args.recompute_bn)
             num_clips = len(corpus)
@@ -196,3 +176,14 @@ class _Waveforms:
         self.num_bad += 1
         if self.num_bad <= _MOST_NAMED:
             logger.warning("Skipped: %s", error)
+
+
+COMMAND = Command(
+    "average_checkpoints.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (
+        Action("--recompute_bn", AverageAndMeasure, run),
+        Action("an average of weights alone", Average, run),
+    ),
+)

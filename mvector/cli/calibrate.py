@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.calibration_report import calibration_lines, too_little, written_line
-from mvector.cli.common import optional_bool, parse_bool, parse_count, parse_seconds
-from mvector.errors import DataError
+from mvector.cli.common import ModelOptions, parse_count, parse_length, yes_or_no
+from mvector.cli.options import Action, Command, Condition, flag, option, required
 
 if TYPE_CHECKING:
     from mvector.evaluation.own_clips import ClipCalibration
@@ -41,53 +41,33 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="calibrate.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(ModelOptions):
+    clips: str = required("folder with a folder for each person", "DIR")
+    dry_run: bool = flag("measure and print, but write nothing")
+    force: bool = flag("write even what too few clips were measured on")
+    quality: bool = yes_or_no(
+        False, "also fit a ratio that knows speech duration and SNR (default: %(default)s)"
     )
-    add = parser.add_argument
-    add("--clips", required=True, metavar="DIR", help="folder with a folder for each person")
-    add(
-        "--model_path",
-        metavar="DIR",
-        help="model folder (default: the one trained here, or the one in the box)",
+    max_clips_per_person: int = option(
+        50,
+        "compare at most so many clips of a person; 0: all (default: %(default)s)",
+        "N",
+        parse_count,
     )
-    add("--dry_run", action="store_true", help="measure and print, but write nothing")
-    add("--force", action="store_true", help="write even what too few clips were measured on")
-    add(
-        "--quality",
-        type=parse_bool,
-        default=False,
-        metavar="True|False",
-        help="also fit a ratio that knows speech duration and SNR (default: %(default)s)",
+    max_duration: float = option(
+        20.0,
+        "hear only the beginning of longer clips (default: %(default)s)",
+        "SECONDS",
+        parse_length,
     )
-    add(
-        "--max_clips_per_person",
-        type=parse_count,
-        default=50,
-        metavar="N",
-        help="compare at most so many clips of a person; 0: all (default: %(default)s)",
-    )
-    add(
-        "--max_duration",
-        type=parse_seconds,
-        default=20.0,
-        metavar="SECONDS",
-        help="hear only the beginning of longer clips (default: %(default)g)",
-    )
-    add("--use_gpu", type=optional_bool, metavar="True|False", help="default: if there is one")
-    return parser
+
+    def conditions(self) -> tuple[Condition, ...]:
+        return (*super().conditions(), ("force", not self.dry_run, "with --dry_run"))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Calibrate) -> int:
     """Calibrate, print what was found, and write it into the model folder.
-
-    Args:
-        args: what :func:`build_parser` parses.
 
     Returns:
         The exit code: 1 if nothing was written because too little was measured.
@@ -95,15 +75,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MVectorError: the model, the clips or an option cannot be used.
     """
-    if args.max_duration == 0:
-        raise DataError("--max_duration is 0, which leaves no sound; give a longer time.")
     from mvector.compute.device import choose_device
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.evaluation.own_clips import calibrate_on_clips
     from mvector.models.folder import update_model_folder
     from mvector.recognition.model_choice import check_changeable, find_model
 
-    folder = args.model_path or find_model()
+    folder = args.model_path or find_model(args.configs)
     if not args.dry_run:
         check_changeable(folder)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
@@ -144,3 +122,6 @@ def _report(result: ClipCalibration) -> list[str]:
         "",
         *calibration_lines(measured, result.eer_interval, result.held_out),
     ]
+
+
+COMMAND = Command("calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.errors import AudioError, MVectorError
+from mvector.cli.common import parse_length
+from mvector.cli.options import Options, flag, option, optional, required
+from mvector.errors import AudioError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,29 +21,45 @@ STANDARD_INPUT = "-"
 _METER_FROM_DB, _METER_WIDTH = -60.0, 30
 
 
-def add_microphone_options(parser: argparse.ArgumentParser) -> None:
-    """``--record_seconds``, ``--device`` and ``--list_devices``."""
-    parser.add_argument(
-        "--record_seconds",
-        type=float,
-        default=3.0,
-        metavar="S",
-        help="how long to record from the microphone (default 3)",
-    )
-    parser.add_argument(
-        "--device", metavar="N|NAME", help="input device: its number, or part of its name"
-    )
-    parser.add_argument(
-        "--list_devices", action="store_true", help="print the input devices and leave"
+@dataclass(frozen=True, kw_only=True)
+class JsonOption(Options):
+    """Output for programs."""
+
+    json: bool = flag("print JSON objects instead of sentences")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOption(Options):
+    """What decides."""
+
+    threshold: float | None = optional(
+        "at or above: the same person (default: the model's calibrated threshold)", "COSINE", float
     )
 
 
-def list_devices(as_json: bool) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions(Options):
+    """How to record."""
+
+    TITLE = "microphone"
+
+    record_seconds: float = option(
+        3.0, "how long to record (default %(default)s)", "S", parse_length
+    )
+    device: str | None = optional("input device: its number, or part of its name", "N|NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListDevices(JsonOption):
+    list_devices: bool = required("print the input devices and leave", action="store_true")
+
+
+def list_devices(args: ListDevices) -> int:
     """Print the input devices."""
     from mvector.audio.microphone import input_devices
 
     devices = input_devices()
-    if as_json:
+    if args.json:
         print(json.dumps([vars(device) for device in devices], ensure_ascii=False))
     else:
         print("\n".join(str(device) for device in devices))
@@ -62,11 +80,11 @@ def open_clip(path: str) -> AudioSource:
     return read_stream(sys.stdin.buffer, "standard input", DEFAULT_LIMITS)
 
 
-def ask_for_clip(args: argparse.Namespace, sample_rate: int, which: str = "") -> AudioSource:
+def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> AudioSource:
     """A recording, or the path that the user types; a useless recording is made again.
 
     Args:
-        args: of a parser with :func:`add_microphone_options`.
+        args: how to record.
         sample_rate: to record at, in Hz.
         which: clip this is, as the beginning of the question.
 
@@ -87,11 +105,11 @@ def ask_for_clip(args: argparse.Namespace, sample_rate: int, which: str = "") ->
         print(f"The recording is {wrong}, try again.")
 
 
-def record_clip(args: argparse.Namespace, sample_rate: int) -> tuple[np.ndarray, str | None]:
+def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, str | None]:
     """Record with a level meter; the samples, and what is wrong with them."""
     from mvector.audio.microphone import complaint, record
 
-    talk = sys.stderr if getattr(args, "json", False) else sys.stdout
+    talk = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
     print("recording…", file=talk, flush=True)
     shown = talk.isatty()
     waveform = record(
@@ -120,7 +138,7 @@ def meter(block: np.ndarray) -> str:
     return f"[{bar:-<{_METER_WIDTH}}] {max(level, -99.0):4.0f} dB {clipped:7s}"
 
 
-def good_recording(args: argparse.Namespace, sample_rate: int) -> AudioSource:
+def good_recording(args: RecordingOptions, sample_rate: int) -> AudioSource:
     """A recording without questions.
 
     Raises:
@@ -130,14 +148,3 @@ def good_recording(args: argparse.Namespace, sample_rate: int) -> AudioSource:
     if wrong is not None:
         raise AudioError(f"The recording is {wrong}, try again.")
     return waveform, sample_rate
-
-
-def check_positive(args: argparse.Namespace, *options: str) -> None:
-    """Refuse durations that are not positive.
-
-    Raises:
-        MVectorError: one of the options, named without dashes, is not.
-    """
-    for option in options:
-        if not getattr(args, option) > 0:
-            raise MVectorError(f"--{option} must be positive; got {getattr(args, option):g}.")

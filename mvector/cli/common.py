@@ -1,21 +1,35 @@
-"""What every script shares: true/false options, logging, one sentence instead of a traceback."""
+"""What commands share: values of options, groups of options, logging, and running a command."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from mvector.cli.options import (
+    Command,
+    Condition,
+    Options,
+    bind,
+    build_parser,
+    option,
+    optional,
+    required,
+)
 from mvector.errors import MVectorError
 
 EXIT_MISTAKE = 2
 
-Builder = Callable[[], argparse.ArgumentParser]
-Runner = Callable[[argparse.Namespace], int]
+_T = TypeVar("_T")
+
+# ---- values ------------------------------------------------------------------------------------
 
 
 def parse_bool(text: str) -> bool:
@@ -33,45 +47,131 @@ def optional_bool(text: str) -> bool | None:
     return None if text.strip().lower() in ("auto", "none", "") else parse_bool(text)
 
 
-def parse_seconds(text: str) -> float:
-    """A duration from 0, for argparse's ``type=``."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a duration in seconds, such as 0.5")
-    return value
+def _from(least: float, kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+    """A parser of numbers from ``least``, for argparse's ``type=``."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {what}")
+        return value
+
+    return parse
 
 
-def parse_count(text: str) -> int:
-    """A whole number from 0, for argparse's ``type=``."""
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
-    return int(text)
+parse_seconds = _from(0, float, "a duration in seconds, such as 0.5")
+parse_length = _from(0.001, float, "a duration above 0 in seconds, such as 0.5")
+parse_count = _from(0, int, "a whole number from 0")
+parse_number = _from(1, int, "a whole number from 1")
 
 
-def run_command(build_parser: Builder, run: Runner, argv: Sequence[str] | None = None) -> int:
+def yes_or_no(default: _T, text: str) -> _T:
+    """A field that is an option of ``True`` or ``False``."""
+    return option(default, text, "True|False", parse_bool)
+
+
+# ---- options that several commands have --------------------------------------------------------
+
+
+def gpu_option() -> bool | None:
+    """``--use_gpu``, of commands that compute."""
+    return optional("default: a GPU if there is one", "True|False", optional_bool)
+
+
+def config_option(default: str) -> str | None:
+    """``--configs``, of commands that train and evaluate."""
+    return optional(f"configuration (default: {default})", "FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Options):
+    """Which model to use."""
+
+    TITLE = "model"
+
+    model_path: str | None = optional(
+        "model folder (default: that of --configs, the one trained here, or the one in the box)",
+        "DIR",
+    )
+    configs: str | None = optional("configuration that names the model instead", "FILE")
+    use_gpu: bool | None = gpu_option()
+
+    def conditions(self) -> tuple[Condition, ...]:
+        beside = "beside --model_path, which names the model already"
+        return (*super().conditions(), ("configs", self.model_path is None, beside))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingOptions(Options):
+    """Settings changed on the command line."""
+
+    use_gpu: bool | None = gpu_option()
+    overrides: Sequence[str] = option(
+        (),
+        "change one setting, such as train_conf.max_epoch=10; may be given again",
+        "KEY=VALUE",
+        flags=("--set", "--overrides"),
+        action="append",
+    )
+
+    def sets(self, key: str) -> bool:
+        """Whether a setting, or one of a section, is among them."""
+        return any(each.split("=")[0].strip().startswith(key) for each in self.overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions(Options):
+    """How many processes decode."""
+
+    num_workers: int | None = optional(
+        "processes that decode clips (default: one per processor; 0: this one only)",
+        "N",
+        parse_count,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions(WorkerOptions):
+    """A list whose clips are decoded."""
+
+    source: str = required("lines of path, tab, speaker number", "LIST", positional=True)
+    data_root: str | None = optional("where relative paths of the list start", "DIR")
+
+    def conditions(self) -> tuple[Condition, ...]:
+        from mvector.data.packed import is_packed
+
+        where = "with a packed corpus, which holds its clips"
+        return (*super().conditions(), ("data_root", not is_packed(self.source), where))
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+
+def run_command(command: Command, argv: Sequence[str] | None = None) -> int:
     """Parse, run, and turn a user's mistake into one sentence and exit code 2.
 
     Args:
-        build_parser: makes the command's parser; ``--debug`` is added to it.
-        run: does the work and returns the exit code.
+        command: what to run; ``--debug`` is added to its options.
         argv: arguments without the program's name; ``None`` takes the process's own.
     """
-    parser = build_parser()
+    parser = build_parser(command)
     parser.add_argument(
         "--debug", action="store_true", help="show the full traceback of a mistake, and more log"
     )
-    args = parser.parse_args(argv)
-    set_up_logging(args.debug)
+    given = vars(parser.parse_args(argv))
+    debug = given.pop("debug", False)
+    set_up_logging(debug)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no failure
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return run(args)
+        action, options = bind(command, given)
+        return action.run(options)
     except MVectorError as error:
-        if args.debug:
+        if debug:
             raise
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
@@ -98,59 +198,10 @@ def set_up_logging(debug: bool = False) -> None:
     root.propagate = False
 
 
-def log_arguments(args: argparse.Namespace) -> None:
+def log_arguments(args: Options) -> None:
     """Print the options as the run has them, one indented line each."""
     logger = logging.getLogger("mvector")
     logger.info("----------- Extra arguments -----------")
-    for name, value in sorted(vars(args).items()):
-        logger.info("  %s: %s", name, value)
+    for name in sorted(own.name for own in dataclasses.fields(args)):
+        logger.info("  %s: %s", name, getattr(args, name))
     logger.info("---------------------------------------")
-
-
-def add_config_options(parser: argparse.ArgumentParser, *, default: str) -> None:
-    """``--configs``, ``--set`` and ``--use_gpu``, for the scripts that train and evaluate."""
-    parser.add_argument(
-        "--configs",
-        metavar="FILE",
-        help=f"configuration (default: {default})",
-    )
-    parser.add_argument(
-        "--set",
-        "--overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change one setting, such as train_conf.max_epoch=10; may be given again",
-    )
-    _add_gpu_option(parser)
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """``--model_path``, ``--configs``, ``--threshold`` and ``--use_gpu``, for inference."""
-    parser.add_argument(
-        "--model_path",
-        metavar="DIR",
-        help="model folder (default: that of --configs, the one trained here, or the one in the "
-        "box)",
-    )
-    parser.add_argument(
-        "--configs", metavar="FILE", help="configuration that names the model instead"
-    )
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        metavar="COSINE",
-        help="at or above: the same person (default: the model's calibrated threshold)",
-    )
-    _add_gpu_option(parser)
-
-
-def _add_gpu_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--use_gpu",
-        type=optional_bool,
-        default=None,
-        metavar="True|False",
-        help="default: a GPU if there is one",
-    )

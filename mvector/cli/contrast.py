@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
+from dataclasses import dataclass
 
 from mvector.cli.clips import (
     STANDARD_INPUT,
-    add_microphone_options,
+    JsonOption,
+    ListDevices,
+    RecordingOptions,
+    ThresholdOption,
     ask_for_clip,
-    check_positive,
     list_devices,
     open_clip,
 )
-from mvector.cli.common import add_model_options, log_arguments
+from mvector.cli.common import ModelOptions, log_arguments
+from mvector.cli.options import Action, Command, Condition, optional
 from mvector.errors import AudioError, MVectorError
 
 SAME, DIFFERENT = 0, 1
@@ -29,33 +32,25 @@ exit code: 0 the same person, 1 different people, 2 a mistake (a clip that canno
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="infer_contrast.py",
-        description="Compare two clips: cosine similarity of their voices, and a verdict.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--audio_path1", metavar="FILE", help="first clip; - is standard input; asks without it")
-    add("--audio_path2", metavar="FILE", help="second clip, likewise")
-    add_model_options(parser)
-    add_microphone_options(parser)
-    add("--json", action="store_true", help="print one JSON object and nothing else")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class Compare(ModelOptions, ThresholdOption, RecordingOptions, JsonOption):
+    audio_path1: str | None = optional("first clip; - is standard input; asks without it", "FILE")
+    audio_path2: str | None = optional("second clip, likewise", "FILE")
+
+    def conditions(self) -> tuple[Condition, ...]:
+        has_both = None not in (self.audio_path1, self.audio_path2)
+        return (
+            *super().conditions(),
+            ("record_seconds device", not has_both, "with two files"),
+            ("json", has_both, "without --audio_path1 and --audio_path2: it asks no questions"),
+        )
 
 
-def run(args: argparse.Namespace) -> int:
+def compare(args: Compare) -> int:
     """Compare, print, and answer by exit code."""
-    if args.list_devices:
-        return list_devices(args.json)
-    check_positive(args, "record_seconds")
     paths = {1: args.audio_path1, 2: args.audio_path2}
     if paths[1] == paths[2] == STANDARD_INPUT:
         raise AudioError("Standard input holds one clip; give the other one as a file.")
-    if args.json and None in paths.values():
-        raise MVectorError("--json asks no questions; give --audio_path1 and --audio_path2.")
     from mvector.recognition.predictor import MVectorPredictor
 
     if not args.json:
@@ -97,3 +92,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"Be careful: {reason}")
     print(f"Time: {elapsed_ms:.0f} ms for two clips")
     return SAME if decision.same else DIFFERENT
+
+
+COMMAND = Command(
+    "infer_contrast.py",
+    "Compare two clips: cosine similarity of their voices, and a verdict.",
+    _EPILOG,
+    (
+        Action("--list_devices", ListDevices, list_devices),
+        Action("a comparison", Compare, compare),
+    ),
+)

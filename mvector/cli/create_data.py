@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import time
@@ -10,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mvector.audio.media import MEDIA_SUFFIXES
-from mvector.cli.create_data_options import DEFAULT_OUTPUT, build_parser
+from mvector.cli.create_data_options import DEFAULT_OUTPUT, DESCRIPTION, EPILOG, Merge, Scan
+from mvector.cli.options import Action, Command
 from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad_clips
 from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
 from mvector.corpus.merging import merge_lists
@@ -37,8 +37,6 @@ from mvector.corpus.splitting import LIST_NAMES, divide, write_lists
 from mvector.errors import DataError, MissingDependencyError
 from mvector.files import check_writable
 
-__all__ = ["build_parser", "run"]
-
 logger = logging.getLogger(__name__)
 
 _SCANS: dict[str, Callable[[str], list[Clip]]] = {
@@ -54,29 +52,18 @@ _SCANS_WITH_TRIALS = {
     "kaldi": scan_kaldi,
     "voxceleb": scan_voxceleb,
 }
-_COLUMNS = ("path_column", "speaker_column", "split_column")
 _TITLES: dict[Part, str] = {"train": "training", "enroll": "enrolment", "trials": "trials"}
 _BAD_NAME = "bad_clips.txt"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Scan, check, split, write the lists and say what they hold; or join lists.
-
-    Args:
-        args: what :func:`build_parser` parses.
-
-    Returns:
-        The exit code, 0.
+def make_lists(args: Scan) -> int:
+    """Scan, check, split, write the lists and say what they hold.
 
     Raises:
-        DataError: the corpus is missing, incomplete or unusable, options do not go together, or
-            the lists cannot be written.
+        DataError: the corpus is missing, incomplete or unusable, or the lists cannot be written.
         MissingDependencyError: most clips, or the detector of speech, need another package.
     """
-    _require_sense(args)
     _require_writable(args.output)
-    if args.merge:
-        return _merge(args)
     require_vad(args.do_vad)
     logger.info("Looking for clips in '%s' ...", args.path)
     clips, trials = _scan(args)
@@ -103,31 +90,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _require_sense(args: argparse.Namespace) -> None:
-    """Refuse options that do not go together."""
-    if args.merge:
-        if args.dataset or args.path:
-            raise DataError("--merge joins finished lists: it cannot go with --dataset and --path.")
-        return
-    if not args.dataset or not args.path:
-        raise DataError("Give --dataset and --path, or --merge with the lists to join.")
-    if args.skip_check and args.convert_mp3:
-        raise DataError("--convert_mp3 decodes every clip: it cannot go with --skip_check True.")
-    if args.skip_check and args.do_vad != "none":
-        raise DataError("--do_vad decodes every clip: it cannot go with --skip_check True.")
-    if args.convert_mp3 and args.do_vad != "none":
-        raise DataError("--do_vad writes FLAC files already: leave --convert_mp3 out.")
-    if args.trials and args.dataset not in _SCANS_WITH_TRIALS:
-        raise DataError(f"--trials goes with --dataset {', '.join(_SCANS_WITH_TRIALS)} only.")
-    for column in _COLUMNS:
-        if getattr(args, column) is not None and args.dataset != "csv":
-            raise DataError(f"--{column} goes with --dataset csv only.")
-
-
-def _scan(args: argparse.Namespace) -> tuple[list[Clip], list[PublishedTrials]]:
+def _scan(args: Scan) -> tuple[list[Clip], list[PublishedTrials]]:
     trials: list[PublishedTrials] = []
     if args.dataset == "csv":
-        clips = scan_csv(args.path, **{column: getattr(args, column) for column in _COLUMNS})
+        clips = scan_csv(
+            args.path,
+            path_column=args.path_column,
+            speaker_column=args.speaker_column,
+            split_column=args.split_column,
+        )
     elif args.dataset in _SCANS_WITH_TRIALS:
         clips, trials = _SCANS_WITH_TRIALS[args.dataset](args.path, args.trials)
     else:
@@ -154,7 +125,7 @@ def _require_decoder(clips: list[Clip]) -> None:
         ) from error
 
 
-def _check(clips: list[Clip], args: argparse.Namespace) -> tuple[list[Clip], list[BadClip]]:
+def _check(clips: list[Clip], args: Scan) -> tuple[list[Clip], list[BadClip]]:
     if not args.skip_check:
         _require_decoder(clips)
         root = Path(args.path).parent if args.dataset == "csv" else Path(args.path)
@@ -172,24 +143,25 @@ def _check(clips: list[Clip], args: argparse.Namespace) -> tuple[list[Clip], lis
     return check_paths(clips)
 
 
-def _divide(good: list[Clip], args: argparse.Namespace, *, has_pairs: bool) -> list[Clip]:
-    if args.dataset != "cnceleb":
-        return divide(
-            good,
-            test_speakers=args.test_speakers,
-            enroll_clips=1 if args.enroll_clips is None else args.enroll_clips,
-            seed=args.seed,
-            has_pairs=has_pairs,
-        )
-    if args.test_speakers is not None or args.enroll_clips is not None:
-        logger.warning(
-            "CN-Celeb comes with its own test speakers: --test_speakers and --enroll_clips have no "
-            "effect."
-        )
-    return good
+def _divide(good: list[Clip], args: Scan, *, has_pairs: bool) -> list[Clip]:
+    if args.dataset == "cnceleb":  # it comes with its own test speakers
+        return good
+    return divide(
+        good,
+        test_speakers=args.test_speakers,
+        enroll_clips=args.enroll_clips,
+        seed=args.seed,
+        has_pairs=has_pairs,
+    )
 
 
-def _merge(args: argparse.Namespace) -> int:
+def merge(args: Merge) -> int:
+    """Join lists, and say what the joined ones hold.
+
+    Raises:
+        DataError: the lists cannot be joined, or the joined ones cannot be written.
+    """
+    _require_writable(args.output)
     lines = [f"{'':<10} {'speakers':>9} {'clips':>9}"]
     merged = merge_lists(args.merge, args.output)
     for own in merged:
@@ -247,3 +219,11 @@ def _summary(
     if Path(output) != Path(DEFAULT_OUTPUT):
         lines[-1] += " (with the lists of dataset_conf in the configuration set to these files)"
     return "\n".join(lines)
+
+
+COMMAND = Command(
+    "create_data.py",
+    DESCRIPTION,
+    EPILOG,
+    (Action("--merge", Merge, merge), Action("--dataset", Scan, make_lists)),
+)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import get_args
 
-from mvector.cli.common import parse_bool, parse_count, parse_seconds
+from mvector.cli.common import WorkerOptions, parse_number, parse_seconds, yes_or_no
+from mvector.cli.options import Condition, Options, option, optional, required
 from mvector.corpus.cutting import Vad
 
 DATASETS = (
     *("3dspeaker", "aishell1", "aishell3", "cnceleb", "csv", "folder", "kaldi", "librispeech"),
     *("voxceleb", "zhvoice"),
 )
+DATASETS_WITH_TRIALS = ("3dspeaker", "kaldi", "voxceleb")
 DEFAULT_OUTPUT = "dataset"
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Make the lists of a corpus: find its clips, decode each one once, leave out the broken ones, set
 test speakers aside, and write into the output folder
 
@@ -29,7 +33,7 @@ A list has one clip a line: its path, a tab, the speaker's number from 0. Nobody
 and a test speaker. Paths are relative to the folder you run this in, so run train.py there too.
 """
 
-_EPILOG = """\
+EPILOG = """\
 what each corpus must look like (dataset/README.md tells more, and where each comes from):
   cnceleb   --path is the folder that holds one or both of these, or one of them:
               CN-Celeb_flac/data/id00000/*.flac             clips of all speakers
@@ -38,7 +42,7 @@ what each corpus must look like (dataset/README.md tells more, and where each co
               CN-Celeb_flac/eval/test/id00800-singing-01-001.flac
               CN-Celeb_flac/eval/lists/{enroll,trials}.lst  published trials, if there
               CN-Celeb2_flac/data/id10000/*.flac            more training speakers
-            Training and test speakers are as published; --test_speakers has no effect.
+            Training and test speakers are as published.
   voxceleb  --path is VoxCeleb 1 or 2 or the folder that holds both, in any of the usual layouts:
               vox1/dev/wav/id10001/1zcIwhmdeo4/00001.wav    wav, flac or m4a
               vox1/test/wav/id10270/5r0dWxy17C8/00001.wav   folders named *test*: test speakers
@@ -77,103 +81,6 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="create_data.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--dataset", choices=DATASETS, help="layout of the corpus, see below")
-    add("--path", metavar="DIR", help="where the corpus lies (csv: the table)")
-    add(
-        "--merge",
-        nargs="+",
-        metavar="LIST",
-        help="instead of --dataset: join finished training lists, or all lists of folders; the "
-        "speakers of each get numbers of their own, the audio is not needed",
-    )
-    add(
-        "--output",
-        default=DEFAULT_OUTPUT,
-        metavar="DIR",
-        help="where the lists go (default: %(default)s)",
-    )
-    add(
-        "--min_duration",
-        type=parse_seconds,
-        default=0.5,
-        metavar="SECONDS",
-        help="leave out clips shorter than this (default: %(default)s)",
-    )
-    add(
-        "--do_vad",
-        choices=get_args(Vad),
-        default="none",
-        help="keep the speech of each clip alone, in 16 kHz FLAC files in <output>/trimmed, and "
-        "list these; energy needs pip install 'mvector[train]', silero 'mvector[vad]' (default: "
-        "%(default)s)",
-    )
-    add(
-        "--num_workers",
-        type=parse_count,
-        metavar="N",
-        help="processes that decode clips (default: one per processor; 0: this one only)",
-    )
-    add(
-        "--convert_mp3",
-        type=parse_bool,
-        default=False,
-        metavar="True|False",
-        help="write a 16 kHz wav beside each good mp3 and list that, since mp3 reads slowly; takes "
-        "0.12 GB an hour of speech (default: %(default)s)",
-    )
-    add(
-        "--test_speakers",
-        type=_speakers,
-        metavar="N",
-        help="test speakers: a number (20), a share of all (0.1), or 0 to train on everyone "
-        "(default: a tenth, from 2 to 200; corpora without test speakers of their own)",
-    )
-    add(
-        "--enroll_clips",
-        type=_at_least_one,
-        metavar="N",
-        help="clips of each test speaker to enrol (default: 1, so that a trial compares two clips "
-        "as infer_contrast.py does; not cnceleb)",
-    )
-    add("--seed", type=int, default=0, help="another seed, another split (default: %(default)s)")
-    add(
-        "--skip_check",
-        type=parse_bool,
-        default=False,
-        metavar="True|False",
-        help="trust the corpus and open no clip: quick, but broken clips are then met in training "
-        "(default: %(default)s)",
-    )
-    add(
-        "--trials",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="published trials, 'label clip clip' a line, to write as pairs of our paths; may be "
-        "given again; their speakers do not train (voxceleb, 3dspeaker, kaldi)",
-    )
-    for column, example in (("path", "file"), ("speaker", "client_id"), ("split", "subset")):
-        add(
-            f"--{column}_column", metavar="NAME", help=f"csv: column of the {column}s, as {example}"
-        )
-    return parser
-
-
-def _at_least_one(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
-
-
 def _speakers(text: str) -> int | float:
     if text.strip().isdecimal():
         return int(text)
@@ -186,3 +93,95 @@ def _speakers(text: str) -> int | float:
             f"'{text}' is neither a number of speakers (20) nor a share of them below 1 (0.1)"
         )
     return value
+
+
+def _column(name: str, example: str) -> str | None:
+    return optional(f"csv: column of the {name}s, as {example}", "NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOption(Options):
+    """Where lists go."""
+
+    output: str = option(DEFAULT_OUTPUT, "where the lists go (default: %(default)s)", "DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(OutputOption):
+    merge: Sequence[str] = required(
+        "instead of --dataset: join finished training lists, or all lists of folders; the speakers "
+        "of each get numbers of their own, the audio is not needed",
+        "LIST",
+        nargs="+",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan(WorkerOptions, OutputOption):
+    dataset: str = required("layout of the corpus, see below", choices=DATASETS)
+    path: str = required("where the corpus lies (csv: the table)", "DIR")
+    min_duration: float = option(
+        0.5, "leave out clips shorter than this (default: %(default)s)", "S", parse_seconds
+    )
+    do_vad: Vad = option(  # noqa: RUF009
+        "none",
+        "keep the speech of each clip alone, in 16 kHz FLAC files in <output>/trimmed, and list "
+        "these; energy needs pip install 'mvector[train]', silero 'mvector[vad]' (default: "
+        "%(default)s)",
+        choices=get_args(Vad),
+    )
+    convert_mp3: bool = yes_or_no(
+        False,
+        "write a 16 kHz wav beside each good mp3 and list that, since mp3 reads slowly; takes "
+        "0.12 GB an hour of speech (default: %(default)s)",
+    )
+    test_speakers: int | float | None = optional(
+        "test speakers: a number (20), a share of all (0.1), or 0 to train on everyone (default: "
+        "a tenth, from 2 to 200; corpora without test speakers of their own)",
+        "N",
+        _speakers,
+    )
+    enroll_clips: int = option(
+        1,
+        "clips of each test speaker to enrol (default: %(default)s, so that a trial compares two "
+        "clips as infer_contrast.py does; not cnceleb)",
+        "N",
+        parse_number,
+    )
+    seed: int = option(
+        0, "another seed, another split (default: %(default)s; not cnceleb)", parse=int
+    )
+    skip_check: bool = yes_or_no(
+        False,
+        "trust the corpus and open no clip: quick, but broken clips are then met in training "
+        "(default: %(default)s)",
+    )
+    trials: Sequence[str] = option(
+        (),
+        "published trials, 'label clip clip' a line, to write as pairs of our paths; may be given "
+        "again; their speakers do not train (voxceleb, 3dspeaker, kaldi)",
+        "FILE",
+        action="append",
+    )
+    path_column: str | None = _column("path", "file")
+    speaker_column: str | None = _column("speaker", "client_id")
+    split_column: str | None = _column("split", "subset")
+
+    def conditions(self) -> tuple[Condition, ...]:
+        is_divided = self.dataset != "cnceleb"
+        unchecked = "with --skip_check True: no clip is decoded"
+        own_test = "with --dataset cnceleb, which comes with its own test speakers"
+        with_trials = self.dataset in DATASETS_WITH_TRIALS
+        columns = "path_column speaker_column split_column"
+        return (
+            *super().conditions(),
+            ("min_duration num_workers do_vad convert_mp3", not self.skip_check, unchecked),
+            (
+                "convert_mp3",
+                self.do_vad == "none",
+                "with --do_vad, which writes FLAC files",
+            ),
+            ("test_speakers enroll_clips seed", is_divided, own_test),
+            ("trials", with_trials, f"without --dataset {' or '.join(DATASETS_WITH_TRIALS)}"),
+            (columns, self.dataset == "csv", "without --dataset csv"),
+        )

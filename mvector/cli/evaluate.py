@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mvector.cli.calibration_report import calibration_lines, too_little, written_line
 from mvector.cli.common import log_arguments
-from mvector.cli.evaluate_options import back_end_of, build_parser, check_calibration
+from mvector.cli.evaluate_options import EPILOG, Compare, Evaluate
+from mvector.cli.options import Action, Command
 
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
 
-__all__ = ["build_parser", "run"]
-
 logger = logging.getLogger(__name__)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluate, print the figures, and write what is asked for; or compare scores.
+def _compare(args: Compare) -> int:
+    """Compare saved scores, and print and write how they differ.
+
+    Raises:
+        EvaluationError: the scores cannot be compared, or a place cannot be written to.
+    """
+    from mvector.cli.evaluate_outputs import compare
+
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(compare(args)))
+    return 0
+
+
+def _evaluate(args: Evaluate) -> int:
+    """Evaluate, print the figures, and write what is asked for.
 
     Returns:
         The exit code: 1 if a calibration was asked for and too little was measured for it.
@@ -32,16 +43,6 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MVectorError: the model, the lists or an option cannot be used.
     """
-    if args.compare is not None:
-        from mvector.cli.evaluate_outputs import compare
-
-        if os.environ.get("RANK", "0") == "0":
-            print("\n".join(compare(args)))
-        return 0
-    return _evaluate(args)
-
-
-def _evaluate(args: argparse.Namespace) -> int:
     from mvector.cli.evaluate_outputs import RESULTS, Outputs
     from mvector.cli.train import DEFAULT_CONFIG
     from mvector.compute.distributed import open_world
@@ -54,10 +55,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     log_arguments(args)
     folder = Path(args.model_path or find_model(args.configs))
     if is_default(folder):  # its own lists are nobody else's, and its thresholds stay
-        if args.calibrate and args.write_calibration:
+        if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_changeable(folder)
-        args.write_calibration = False
-        args.out = args.out or RESULTS
+        args = replace(args, write_calibration=False, out=args.out or RESULTS)
+    writes = args.write_calibration is not False
     source = args.configs or (
         DEFAULT_CONFIG if is_default(folder) else load_training_config(folder)
     )
@@ -65,10 +66,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"'{folder}' says nothing of its training lists; name a configuration with --configs."
         )
-    trainer = MVectorTrainer(load_config(source, _overrides(args)), args.use_gpu)
+    trainer = MVectorTrainer(load_config(source, args.settings()), args.use_gpu)
     data = trainer.config.dataset_conf
-    back_end = back_end_of(args, data.train_list)
-    check_calibration(args, back_end.score_type)
+    back_end = args.back_end(data.train_list)
     back_end.check()
     outputs = Outputs(args, folder, data.data_root)
     info = read_model_info(folder)
@@ -77,7 +77,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         result = trainer.evaluate(
             folder,
             args.save_image_path if world.is_main else None,
-            write_calibration=args.write_calibration and not args.calibrate and world.is_main,
+            write_calibration=writes and not args.calibrate and world.is_main,
             back_end=back_end,
             with_quality=args.quality,
         )
@@ -99,14 +99,12 @@ def _evaluate(args: argparse.Namespace) -> int:
             f"{folder}/model.yml stays as it is: these thresholds are of {back_end.score_type} "
             "scores, and the other commands compare cosines"
         )
-    elif args.write_calibration:
+    elif writes:
         print(f"Thresholds written to {folder}/model.yml")
     return 0
 
 
-def _calibrate(
-    args: argparse.Namespace, folder: Path, measured: Calibration, figures: dict[str, Any]
-) -> int:
+def _calibrate(args: Evaluate, folder: Path, measured: Calibration, figures: dict[str, Any]) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
     from mvector.evaluation import HeldOutCheck, Interval
     from mvector.models.folder import update_model_folder
@@ -116,7 +114,7 @@ def _calibrate(
     interval = None if eer["low"] is None else Interval(eer["value"], eer["low"], eer["high"])
     held_out = None if check is None else HeldOutCheck(**check)
     print("\n".join(["", *calibration_lines(measured, interval, held_out)]))
-    if not args.write_calibration:
+    if args.write_calibration is False:
         print("Nothing is written into the model folder (--write_calibration False).")
         return 0
     doubt = too_little(measured)
@@ -161,16 +159,9 @@ def _print_summary(result: VerificationResult, elapsed_s: float) -> None:
         print(f"Models of several clips were enrolled by {result.enrolment}")
 
 
-def _overrides(args: argparse.Namespace) -> list[str]:
-    """The options that stand for settings of ``dataset_conf.eval_conf``, behind ``--set``."""
-    options = {
-        "enrolment": args.enrolment,
-        "skip_missing": args.skip_missing or None,
-        "cache": args.cache,
-    }
-    settings = [
-        f"dataset_conf.eval_conf.{key}={json.dumps(value)}"
-        for key, value in options.items()
-        if value is not None
-    ]
-    return [*args.overrides, *settings]
+COMMAND = Command(
+    "eval.py",
+    "Measure EER, minDCF and decision thresholds of a trained model.",
+    EPILOG,
+    (Action("--compare", Compare, _compare), Action("an evaluation", Evaluate, _evaluate)),
+)

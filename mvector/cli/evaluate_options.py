@@ -1,17 +1,19 @@
-"""The options of ``eval.py``, and what they say of scores and calibration."""
+"""The options of ``eval.py``: of an evaluation, and of a comparison of saved scores."""
 
 from __future__ import annotations
 
-import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import add_config_options, parse_bool, parse_count
-from mvector.errors import EvaluationError
+from mvector.cli.common import SettingOptions, config_option, parse_count, yes_or_no
+from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 if TYPE_CHECKING:
     from mvector.evaluation.back_end import BackEnd
 
-_EPILOG = """\
+EPILOG = """\
 examples:
   python eval.py --model_path models/EcapaTdnn_Fbank/best_model
   python eval.py --configs configs/ecapa_tdnn.yml --save_image_path log/
@@ -42,209 +44,201 @@ all clips jointly), mean of embeddings (raw-mean), highest score (max), mean of 
 (top-N, such as top-3), or all clips heard as one (concat)"""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="eval.py",
-        description="Measure EER, minDCF and decision thresholds of a trained model.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config_options(parser, default="the one saved beside the model")
-    add = parser.add_argument
-    add(
-        "--model_path",
-        "--resume_model",
-        metavar="DIR",
-        help="model folder (default: that of --configs, the one trained here, or the one in the "
-        "box, whose thresholds stay as they are)",
-    )
-    add("--enrolment", metavar="WAY", help=_ENROLMENT)
-    add(
-        "--skip_missing",
-        action="store_true",
-        help="leave out trials of clips that do not exist, and count them",
-    )
-    add(
-        "--cache",
-        metavar="DIR",
-        help="keep embeddings here: a run that was cut off goes on, another one starts from them",
-    )
-    _add_scores(parser)
-    _add_calibration(parser)
-    _add_outputs(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(Options):
+    """What an evaluation and a comparison write."""
 
+    TITLE = "what to write and print"
 
-def _add_scores(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("how to score").add_argument
-    add(
-        "--score",
-        choices=("cosine", "plda"),
-        default="cosine",
-        help="cosine of two embeddings (default), or log-likelihood ratio of a PLDA",
+    out: str | None = optional(
+        "file or folder for all figures (default: results.json beside the model folder; of a "
+        "comparison, none)",
+        "FILE",
     )
-    add(
-        "--mean",
-        action="store_true",
-        help="subtract the mean embedding of the cohort's clips from all embeddings first",
+    report: str | None = optional(
+        "folder for a page with curves, breakdown and worst trials (report.html), and for its "
+        "pictures",
+        "DIR",
     )
-    add(
-        "--norm",
-        choices=("snorm", "asnorm"),
-        help="see each cosine against those of a cohort: all of it, or the --top_n most alike",
-    )
-    add(
-        "--cohort",
-        metavar="LIST",
-        help="clips 'path<TAB>speaker' for --mean and --norm (default: dataset_conf.train_list)",
-    )
-    add(
-        "--cohort_of",
-        choices=("speakers", "clips"),
-        help="a cohort of the means of speakers (default) or of single clips",
-    )
-    add("--top_n", type=parse_count, metavar="N", help="for --norm asnorm (default: 300)")
-    add(
-        "--plda_train",
-        metavar="LIST",
-        help="clips 'path<TAB>speaker' to train a PLDA on (default: dataset_conf.train_list)",
-    )
-    add(
-        "--plda_adapt",
-        metavar="LIST",
-        help="clips 'path<TAB>number' like those of the trials, to fit the PLDA to; their speakers "
-        "need not be known",
-    )
-    add("--lda_dim", type=parse_count, metavar="N", help="LDA in front of the PLDA (default: none)")
-    add(
-        "--max_clips_per_speaker",
-        type=parse_count,
-        metavar="N",
-        help="take so many clips of each speaker of these lists (default: all)",
+    bootstrap: int | None = optional(
+        "draw the speakers so often for intervals; 0 gives none (default: 1000, less for very "
+        "many trials)",
+        "N",
+        parse_count,
     )
 
 
-def _add_calibration(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("calibration").add_argument
-    add(
-        "--calibrate",
-        action="store_true",
-        help="say which threshold, and how sure: errors behind each, a check on people that were "
-        "not calibrated on, the inconclusive band; too little to rely on is not written",
-    )
-    add(
-        "--quality",
-        action="store_true",
-        help="with --calibrate: also fit a ratio that knows speech duration and SNR of the clips",
-    )
-    add(
-        "--force", action="store_true", help="with --calibrate: write even what rests on too little"
-    )
-    add(
-        "--write_calibration",
-        type=parse_bool,
-        default=True,
-        metavar="True|False",
-        help="write thresholds into the model folder (default True)",
-    )
-
-
-def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("what to write and print").add_argument
-    add(
-        "--save_image_path",
-        metavar="PATH",
-        help="folder or .png file for a picture of FNR and FPR over the threshold",
-    )
-    add(
-        "--out",
-        metavar="FILE",
-        help="file or folder for all figures (default: results.json beside the model folder)",
-    )
-    add("--save_scores", metavar="FILE", help="write scores, labels and trials here (npz)")
-    add(
-        "--report",
-        metavar="DIR",
-        help="folder for a page with curves, breakdown and worst trials (report.html), and for "
-        "its pictures",
-    )
-    add(
-        "--by",
-        metavar="COLUMNS",
-        help="error rates by columns of --metadata, such as gender,language, or by duration of "
-        "the shorter clip (default: duration if there is a --report)",
-    )
-    add(
-        "--metadata",
-        metavar="FILE",
-        help="csv or tsv with a line for each clip, names of columns in the first: path, ...",
-    )
-    add(
-        "--bootstrap",
-        type=parse_count,
-        metavar="N",
-        help="draw the speakers so often for intervals; 0 gives none (default: 1000, less for "
-        "very many trials)",
-    )
-    add(
-        "--compare",
+@dataclass(frozen=True, kw_only=True)
+class Compare(OutputOptions):
+    compare: Sequence[str] = required(
+        "compare files of --save_scores with the first of them, instead of evaluating",
+        "SCORES",
         nargs="+",
-        metavar="SCORES",
-        help="compare files of --save_scores with the first of them, instead of evaluating",
     )
 
 
-def back_end_of(args: argparse.Namespace, train_list: str) -> BackEnd:
-    """What to score with.
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions(Options):
+    """What trials are scored by."""
 
-    Args:
-        args: the options.
-        train_list: of the configuration, where no other list is named.
+    TITLE = "how to score"
 
-    Raises:
-        EvaluationError: options that do not go together.
-    """
-    from mvector.evaluation.back_end import BackEnd
-
-    has_cohort, is_plda = args.mean or args.norm is not None, args.score == "plda"
-    for option, has_use, use in (
-        ("cohort", has_cohort, "--mean or --norm"),
-        ("cohort_of", args.norm is not None, "--norm"),
-        ("top_n", args.norm == "asnorm", "--norm asnorm"),
-        ("plda_train", is_plda, "--score plda"),
-        ("plda_adapt", is_plda, "--score plda"),
-        ("lda_dim", is_plda, "--score plda"),
-        ("max_clips_per_speaker", has_cohort or is_plda, "--mean, --norm or --score plda"),
-    ):
-        if getattr(args, option) is not None and not has_use:
-            raise EvaluationError(f"--{option} has no effect without {use}; add it or leave both.")
-    return BackEnd(
-        method=args.score,
-        subtract_mean=args.mean,
-        norm=args.norm,
-        cohort=(args.cohort or train_list) if has_cohort else None,
-        top_n=300 if args.top_n is None else args.top_n,
-        by_speaker=args.cohort_of != "clips",
-        plda_train=(args.plda_train or train_list) if is_plda else None,
-        plda_adapt=args.plda_adapt,
-        lda_dim=args.lda_dim,
-        max_clips_per_speaker=args.max_clips_per_speaker or None,
+    score: str = option(
+        "cosine",
+        "cosine of two embeddings (default), or log-likelihood ratio of a PLDA",
+        choices=("cosine", "plda"),
+    )
+    mean: bool = flag("subtract the mean embedding of the cohort's clips from all embeddings first")
+    norm: str | None = optional(
+        "see each cosine against those of a cohort: all of it, or the --top_n most alike",
+        choices=("snorm", "asnorm"),
+    )
+    cohort: str | None = optional(
+        "clips 'path<TAB>speaker' for --mean and --norm (default: dataset_conf.train_list)", "LIST"
+    )
+    cohort_of: str = option(
+        "speakers",
+        "a cohort of the means of speakers (default) or of single clips",
+        choices=("speakers", "clips"),
+    )
+    top_n: int = option(300, "for --norm asnorm (default: %(default)s)", "N", parse_count)
+    plda_train: str | None = optional(
+        "clips 'path<TAB>speaker' to train a PLDA on (default: dataset_conf.train_list)", "LIST"
+    )
+    plda_adapt: str | None = optional(
+        "clips 'path<TAB>number' like those of the trials, to fit the PLDA to; their speakers "
+        "need not be known",
+        "LIST",
+    )
+    lda_dim: int | None = optional("LDA in front of the PLDA (default: none)", "N", parse_count)
+    max_clips_per_speaker: int | None = optional(
+        "take so many clips of each speaker of these lists (default: all)", "N", parse_count
     )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether scores are cosines of embeddings as they are."""
+        return self.score == "cosine" and not self.mean and self.norm is None
 
-def check_calibration(args: argparse.Namespace, score_type: str) -> None:
-    """Refuse a calibration that nothing could use.
-
-    Raises:
-        EvaluationError: options that do not go together.
-    """
-    for option in ("quality", "force"):
-        if getattr(args, option) and not args.calibrate:
-            raise EvaluationError(f"--{option} is part of a calibration; add --calibrate.")
-    if args.calibrate and score_type != "cosine":
-        raise EvaluationError(
-            f"--calibrate measures thresholds for infer_contrast.py and infer_recognition.py, "
-            f"which compare cosines, and these scores are {score_type}; leave out --score, --mean "
-            "and --norm (their thresholds stand in results.json in any case)."
+    def conditions(self) -> tuple[Condition, ...]:
+        has_cohort, is_plda = self.mean or self.norm is not None, self.score == "plda"
+        return (
+            *super().conditions(),
+            ("cohort", has_cohort, "without --mean or --norm"),
+            ("cohort_of", self.norm is not None, "without --norm"),
+            ("top_n", self.norm == "asnorm", "without --norm asnorm"),
+            ("plda_train plda_adapt lda_dim", is_plda, "without --score plda"),
+            ("max_clips_per_speaker", not self.is_plain, "without --mean, --norm or --score plda"),
         )
+
+    def back_end(self, train_list: str) -> BackEnd:
+        """What to score with.
+
+        Args:
+            train_list: of the configuration, where no other list is named.
+
+        Raises:
+            EvaluationError: options that do not go together.
+        """
+        from mvector.evaluation.back_end import BackEnd
+
+        has_cohort, is_plda = self.mean or self.norm is not None, self.score == "plda"
+        return BackEnd(
+            method=self.score,
+            subtract_mean=self.mean,
+            norm=self.norm,
+            cohort=(self.cohort or train_list) if has_cohort else None,
+            top_n=self.top_n,
+            by_speaker=self.cohort_of == "speakers",
+            plda_train=(self.plda_train or train_list) if is_plda else None,
+            plda_adapt=self.plda_adapt,
+            lda_dim=self.lda_dim,
+            max_clips_per_speaker=self.max_clips_per_speaker or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationOptions(ScoringOptions):
+    """Which thresholds are measured and written."""
+
+    TITLE = "calibration"
+
+    calibrate: bool = flag(
+        "say which threshold, and how sure: errors behind each, a check on people that were not "
+        "calibrated on, the inconclusive band; too little to rely on is not written"
+    )
+    quality: bool = flag(
+        "with --calibrate: also fit a ratio that knows speech duration and SNR of the clips"
+    )
+    force: bool = flag("with --calibrate: write even what rests on too little")
+    write_calibration: bool | None = yes_or_no(
+        None,
+        "write thresholds into the model folder (default: True, except into the one in the box)",
+    )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        elsewhere = (
+            "with --score plda, --mean or --norm: infer_contrast.py and infer_recognition.py, "
+            "which thresholds are for, compare plain cosines (results.json has those of other "
+            "scores in any case)"
+        )
+        writes = self.write_calibration is not False
+        return (
+            *super().conditions(),
+            ("calibrate", self.is_plain, elsewhere),
+            ("write_calibration", self.is_plain or not writes, elsewhere),
+            ("quality force", self.calibrate, "without --calibrate"),
+            ("force", writes, "with --write_calibration False"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
+    configs: str | None = config_option("the one saved beside the model")
+    model_path: str | None = optional(
+        "model folder (default: that of --configs, the one trained here, or the one in the box, "
+        "whose thresholds stay as they are)",
+        "DIR",
+        flags=("--model_path", "--resume_model"),
+    )
+    enrolment: str | None = optional(_ENROLMENT, "WAY")
+    skip_missing: bool = flag("leave out trials of clips that do not exist, and count them")
+    cache: str | None = optional(
+        "keep embeddings here: a run that was cut off goes on, another one starts from them", "DIR"
+    )
+    save_image_path: str | None = optional(
+        "folder or .png file for a picture of FNR and FPR over the threshold", "PATH"
+    )
+    save_scores: str | None = optional("write scores, labels and trials here (npz)", "FILE")
+    by: str | None = optional(
+        "error rates by columns of --metadata, such as gender,language, or by duration of the "
+        "shorter clip (default: duration if there is a --report)",
+        "COLUMNS",
+    )
+    metadata: str | None = optional(
+        "csv or tsv with a line for each clip, names of columns in the first: path, ...", "FILE"
+    )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        conf = "dataset_conf.eval_conf"
+        return (
+            *super().conditions(),
+            *(
+                (name, not self.sets(f"{conf}.{name}"), f"beside --set {conf}.{name}")
+                for name in ("enrolment", "skip_missing", "cache")
+            ),
+        )
+
+    def settings(self) -> list[str]:
+        """All that is set, with the options that stand for settings of ``eval_conf``."""
+        given = {
+            "enrolment": self.enrolment,
+            "skip_missing": self.skip_missing or None,
+            "cache": self.cache,
+        }
+        settings = [
+            f"dataset_conf.eval_conf.{key}={json.dumps(value)}"
+            for key, value in given.items()
+            if value is not None
+        ]
+        return [*self.overrides, *settings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shlex
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mvector.cli.evaluate_options import Compare, Evaluate
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.comparison import compare_scores
@@ -53,7 +53,7 @@ class Outputs:
         MissingDependencyError: a report needs matplotlib.
     """
 
-    def __init__(self, args: argparse.Namespace, folder: Path, root: str | None) -> None:
+    def __init__(self, args: Evaluate, folder: Path, root: str | None) -> None:
         self.folder, self.num_replicates = folder, args.bootstrap
         self.scores, self.report = args.save_scores, args.report
         self.columns, self.metadata = _asked_for(args, root)
@@ -144,7 +144,7 @@ class Outputs:
         return [*tables, "", *_written(self.results, self.scores, page)]
 
 
-def compare(args: argparse.Namespace) -> list[str]:
+def compare(args: Compare) -> list[str]:
     """Compare files of scores, write what is asked for, and return the lines to print.
 
     Raises:
@@ -168,7 +168,7 @@ def compare(args: argparse.Namespace) -> list[str]:
     return [tables, *_written(out, None, page)]
 
 
-def _asked_for(args: argparse.Namespace, root: str | None) -> tuple[list[str], Metadata | None]:
+def _asked_for(args: Evaluate, root: str | None) -> tuple[list[str], Metadata | None]:
     """What to part the trials by, and the metadata for it."""
     columns = [name for name in (args.by or "").split(",") if name]
     if args.metadata is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import log_arguments, optional_bool
+from mvector.cli.common import ModelOptions, log_arguments, parse_length, parse_number
+from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,47 +46,24 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="extract_embeddings.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class Extract(ModelOptions):
+    source: str = required("clips, with or without labels, or trials", "LIST", positional=True)
+    out: str = required(
+        "file to write: .npz, .safetensors, .ark or .parquet", "OUT", positional=True
     )
-    add = parser.add_argument
-    add("list", metavar="LIST", help="clips, with or without labels, or trials")
-    add("out", metavar="OUT", help="file to write: .npz, .safetensors, .ark or .parquet")
-    add(
-        "--model_path",
-        metavar="DIR",
-        help="model folder (default: the one trained here, or the one in the box)",
+    data_root: str | None = optional("where relative paths of the list start", "DIR")
+    batch_size: int = option(16, "default: %(default)s", "N", parse_number)
+    max_duration: float | None = optional(
+        "hear only the beginning of longer clips (default: all of them)", "SECONDS", parse_length
     )
-    add("--data_root", metavar="DIR", help="where relative paths of the list start")
-    add("--batch_size", type=int, default=16, metavar="N", help="default: %(default)s")
-    add(
-        "--max_duration",
-        type=float,
-        metavar="SECONDS",
-        help="hear only the beginning of longer clips (default: all of them)",
+    cache: str | None = optional(
+        "keep embeddings here for later runs too (default: OUT.partial, removed at the end)", "DIR"
     )
-    add(
-        "--cache",
-        metavar="DIR",
-        help="keep embeddings here for later runs too (default: OUT.partial, removed at the end)",
-    )
-    add("--overwrite", action="store_true", help="replace OUT if it is there")
-    add(
-        "--use_gpu",
-        type=optional_bool,
-        default=None,
-        metavar="True|False",
-        help="default: a GPU if there is one",
-    )
-    return parser
+    overwrite: bool = flag("replace OUT if it is there")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Extract) -> int:
     """Extract, write, and say what the file holds.
 
     Raises:
@@ -97,24 +75,20 @@ def run(args: argparse.Namespace) -> int:
     from mvector.embedding.files import check_embedding_file
     from mvector.recognition.model_choice import find_model
 
-    if args.batch_size < 1:
-        raise DataError(f"--batch_size is {args.batch_size}; it must be at least 1.")
-    if args.max_duration is not None and not 0 < args.max_duration < float("inf"):
-        raise DataError(f"--max_duration is {args.max_duration:g}; give a duration in seconds.")
     if Path(args.out).exists() and not args.overwrite:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
-    paths, labels = _read_clips(args.list, args.data_root)
+    paths, labels = _read_clips(args.source, args.data_root)
     check_embedding_file(args.out, paths)
     device = choose_device(args.use_gpu)
     with open_world(device.type) as world:
         if world.is_main:
             log_arguments(args)
-        encoder = SpeakerEncoder.from_folder(args.model_path or find_model(), device)
+        encoder = SpeakerEncoder.from_folder(args.model_path or find_model(args.configs), device)
         return _extract(args, encoder, paths, labels, is_main=world.is_main)
 
 
 def _extract(
-    args: argparse.Namespace,
+    args: Extract,
     encoder: SpeakerEncoder,
     paths: list[str],
     labels: np.ndarray | None,
@@ -137,7 +111,7 @@ def _extract(
     )
     if not len(table.good):
         raise DataError(
-            f"None of the {len(paths)} clips of {args.list} can be used (the first: "
+            f"None of the {len(paths)} clips of {args.source} can be used (the first: "
             f"{table.failures[0][1]}) Relative paths start from '{args.data_root or os.getcwd()}'."
         )
     if not is_main:
@@ -190,3 +164,6 @@ def _lines(source: str) -> list[str]:
     if not lines:
         raise DataError(f"The list '{source}' is empty; write one clip a line.")
     return lines
+
+
+COMMAND = Command("extract_embeddings.py", _DESCRIPTION, _EPILOG, (Action("a list", Extract, run),))

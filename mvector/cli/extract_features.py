@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import time
+from dataclasses import dataclass
 
-from mvector.cli.common import add_config_options
-from mvector.cli.pack_corpus import add_packing_options, check_packing_options, print_left_out
+from mvector.cli.common import SettingOptions, parse_number
+from mvector.cli.options import Action, Command, Condition, option
+from mvector.cli.pack_corpus import PackingOptions, Verify, print_left_out, verify
 from mvector.cli.train import DEFAULT_CONFIG
-from mvector.errors import DataError
+from mvector.data.packed import is_packed
 
 _DESCRIPTION = """\
 Compute the features of every clip once, and keep them in one file that training maps into memory.
@@ -33,48 +34,25 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="extract_features.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("list", nargs="?", metavar="LIST", help="list of clips, or a packed corpus")
-    add("out", nargs="?", metavar="OUT", help="folder to make")
-    add_config_options(parser, default=DEFAULT_CONFIG)
-    add(
-        "--data_root",
-        metavar="DIR",
-        help="where relative paths of the list start (default: dataset_conf.data_root)",
-    )
-    add(
-        "--dtype",
+@dataclass(frozen=True, kw_only=True)
+class ExtractFeatures(SettingOptions, PackingOptions):
+    """Extract the features of a list."""
+
+    configs: str = option(DEFAULT_CONFIG, "configuration (default: %(default)s)", "FILE")
+    dtype: str = option(
+        "float16",
+        "float16 keeps 11 bits, enough for logarithmic features (default: %(default)s)",
         choices=("float16", "float32"),
-        default="float16",
-        help="float16 keeps 11 bits, enough for logarithmic features (default: %(default)s)",
     )
-    add(
-        "--batch_size",
-        type=int,
-        default=16,
-        metavar="N",
-        help="clips computed at once (default: %(default)s)",
-    )
-    add_packing_options(parser)
-    return parser
+    batch_size: int = option(16, "clips computed at once (default: %(default)s)", "N", parse_number)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        decodes = not is_packed(self.source)
+        return (*super().conditions(), ("num_workers", decodes, "with a packed corpus"))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Extract or verify, and say what the folder holds.
-
-    Args:
-        args: what :func:`build_parser` parses.
-
-    Returns:
-        The exit code, 0.
+def run(args: ExtractFeatures) -> int:
+    """Extract, and say what the folder holds.
 
     Raises:
         MVectorError: the configuration, the list, the folder or an option cannot be used.
@@ -84,18 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from mvector.data.packed_features import PackedFeatures, extract_features
     from mvector.features.front_end import FrontEnd
 
-    if args.verify:
-        packed = PackedFeatures(args.verify)
-        packed.verify(show_progress=True)
-        print(f"All {len(packed):,} clips in {args.verify} are intact.")
-        return 0
-    check_packing_options(args)
-    if args.batch_size < 1:
-        raise DataError(f"--batch_size is {args.batch_size}; it must be 1 or more.")
-    config = load_config(args.configs or DEFAULT_CONFIG, args.overrides)
+    config = load_config(args.configs, args.overrides)
     start_s = time.perf_counter()
     done = extract_features(
-        args.list,
+        args.source,
         args.out,
         FrontEnd.from_config(config),
         data_root=args.data_root or config.dataset_conf.data_root,
@@ -113,3 +83,11 @@ def run(args: argparse.Namespace) -> int:
     )
     print_left_out(done.num_bad, args.out)
     return 0
+
+
+COMMAND = Command(
+    "extract_features.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (Action("LIST", ExtractFeatures, run), Action("--verify", Verify, verify)),
+)

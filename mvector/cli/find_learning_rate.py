@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 
-from mvector.cli.common import add_config_options, parse_count
+from mvector.cli.common import SettingOptions, parse_count
+from mvector.cli.options import Action, Command, option, optional
+from mvector.cli.train import DEFAULT_CONFIG
 
 _EPILOG = """\
 examples:
@@ -17,29 +19,21 @@ optimizer_conf.learning_rate. Nothing of the training is kept.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="find_learning_rate.py",
-        description="Range test: show at which learning rates the loss falls.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_config_options(parser, default="configs/ecapa_tdnn.yml")
-    add = parser.add_argument
-    add("--min_lr", type=float, default=1e-6, help="first rate (default: %(default)g)")
-    add("--max_lr", type=float, default=1.0, help="last rate (default: %(default)g)")
-    add("--num_steps", type=parse_count, default=100, help="rates tried (default: %(default)s)")
-    add("--out", metavar="FILE", help="draw the curve into this file, such as rates.png")
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class RangeTest(SettingOptions):
+    configs: str = option(DEFAULT_CONFIG, "configuration (default: %(default)s)", "FILE")
+    min_lr: float = option(1e-6, "first rate (default: %(default)s)", parse=float)
+    max_lr: float = option(1.0, "last rate (default: %(default)s)", parse=float)
+    num_steps: int = option(100, "rates tried (default: %(default)s)", parse=parse_count)
+    out: str | None = optional("draw the curve into this file, such as rates.png", "FILE")
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: RangeTest) -> int:
     """Test, print and draw."""
     from mvector.config import load_config
     from mvector.training.trainer import MVectorTrainer
 
-    config = load_config(args.configs or "configs/ecapa_tdnn.yml", args.overrides)
+    config = load_config(args.configs, args.overrides)
     trainer = MVectorTrainer(config, args.use_gpu)
     curve = trainer.find_learning_rate(
         min_lr=args.min_lr, max_lr=args.max_lr, num_steps=args.num_steps
@@ -48,3 +42,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         curve.save_picture(args.out, title=config.model_name)
     return 0
+
+
+COMMAND = Command(
+    "find_learning_rate.py",
+    "Range test: show at which learning rates the loss falls.",
+    _EPILOG,
+    (Action("a range test", RangeTest, run),),
+)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import add_model_options
+from mvector.cli.options import Action, Command, required
+from mvector.cli.recognition_options import LibraryOptions, NoAudioOption
 from mvector.errors import DataError, LibraryError
 
 if TYPE_CHECKING:
@@ -34,23 +35,14 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="import_library.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class ImportLibrary(LibraryOptions, NoAudioOption):
+    source: str = required(
+        "folder with one folder of clips for each person", "DIR", positional=True
     )
-    add = parser.add_argument
-    add("source", metavar="DIR", help="folder with one folder of clips for each person")
-    add("--audio_db_path", default="audio_db/", metavar="DIR", help="the speaker library")
-    add("--no_audio", action="store_true", help="keep embeddings and no clips")
-    add_model_options(parser)
-    return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: ImportLibrary) -> int:
     """Copy the clips and let the library find them, or embed them where they are."""
     from mvector.compute.device import choose_device
     from mvector.embedding import SpeakerEncoder
@@ -150,3 +142,8 @@ def embed_in_place(
                 logger.warning("Not enrolled: %s", reason)
             waiting.clear()
         return library.num_people(), sum(person.num_clips for person in library.people())
+
+
+COMMAND = Command(
+    "import_library.py", _DESCRIPTION, _EPILOG, (Action("a library", ImportLibrary, run),)
+)

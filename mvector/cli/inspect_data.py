@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvector.cli.common import parse_count, parse_seconds
+from mvector.cli.common import ListOptions, parse_seconds
+from mvector.cli.options import Action, Command, option, optional
 from mvector.errors import DataError
 from mvector.files import check_writable, write_atomically
 
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
-Decode every clip of a list and report
+Decode every clip of a list, or of a packed corpus, and report
 
   how much      speakers, clips, hours, durations, clips and seconds per speaker
   of what       sample rates, channels, formats, levels
@@ -41,49 +42,25 @@ examples:
   python tools/inspect_data.py dataset/train_packed          a folder of tools/pack_corpus.py
 
 The text names five clips of a kind; --json names all. Its keys are explained in
-mvector/data/inspection_report.py. Each kind has its clips as columns, which pandas reads:
+mvector/corpus/inspection_report.py. Each kind has its clips as columns, which pandas reads:
   pandas.DataFrame(json.load(open("report.json"))["clipped"]["clips"])
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="inspect_data.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class Inspect(ListOptions):
+    min_duration: float = option(
+        0.5, "name clips shorter than this (default: %(default)s)", "SECONDS", parse_seconds
     )
-    add = parser.add_argument
-    add("list", metavar="LIST", help="lines of path, tab, speaker number; or a packed corpus")
-    add("--data_root", metavar="DIR", help="where relative paths of the list start")
-    add(
-        "--min_duration",
-        type=parse_seconds,
-        default=0.5,
-        metavar="SECONDS",
-        help="name clips shorter than this (default: %(default)s)",
+    json: str | None = optional("write the report, with all clips named, for programs", "FILE")
+    picture: str | None = optional(
+        "draw histograms of duration, clips per speaker, level and silence (.png, .pdf, .svg)",
+        "FILE",
     )
-    add(
-        "--num_workers",
-        type=parse_count,
-        metavar="N",
-        help="processes that decode clips (default: one per processor; 0: this one only)",
-    )
-    add("--json", metavar="FILE", help="write the report, with all clips named, for programs")
-    add(
-        "--picture",
-        metavar="FILE",
-        help="draw histograms of duration, clips per speaker, level and silence (.png, .pdf, .svg)",
-    )
-    return parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: Inspect) -> int:
     """Inspect, write what was asked for, and print the report.
-
-    Args:
-        args: what :func:`build_parser` parses.
 
     Returns:
         The exit code: 0 for a clean list, 1 where clips are unreadable or audio has two labels.
@@ -99,10 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.picture:
         check_picture_path(args.picture)
-    for option in ("json", "picture"):
-        _require_writable(option, getattr(args, option))
+    _require_writable("json", args.json)
+    _require_writable("picture", args.picture)
     start_s = time.perf_counter()
-    inspection = inspect_list(args.list, root=args.data_root, num_workers=args.num_workers)
+    inspection = inspect_list(args.source, root=args.data_root, num_workers=args.num_workers)
     elapsed_s = time.perf_counter() - start_s
     report = build_report(inspection, min_duration_s=args.min_duration)
     num_clips = len(inspection.measures)
@@ -131,7 +108,7 @@ def _write_json(path: str, report: dict[str, Any]) -> None:
         raise DataError(f"Cannot write '{path}': {error.strerror or error}.") from error
 
 
-def _require_writable(option: str, path: str | None) -> None:
+def _require_writable(name: str, path: str | None) -> None:
     """Fail now and not after hours of decoding."""
     if path is None:
         return
@@ -141,4 +118,7 @@ def _require_writable(option: str, path: str | None) -> None:
             raise IsADirectoryError(0, "it is a folder")
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"Cannot write '{path}': {reason}; choose another --{option}.") from error
+        raise DataError(f"Cannot write '{path}': {reason}; choose another --{name}.") from error
+
+
+COMMAND = Command("inspect_data.py", _DESCRIPTION, _EPILOG, (Action("a list", Inspect, run),))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from mvector.cli.common import parse_bool
-from mvector.data.packed import PackedCorpus
+from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds
+from mvector.cli.options import Action, Command, Options, option, required
 from mvector.errors import DataError
 
 _DESCRIPTION = """\
@@ -37,101 +37,56 @@ examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="pack_corpus.py",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("list", nargs="?", metavar="LIST", help="lines of path, tab, speaker number")
-    add("out", nargs="?", metavar="OUT", help="folder to make")
-    add("--data_root", metavar="DIR", help="where relative paths of the list start")
-    add(
-        "--sample_rate",
-        type=int,
-        default=16000,
-        metavar="HZ",
-        help="rate to pack at; must be that of dataset_conf.sample_rate (default: %(default)s)",
-    )
-    add(
-        "--min_duration",
-        type=float,
-        default=0.5,
-        metavar="SECONDS",
-        help="leave out clips shorter than this (default: %(default)s)",
-    )
-    add_packing_options(parser)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class PackingOptions(ListOptions):
+    """What becomes a packed folder."""
 
-
-def add_packing_options(parser: argparse.ArgumentParser) -> None:
-    """``--num_workers``, ``--overwrite`` and ``--verify``, for all packed folders."""
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        metavar="N",
-        help="processes that decode clips (default: one per processor; 0: this one only)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        type=parse_bool,
+    out: str = required("folder to make", "OUT", positional=True)
+    overwrite: bool = option(
+        False,
+        "replace OUT, once the new one is whole (default: %(default)s)",
+        "True|False",
+        parse_bool,
         nargs="?",
         const=True,
-        default=False,
-        metavar="True|False",
-        help="replace OUT, once the new one is whole (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--verify",
-        metavar="DIR",
-        help="read a packed folder to its end, compare it with its checksums, and do nothing else",
     )
 
 
-def check_packing_options(args: argparse.Namespace) -> None:
-    """Refuse numbers that make no sense, and a missing LIST or OUT.
+@dataclass(frozen=True, kw_only=True)
+class Verify(Options):
+    verify: str = required(
+        "read a packed folder to its end, compare it with its checksums, and do nothing else", "DIR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack(PackingOptions):
+    sample_rate: int = option(
+        16000,
+        "rate to pack at; must be that of dataset_conf.sample_rate (default: %(default)s)",
+        "HZ",
+        parse_count,
+    )
+    min_duration: float = option(
+        0.5, "leave out clips shorter than this (default: %(default)s)", "SECONDS", parse_seconds
+    )
+
+
+def pack(args: Pack) -> int:
+    """Pack, and say what the folder holds.
 
     Raises:
-        DataError: an option cannot be used.
-    """
-    if not (args.list and args.out):
-        raise DataError("LIST and OUT are needed: the list to pack and the folder to make.")
-    if args.num_workers is not None and args.num_workers < 0:
-        raise DataError(f"--num_workers is {args.num_workers}; it must not be negative.")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Pack or verify, and say what the folder holds.
-
-    Args:
-        args: what :func:`build_parser` parses.
-
-    Returns:
-        The exit code, 0.
-
-    Raises:
-        DataError: the list, the folder or an option cannot be used, or the corpus is damaged.
+        DataError: the list, the folder or an option cannot be used.
     """
     from mvector.data.packing import pack_corpus
 
-    if args.verify:
-        corpus = PackedCorpus(args.verify)
-        corpus.verify(show_progress=True)
-        print(f"All {len(corpus):,} clips in {args.verify} are intact.")
-        return 0
-    check_packing_options(args)
     if not 1_000 <= args.sample_rate <= 1_000_000:
         raise DataError(
             f"--sample_rate is {args.sample_rate}; rates from 1 kHz to 1 MHz are sound."
         )
-    if not 0 <= args.min_duration < float("inf"):
-        raise DataError(f"--min_duration is {args.min_duration:g}; give a duration in seconds.")
     start_s = time.perf_counter()
     done = pack_corpus(
-        args.list,
+        args.source,
         args.out,
         sample_rate=args.sample_rate,
         data_root=args.data_root,
@@ -159,3 +114,27 @@ def print_left_out(num_bad: int, out: str) -> None:
     """Say how many clips were left out, if any."""
     if num_bad:
         print(f"Left out:  {num_bad:,} bad clips, listed in {Path(out) / 'bad_clips.txt'}")
+
+
+def verify(args: Verify) -> int:
+    """Compare a packed corpus, or packed features, with its checksums.
+
+    Raises:
+        DataError: it is damaged, or no packed folder.
+    """
+    from mvector.data.packed import PackedCorpus, PackedFolder, packed_kind
+    from mvector.data.packed_features import PackedFeatures
+
+    is_audio = packed_kind(args.verify) == "audio"
+    packed: PackedFolder = (PackedCorpus if is_audio else PackedFeatures)(args.verify)
+    packed.verify(show_progress=True)
+    print(f"All {len(packed):,} clips in {args.verify} are intact.")
+    return 0
+
+
+COMMAND = Command(
+    "pack_corpus.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (Action("LIST", Pack, pack), Action("--verify", Verify, verify)),
+)

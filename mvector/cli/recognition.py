@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -11,14 +10,31 @@ from typing import TYPE_CHECKING
 
 from mvector.cli.clips import (
     STANDARD_INPUT,
-    add_microphone_options,
+    JsonOption,
+    ListDevices,
+    ThresholdOption,
     ask_for_clip,
-    check_positive,
     good_recording,
     list_devices,
     open_clip,
 )
-from mvector.cli.common import add_model_options, log_arguments, parse_count
+from mvector.cli.common import log_arguments
+from mvector.cli.options import Action, Command
+from mvector.cli.recognition_options import (
+    Export,
+    Identify,
+    Import,
+    LibraryOptions,
+    ListPeople,
+    Menu,
+    NoAudioOption,
+    Reembed,
+    Register,
+    Remove,
+    SearchOptions,
+    Watch,
+)
+from mvector.cli.watch import watch
 from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
@@ -44,128 +60,70 @@ exit code: 0 done; of --identify and --watch: 0 an enrolled person, 1 nobody enr
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="infer_recognition.py",
-        description="Enrol people in a speaker library and recognise who is speaking.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_actions(parser.add_mutually_exclusive_group())
-    add_model_options(parser)
-    add = parser.add_argument
-    add("--audio_db_path", default="audio_db/", metavar="DIR", help="the speaker library")
-    add("--force", action="store_true", help="enrol clips of too bad a quality too")
-    add("--groups", nargs="+", default=[], metavar="GROUP", help="that --register puts people in")
-    add("--within", nargs="+", metavar="GROUP", help="recognise people of these groups only")
-    add("--top_k", type=parse_count, default=1, metavar="N", help="tell the N most alike people")
-    add(
-        "--hop_seconds",
-        type=float,
-        default=1.0,
-        metavar="S",
-        help="how often --watch answers, of the last --record_seconds (default 1)",
-    )
-    add(
-        "--no_audio",
-        action="store_true",
-        help="keep voiceprints only: for another model people then have to be enrolled anew",
-    )
-    add_microphone_options(parser)
-    add("--json", action="store_true", help="print JSON objects instead of sentences")
-    return parser
-
-
-def _add_actions(actions: argparse._MutuallyExclusiveGroup) -> None:
-    add = actions.add_argument
-    add(
-        "--register",
-        nargs="+",
-        metavar=("NAME", "FILE"),
-        help="enrol clips of a person; without a file, a recording",
-    )
-    add("--identify", metavar="FILE", help="tell who is speaking in a clip; - is standard input")
-    add(
-        "--watch",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="tell who is speaking, again and again, from the microphone or in a file",
-    )
-    add("--list", action="store_true", help="print who is enrolled")
-    add("--remove", metavar="NAME", help="forget a person")
-    add("--export", metavar="FILE", help="write the library to one file")
-    add("--import", dest="import_file", metavar="FILE", help="read such a file, into a new library")
-    add("--reembed", action="store_true", help="take over a library of another model")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Do one thing, or offer the menu."""
-    if args.list_devices:
-        return list_devices(args.json)
-    if not args.json:
-        log_arguments(args)
-    check_positive(args, "record_seconds", "hop_seconds")
+def _predictor(args: LibraryOptions) -> MVectorPredictor:
     from mvector.recognition.predictor import MVectorPredictor
 
-    predictor = MVectorPredictor(
+    if not (isinstance(args, JsonOption) and args.json):
+        log_arguments(args)
+    return MVectorPredictor(
         args.model_path,
         configs=args.configs,
-        threshold=args.threshold,
+        threshold=args.threshold if isinstance(args, ThresholdOption) else None,
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
-        library_options={"keep_audio": False} if args.no_audio else None,
+        library_options=_library_options(args),
     )
-    if args.import_file:
-        return _import(args, predictor)
-    if args.register:
-        return _register(args, predictor)
-    if args.remove:
-        count = predictor.remove_user(args.remove)
-        _say(
-            args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count
-        )
-        return 0
-    if args.export:
-        predictor.library.export(args.export)
-        _say(args.json, f"Exported to '{args.export}'", exported=args.export)
-        return 0
-    if args.reembed:
-        count = predictor.library.reembed(progress=not args.json)
-        _say(args.json, f"Computed {count} voiceprints anew", reembedded=count)
-        return 0
-    if args.identify:
-        return _identify(args, predictor, open_clip(args.identify))
-    if args.watch is not None:
-        from mvector.cli.watch import watch
-
-        _ = predictor.threshold, predictor.library
-        return watch(args, predictor)
-    users = predictor.get_users()
-    if args.list:
-        text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
-        _say(args.json, text, users=users)
-        return 0
-    for name in users:
-        print(f"Loaded: {name}")
-    return _menu(args, predictor)
 
 
-def _import(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
+def _library_options(args: LibraryOptions) -> dict[str, bool]:
+    return {"keep_audio": False} if isinstance(args, NoAudioOption) and args.no_audio else {}
+
+
+def _watch(args: Watch) -> int:
+    predictor = _predictor(args)
+    _ = predictor.threshold, predictor.library
+    return watch(args, predictor)
+
+
+def _list(args: ListPeople) -> int:
+    users = _predictor(args).get_users()
+    text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
+    _say(args.json, text, users=users)
+    return 0
+
+
+def _remove(args: Remove) -> int:
+    count = _predictor(args).remove_user(args.remove)
+    _say(args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count)
+    return 0
+
+
+def _export(args: Export) -> int:
+    _predictor(args).library.export(args.export)
+    _say(args.json, f"Exported to '{args.export}'", exported=args.export)
+    return 0
+
+
+def _import(args: Import) -> int:
     from mvector.speakers import SpeakerLibrary
 
-    options = {"keep_audio": False} if args.no_audio else {}
     library = SpeakerLibrary.import_file(
-        args.import_file, args.audio_db_path, predictor.encoder, **options
+        args.import_file, args.audio_db_path, _predictor(args).encoder, **_library_options(args)
     )
     count = library.num_people()
     _say(args.json, f"Imported {count} people", imported=count)
     return 0
 
 
-def _register(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
+def _reembed(args: Reembed) -> int:
+    count = _predictor(args).library.reembed(progress=not args.json)
+    _say(args.json, f"Computed {count} voiceprints anew", reembedded=count)
+    return 0
+
+
+def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
+    predictor = _predictor(args)
     name, *files = args.register
     if files.count(STANDARD_INPUT) > 1:
         raise AudioError("Standard input holds one clip; name it once.")
@@ -193,12 +151,18 @@ def _register(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
     return MISTAKE if refused else 0
 
 
-def _identify(args: argparse.Namespace, predictor: MVectorPredictor, audio: AudioSource) -> int:
+def _identify(args: Identify) -> int:
+    return _recognise(args, _predictor(args), open_clip(args.identify), as_json=args.json)
+
+
+def _recognise(
+    args: SearchOptions, predictor: MVectorPredictor, audio: AudioSource, *, as_json: bool = False
+) -> int:
     result = predictor.recognition(audio, top_k=args.top_k, within=args.within)
     lines = [str(result)]
     if args.top_k > 1:
         lines += [f"  {match.score:.4f}  {match.name}" for match in result.candidates]
-    _say(args.json, "\n".join(lines), **result.to_dict())
+    _say(as_json, "\n".join(lines), **result.to_dict())
     return KNOWN if result.is_known else UNKNOWN
 
 
@@ -209,8 +173,11 @@ def _say(as_json: bool, text: str, **values: object) -> None:
 # ---- the menu -------------------------------------------------------------------------------
 
 
-def _menu(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
+def _menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
+    predictor = _predictor(args)
+    for name in predictor.get_users():
+        print(f"Loaded: {name}")
     actions: dict[str, Callable[[], None]] = {
         "0": lambda: _register_by_hand(args, predictor),
         "1": lambda: _recognise_by_hand(args, predictor),
@@ -233,7 +200,7 @@ def _menu(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
             return 0
 
 
-def _register_by_hand(args: argparse.Namespace, predictor: MVectorPredictor) -> None:
+def _register_by_hand(args: Menu, predictor: MVectorPredictor) -> None:
     clip = ask_for_clip(args, predictor.encoder.sample_rate)
     name = input("Name of the speaker: ")
     result = predictor.register(clip, name, force=args.force, groups=args.groups)
@@ -242,5 +209,24 @@ def _register_by_hand(args: argparse.Namespace, predictor: MVectorPredictor) -> 
         print(f"Be careful: {reason}")
 
 
-def _recognise_by_hand(args: argparse.Namespace, predictor: MVectorPredictor) -> None:
-    _identify(args, predictor, ask_for_clip(args, predictor.encoder.sample_rate))
+def _recognise_by_hand(args: Menu, predictor: MVectorPredictor) -> None:
+    _recognise(args, predictor, ask_for_clip(args, predictor.encoder.sample_rate))
+
+
+COMMAND = Command(
+    "infer_recognition.py",
+    "Enrol people in a speaker library and recognise who is speaking.",
+    _EPILOG,
+    (
+        Action("--register", Register, _register),
+        Action("--identify", Identify, _identify),
+        Action("--watch", Watch, _watch),
+        Action("--list", ListPeople, _list),
+        Action("--remove", Remove, _remove),
+        Action("--export", Export, _export),
+        Action("--import", Import, _import),
+        Action("--reembed", Reembed, _reembed),
+        Action("--list_devices", ListDevices, list_devices),
+        Action("the menu", Menu, _menu),
+    ),
+)

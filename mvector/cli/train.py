@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from mvector.cli.common import add_config_options, log_arguments, parse_bool, parse_count
+from mvector.cli.common import (
+    SettingOptions,
+    config_option,
+    log_arguments,
+    parse_count,
+    yes_or_no,
+)
+from mvector.cli.options import Action, Command, Condition, option, optional, required
+
+if TYPE_CHECKING:
+    from mvector.training.trainer import MVectorTrainer
 
 DEFAULT_CONFIG = "configs/ecapa_tdnn.yml"
 
@@ -28,65 +39,81 @@ Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stop
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="train.py",
-        description="Train a speaker model from one YAML file and a list of clips.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(SettingOptions):
+    """What a training and a trial of it take."""
+
+    configs: str | None = config_option(f"{DEFAULT_CONFIG}, or that of the run resumed")
+    augment_conf_path: str | None = optional(
+        "augmentation, such as configs/augmentation.yml; takes the place of augment_conf", "FILE"
     )
-    add_config_options(parser, default=f"{DEFAULT_CONFIG}, or that of the run resumed")
-    add = parser.add_argument
-    add(
-        "--augment_conf_path",
-        metavar="FILE",
-        help="augmentation, such as configs/augmentation.yml; takes the place of augment_conf",
+    resume_model: str | None = optional(
+        "run to continue where it stopped; auto: the one in save_model_path, if there is one", "DIR"
     )
-    add("--save_model_path", default="models/", metavar="DIR", help="where models are written")
-    add("--log_dir", default="log/", metavar="DIR", help="where training curves are written")
-    add(
-        "--resume_model",
-        metavar="DIR",
-        help="run to continue where it stopped; auto: the one in save_model_path, if there is one",
-    )
-    add("--pretrained_model", metavar="DIR", help="model folder to take backbone weights from")
-    add(
-        "--do_eval",
-        type=parse_bool,
-        default=True,
-        metavar="True|False",
-        help="evaluate after each epoch (default True)",
-    )
-    add("--seed", type=parse_count, metavar="NUMBER", help="the same as --set train_conf.seed=…")
-    add(
-        "--dry_run",
+    seed: int | None = optional("the same as --set train_conf.seed=…", "NUMBER", parse_count)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        augments, seeds = self.sets("augment_conf"), self.sets("train_conf.seed")
+        return (
+            *super().conditions(),
+            ("augment_conf_path", not augments, "with --set augment_conf, whose place it takes"),
+            ("seed", not seeds, "with --set train_conf.seed, which is the same"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun(TrainingOptions):
+    dry_run: bool = required(
+        "take a few steps, write nothing, tell memory, speed and the time that a run takes",
         action="store_true",
-        help="take a few steps, write nothing, tell memory, speed and the time that a run takes",
     )
-    return parser
+
+    def conditions(self) -> tuple[Condition, ...]:
+        takes = self.configs is None and self.resume_model != "auto"
+        where = "with --dry_run, other than to name a run in place of --configs"
+        return (*super().conditions(), ("resume_model", takes, where))
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train."""
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainingOptions):
+    save_model_path: str = option("models/", "where models are written", "DIR")
+    log_dir: str = option("log/", "where training curves are written", "DIR")
+    pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
+    do_eval: bool = yes_or_no(True, "evaluate after each epoch (default True)")
+
+    def conditions(self) -> tuple[Condition, ...]:
+        begins = self.resume_model in (None, "auto")
+        where = "with --resume_model: the run that goes on has its own weights"
+        return (*super().conditions(), ("pretrained_model", begins, where))
+
+
+def _trainer(args: TrainingOptions) -> MVectorTrainer:
     from mvector.config import load_config
-    from mvector.training import TrainingStopped, load_checkpoint
+    from mvector.training import load_checkpoint
     from mvector.training.trainer import MVectorTrainer
 
     if args.configs is None and args.resume_model in (None, "auto"):
-        args.configs = DEFAULT_CONFIG
+        args = replace(args, configs=DEFAULT_CONFIG)
     log_arguments(args)
-    if args.seed is not None:
-        args.overrides.append(f"train_conf.seed={args.seed}")
+    seed = [] if args.seed is None else [f"train_conf.seed={args.seed}"]
     config = load_config(
-        args.configs or load_checkpoint(args.resume_model)["config"], args.overrides
+        args.configs or load_checkpoint(str(args.resume_model))["config"], [*args.overrides, *seed]
     )
-    trainer = MVectorTrainer(config, args.use_gpu, args.augment_conf_path)
-    if args.dry_run:
-        found = trainer.dry_run()
-        if trainer.world.is_main:
-            print(found)
-        return 0
+    return MVectorTrainer(config, args.use_gpu, args.augment_conf_path)
+
+
+def _dry_run(args: DryRun) -> int:
+    trainer = _trainer(args)
+    found = trainer.dry_run()
+    if trainer.world.is_main:
+        print(found)
+    return 0
+
+
+def _train(args: Train) -> int:
+    from mvector.training import TrainingStopped
+
+    trainer = _trainer(args)
     try:
         trainer.train(
             save_model_path=args.save_model_path,
@@ -99,3 +126,11 @@ def run(args: argparse.Namespace) -> int:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal_number
     return 0
+
+
+COMMAND = Command(
+    "train.py",
+    "Train a speaker model from one YAML file and a list of clips.",
+    _EPILOG,
+    (Action("--dry_run", DryRun, _dry_run), Action("a training", Train, _train)),
+)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import open_clip
+from mvector.cli.recognition_options import Watch
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
 
 
-def watch(args: argparse.Namespace, predictor: MVectorPredictor) -> int:
+def watch(args: Watch, predictor: MVectorPredictor) -> int:
     """Print who is heard until the file ends or the user stops.
 
     Returns:
@@ -54,7 +54,7 @@ def sliding_windows(
 
 
 @contextmanager
-def _hops(args: argparse.Namespace, rate: int) -> Iterator[Iterator[np.ndarray]]:
+def _hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
     if args.watch:
         from mvector.audio import audio_windows
 
@@ -77,9 +77,7 @@ def _joined(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
             waiting = waiting[size:]
 
 
-def _tell(
-    args: argparse.Namespace, predictor: MVectorPredictor, end_s: float, window: np.ndarray
-) -> bool:
+def _tell(args: Watch, predictor: MVectorPredictor, end_s: float, window: np.ndarray) -> bool:
     """Recognise a window and print the answer; whether it was somebody enrolled."""
     from mvector.audio.clip_report import report_on
 

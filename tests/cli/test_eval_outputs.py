@@ -198,15 +198,25 @@ MISTAKES = {
     "report on a file": (["--report", "trials.txt"], "choose another --report"),
     "results in a file": (["--out", "trials.txt/r.json"], "choose another --out"),
     "scores in a folder": (["--save_scores", "data"], "choose another --save_scores"),
-    "top_n of nothing": (["--top_n", "5"], "no effect without --norm asnorm"),
-    "a cohort of nothing": (["--cohort", "trials.txt"], "no effect without --mean or --norm"),
+    "top_n of nothing": (["--top_n", "5"], "no use without --norm asnorm"),
+    "a cohort of nothing": (["--cohort", "trials.txt"], "no use without --mean or --norm"),
     "a norm of PLDA": (["--score", "plda", "--norm", "snorm"], "leave out mean and norm"),
     "cohort missing": (["--mean", "--cohort", "gone.txt"], "'gone.txt' does not exist"),
-    "quality of nothing": (["--quality"], "add --calibrate"),
-    "thresholds of no use": (["--mean", "--calibrate"], "are mean-subtracted cosine; leave out"),
-    "one file to compare": (["--compare", "a.npz"], "two files of scores"),
-    "scores missing": (["--compare", "a.npz", "b.npz"], "'a.npz' does not exist"),
+    "quality of nothing": (["--quality"], "without --calibrate"),
+    "thresholds of no use": (
+        ["--mean", "--calibrate"],
+        "--calibrate has no use with --score plda, --mean or --norm",
+    ),
 }
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [(["a.npz"], "two files of scores"), (["a.npz", "b.npz"], "'a.npz' does not exist")],
+)
+def test_what_cannot_be_compared_is_told(place, capsys, scores, words):
+    assert run_script("eval", ["--compare", *scores]) == 2
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", MISTAKES)

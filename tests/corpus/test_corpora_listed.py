@@ -17,6 +17,7 @@ from corpus_trees import (
     put,
 )
 
+from mvector.cli.options import OptionError
 from mvector.corpus.recipes import scan_csv, scan_kaldi
 from mvector.errors import DataError
 
@@ -372,5 +373,5 @@ class TestTables:
             scan_csv("corpus")
 
     def test_options_of_tables_go_with_tables_only(self):
-        with pytest.raises(DataError, match=r"--path_column goes with --dataset csv"):
+        with pytest.raises(OptionError, match=r"--path_column has no use without --dataset csv"):
             create("--dataset=folder", "--path=c", "--path_column=wav")

@@ -9,6 +9,7 @@ import pytest
 from corpus_trees import by_path, create, in_a_fresh_folder, lines_of  # noqa: F401
 
 from mvector.cli import run_script
+from mvector.cli.options import OptionError
 from mvector.errors import DataError
 
 
@@ -151,10 +152,10 @@ class TestCommand:
             merge("a")
 
     def test_merging_takes_no_corpus_and_a_corpus_needs_its_path(self, capsys):
-        with pytest.raises(DataError, match=r"cannot go with --dataset"):
+        with pytest.raises(OptionError, match=r"--merge and --dataset are two actions"):
             create("--merge", "a", "b", "--dataset=folder", "--path=c")
         assert run_script("create_data", ["--dataset", "folder"]) == 2
-        assert "Give --dataset and --path, or --merge" in capsys.readouterr().err
+        assert "Give --merge, or --dataset and --path." in capsys.readouterr().err
 
     def test_the_summary_names_what_was_written(self, capsys):
         write_list("a.txt", a=0)

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from corpus_trees import RATE, by_path, create, in_a_fresh_folder, lines_of, put  # noqa: F401
 
+from mvector.cli.options import OptionError
 from mvector.corpus.checking import check_clips
 from mvector.corpus.cutting import cut_targets
 from mvector.corpus.recipes import Clip, scan_folder
@@ -155,5 +156,5 @@ def test_a_file_that_cannot_be_written_stops_the_run():
 
 @pytest.mark.parametrize("option", ["--skip_check=True", "--convert_mp3=True"])
 def test_options_that_do_not_go_together_are_refused(option):
-    with pytest.raises(DataError, match="--do_vad"):
+    with pytest.raises(OptionError, match="--do_vad"):
         create("--dataset=folder", "--path=c", "--do_vad=energy", option)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from corpus_trees import by_path, create, in_a_fresh_folder, lines_of, put  # noqa: F401
 
+from mvector.cli.options import OptionError
 from mvector.corpus.recipes import scan_3dspeaker, scan_voxceleb
 from mvector.errors import DataError, MissingDependencyError
 from mvector.scoring.trial_lists import is_trials_file, read_trials
@@ -315,7 +316,7 @@ class TestVoxCelebTrials:
             create("--dataset=voxceleb", "--path=data", "--trials=nowhere.txt")
 
     def test_trials_go_with_corpora_that_name_their_clips(self):
-        with pytest.raises(DataError, match="--trials goes with --dataset"):
+        with pytest.raises(OptionError, match="--trials has no use without --dataset 3dspeaker"):
             create("--dataset=folder", "--path=c", "--trials=o.txt")
 
 

@@ -16,7 +16,8 @@ import pytest
 import soundfile
 
 from mvector.cli import run_script
-from mvector.cli.inspect_data import build_parser
+from mvector.cli.inspect_data import COMMAND
+from mvector.cli.options import build_parser
 from mvector.corpus import inspection
 from mvector.corpus.inspection import Inspection, inspect_list
 from mvector.corpus.inspection_measures import MEASURES, measure_waveform
@@ -481,7 +482,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_clip_is_opened(
 
 
 def test_help_explains_the_exit_codes_and_shows_examples() -> None:
-    text = build_parser().format_help()
+    text = build_parser(COMMAND).format_help()
     for words in ("exit code:", "  1   not clean", "python tools/inspect_data.py dataset/"):
         assert words in text
 

@@ -1,0 +1,417 @@
+"""Options know their command: what each action takes, what it refuses, and what is documented."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_settings import ROOT
+
+from mvector.cli import COMMANDS, find_command, main, run_script
+from mvector.cli.options import (
+    Action,
+    Command,
+    OptionError,
+    Options,
+    bind,
+    build_parser,
+    flag,
+    option,
+    required,
+)
+
+OF_PROGRAM = {find_command(name).prog: find_command(name) for name in COMMANDS}
+
+
+def parsed(command: Command, words: list[str]) -> tuple[Action[Any], Any]:
+    return bind(command, vars(build_parser(command).parse_args(words)))
+
+
+# ---- the mechanism ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Options):
+    TITLE = "where"
+
+    folder: str = option("here", "a folder (default: %(default)s)", "DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove(Shared):
+    remove: str = required("forget a person", "NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(Shared):
+    long: bool = flag("print more")
+    width: int = option(80, "of a line", "N", int)
+
+    def conditions(self) -> tuple[tuple[str, bool, str], ...]:
+        return (("width", self.long, "without --long"),)
+
+
+PEOPLE = Command(
+    "people.py",
+    "Who is there.",
+    "",
+    (Action("--remove", Remove, lambda args: 0), Action("a list", Show, lambda args: 0)),
+)
+
+
+def test_a_command_line_becomes_the_options_of_the_action_that_it_asks_for() -> None:
+    assert parsed(PEOPLE, [])[1] == Show(folder="here", long=False, width=80)
+    action, options = parsed(PEOPLE, ["--folder", "there", "--remove", "Ada"])
+    assert (action.name, options) == ("--remove", Remove(folder="there", remove="Ada"))
+
+
+def test_what_was_given_counts_even_where_it_equals_the_default() -> None:
+    with pytest.raises(OptionError, match=r"^--width has no use without --long\.$"):
+        parsed(PEOPLE, ["--width", "80"])
+    assert parsed(PEOPLE, ["--width", "80", "--long"])[1].width == 80
+
+
+def test_help_says_which_action_an_option_belongs_to() -> None:
+    text = build_parser(PEOPLE).format_help()
+    what, where, more = re.findall(r"^(\S.*):\n  --", text, re.MULTILINE)
+    assert what == "what to do (without any of these: a list)"
+    assert where == "where"
+    assert more == "with a list"
+    assert "a folder (default: here)" in text
+
+
+# ---- what is refused ----------------------------------------------------------------------------
+
+REFUSED = {
+    "contrast": {
+        "--list_devices --threshold 0.5": "--threshold has no use with --list_devices; it belongs "
+        "to a comparison.",
+        "--audio_path1 a --audio_path2 b --device 1": "--device has no use with two files.",
+        "--audio_path1 a --audio_path2 b --record_seconds 3": "--record_seconds has no use with "
+        "two files.",
+        "--audio_path1 a --json": "--json has no use without --audio_path1 and --audio_path2: it "
+        "asks no questions.",
+        "--model_path m --configs c": "--configs has no use beside --model_path, which names the "
+        "model already.",
+    },
+    "recognition": {
+        "--list --within staff": "--within has no use with --list; it belongs to --identify, "
+        "--watch and the menu.",
+        "--within staff --list": "--within has no use with --list; it belongs to --identify, "
+        "--watch and the menu.",
+        "--register Ada --identify a.wav": "--register and --identify are two actions; give one of "
+        "them.",
+        "--list --list_devices": "--list and --list_devices are two actions; give one of them.",
+        "--list --threshold 0.5": "--threshold has no use with --list; it belongs to --identify, "
+        "--watch and the menu.",
+        "--list_devices --model_path m": "--model_path has no use with --list_devices; it belongs "
+        "to all but --list_devices.",
+        "--register Ada a.wav --device 1": "--device has no use with files to --register.",
+        "--register Ada a.wav --top_k 2": "--top_k has no use with --register; it belongs to "
+        "--identify, --watch and the menu.",
+        "--identify a.wav --record_seconds 3": "--record_seconds has no use with --identify; it "
+        "belongs to --register, --watch and the menu.",
+        "--identify a.wav --force": "--force has no use with --identify; it belongs to --register "
+        "and the menu.",
+        "--identify a.wav --hop_seconds 1": "--hop_seconds has no use with --identify; it belongs "
+        "to --watch.",
+        "--watch a.wav --device 1": "--device has no use with a file to --watch.",
+        "--watch --top_k 2": "--top_k has no use with --watch and without --json: a line names one "
+        "person.",
+        "--remove Ada --groups staff": "--groups has no use with --remove; it belongs to "
+        "--register and the menu.",
+        "--export f --no_audio": "--no_audio has no use with --export; it belongs to --register, "
+        "--import and the menu.",
+        "--import f --force": "--force has no use with --import; it belongs to --register and the "
+        "menu.",
+        "--reembed --threshold 0.5": "--threshold has no use with --reembed; it belongs to "
+        "--identify, --watch and the menu.",
+        "--json": "--json has no use with the menu; it belongs to all but the menu.",
+        "--hop_seconds 2": "--hop_seconds has no use with the menu; it belongs to --watch.",
+    },
+    "eval": {
+        "--compare a b --model_path m": "--model_path has no use with --compare; it belongs to an "
+        "evaluation.",
+        "--compare a b --set x=1": "--set has no use with --compare; it belongs to an evaluation.",
+        "--compare a b --by gender": "--by has no use with --compare; it belongs to an evaluation.",
+        "--compare a b --use_gpu False": "--use_gpu has no use with --compare; it belongs to an "
+        "evaluation.",
+        "--top_n 300": "--top_n has no use without --norm asnorm.",
+        "--norm snorm --top_n 5": "--top_n has no use without --norm asnorm.",
+        "--cohort l": "--cohort has no use without --mean or --norm.",
+        "--mean --cohort_of speakers": "--cohort_of has no use without --norm.",
+        "--lda_dim 5": "--lda_dim has no use without --score plda.",
+        "--max_clips_per_speaker 5": "--max_clips_per_speaker has no use without --mean, --norm or "
+        "--score plda.",
+        "--quality": "--quality has no use without --calibrate.",
+        "--force": "--force has no use without --calibrate.",
+        "--calibrate --force --write_calibration False": "--force has no use with "
+        "--write_calibration False.",
+        "--cache a --set dataset_conf.eval_conf.cache=b": "--cache has no use beside --set "
+        "dataset_conf.eval_conf.cache.",
+    },
+    "train": {
+        "--resume_model m --pretrained_model p": "--pretrained_model has no use with "
+        "--resume_model: the run that goes on has its own weights.",
+        "--dry_run --save_model_path m": "--save_model_path has no use with --dry_run; it belongs "
+        "to a training.",
+        "--dry_run --log_dir l": "--log_dir has no use with --dry_run; it belongs to a training.",
+        "--dry_run --do_eval False": "--do_eval has no use with --dry_run; it belongs to a "
+        "training.",
+        "--dry_run --pretrained_model m": "--pretrained_model has no use with --dry_run; it "
+        "belongs to a training.",
+        "--dry_run --resume_model auto": "--resume_model has no use with --dry_run, other than "
+        "to name a run in place of --configs.",
+        "--dry_run --resume_model m --configs c": "--resume_model has no use with --dry_run, "
+        "other than to name a run in place of --configs.",
+        "--seed 1 --set train_conf.seed=2": "--seed has no use with --set train_conf.seed, which "
+        "is the same.",
+        "--augment_conf_path a --set augment_conf.noise.prob=1": "--augment_conf_path has no use "
+        "with --set augment_conf, whose place it takes.",
+    },
+    "create_data": {
+        "": "Give --merge, or --dataset and --path.",
+        "--merge a b --seed 1": "--seed has no use with --merge; it belongs to --dataset.",
+        "--merge a b --path c": "--merge and --path are two actions; give one of them.",
+        "--dataset folder --path c --split_column s": "--split_column has no use without --dataset "
+        "csv.",
+        "--dataset folder --path c --trials t": "--trials has no use without --dataset 3dspeaker "
+        "or kaldi or voxceleb.",
+        "--dataset cnceleb --path c --seed 1": "--seed has no use with --dataset cnceleb, which "
+        "comes with its own test speakers.",
+        "--dataset folder --path c --skip_check True --num_workers 2": "--num_workers has no use "
+        "with --skip_check True: no clip is decoded.",
+    },
+    "pack_corpus": {
+        "list.txt": "Give LIST and OUT, or --verify.",
+        "--verify d list.txt": "--verify and LIST are two actions; give one of them.",
+        "--verify d --num_workers 2": "--num_workers has no use with --verify; it belongs to LIST.",
+        "--verify d --overwrite": "--overwrite has no use with --verify; it belongs to LIST.",
+    },
+    "extract_features": {
+        "--verify d --dtype float16": "--dtype has no use with --verify; it belongs to LIST.",
+        "--verify d --configs c": "--configs has no use with --verify; it belongs to LIST.",
+    },
+    "average_checkpoints": {
+        "a b --output o --duration 3": "--duration has no use with an average of weights alone; it "
+        "belongs to --recompute_bn.",
+        "a b --output o --use_gpu False": "--use_gpu has no use with an average of weights alone; "
+        "it belongs to --recompute_bn.",
+    },
+    "calibrate": {"--clips d --dry_run --force": "--force has no use with --dry_run."},
+    "extract_embeddings": {
+        "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
+        "names the model already.",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [(name, line) for name, lines in REFUSED.items() for line in lines]
+)
+def test_an_option_without_a_use_is_one_sentence_and_exit_code_2(
+    name: str, line: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert run_script(name, shlex.split(line)) == 2
+    sentence = f"{find_command(name).prog}: error: {REFUSED[name][line]}\n"
+    assert capsys.readouterr() == ("", sentence)
+
+
+@pytest.mark.parametrize("name", ["inspect_data", "extract_features"])
+def test_a_packed_corpus_holds_its_clips(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "corpus.json").write_text("{}")
+    words = [str(tmp_path), "out"] if name == "extract_features" else [str(tmp_path)]
+    assert run_script(name, [*words, "--data_root", "d"]) == 2
+    assert "--data_root has no use with a packed corpus" in capsys.readouterr().err
+
+
+# ---- what is accepted ---------------------------------------------------------------------------
+
+ACCEPTED = {
+    "contrast": [
+        "--list_devices --json",
+        "--audio_path1 a --audio_path2 b --json --threshold 0.5 --configs c --use_gpu False",
+        "--audio_path1 a --record_seconds 2 --device usb --model_path m",
+    ],
+    "recognition": [
+        "--register Ada --record_seconds 2 --device 1 --force --groups a b --no_audio",
+        "--identify a --within staff --top_k 3 --threshold 0.5 --json --use_gpu True",
+        "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
+        "--watch a --json --top_k 2",
+        "--list --audio_db_path db --model_path m --json",
+        "--remove Ada",
+        "--export f",
+        "--import f --no_audio --configs c",
+        "--reembed",
+        "--list_devices",
+        "--threshold 0.5 --within a --force --groups b --no_audio --top_k 2",
+    ],
+    "eval": [
+        "--compare a b --report r --out o --bootstrap 50",
+        "--resume_model m --configs c --set a=1 --overrides b=2 --use_gpu True --enrolment mean "
+        "--skip_missing --cache d --save_image_path p --save_scores s --by x --metadata m",
+        "--calibrate --quality --force --write_calibration True --report r --out o --bootstrap 0",
+        "--mean --norm asnorm --cohort l --cohort_of clips --top_n 5 --max_clips_per_speaker 2",
+        "--score plda --plda_train l --plda_adapt m --lda_dim 10 --write_calibration False",
+    ],
+    "train": [
+        "--dry_run --configs c --augment_conf_path a --seed 1 --set x=1 --use_gpu False",
+        "--dry_run --resume_model m",
+        "--resume_model auto --pretrained_model p --save_model_path s --log_dir l --do_eval False",
+    ],
+    "create_data": [
+        "--merge a b --output o",
+        "--dataset csv --path p --output o --min_duration 1 --do_vad energy --num_workers 0 "
+        "--path_column a --speaker_column b --split_column c",
+        "--dataset kaldi --path p --convert_mp3 True --trials a --trials b --test_speakers 0.1 "
+        "--enroll_clips 2 --seed 1",
+        "--dataset folder --path p --skip_check True",
+    ],
+    "pack_corpus": [
+        "l o --data_root d --num_workers 0 --sample_rate 8000 --min_duration 1 --overwrite",
+        "--verify d",
+    ],
+    "extract_features": [
+        "l o --data_root d --num_workers 0 --overwrite True --dtype float32 --batch_size 2 "
+        "--configs c --set a=1 --use_gpu False",
+        "--verify d",
+    ],
+    "average_checkpoints": [
+        "a b --output o",
+        "a --output o --recompute_bn l --data_root d --num_clips 5 --duration 2 --use_gpu False",
+    ],
+    "extract_embeddings": [
+        "l o --model_path m --data_root d --batch_size 2 --max_duration 3 --cache c --overwrite "
+        "--use_gpu False",
+        "l o --configs c",
+    ],
+    "calibrate": [
+        "--clips d --model_path m --force --quality True --max_clips_per_person 0 --max_duration 9 "
+        "--use_gpu False",
+        "--clips d --dry_run --configs c",
+    ],
+    "inspect_data": ["l --data_root d --num_workers 0 --min_duration 1 --json j --picture p.png"],
+    "import_library": [
+        "d --audio_db_path a --no_audio --model_path m --use_gpu False",
+        "d --configs c",
+    ],
+    "find_learning_rate": [
+        "--configs c --set a=1 --use_gpu False --min_lr 1e-5 --max_lr 1 --num_steps 30 --out o"
+    ],
+    "import_checkpoint": [
+        "--source mvector --path p --out o --sample_rate 8000 --front_end mvector --feature_dim 80 "
+        "--configs c"
+    ],
+    "export_checkpoint": ["--target wespeaker --model_path m --out o"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_action_takes_all_of_its_options(name: str) -> None:
+    """The lines above are accepted, and between them they give each option to each action."""
+    command = find_command(name)
+    taken: dict[str, set[str]] = {action.name: set() for action in command.actions}
+    for line in ACCEPTED[name]:
+        given = vars(build_parser(command).parse_args(shlex.split(line)))
+        action, _ = bind(command, given)
+        taken[action.name] |= given.keys()
+    spelled = {parsed.dest for parsed in build_parser(command)._actions} - {"help"}
+    assert set().union(*(action.fields() for action in command.actions)) == spelled
+    assert set().union(*taken.values()) == spelled
+    for action in command.actions:
+        for option_name in action.fields().keys() - taken[action.name]:
+            alone = {**sample(action), option_name: "x"}
+            assert bind(command, alone)[0] is action, option_name
+
+
+def sample(action: Action[Any]) -> dict[str, Any]:
+    return {
+        name: ["x"] if "nargs" in own.metadata else "x"
+        for name, own in action.fields(required=True).items()
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_option_is_the_same_in_every_action(name: str) -> None:
+    """Actions may disagree on whether they need an option, and on nothing else."""
+    known: dict[str, Any] = {}
+    for action in find_command(name).actions:
+        for own in action.fields().values():
+            assert known.setdefault(own.name, own.metadata) == own.metadata
+
+
+# ---- what is documented -------------------------------------------------------------------------
+
+_PROGRAMS = "|".join(re.escape(program) for program in OF_PROGRAM)
+_DOCUMENTS = [
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "configs").glob("*.yml"),
+    *(ROOT / "benchmarks").glob("*.sh"),
+    *(ROOT / name for name in ("README.md", "dataset/README.md", "benchmarks/RESULTS.md")),
+]
+TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in _DOCUMENTS}
+TEXTS |= {command.prog: command.epilog for command in OF_PROGRAM.values()}
+
+
+def lines_in(text: str) -> list[tuple[str, str]]:
+    """Program and words of each line ``python x.py …`` or ``torchrun … x.py …``."""
+    text = re.sub(r"\\\n\s*(#\s+)?", "", text)
+    found = re.findall(rf"(?:python|torchrun [^\n`]*?) (?:tools/)?({_PROGRAMS})\b([^\n`]*)", text)
+    return [(program, re.split(r"\s{2,}| #", words)[0].strip()) for program, words in found]
+
+
+LINES = [(where, *found) for where, text in TEXTS.items() for found in lines_in(text)]
+# In prose, `x.py --option` names an option and need not be complete.
+MENTIONS = {
+    (where, program, flag)
+    for where, text in TEXTS.items()
+    for program, words in re.findall(rf"`(?:python )?(?:tools/)?({_PROGRAMS}) ([^`]*)`", text)
+    for flag in re.findall(r"--\w+", words)
+}
+
+
+def test_command_lines_are_found_in_every_kind_of_document() -> None:
+    places = {where for where, _, _ in LINES}
+    assert {"README.md", "docs/training.md", "dataset/README.md", *OF_PROGRAM} <= places
+    assert "configs/ecapa_tdnn_large_margin.yml" in places
+    assert ("README.md", "infer_recognition.py", "--identify clip.wav --top_k 3") in LINES
+    assert ("docs/library.md", "import_library.py", "--audio_db_path") in MENTIONS
+    assert len(LINES) > 100
+
+
+@pytest.mark.parametrize(("where", "program", "words"), LINES)
+def test_a_documented_command_line_is_accepted(where: str, program: str, words: str) -> None:
+    if words != "--help":
+        parsed(OF_PROGRAM[program], shlex.split(words))
+
+
+@pytest.mark.parametrize(("where", "program", "flag"), sorted(MENTIONS))
+def test_an_option_named_in_prose_is_there(where: str, program: str, flag: str) -> None:
+    options = build_parser(OF_PROGRAM[program])._actions
+    assert flag in {spelling for own in options for spelling in own.option_strings}
+
+
+# ---- the mvector command ------------------------------------------------------------------------
+
+
+def test_an_unknown_command_is_told_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mvector", "contrst", "--json"])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.err == "mvector: error: no command 'contrst'; did you mean contrast?\n"
+    assert said.out == ""
+
+
+def test_a_parser_notes_only_what_was_given() -> None:
+    for command in OF_PROGRAM.values():
+        for action in build_parser(command)._actions:
+            assert action.default == argparse.SUPPRESS
