@@ -6,9 +6,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from mvector.cli.calibration_report import calibration_lines, too_little, written_line
-from mvector.cli.common import optional_bool, parse_bool, parse_count, parse_seconds
-from mvector.errors import DataError
+from mvector.cli.calibration_report import (
+    calibration_lines,
+    listening_lines,
+    too_little,
+    written_line,
+)
+from mvector.cli.common import add_listening_option, optional_bool, parse_bool, parse_count
 
 if TYPE_CHECKING:
     from mvector.evaluation.own_clips import ClipCalibration
@@ -72,13 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="compare at most so many clips of a person; 0: all (default: %(default)s)",
     )
-    add(
-        "--max_duration",
-        type=parse_seconds,
-        default=20.0,
-        metavar="SECONDS",
-        help="hear only the beginning of longer clips (default: %(default)g)",
-    )
+    add_listening_option(parser)
     add("--use_gpu", type=optional_bool, metavar="True|False", help="default: if there is one")
     return parser
 
@@ -95,32 +93,32 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         MVectorError: the model, the clips or an option cannot be used.
     """
-    if args.max_duration == 0:
-        raise DataError("--max_duration is 0, which leaves no sound; give a longer time.")
     from mvector.compute.device import choose_device
     from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.embedding.listening import Listening
     from mvector.evaluation.own_clips import calibrate_on_clips
-    from mvector.models.folder import update_model_folder
+    from mvector.models.folder import read_model_info, update_model_folder
     from mvector.recognition.model_choice import check_changeable, find_model
 
     folder = args.model_path or find_model()
     if not args.dry_run:
         check_changeable(folder)
-    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
+    before = Listening.from_dict(read_model_info(folder).listening)
+    listening = before.with_duration(args.max_duration)
+    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu), listening)
     result = calibrate_on_clips(
         encoder,
         args.clips,
         max_clips_per_person=args.max_clips_per_person or None,
-        max_duration_s=args.max_duration,
         with_quality=args.quality,
         progress=sys.stderr.isatty(),
     )
     print("\n".join(_report(result)))
-    before = encoder.info.calibration if encoder.info else None
-    if before:
+    earlier = encoder.info.calibration if encoder.info else None
+    if earlier:
         print(
-            f"Before:        {before['threshold_eer']:.4f} (equal error rate on "
-            f"{before['description']})"
+            f"Before:        {earlier['threshold_eer']:.4f} (equal error rate on "
+            f"{earlier['description']})"
         )
     measured = result.calibration
     if args.dry_run:
@@ -130,8 +128,10 @@ def run(args: argparse.Namespace) -> int:
     if doubt and not args.force:
         print(doubt)
         return 1
-    update_model_folder(folder, calibration=measured.to_dict(), metrics={})
-    print(written_line(folder, measured))
+    update_model_folder(
+        folder, calibration=measured.to_dict(), listening=listening.to_dict(), metrics={}
+    )
+    print("\n".join([written_line(folder, measured), *listening_lines(before, listening)]))
     return 0
 
 

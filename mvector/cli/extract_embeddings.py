@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import log_arguments, optional_bool
+from mvector.cli.common import add_listening_option, log_arguments, optional_bool
 from mvector.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ says which:
   .parquet        columns path, embedding, label (needs pip install 'mvector[parquet]')
 
 LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once.
-Embeddings are not length-normalised. The fingerprint is that of the model; compare embeddings of
-one fingerprint only. Clips that cannot be used are left out, counted, and listed in
-OUT.bad_clips.txt.
+Embeddings are not length-normalised. The fingerprint is that of the model and, where it heard only
+the beginning of longer clips, of how much; compare embeddings of one fingerprint only. Clips that
+cannot be used are left out, counted, and listed in OUT.bad_clips.txt.
 
 Until all is done, the work lies in OUT.partial. If it is cut off (Ctrl-C, a crash, kill -9), the
 same command goes on where it ended.
@@ -63,12 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--data_root", metavar="DIR", help="where relative paths of the list start")
     add("--batch_size", type=int, default=16, metavar="N", help="default: %(default)s")
-    add(
-        "--max_duration",
-        type=float,
-        metavar="SECONDS",
-        help="hear only the beginning of longer clips (default: all of them)",
-    )
+    add_listening_option(parser)
     add(
         "--cache",
         metavar="DIR",
@@ -95,12 +90,12 @@ def run(args: argparse.Namespace) -> int:
     from mvector.compute.distributed import open_world
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.files import check_embedding_file
+    from mvector.embedding.listening import Listening
+    from mvector.models.folder import read_model_info
     from mvector.recognition.model_choice import find_model
 
     if args.batch_size < 1:
         raise DataError(f"--batch_size is {args.batch_size}; it must be at least 1.")
-    if args.max_duration is not None and not 0 < args.max_duration < float("inf"):
-        raise DataError(f"--max_duration is {args.max_duration:g}; give a duration in seconds.")
     if Path(args.out).exists() and not args.overwrite:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
     paths, labels = _read_clips(args.list, args.data_root)
@@ -109,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
     with open_world(device.type) as world:
         if world.is_main:
             log_arguments(args)
-        encoder = SpeakerEncoder.from_folder(args.model_path or find_model(), device)
+        folder = args.model_path or find_model()
+        listening = Listening.from_dict(read_model_info(folder).listening)
+        listening = listening.with_duration(args.max_duration)
+        encoder = SpeakerEncoder.from_folder(folder, device, listening)
         return _extract(args, encoder, paths, labels, is_main=world.is_main)
 
 
@@ -131,7 +129,6 @@ def _extract(
         encoder,
         paths,
         batch_size=args.batch_size,
-        max_duration_s=args.max_duration,
         cache=args.cache or partial,
         progress=sys.stderr.isatty(),
     )
@@ -147,7 +144,7 @@ def _extract(
         [paths[position] for position in table.good],
         table.embeddings,
         None if labels is None else labels[table.good],
-        fingerprint=encoder.info.fingerprint if encoder.info else "",
+        fingerprint=encoder.fingerprint,
     )
     bad_list = Path(f"{args.out}.bad_clips.txt")
     bad = [BadClip(paths[position], reason) for position, reason in table.failures]

@@ -1,4 +1,4 @@
-"""Which model is used where none is named."""
+"""Which model is used where none is named, and whether its thresholds hold."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mvector
+from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError
+from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
+from mvector.models.folder import ModelInfo
 
 if TYPE_CHECKING:
     from mvector.config import Config
@@ -67,3 +70,35 @@ def check_changeable(path: str | os.PathLike[str]) -> None:
 def is_default(path: str | os.PathLike[str]) -> bool:
     """Whether a model folder is that of the model in the box, whose thresholds are not changed."""
     return Path(path).resolve() == DEFAULT_MODEL.resolve()
+
+
+def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Calibration | None:
+    """A model's calibration, if it is one of the scores that are compared with it.
+
+    Args:
+        info: what the model's folder says.
+        listening: how much of clips is heard here.
+        path: of the folder, for the warning.
+    """
+    if not info.calibration:
+        return None
+    calibration = Calibration.from_dict(info.calibration)
+    measured_with = Listening.from_dict(info.listening)
+    if calibration.score_type != "cosine":
+        logger.warning(
+            "The thresholds in '%s' are those of %s scores and are not used for cosines; measure "
+            "them with eval.py.",
+            path,
+            calibration.score_type,
+        )
+        return None
+    if listening != measured_with:
+        logger.warning(
+            "The thresholds in '%s' were measured hearing %s, and are not used hearing %s; measure "
+            "them so with tools/calibrate.py or eval.py, or give a threshold.",
+            path,
+            measured_with,
+            listening,
+        )
+        return None
+    return calibration
