@@ -70,7 +70,7 @@ class EvalConf(Section):
     """How embeddings are extracted for evaluation; durations in seconds."""
 
     batch_size: int = Field(16, ge=1)
-    max_duration: float | None = Field(None, gt=0)
+    max_duration: float | None = Field(None, gt=0, allow_inf_nan=True)
     enrolment: str = Field("mean", pattern="^(mean|raw-mean|max|concat|top-[1-9][0-9]{0,5})$")
     skip_missing: bool = False
     cache: str | None = None

@@ -395,7 +395,7 @@ class MVectorTrainer:
         with nullcontext() if average is None else average.swapped_in():
             try:
                 with stop.at_once(lambda: self._stop(stop, together=False)):
-                    result = self._verify(self.listening) if do_eval else None
+                    result = self._verify() if do_eval else None
             except TrainingStopped:
                 raise
             except MVectorError:
@@ -452,7 +452,7 @@ class MVectorTrainer:
         self.model = model.to(self.device)
         max_duration_s = self.config.dataset_conf.eval_conf.max_duration
         listening = Listening.from_dict(info.listening).with_duration(max_duration_s)
-        result = self._verify(listening, back_end, with_quality=with_quality)
+        result = self._verify(back_end, listening=listening, with_quality=with_quality)
         measured = result.calibration
         logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
         if write_calibration and measured.score_type == "cosine":
@@ -486,7 +486,11 @@ class MVectorTrainer:
             )
 
     def _verify(
-        self, listening: Listening, back_end: BackEnd | None = None, *, with_quality: bool = False
+        self,
+        back_end: BackEnd | None = None,
+        *,
+        listening: Listening | None = None,
+        with_quality: bool = False,
     ) -> VerificationResult:
         data = self.config.dataset_conf
         if data.trials_list is None:
@@ -495,7 +499,7 @@ class MVectorTrainer:
                 "enroll_list) in the configuration."
             )
         return verify_lists(
-            SpeakerEncoder(self.model, device=self.device, listening=listening),
+            SpeakerEncoder(self.model, device=self.device, listening=listening or self.listening),
             data.trials_list,
             data.enroll_list,
             root=data.data_root,
