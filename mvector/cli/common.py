@@ -44,17 +44,6 @@ def parse_seconds(text: str) -> float:
     return value
 
 
-def parse_most_heard(text: str) -> float:
-    """How much of a clip is heard, ``inf`` for all of it, for argparse's ``type=``."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither a duration in seconds nor inf")
-    return value
-
-
 def parse_count(text: str) -> int:
     """A whole number from 0, for argparse's ``type=``."""
     if not text.strip().isdecimal():
@@ -161,7 +150,7 @@ def add_listening_option(parser: argparse.ArgumentParser) -> None:
     """``--max_duration``, for the tools that may hear another part of clips than the model does."""
     parser.add_argument(
         "--max_duration",
-        type=parse_most_heard,
+        type=float,
         metavar="SECONDS",
         help="hear only the beginning of longer clips; inf: all of them (default: what the model "
         "folder says, which is all of them unless thresholds were measured on less)",

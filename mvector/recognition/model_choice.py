@@ -85,20 +85,12 @@ def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Cal
     calibration = Calibration.from_dict(info.calibration)
     measured_with = Listening.from_dict(info.listening)
     if calibration.score_type != "cosine":
-        logger.warning(
-            "The thresholds in '%s' are those of %s scores and are not used for cosines; measure "
-            "them with eval.py.",
-            path,
-            calibration.score_type,
-        )
-        return None
-    if listening != measured_with:
-        logger.warning(
-            "The thresholds in '%s' were measured hearing %s, and are not used hearing %s; measure "
-            "them so with tools/calibrate.py or eval.py, or give a threshold.",
-            path,
-            measured_with,
-            listening,
-        )
-        return None
-    return calibration
+        why = f"are those of {calibration.score_type} scores and are not used for cosines"
+    elif listening != measured_with:
+        why = f"were measured hearing {measured_with}, and are not used hearing {listening}"
+    else:
+        return calibration
+    logger.warning(
+        "The thresholds in '%s' %s; measure them with eval.py or tools/calibrate.py.", path, why
+    )
+    return None

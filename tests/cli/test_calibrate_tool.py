@@ -88,11 +88,10 @@ def test_a_chosen_duration_is_written_with_its_thresholds(model, people, capsys)
     assert written(model)["listening"] == {"window_s": 30.0, "max_duration_s": None}
 
 
-@pytest.mark.parametrize("wrong", ["0", "-1", "long", "nan"])
+@pytest.mark.parametrize("wrong", ["0", "-1", "nan"])
 def test_a_duration_that_leaves_nothing_is_refused(model, people, capsys, wrong):
-    with pytest.raises(SystemExit, match="2"):
-        calibrate("--clips", people, "--model_path", model, f"--max_duration={wrong}")
-    assert f"'{wrong}' is neither a duration in seconds nor inf" in capsys.readouterr().err
+    assert calibrate("--clips", people, "--model_path", model, f"--max_duration={wrong}") == 2
+    assert "it must be a duration in seconds" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(model, people, capsys):
