@@ -27,13 +27,13 @@ from augmentation import conditions as spoilt_conditions
 from common import print_machine
 
 from mvector.audio import read_audio
-from mvector.audio.quality import measure_clips
 from mvector.cli.common import set_up_logging
 from mvector.data.augmentation import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import (
     Calibration,
     bootstrap_intervals,
+    clip_measures,
     compute_eer,
     compute_min_dcf,
     trial_quality,
@@ -81,7 +81,10 @@ def main() -> int:
         assert encoder.info is not None
         assert encoder.info.calibration is not None
         update_model_folder(
-            folder, calibration=encoder.info.calibration, metrics={"development": found}
+            folder,
+            calibration=encoder.info.calibration,
+            listening=encoder.listening.to_dict(),
+            metrics={"development": found},
         )
         return 0
     return 0 if args.model else compare(encoder, found)
@@ -113,7 +116,10 @@ def publish(trained: Path) -> None:
         "calibration trials of 134 speakers kept out of the training (docs/model_card.md)"
     )
     update_model_folder(
-        DEFAULT_MODEL, calibration=calibration, metrics={"float16_cosine": round(lowest, 7)}
+        DEFAULT_MODEL,
+        calibration=calibration,
+        listening=result.listening.to_dict(),
+        metrics={"float16_cosine": round(lowest, 7)},
     )
     print(f"calibration trials: EER {100 * result.calibration.eer:.2f} %")
 
@@ -142,7 +148,7 @@ def measure(encoder: SpeakerEncoder, data: Path) -> Figures:
     if encoder.info is not None and encoder.info.calibration is not None:
         calibration = Calibration.from_dict(encoder.info.calibration)
         if calibration.knows_quality:
-            print_decisions(calibration, lists, clean)
+            print_decisions(encoder, calibration, lists, clean)
     return figures
 
 
@@ -265,14 +271,17 @@ def selected(
 
 
 def print_decisions(
-    calibration: Calibration, lists: dict[str, PairTrials], scores: dict[str, np.ndarray]
+    encoder: SpeakerEncoder,
+    calibration: Calibration,
+    lists: dict[str, PairTrials],
+    scores: dict[str, np.ndarray],
 ) -> None:
     """Errors at the default threshold, and with the correction for the quality of the clips."""
     print("\n| at the default threshold | misses, false acceptances | corrected for quality |")
     print("|---|---|---|")
     limit = calibration.llr(calibration.threshold_eer)
     for name, trials in lists.items():
-        measured = measure_clips(trials.paths, RATE)
+        measured = clip_measures(encoder.measure_batch(trials.paths))
         quality = trial_quality(measured, measured, trials)
         ratios = [calibration.llr(scores[name], known) for known in (None, quality)]
         cells = [

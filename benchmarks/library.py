@@ -13,20 +13,18 @@ the exact product. No encoder is in any of the times: clips are "heard" by one t
 from __future__ import annotations
 
 import argparse
-import io
 import resource
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
-import torch
 from common import print_machine
 
+from mvector.embedding.listening import Listening
 from mvector.speakers import SpeakerLibrary
 from mvector.speakers import search as search_module
 
@@ -38,18 +36,11 @@ RATE = 16_000
 class NoEncoder:
     """What a library asks of an encoder; the embedding is the clip's beginning."""
 
-    embd_dim, sample_rate, info, limits = DIM, RATE, None, None
+    embd_dim, sample_rate, info, listening, fingerprint = DIM, RATE, None, Listening(), "none"
 
-    def __init__(self) -> None:
-        backbone = SimpleNamespace(state_dict=lambda: {"weight": torch.zeros(1)})
-        front_end = SimpleNamespace(read_clip=lambda source, limits: source[0], to_dict=dict)
-        self.model: Any = SimpleNamespace(
-            front_end=front_end, backbone=backbone, backbone_name="none", backbone_options={}
-        )
-
-    def embed(self, source: bytes) -> np.ndarray:
+    def embed(self, source: BinaryIO) -> np.ndarray:
         """The first samples."""
-        samples, _ = soundfile.read(io.BytesIO(source), frames=DIM, dtype="float32")
+        samples, _ = soundfile.read(source, frames=DIM, dtype="float32")
         return np.asarray(samples)
 
 

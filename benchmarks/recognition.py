@@ -68,14 +68,14 @@ def read_corpora(data: Path, predictor: MVectorPredictor, most_clips: int) -> li
             by_speaker.setdefault(label, []).append(path)
         listed = [(path, who) for who, paths in by_speaker.items() for path in paths[:most_clips]]
         table = predictor.encoder.embed_readable(
-            [data / path for path, _ in listed], max_duration_s=20.0, progress=True
+            [data / path for path, _ in listed], measured=True, progress=True
         )
         units = table.embeddings / np.linalg.norm(table.embeddings, axis=1, keepdims=True)
         kept = [listed[position] for position in table.good]
         name = file.stem.removeprefix("dev_")
         speakers = np.array([f"{name}/{who}" for _, who in kept])
-        reports = [predictor.encoder.measure(data / path) for path, _ in kept]
-        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, reports))
+        assert table.reports is not None
+        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, table.reports))
     return corpora
 
 

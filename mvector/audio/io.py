@@ -16,6 +16,7 @@ import soxr
 from mvector.audio.decoding import AudioInfo, AudioSource, native_info, open_native, source_name
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
 from mvector.audio.media import MEDIA_SUFFIXES
+from mvector.audio.samples import cut_windows, first_samples
 from mvector.errors import AudioError
 from mvector.files import write_atomically
 
@@ -92,6 +93,7 @@ def audio_windows(
     sample_rate: int = 16000,
     *,
     window_s: float,
+    duration_s: float | None = None,
     limits: AudioLimits = DEFAULT_LIMITS,
 ) -> Iterator[np.ndarray]:
     """A clip of any length, decoded window by window; memory does not grow with its length.
@@ -100,6 +102,7 @@ def audio_windows(
         source: as for :func:`read_audio`.
         sample_rate: rate of the result in Hz.
         window_s: duration of a window in seconds.
+        duration_s: how much to decode at most, in seconds; ``None`` goes to the end.
         limits: as for :func:`read_audio`.
 
     Yields:
@@ -108,21 +111,11 @@ def audio_windows(
     Raises:
         AudioError: as :func:`read_audio`, perhaps after the first windows.
     """
-    size = round(window_s * sample_rate)
-    waiting, num_waiting = [_NOTHING], 0
-    with open_native(source, sample_rate, limits) as clip:
-        for block in _resampled(clip.blocks, clip.sample_rate, sample_rate):
-            waiting.append(block)
-            num_waiting += len(block)
-            if num_waiting < size:
-                continue
-            samples = np.concatenate(waiting)
-            stop = len(samples) // size * size
-            for start in range(0, stop, size):
-                yield samples[start : start + size].copy()
-            waiting, num_waiting = [samples[stop:].copy()], len(samples) - stop
-    if num_waiting:
-        yield np.concatenate(waiting)
+    with open_native(source, sample_rate, limits, 0.0, duration_s) as clip:
+        blocks = _resampled(clip.blocks, clip.sample_rate, sample_rate)
+        if duration_s is not None:
+            blocks = first_samples(blocks, round(duration_s * sample_rate))
+        yield from cut_windows(blocks, round(window_s * sample_rate))
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from mvector.audio.io import read_audio
-from mvector.audio.level import check_duration
 from mvector.errors import AudioError
 
 #: What :func:`clip_quality` measures.
@@ -93,37 +87,3 @@ def quality_of(found: SpeechFrames, sample_rate: int) -> np.ndarray:
     snr_db = 10.0 * np.log10(speech / max(noise, least_noise))
     seconds = np.count_nonzero(is_speech) * frames.shape[1] / sample_rate
     return np.array([seconds, max(0.0, snr_db)])
-
-
-def measure_clips(
-    paths: Sequence[str | os.PathLike[str]],
-    sample_rate: int,
-    *,
-    max_duration_s: float | None = None,
-    progress: bool = False,
-) -> np.ndarray:
-    """Quality of many clips, decoded several at a time.
-
-    Args:
-        paths: clips that can be read.
-        sample_rate: in Hz; that of the model, so that noise it does not hear plays no part.
-        max_duration_s: hear only the beginning of longer clips.
-        progress: show a bar over the clips.
-
-    Returns:
-        float64 ``(clips, 2)``, in the order of :data:`CLIP_MEASURES`.
-
-    Raises:
-        AudioError: a clip cannot be decoded or is shorter than a frame; the message names it.
-    """
-
-    def measure(path: str | os.PathLike[str]) -> np.ndarray:
-        waveform = read_audio(path, sample_rate, duration_s=max_duration_s)
-        check_duration(len(waveform) / sample_rate, name=os.fspath(path), min_duration_s=FRAME_S)
-        return clip_quality(waveform, sample_rate)
-
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        measured = tqdm(
-            pool.map(measure, paths), total=len(paths), unit="clip", disable=not progress
-        )
-        return np.array(list(measured)).reshape(len(paths), len(CLIP_MEASURES))

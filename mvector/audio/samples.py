@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -78,6 +78,33 @@ def array_blocks(
     limits.check_duration(len(wanted) / rate, name)
     for first in range(0, len(wanted), BLOCK_SAMPLES):
         yield mono(wanted[first : first + BLOCK_SAMPLES], name)
+
+
+def first_samples(stretches: Iterable[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
+    """Stretches of samples up to so many of them; no further one is asked for."""
+    for stretch in stretches:
+        yield stretch[:num_samples]
+        num_samples -= len(stretch)
+        if num_samples <= 0:
+            return
+
+
+def cut_windows(stretches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Stretches of samples, joined and cut into windows of ``size``; the last may be shorter."""
+    waiting: list[np.ndarray] = []
+    num_waiting = 0
+    for stretch in stretches:
+        waiting.append(stretch)
+        num_waiting += len(stretch)
+        if num_waiting < size:
+            continue
+        samples = np.concatenate(waiting)
+        stop = len(samples) // size * size
+        for start in range(0, stop, size):
+            yield samples[start : start + size].copy()  # a view would keep all of them
+        waiting, num_waiting = [samples[stop:].copy()], len(samples) - stop
+    if num_waiting:
+        yield np.concatenate(waiting)
 
 
 def mono(samples: np.ndarray, name: str) -> np.ndarray:

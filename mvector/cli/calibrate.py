@@ -6,8 +6,13 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.calibration_report import calibration_lines, too_little, written_line
-from mvector.cli.common import ModelOptions, parse_count, parse_length, yes_or_no
+from mvector.cli.calibration_report import (
+    calibration_lines,
+    listening_lines,
+    too_little,
+    written_line,
+)
+from mvector.cli.common import ModelOptions, listening_option, parse_count, yes_or_no
 from mvector.cli.options import Action, Command, Condition, flag, option, required
 
 if TYPE_CHECKING:
@@ -55,12 +60,7 @@ class Calibrate(ModelOptions):
         "N",
         parse_count,
     )
-    max_duration: float = option(
-        20.0,
-        "hear only the beginning of longer clips (default: %(default)s)",
-        "SECONDS",
-        parse_length,
-    )
+    max_duration: float | None = listening_option()
 
     def conditions(self) -> tuple[Condition, ...]:
         return (*super().conditions(), ("force", not self.dry_run, "with --dry_run"))
@@ -77,28 +77,30 @@ def run(args: Calibrate) -> int:
     """
     from mvector.compute.device import choose_device
     from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.embedding.listening import Listening
     from mvector.evaluation.own_clips import calibrate_on_clips
-    from mvector.models.folder import update_model_folder
+    from mvector.models.folder import read_model_info, update_model_folder
     from mvector.recognition.model_choice import check_changeable, find_model
 
     folder = args.model_path or find_model(args.configs)
     if not args.dry_run:
         check_changeable(folder)
-    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
+    before = Listening.from_dict(read_model_info(folder).listening)
+    listening = before.with_duration(args.max_duration)
+    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu), listening)
     result = calibrate_on_clips(
         encoder,
         args.clips,
         max_clips_per_person=args.max_clips_per_person or None,
-        max_duration_s=args.max_duration,
         with_quality=args.quality,
         progress=sys.stderr.isatty(),
     )
     print("\n".join(_report(result)))
-    before = encoder.info.calibration if encoder.info else None
-    if before:
+    earlier = encoder.info.calibration if encoder.info else None
+    if earlier:
         print(
-            f"Before:        {before['threshold_eer']:.4f} (equal error rate on "
-            f"{before['description']})"
+            f"Before:        {earlier['threshold_eer']:.4f} (equal error rate on "
+            f"{earlier['description']})"
         )
     measured = result.calibration
     if args.dry_run:
@@ -108,8 +110,10 @@ def run(args: Calibrate) -> int:
     if doubt and not args.force:
         print(doubt)
         return 1
-    update_model_folder(folder, calibration=measured.to_dict(), metrics={})
-    print(written_line(folder, measured))
+    update_model_folder(
+        folder, calibration=measured.to_dict(), listening=listening.to_dict(), metrics={}
+    )
+    print("\n".join([written_line(folder, measured), *listening_lines(before, listening)]))
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 
 if TYPE_CHECKING:
+    from mvector.embedding.listening import Listening
     from mvector.evaluation import Calibration, HeldOutCheck, Interval, OperatingPoint
 
 _MIN_PEOPLE, _MIN_TARGETS = 5, 30
@@ -59,6 +60,16 @@ def written_line(folder: object, measured: Calibration) -> str:
         f"Written to {folder}/model.yml: from now on {measured.threshold_eer:.4f} decides; take "
         "another line of the table with --threshold."
     )
+
+
+def listening_lines(before: Listening, now: Listening) -> list[str]:
+    """What changes where thresholds were written that hold for another part of clips."""
+    if before == now:
+        return []
+    return [
+        f"From now on the model hears {now}; before: {before}. A speaker library that it enrolled "
+        "has to be taken over by infer_recognition.py --reembed."
+    ]
 
 
 def _row(point: OperatingPoint) -> str:

@@ -81,6 +81,16 @@ def gpu_option() -> bool | None:
     return optional("default: a GPU if there is one", "True|False", optional_bool)
 
 
+def listening_option() -> float | None:
+    """``--max_duration``, of tools that may hear another part of clips than the model does."""
+    return optional(
+        "hear only the beginning of longer clips; inf: all of them (default: what the model folder "
+        "says, which is all of them unless thresholds were measured on less)",
+        "SECONDS",
+        float,
+    )
+
+
 def config_option(default: str) -> str | None:
     """``--configs``, of commands that train and evaluate."""
     return optional(f"configuration (default: {default})", "FILE")

@@ -9,14 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mvector.cli.calibration_report import calibration_lines, too_little, written_line
+from mvector.cli.calibration_report import (
+    calibration_lines,
+    listening_lines,
+    too_little,
+    written_line,
+)
 from mvector.cli.common import log_arguments
 from mvector.cli.evaluate_options import EPILOG, Compare, Evaluate
 from mvector.cli.options import Action, Command
 
 if TYPE_CHECKING:
+    from mvector.embedding.listening import Listening
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
+    from mvector.models.folder import ModelInfo
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +54,7 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.cli.train import DEFAULT_CONFIG
     from mvector.compute.distributed import open_world
     from mvector.config import load_config
+    from mvector.embedding.listening import Listening
     from mvector.errors import ConfigError
     from mvector.models.folder import load_training_config, read_model_info
     from mvector.recognition.model_choice import check_changeable, find_model, is_default
@@ -89,11 +97,11 @@ def _evaluate(args: Evaluate) -> int:
         result,
         {"name": trainer.model.name, "folder": str(folder), "fingerprint": info.fingerprint},
         lists=[*lists, *back_end.lists],
-        earlier=_earlier(info.calibration, result.calibration),
+        earlier=_earlier(info, result),
     )
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
-        return _calibrate(args, folder, result.calibration, figures)
+        return _calibrate(args, folder, result, figures, before=Listening.from_dict(info.listening))
     if back_end.score_type != "cosine":
         print(
             f"{folder}/model.yml stays as it is: these thresholds are of {back_end.score_type} "
@@ -101,15 +109,25 @@ def _evaluate(args: Evaluate) -> int:
         )
     elif writes:
         print(f"Thresholds written to {folder}/model.yml")
+        for line in listening_lines(Listening.from_dict(info.listening), result.listening):
+            print(line)
     return 0
 
 
-def _calibrate(args: Evaluate, folder: Path, measured: Calibration, figures: dict[str, Any]) -> int:
+def _calibrate(
+    args: Evaluate,
+    folder: Path,
+    result: VerificationResult,
+    figures: dict[str, Any],
+    *,
+    before: Listening,
+) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
     from mvector.evaluation import HeldOutCheck, Interval
     from mvector.models.folder import update_model_folder
     from mvector.training.trainer import metrics_of
 
+    measured = result.calibration
     eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
     interval = None if eer["low"] is None else Interval(eer["value"], eer["low"], eer["high"])
     held_out = None if check is None else HeldOutCheck(**check)
@@ -121,20 +139,27 @@ def _calibrate(args: Evaluate, folder: Path, measured: Calibration, figures: dic
     if doubt and not args.force:
         print(doubt)
         return 1
-    update_model_folder(folder, calibration=measured.to_dict(), metrics=metrics_of(measured))
-    print(written_line(folder, measured))
+    update_model_folder(
+        folder,
+        calibration=measured.to_dict(),
+        listening=result.listening.to_dict(),
+        metrics=metrics_of(measured),
+    )
+    print("\n".join([written_line(folder, measured), *listening_lines(before, result.listening)]))
     return 0
 
 
-def _earlier(values: dict[str, Any] | None, measured: Calibration) -> Calibration | None:
+def _earlier(info: ModelInfo, result: VerificationResult) -> Calibration | None:
     """The model's calibration before the evaluation, if it can be judged on these trials."""
+    from mvector.embedding.listening import Listening
     from mvector.errors import CheckpointError
     from mvector.evaluation import Calibration
 
-    if values is None:
+    measured = result.calibration
+    if info.calibration is None or Listening.from_dict(info.listening) != result.listening:
         return None
     try:
-        before = Calibration.from_dict(values)
+        before = Calibration.from_dict(info.calibration)
     except CheckpointError as error:
         logger.warning("The calibration so far cannot be used: %s", error)
         return None

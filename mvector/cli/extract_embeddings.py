@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import ModelOptions, log_arguments, parse_length, parse_number
+from mvector.cli.common import ModelOptions, listening_option, log_arguments, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
 
@@ -29,9 +29,9 @@ says which:
   .parquet        columns path, embedding, label (needs pip install 'mvector[parquet]')
 
 LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once.
-Embeddings are not length-normalised. The fingerprint is that of the model; compare embeddings of
-one fingerprint only. Clips that cannot be used are left out, counted, and listed in
-OUT.bad_clips.txt.
+Embeddings are not length-normalised. The fingerprint is that of the model and, where it heard only
+the beginning of longer clips, of how much; compare embeddings of one fingerprint only. Clips that
+cannot be used are left out, counted, and listed in OUT.bad_clips.txt.
 
 Until all is done, the work lies in OUT.partial. If it is cut off (Ctrl-C, a crash, kill -9), the
 same command goes on where it ended.
@@ -54,9 +54,7 @@ class Extract(ModelOptions):
     )
     data_root: str | None = optional("where relative paths of the list start", "DIR")
     batch_size: int = option(16, "default: %(default)s", "N", parse_number)
-    max_duration: float | None = optional(
-        "hear only the beginning of longer clips (default: all of them)", "SECONDS", parse_length
-    )
+    max_duration: float | None = listening_option()
     cache: str | None = optional(
         "keep embeddings here for later runs too (default: OUT.partial, removed at the end)", "DIR"
     )
@@ -73,6 +71,8 @@ def run(args: Extract) -> int:
     from mvector.compute.distributed import open_world
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.files import check_embedding_file
+    from mvector.embedding.listening import Listening
+    from mvector.models.folder import read_model_info
     from mvector.recognition.model_choice import find_model
 
     if Path(args.out).exists() and not args.overwrite:
@@ -83,7 +83,10 @@ def run(args: Extract) -> int:
     with open_world(device.type) as world:
         if world.is_main:
             log_arguments(args)
-        encoder = SpeakerEncoder.from_folder(args.model_path or find_model(args.configs), device)
+        folder = args.model_path or find_model(args.configs)
+        listening = Listening.from_dict(read_model_info(folder).listening)
+        listening = listening.with_duration(args.max_duration)
+        encoder = SpeakerEncoder.from_folder(folder, device, listening)
         return _extract(args, encoder, paths, labels, is_main=world.is_main)
 
 
@@ -105,7 +108,6 @@ def _extract(
         encoder,
         paths,
         batch_size=args.batch_size,
-        max_duration_s=args.max_duration,
         cache=args.cache or partial,
         progress=sys.stderr.isatty(),
     )
@@ -121,7 +123,7 @@ def _extract(
         [paths[position] for position in table.good],
         table.embeddings,
         None if labels is None else labels[table.good],
-        fingerprint=encoder.info.fingerprint if encoder.info else "",
+        fingerprint=encoder.fingerprint,
     )
     bad_list = Path(f"{args.out}.bad_clips.txt")
     bad = [BadClip(paths[position], reason) for position, reason in table.failures]

@@ -70,7 +70,7 @@ class EvalConf(Section):
     """How embeddings are extracted for evaluation; durations in seconds."""
 
     batch_size: int = Field(16, ge=1)
-    max_duration: float = Field(20.0, gt=0)
+    max_duration: float | None = Field(None, gt=0, allow_inf_nan=True)
     enrolment: str = Field("mean", pattern="^(mean|raw-mean|max|concat|top-[1-9][0-9]{0,5})$")
     skip_missing: bool = False
     cache: str | None = None
@@ -106,10 +106,11 @@ class DatasetConf(Section):
                 f"min_duration {self.min_duration:g} s is longer than "
                 f"max_duration {self.max_duration:g} s"
             )
-        if self.min_duration > self.eval_conf.max_duration:
+        heard_s = self.eval_conf.max_duration
+        if heard_s is not None and self.min_duration > heard_s:
             raise ValueError(
                 f"min_duration {self.min_duration:g} s is longer than "
-                f"eval_conf.max_duration {self.eval_conf.max_duration:g} s"
+                f"eval_conf.max_duration {heard_s:g} s"
             )
         if self.min_crop_duration is not None:
             if self.min_crop_duration > self.max_duration:

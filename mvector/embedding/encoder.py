@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +14,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mvector.audio import AudioLimits, AudioSource, source_name
 from mvector.audio.clip_report import ClipReport, combine_reports, report_on
-from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.compute.device import choose_device
-from mvector.embedding.reading import Clip, LongClip, read_ahead, read_clip
+from mvector.embedding.listening import Clip, Listening, LongClip, Look, clip_name
+from mvector.embedding.reading import Heard, batches, read_ahead
 from mvector.errors import AudioError, MVectorError
-from mvector.models.folder import ModelInfo, load_model_folder
+from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
 _NO_DIRECTION = "gives an embedding that is zero or not finite."
 _MOST_BATCH_S = 320.0  # of audio with its padding computed at once
+_MOST_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -36,27 +37,31 @@ class EmbeddedClips:
         embeddings: ``(good clips, embd_dim)`` float32, in the order of ``good``.
         good: ``(good clips,)`` positions in the list that was given.
         failures: position and reason of each clip left out.
+        reports: how good each clip of ``good`` is, if that was asked for.
     """
 
     embeddings: np.ndarray
     good: np.ndarray
     failures: list[tuple[int, str]]
+    reports: list[ClipReport] | None = None
 
 
 class SpeakerEncoder:
     """A trained model that turns clips into embeddings.
 
-    A clip's embedding does not depend on the clips beside it in a batch. Clips longer than 30 s are
-    heard in windows of 30 s; theirs is the mean direction of the windows' embeddings, weighted by
-    what is heard of each, with the windows' mean length. Embedding is safe in several threads.
+    A clip's embedding depends on model and listening alone: not on the clips beside it in a batch,
+    and not on what it is computed for. That of a clip longer than a window is the mean direction
+    of the windows' embeddings, weighted by what is heard of each, with the windows' mean length.
+    Embedding is safe in several threads.
 
     Args:
         model: front end and backbone.
         info: what the model's folder says of it, if it comes from one.
         device: where to compute; ``None`` is a GPU if there is one.
+        listening: how much of clips is heard; ``None`` is what the folder says.
 
-    Attributes:
-        limits: bounds that clips are held to, see :class:`mvector.audio.AudioLimits`.
+    Raises:
+        MVectorError: less of clips would be heard than the model takes.
     """
 
     def __init__(
@@ -64,26 +69,49 @@ class SpeakerEncoder:
         model: SpeakerModel,
         info: ModelInfo | None = None,
         device: torch.device | str | None = None,
+        listening: Listening | None = None,
     ) -> None:
         self.device = choose_device() if device is None else torch.device(device)
         self.model = model.to(self.device)
         self.info = info
-        self.limits: AudioLimits = DEFAULT_LIMITS
+        self.listening = listening or Listening.from_dict(info.listening if info else None)
+        least_s = model.front_end.min_duration
+        if min(self.listening.window_s, self.listening.max_duration_s or least_s) < least_s:
+            raise MVectorError(
+                f"Of clips would be heard: {self.listening}; the model takes none of less than "
+                f"{least_s:g} s. Give a longer duration."
+            )
         self._mode_lock = threading.Lock()
         self._num_evaluating = 0
         self._in_training: list[torch.nn.Module] = []
 
     @classmethod
     def from_folder(
-        cls, path: str | os.PathLike[str], device: torch.device | str | None = None
+        cls,
+        path: str | os.PathLike[str],
+        device: torch.device | str | None = None,
+        listening: Listening | None = None,
     ) -> SpeakerEncoder:
         """Load a model folder.
+
+        Args:
+            path: the folder.
+            device: as above.
+            listening: takes the place of the folder's.
 
         Raises:
             CheckpointError: the folder is missing or damaged.
         """
         model, info = load_model_folder(Path(path))
-        return cls(model, info, device)
+        return cls(model, info, device, listening)
+
+    @property
+    def fingerprint(self) -> str:
+        """Ties embeddings to model and listening; computed of the weights as they are.
+
+        With the default listening, it is the model's own.
+        """
+        return fingerprint_of(self.model) + self.listening.suffix
 
     @property
     def embd_dim(self) -> int:
@@ -95,63 +123,70 @@ class SpeakerEncoder:
         """Rate in Hz at which the model hears."""
         return self.model.front_end.sample_rate
 
-    def embed(self, source: AudioSource) -> np.ndarray:
+    def embed(self, clip: Clip) -> np.ndarray:
         """Embedding of one clip: float32 of shape ``(embd_dim,)``, not length-normalised.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        return self._embed(source, lambda window: None)
+        return self._embed(clip)
 
-    def embed_measured(self, source: AudioSource) -> tuple[np.ndarray, ClipReport]:
+    def embed_measured(self, clip: Clip) -> tuple[np.ndarray, ClipReport]:
         """Embedding of one clip as :meth:`embed` gives it, and how good the clip is.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        reports: list[ClipReport] = []
-        embedding = self._embed(source, self._reporting(reports))
-        return embedding, combine_reports(reports)
+        parts: list[ClipReport] = []
+        embedding = self._embed(clip, self._reporting(parts))
+        return embedding, combine_reports(parts)
 
-    def measure(self, source: AudioSource) -> ClipReport:
-        """How good a clip is, without its embedding.
+    def measure(self, clip: Clip) -> ClipReport:
+        """How good a clip is, of what the model hears of it, without its embedding.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        reports: list[ClipReport] = []
-        front_end, look = self.model.front_end, self._reporting(reports)
-        clip = read_clip(front_end, source, self.limits, look)
-        if isinstance(clip, LongClip):
-            for _ in clip.usable(front_end, look):
-                pass
-        return combine_reports(reports)
+        parts: list[ClipReport] = []
+        look = self._reporting(parts)
+        for _ in self.listening.windows(self.model.front_end, clip, look=look):
+            pass
+        return combine_reports(parts)
 
-    def _reporting(self, reports: list[ClipReport]) -> Callable[[np.ndarray], None]:
-        """What sees the windows of a clip and reports on each."""
+    def measure_batch(self, clips: Sequence[Clip]) -> list[ClipReport]:
+        """What :meth:`measure` gives of many clips, decoded several at a time.
+
+        Raises:
+            AudioError: a clip cannot be used; the message names the first one.
+        """
+        with ThreadPoolExecutor(max_workers=min(_MOST_READERS, os.cpu_count() or 1)) as pool:
+            return list(pool.map(self.measure, clips))
+
+    def _reporting(self, parts: list[ClipReport]) -> Look:
+        """What sees the samples of a clip, stretch by stretch, and reports on each."""
         rate = self.sample_rate
         least = round(self.model.front_end.min_duration * rate)  # a shorter clip is refused anyway
 
-        def look(window: np.ndarray) -> None:
-            if len(window) >= least:
-                reports.append(report_on(window, rate))
+        def look(samples: np.ndarray) -> None:
+            if len(samples) >= least:
+                parts.append(report_on(samples, rate))
 
         return look
 
-    def _embed(self, source: AudioSource, look: Callable[[np.ndarray], None]) -> np.ndarray:
-        clip = read_clip(self.model.front_end, source, self.limits, look)
+    def _embed(self, clip: Clip, look: Look | None = None) -> np.ndarray:
+        heard = self.listening.hear(self.model.front_end, clip, look=look)
         with self._evaluating():
-            if isinstance(clip, LongClip):
-                return self._embed_long(clip, look)
-            embedding = self._forward([clip]).float().cpu().numpy()[0]
+            if isinstance(heard, LongClip):
+                return self._embed_long(heard)
+            embedding = self._forward([heard]).float().cpu().numpy()[0]
         if not (np.isfinite(embedding).all() and embedding.any()):
-            raise AudioError(f"{source_name(source)} {_NO_DIRECTION}")
+            raise AudioError(f"{clip_name(clip)} {_NO_DIRECTION}")
         return embedding
 
-    def _embed_long(self, clip: LongClip, look: Callable[[np.ndarray], None]) -> np.ndarray:
+    def _embed_long(self, clip: LongClip) -> np.ndarray:
         """Mean direction of the windows, weighted by their samples, with their mean length."""
         direction, length, num_samples = np.zeros(self.embd_dim), 0.0, 0
-        for window in clip.usable(self.model.front_end, look):
+        for window in clip.windows:
             embedding = self._forward([window]).double().cpu().numpy()[0]
             norm = float(np.linalg.norm(embedding))
             if not 0 < norm < np.inf:
@@ -165,63 +200,63 @@ class SpeakerEncoder:
         return (direction * (length / num_samples / norm)).astype(np.float32)
 
     def embed_batch(
-        self, sources: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
+        self, clips: Sequence[Clip], *, batch_size: int = 16, progress: bool = False
     ) -> np.ndarray:
         """Embeddings of many clips of any lengths: float32 of shape ``(clips, embd_dim)``.
 
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
         """
-        table = self.embed_readable(sources, batch_size=batch_size, progress=progress)
+        table = self.embed_readable(clips, batch_size=batch_size, progress=progress)
         if table.failures:
             raise AudioError(min(table.failures)[1])
         return table.embeddings
 
     def embed_readable(
         self,
-        sources: Sequence[AudioSource],
+        clips: Sequence[Clip],
         *,
         batch_size: int = 16,
-        max_duration_s: float | None = None,
+        measured: bool = False,
         progress: bool = False,
     ) -> EmbeddedClips:
         """Embeddings of those clips that can be read; the others are listed with the reason.
 
         Args:
-            sources: clips, decoded a few batches ahead, so memory does not grow with their number.
+            clips: decoded a few batches ahead, so memory does not grow with their number.
             batch_size: clips computed at once.
-            max_duration_s: hear only the beginning of longer clips.
+            measured: report on the quality of each clip too.
             progress: show a bar over the clips.
         """
+        parts: list[list[ClipReport]] = [[] for _ in clips]
 
-        front_end = self.model.front_end
+        def read(position: int) -> Heard:
+            look = self._reporting(parts[position]) if measured else None
+            return self.listening.hear(self.model.front_end, clips[position], look=look)
 
-        def read(position: int) -> Clip:
-            if max_duration_s is None:
-                return read_clip(front_end, sources[position], self.limits, lambda window: None)
-            return front_end.read_clip(sources[position], max_duration_s=max_duration_s)
-
-        embeddings = np.zeros((len(sources), self.embd_dim), dtype=np.float32)
-        is_good = np.zeros(len(sources), dtype=bool)
+        embeddings = np.zeros((len(clips), self.embd_dim), dtype=np.float32)
+        is_good = np.zeros(len(clips), dtype=bool)
         failures: list[tuple[int, str]] = []
-        names = [source_name(source) for source in sources]
-        with tqdm(total=len(sources), unit="clip", disable=not progress) as bar:
+        names = [clip_name(clip) for clip in clips]
+        with tqdm(total=len(clips), unit="clip", disable=not progress) as bar:
             for batch in self.embed_stream(names, read, batch_size=batch_size):
                 embeddings[batch.good] = batch.embeddings
                 is_good[batch.good] = True
                 failures += batch.failures
                 bar.update(len(batch.good) + len(batch.failures))
-        return EmbeddedClips(embeddings[is_good], np.flatnonzero(is_good), failures)
+        good = np.flatnonzero(is_good)
+        reports = [combine_reports(parts[position]) for position in good] if measured else None
+        return EmbeddedClips(embeddings[is_good], good, failures, reports)
 
     def embed_stream(
-        self, names: Sequence[str], read: Callable[[int], Clip], *, batch_size: int = 16
+        self, names: Sequence[str], read: Callable[[int], Heard], *, batch_size: int = 16
     ) -> Iterator[EmbeddedClips]:
         """Embeddings batch by batch, while the next clips are read in other threads.
 
         Args:
             names: how messages call each clip.
-            read: gives the samples of a clip by its position; called in several threads. What it
-                raises makes the clip a failure.
+            read: hears a clip by its position; called in several threads. What it raises makes
+                the clip a failure.
             batch_size: clips computed at once.
 
         Yields:
@@ -233,7 +268,7 @@ class SpeakerEncoder:
             for group in read_ahead(names, read, batch_size * _BATCHES_AHEAD):
                 yield self._exceptional(group)
                 clips = [(k, clip) for k, clip in group if isinstance(clip, np.ndarray)]
-                for part in _batches(clips, batch_size, round(_MOST_BATCH_S * self.sample_rate)):
+                for part in batches(clips, batch_size, round(_MOST_BATCH_S * self.sample_rate)):
                     batch = self._forward([clip for _, clip in part])
                     if under_way is not None:  # a GPU computes one batch while another is fetched
                         yield _fetched(*under_way, names)
@@ -241,13 +276,13 @@ class SpeakerEncoder:
             if under_way is not None:
                 yield _fetched(*under_way, names)
 
-    def _exceptional(self, group: list[tuple[int, Clip | MVectorError]]) -> EmbeddedClips:
+    def _exceptional(self, group: list[tuple[int, Heard | MVectorError]]) -> EmbeddedClips:
         """Those of a group that are no matter for a batch: failures, and long clips one by one."""
         good, embeddings, failures = [], [], []
         for position, clip in group:
             if isinstance(clip, LongClip):
                 try:
-                    embeddings.append(self._embed_long(clip, lambda window: None))
+                    embeddings.append(self._embed_long(clip))
                     good.append(position)
                 except MVectorError as error:
                     failures.append((position, str(error)))
@@ -298,18 +333,3 @@ def _fetched(positions: list[int], batch: torch.Tensor, names: Sequence[str]) ->
         for row in np.flatnonzero(~is_good)
     ]
     return EmbeddedClips(embeddings[is_good], np.array(positions)[is_good], failures)
-
-
-def _batches(
-    clips: list[tuple[int, np.ndarray]], batch_size: int, most_samples: int
-) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Clips of similar length together, no more than so many samples with the padding."""
-    clips.sort(key=lambda item: len(item[1]))
-    part: list[tuple[int, np.ndarray]] = []
-    for item in clips:
-        if part and (len(part) == batch_size or (len(part) + 1) * len(item[1]) > most_samples):
-            yield part
-            part = []
-        part.append(item)
-    if part:
-        yield part

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
-from mvector.audio import source_name
 from mvector.compute.distributed import (
     all_gather_rows,
     any_rank,
@@ -23,23 +21,19 @@ from mvector.compute.distributed import (
 )
 from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
-from mvector.errors import AudioError, MVectorError
-from mvector.models.folder import fingerprint_of
-
-logger = logging.getLogger(__name__)
+from mvector.embedding.listening import clip_name
+from mvector.embedding.reading import Heard
 
 T = TypeVar("T")
-Clip: TypeAlias = str | tuple[str, ...]
 # Processes meet so often that none takes another, which has longer clips, for lost.
 _MEETING_INTERVAL_S = 10.0
 
 
 def extract_embeddings(
     encoder: SpeakerEncoder,
-    clips: Sequence[Clip],
+    clips: Sequence[str | tuple[str, ...]],
     *,
     batch_size: int = 16,
-    max_duration_s: float | None = 20.0,
     cache: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> EmbeddedClips:
@@ -52,10 +46,9 @@ def extract_embeddings(
         encoder: the model.
         clips: paths; a tuple of paths is one clip, heard one behind the other.
         batch_size: clips computed at once.
-        max_duration_s: hear only the beginning of longer files.
-        cache: folder in which embeddings are kept as soon as they are computed, under the model's
-            fingerprint, and found again: a run that was cut off goes on where it ended, and a
-            clip that was moved or copied is not heard twice. ``None`` keeps nothing.
+        cache: folder in which embeddings are kept as soon as they are computed, under the
+            encoder's fingerprint, and found again: a run that was cut off goes on where it ended,
+            and a clip that was moved or copied is not heard twice. ``None`` keeps nothing.
         progress: show a bar over the clips.
 
     Raises:
@@ -66,10 +59,10 @@ def extract_embeddings(
     if world.size > 1:
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
-    part = _Part(encoder, clips[world.rank :: world.size], max_duration_s, cache)
+    part = _Part(encoder, clips[world.rank :: world.size], cache)
     with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
         bar.update(len(own) - len(part.todo))
-        for batch in meeting_the_others(part.compute(batch_size)):
+        for batch in until_all_ranks_finish(part.compute(batch_size)):
             bar.update(len(batch.good) + len(batch.failures))
     return _joined(own, part)
 
@@ -80,28 +73,25 @@ class _Part:
     def __init__(
         self,
         encoder: SpeakerEncoder,
-        clips: Sequence[Clip],
-        max_duration_s: float | None,
+        clips: Sequence[str | tuple[str, ...]],
         cache: str | os.PathLike[str] | None,
     ) -> None:
-        self.encoder, self.max_duration_s = encoder, max_duration_s
-        self.clips = [(clip,) if isinstance(clip, str) else clip for clip in clips]
+        self.encoder, self.clips = encoder, clips
         self.embeddings = np.zeros((len(clips), encoder.embd_dim), dtype=np.float32)
         self.is_good = np.zeros(len(clips), dtype=bool)
         self.failures: list[tuple[int, str]] = []
         self.cache: EmbeddingCache | None = None
         self.keys: list[ClipKey | None] = [None] * len(clips)
         if cache is not None:
-            read = "whole" if max_duration_s is None else f"{max_duration_s:g}s"
-            folder = Path(cache) / f"{fingerprint_of(encoder.model)}-{read}"
-            self.cache = EmbeddingCache(folder, encoder.embd_dim)
-            self.keys = [clip_key(paths) for paths in self.clips]
-            self.embeddings, self.is_good = self.cache.find(self.keys, self.clips)
+            self.cache = EmbeddingCache(Path(cache) / encoder.fingerprint, encoder.embd_dim)
+            files = [_files(clip) for clip in clips]
+            self.keys = [clip_key(paths) for paths in files]
+            self.embeddings, self.is_good = self.cache.find(self.keys, files)
         self.todo = np.flatnonzero(~self.is_good)
 
     def compute(self, batch_size: int) -> Iterator[EmbeddedClips]:
         """Fill the table batch by batch."""
-        names = [source_name(self.clips[position][0]) for position in self.todo]
+        names = [clip_name(self.clips[position]) for position in self.todo.tolist()]
         try:
             for batch in self.encoder.embed_stream(names, self._read, batch_size=batch_size):
                 done = self.todo[batch.good]
@@ -114,24 +104,17 @@ class _Part:
             if self.cache is not None:
                 self.cache.close()
 
-    def _read(self, row: int) -> np.ndarray:
-        """Samples of a clip; of several files, those that can be used."""
-        position = self.todo[row]
-        paths, key = self.clips[position], self.keys[position]
+    def _read(self, row: int) -> Heard:
+        position = int(self.todo[row])
+        clip, key = self.clips[position], self.keys[position]
         if key is not None:
-            self.keys[position] = with_content(key, paths)
-        front_end, parts, reasons = self.encoder.model.front_end, [], []
-        for path in paths:
-            try:
-                parts.append(front_end.read_clip(path, max_duration_s=self.max_duration_s))
-            except MVectorError as error:
-                reasons.append(str(error))
-                self.keys[position] = None  # the clip may be mended later
-        if not parts:
-            raise AudioError(reasons[0])
-        for reason in reasons:
-            logger.warning("Left out: %s", reason)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            self.keys[position] = with_content(key, _files(clip))
+
+        def left_out() -> None:
+            self.keys[position] = None  # the file may be mended later
+
+        encoder = self.encoder
+        return encoder.listening.hear(encoder.model.front_end, clip, left_out=left_out)
 
     def _keep(self, positions: np.ndarray, embeddings: np.ndarray) -> None:
         if self.cache is not None:
@@ -142,6 +125,10 @@ class _Part:
                     rows.append(row)
                     keys.append(key)
             self.cache.add(keys, embeddings[rows])
+
+
+def _files(clip: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (clip,) if isinstance(clip, str) else clip
 
 
 def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
@@ -157,7 +144,7 @@ def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
     return EmbeddedClips(embeddings[order], good[order], from_main(sorted(failures)))
 
 
-def meeting_the_others(items: Iterator[T]) -> Iterator[T]:
+def until_all_ranks_finish(items: Iterator[T]) -> Iterator[T]:
     """The items of this process, until every process has come to the end of its own.
 
     They are made meanwhile, and however long that takes none of the others gives up waiting.

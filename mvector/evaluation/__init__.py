@@ -46,6 +46,7 @@ from mvector.evaluation.plots import (
     save_error_curves,
 )
 from mvector.evaluation.quality import (
+    clip_measures,
     model_quality,
     trial_quality,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "calibrate",
     "calibrate_curve",
     "calibrate_quality",
+    "clip_measures",
     "cllr",
     "cllr_of",
     "compute_eer",

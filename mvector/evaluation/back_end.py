@@ -19,7 +19,6 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.embedded_trials import EmbeddedTrials
-from mvector.models.folder import fingerprint_of
 from mvector.scoring import (
     Cohort,
     adapt_plda,
@@ -160,7 +159,7 @@ def score_trials(
         return scores, f"cosine {words[0]}"
     cohort = Cohort.from_embeddings(
         vectors,
-        fingerprint=fingerprint_of(encoder.model),
+        fingerprint=encoder.fingerprint,
         speakers=speakers if back_end.by_speaker else None,
     )
     top_n = back_end.top_n if back_end.norm == "asnorm" else None
@@ -184,9 +183,7 @@ def _plda_scores(
 ) -> tuple[np.ndarray, str]:
     most = back_end.max_clips_per_speaker
     vectors, speakers, where = of_list(back_end.plda_train, most)
-    plda = train_plda(
-        vectors, speakers, lda_dim=back_end.lda_dim, fingerprint=fingerprint_of(encoder.model)
-    )
+    plda = train_plda(vectors, speakers, lda_dim=back_end.lda_dim, fingerprint=encoder.fingerprint)
     lda = "" if back_end.lda_dim is None else f" after LDA to {back_end.lda_dim} dimensions"
     words = f"PLDA{lda}, trained on {where}"
     if back_end.plda_adapt is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvector.audio.quality import measure_clips
 from mvector.corpus.recipes import Clip, scan_folder
 from mvector.data.lists import evenly
 from mvector.embedding.encoder import SpeakerEncoder
@@ -16,7 +15,7 @@ from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
 from mvector.evaluation.calibration import Calibration, calibrate
 from mvector.evaluation.held_out import HeldOutCheck, held_out_check
-from mvector.evaluation.quality import trial_quality
+from mvector.evaluation.quality import clip_measures, trial_quality
 from mvector.scoring.cosine import cosine_scores
 from mvector.scoring.trials import PairTrials
 
@@ -56,7 +55,6 @@ def calibrate_on_clips(
     folder: str | os.PathLike[str],
     *,
     max_clips_per_person: int | None = 50,
-    max_duration_s: float | None = 20.0,
     with_quality: bool = False,
     progress: bool = False,
 ) -> ClipCalibration:
@@ -67,7 +65,6 @@ def calibrate_on_clips(
         folder: holds ``<person>/**/<clip>``.
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
-        max_duration_s: hear only the beginning of longer clips.
         with_quality: measure speech duration and SNR of the clips too.
         progress: show bars over clips and pairs.
 
@@ -77,7 +74,7 @@ def calibrate_on_clips(
     """
     clips = _chosen(scan_folder(folder), max_clips_per_person)
     table = encoder.embed_readable(
-        [clip.path for clip in clips], max_duration_s=max_duration_s, progress=progress
+        [clip.path for clip in clips], measured=with_quality, progress=progress
     )
     for _, reason in table.failures[:5]:
         logger.warning("Skipped: %s", reason)
@@ -86,10 +83,8 @@ def calibrate_on_clips(
     trials = _every_pair(os.fspath(folder), [clip.path for clip in clips], person)
     scores = cosine_scores(table.embeddings, table.embeddings, trials, progress=progress)
     quality = None
-    if with_quality:
-        measured = measure_clips(
-            trials.paths, encoder.sample_rate, max_duration_s=max_duration_s, progress=progress
-        )
+    if table.reports is not None:
+        measured = clip_measures(table.reports)
         quality = trial_quality(measured, measured, trials)
     is_pair = _other_audio(scores, trials)
     scores, labels = scores[is_pair], trials.labels[is_pair]

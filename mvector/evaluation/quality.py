@@ -7,10 +7,16 @@ functions give the calibration these measures beside the score (Thienpondt, Desp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mvector.errors import EvaluationError
 from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
+
+if TYPE_CHECKING:
+    from mvector.audio.clip_report import ClipReport
 
 #: What :func:`trial_quality` gives of each trial.
 TRIAL_MEASURES = (
@@ -22,6 +28,12 @@ TRIAL_MEASURES = (
 
 _NUM_CLIP_MEASURES = 2  # duration of speech in seconds and SNR in dB, as in mvector.audio.quality
 _LEAST_SPEECH_S = 0.1
+
+
+def clip_measures(reports: Sequence[ClipReport]) -> np.ndarray:
+    """What of clips' quality a calibration knows: float64 ``(clips, 2)``, speech in s and SNR."""
+    measures = [(report.speech_s, report.snr_db) for report in reports]
+    return np.array(measures, dtype=np.float64).reshape(-1, _NUM_CLIP_MEASURES)
 
 
 def model_quality(quality: np.ndarray, models: EnrolmentModels) -> np.ndarray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from mvector.audio.quality import measure_clips
+from mvector.audio.clip_report import ClipReport
 from mvector.compute.distributed import all_gather_rows, current_world, from_main
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.embedding.extraction import meeting_the_others
+from mvector.embedding.extraction import until_all_ranks_finish
+from mvector.embedding.listening import Listening
 from mvector.errors import EvaluationError
 from mvector.evaluation import (
     Calibration,
@@ -20,6 +20,7 @@ from mvector.evaluation import (
     all_pairs_error_rates,
     calibrate_curve,
     calibrate_quality,
+    clip_measures,
     error_rates,
     model_quality,
     trial_quality,
@@ -50,6 +51,7 @@ class VerificationResult:
         num_trials_left_out: trials without a score, because of skipped clips.
         enrolment: how models of several clips were enrolled, in words; ``None`` where every model
             is one clip.
+        listening: how much of clips was heard; thresholds hold for that alone.
         scored_by: what the scores are, in words.
         quality: ``(trials, measures)`` of :func:`mvector.evaluation.trial_quality`, if measured.
     """
@@ -61,6 +63,7 @@ class VerificationResult:
     trials: Trials
     num_trials_left_out: int
     enrolment: str | None
+    listening: Listening
     scored_by: str = "cosine"
     quality: np.ndarray | None = None
 
@@ -77,7 +80,6 @@ def verify_lists(
     *,
     root: str | None = None,
     batch_size: int = 16,
-    max_duration_s: float | None = 20.0,
     enrolment: str = "mean",
     skip_missing: bool = False,
     cache: str | None = None,
@@ -97,7 +99,6 @@ def verify_lists(
         enroll_list: enrolment clips ``path<TAB>label``, or the clips of each enrolment model.
         root: folder that relative clip paths start from; ``None`` is the working directory.
         batch_size: clips computed at once.
-        max_duration_s: hear only the beginning of longer clips.
         enrolment: how models of several clips are enrolled: ``mean`` (a PLDA is given all clips
             jointly instead), ``raw-mean``, ``max``, ``top-N`` or ``concat``.
         skip_missing: leave out trials of clips that do not exist, rather than refuse the list.
@@ -115,7 +116,7 @@ def verify_lists(
     back_end = back_end or BackEnd()
     back_end.check()
     enrolment = _enrolment(enrolment, back_end, with_quality)
-    extraction = {"batch_size": batch_size, "max_duration_s": max_duration_s, "cache": cache}
+    extraction = {"batch_size": batch_size, "cache": cache}
     embedded = embed_trials(
         encoder,
         trials_list,
@@ -144,7 +145,7 @@ def verify_lists(
             encoder, embedded, back_end, root=root, progress=progress, **extraction
         )
         if with_quality:
-            quality = _quality(encoder, trials, max_duration_s, progress)
+            quality = _quality(encoder, trials, progress)
         curve = error_rates(scores, trials.labels)
         calibration = calibrate_curve(curve, score_type=back_end.score_type, **about)
         if quality is not None:
@@ -157,6 +158,7 @@ def verify_lists(
         trials,
         embedded.num_trials_left_out,
         embedded.enrolment,
+        encoder.listening,
         scored_by,
         quality,
     )
@@ -186,9 +188,7 @@ def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> 
         )
 
 
-def _quality(
-    encoder: SpeakerEncoder, trials: Trials, max_duration_s: float | None, progress: bool
-) -> np.ndarray:
+def _quality(encoder: SpeakerEncoder, trials: Trials, progress: bool) -> np.ndarray:
     """Quality of the clips of every trial; every process measures its part of the clips."""
     models = None if isinstance(trials, AllPairs) else trials.models
     enroll_paths = trials.test_paths if models is not None else trials.enroll_paths
@@ -196,13 +196,12 @@ def _quality(
     world = current_world()
     own = paths[world.share(len(paths))]
     parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
-    measure = partial(measure_clips, sample_rate=encoder.sample_rate, max_duration_s=max_duration_s)
-    measured = [measure([])]
+    measured: list[ClipReport] = []
     with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
-        for part in meeting_the_others(map(measure, parts)):
-            measured.append(part)
+        for part in until_all_ranks_finish(map(encoder.measure_batch, parts)):
+            measured += part
             bar.update(len(part))
-    quality = all_gather_rows(np.concatenate(measured))
+    quality = all_gather_rows(clip_measures(measured))
     row_of = {path: row for row, path in enumerate(paths)}
     enrolled, tested = (
         quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)

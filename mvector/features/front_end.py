@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from mvector.audio import (
-    AudioLimits,
     AudioSource,
     VadMethod,
     check_speech,
@@ -18,7 +17,6 @@ from mvector.audio import (
     source_name,
     trim_silence,
 )
-from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -86,56 +84,46 @@ class FrontEnd:
         return waveforms if self.waveform_scale == 1.0 else waveforms * self.waveform_scale
 
     def decode(
-        self,
-        source: AudioSource,
-        *,
-        offset_s: float = 0.0,
-        duration_s: float | None = None,
-        limits: AudioLimits = DEFAULT_LIMITS,
+        self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None
     ) -> np.ndarray:
         """Decode a stretch of a clip at the front end's rate, unchecked."""
-        return read_audio(
-            source, self.sample_rate, offset_s=offset_s, duration_s=duration_s, limits=limits
-        )
+        return read_audio(source, self.sample_rate, offset_s=offset_s, duration_s=duration_s)
 
-    def read_clip(
-        self,
-        source: AudioSource,
-        *,
-        max_duration_s: float | None = None,
-        limits: AudioLimits = DEFAULT_LIMITS,
-    ) -> np.ndarray:
-        """Decode a clip and refuse what no embedding should be computed from.
+    def read_clip(self, source: AudioSource) -> np.ndarray:
+        """Decode a clip for training, and refuse what no embedding should be computed from.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        duration_s = None if self.do_vad else max_duration_s
-        waveform = self.decode(source, duration_s=duration_s, limits=limits)
-        return self.check_clip(waveform, source_name(source), max_duration_s=max_duration_s)
+        name = source_name(source)
+        return self.check_clip(self.speech(self.decode(source), name), name)
 
-    def check_clip(
-        self, waveform: np.ndarray, name: str, *, max_duration_s: float | None = None
-    ) -> np.ndarray:
-        """What the model hears of decoded samples: all, or the speech in them.
+    def speech(self, waveform: np.ndarray, name: str) -> np.ndarray:
+        """What the model hears of decoded samples: all, or with ``do_vad`` the speech in them.
 
         Args:
             waveform: float32 ``(samples,)`` at the front end's rate.
             name: how messages call the clip.
-            max_duration_s: keep no more of it.
 
         Raises:
-            AudioError: it is too short or silent, or holds no speech.
+            AudioError: with ``do_vad``, there is no speech.
         """
-        if self.do_vad:
-            check_speech(waveform, self.sample_rate, name=name, min_duration_s=0.0)
-            waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
-            if not len(waveform):
-                raise AudioError(
-                    f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False."
-                )
-            if max_duration_s is not None:
-                waveform = waveform[: round(max_duration_s * self.sample_rate)]
+        if not self.do_vad:
+            return waveform
+        check_speech(waveform, self.sample_rate, name=name, min_duration_s=0.0)
+        waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
+        if not len(waveform):
+            raise AudioError(
+                f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False."
+            )
+        return waveform
+
+    def check_clip(self, waveform: np.ndarray, name: str) -> np.ndarray:
+        """The waveform, if an embedding should be computed from it.
+
+        Raises:
+            AudioError: it is shorter than ``min_duration``, or silent.
+        """
         check_speech(waveform, self.sample_rate, name=name, min_duration_s=self.min_duration)
         return waveform
 

@@ -1,7 +1,8 @@
 """The model folder: all that inference needs, in two files.
 
 ``model.safetensors`` holds the backbone's weights; ``model.yml`` says what they are: front end,
-backbone, embedding size, provenance, metrics, calibration, and a fingerprint of it all.
+backbone, embedding size, provenance, metrics, calibration and how much of clips was heard for it,
+and a fingerprint of the model.
 ``config.yml`` beside them is the training configuration, for those who train again.
 """
 
@@ -40,12 +41,15 @@ class ModelInfo:
         metrics: what was measured, by name.
         calibration: thresholds and score-to-LLR mapping, or ``None`` if never measured; see
             :class:`mvector.evaluation.Calibration`.
+        listening: how much of clips is heard, as it was for the calibration; ``None`` in older
+            folders; see :class:`mvector.embedding.listening.Listening`.
     """
 
     fingerprint: str
     provenance: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    listening: dict[str, Any] | None = None
 
 
 def save_model_folder(
@@ -55,6 +59,7 @@ def save_model_folder(
     provenance: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
     calibration: dict[str, Any] | None = None,
+    listening: dict[str, Any] | None = None,
     training_config: dict[str, Any] | None = None,
     half_precision: bool = False,
 ) -> str:
@@ -66,6 +71,7 @@ def save_model_folder(
         provenance: where the weights come from.
         metrics: what was measured, by name.
         calibration: thresholds and score-to-LLR mapping.
+        listening: how much of clips is heard; ``None`` is the default.
         training_config: for those who train again.
         half_precision: store matrices and filters as float16, in half the space. They are rounded
             in ``model`` too, so that what is used and what is stored stay one model; vectors
@@ -88,6 +94,7 @@ def save_model_folder(
         "fingerprint": fingerprint_of(model),
         "provenance": provenance or {},
         "metrics": metrics or {},
+        "listening": listening,
         "calibration": calibration,
     }
     try:
@@ -157,20 +164,35 @@ def load_training_config(path: str | Path) -> dict[str, Any] | None:
         raise CheckpointError(f"'{file}' cannot be read; name one with --configs.") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
+    evaluation = (config.get("dataset_conf") or {}).get("eval_conf") or {}
+    if evaluation.get("max_duration") == 20.0 and read_model_info(path).listening is None:
+        del evaluation[
+            "max_duration"
+        ]  # the default of versions that wrote no listening, not a wish
     return config
 
 
 def update_model_folder(
-    path: str | Path, *, calibration: dict[str, Any], metrics: dict[str, Any]
+    path: str | Path,
+    *,
+    calibration: dict[str, Any],
+    listening: dict[str, Any],
+    metrics: dict[str, Any],
 ) -> None:
     """Replace calibration and metrics of a model folder, leaving all else as it is.
+
+    Args:
+        path: the folder.
+        calibration: thresholds and score-to-LLR mapping.
+        listening: how much of clips was heard for it, and is heard from now on.
+        metrics: what was measured, by name; others stay.
 
     Raises:
         CheckpointError: the folder is missing, damaged or cannot be written to.
     """
     folder = Path(path)
     description = _read_description(folder)
-    description["calibration"] = calibration
+    description.update(listening=listening, calibration=calibration)
     description["metrics"] = {**(description.get("metrics") or {}), **metrics}
     try:
         write_atomically(folder / DESCRIPTION, lambda file: _write_yaml(file, description))
@@ -211,6 +233,7 @@ def _info_of(description: dict[str, Any]) -> ModelInfo:
         provenance=description.get("provenance") or {},
         metrics=description.get("metrics") or {},
         calibration=description.get("calibration"),
+        listening=description.get("listening"),
     )
 
 

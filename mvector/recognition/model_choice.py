@@ -1,4 +1,4 @@
-"""Which model is used where none is named."""
+"""Which model is used where none is named, and whether its thresholds hold."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mvector
+from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError
+from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
+from mvector.models.folder import ModelInfo
 
 if TYPE_CHECKING:
     from mvector.config import Config
@@ -67,3 +70,27 @@ def check_changeable(path: str | os.PathLike[str]) -> None:
 def is_default(path: str | os.PathLike[str]) -> bool:
     """Whether a model folder is that of the model in the box, whose thresholds are not changed."""
     return Path(path).resolve() == DEFAULT_MODEL.resolve()
+
+
+def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Calibration | None:
+    """A model's calibration, if it is one of the scores that are compared with it.
+
+    Args:
+        info: what the model's folder says.
+        listening: how much of clips is heard here.
+        path: of the folder, for the warning.
+    """
+    if not info.calibration:
+        return None
+    calibration = Calibration.from_dict(info.calibration)
+    measured_with = Listening.from_dict(info.listening)
+    if calibration.score_type != "cosine":
+        why = f"are those of {calibration.score_type} scores and are not used for cosines"
+    elif listening != measured_with:
+        why = f"were measured hearing {measured_with}, and are not used hearing {listening}"
+    else:
+        return calibration
+    logger.warning(
+        "The thresholds in '%s' %s; measure them with eval.py or tools/calibrate.py.", path, why
+    )
+    return None

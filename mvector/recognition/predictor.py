@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,14 @@ import numpy as np
 from mvector.audio import AudioLimits, AudioSource, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
 from mvector.audio.decoding import replayable
-from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.compute.device import choose_device
 from mvector.embedding.encoder import SpeakerEncoder
+from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, LibraryError, MVectorError
-from mvector.evaluation.calibration import Calibration
+from mvector.models.folder import load_model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.judge import Decision, Judge
-from mvector.recognition.model_choice import find_model
+from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.speakers.library import SpeakerLibrary
 
 if TYPE_CHECKING:
@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
 
-logger = logging.getLogger(__name__)
-
 
 class MVectorPredictor:
     """Embeds, compares and recognises with a trained model.
 
     Safe to use from several threads at once. Audio is a path, encoded bytes, a binary file object,
-    ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Clips longer than
-    30 s are heard in windows of 30 s, so that memory does not grow with their length.
+    ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Longer clips are
+    heard in windows, of 30 s as a rule, so that memory does not grow with their length.
 
     Args:
         model_path: model folder; ``None`` takes ``models/<Model>_<Feature>/best_model`` of
@@ -47,7 +45,10 @@ class MVectorPredictor:
         threshold: takes the place of the model's calibrated one.
         audio_db_path: folder of the speaker library; opened when first needed.
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
-        limits: longest clip, highest rate and most channels that are accepted.
+        listening: how much of clips is heard, in place of what the model folder says. Thresholds
+            that were measured with another one are not used.
+        limits: longest clip, highest rate and most channels that are accepted, in place of those
+            of ``listening``.
         quality: what clips are to be trusted; others give the reasons beside the score.
         enrolment_floor: what clips are enrolled at all, unless forced.
         library_options: more arguments of :class:`mvector.speakers.SpeakerLibrary`.
@@ -65,16 +66,19 @@ class MVectorPredictor:
         threshold: float | None = None,
         audio_db_path: str | os.PathLike[str] | None = None,
         use_gpu: bool | None = None,
-        limits: AudioLimits = DEFAULT_LIMITS,
+        listening: Listening | None = None,
+        limits: AudioLimits | None = None,
         quality: QualityLimits = TRUSTED,
         enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
         library_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.model_path = Path(model_path) if model_path else find_model(configs)
-        self.encoder = SpeakerEncoder.from_folder(self.model_path, choose_device(use_gpu))
-        self.encoder.limits = limits
-        info = self.encoder.info
-        self.calibration = _of_cosines(info.calibration if info else None, self.model_path)
+        model, info = load_model_folder(self.model_path)
+        listening = listening or Listening.from_dict(info.listening)
+        if limits is not None:
+            listening = replace(listening, limits=limits)
+        self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
+        self.calibration = usable_calibration(info, listening, self.model_path)
         self._judge = Judge(self.calibration, threshold, str(self.model_path))
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
@@ -202,7 +206,7 @@ class MVectorPredictor:
             LibraryError: the name or the library cannot be used.
         """
         library, name = self.library, source_name(audio)
-        audio = replayable(audio, self.encoder.limits)
+        audio = replayable(audio, self.encoder.listening.limits)
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
@@ -277,19 +281,3 @@ class MVectorPredictor:
             LibraryError: there is nobody of that name.
         """
         return self.library.remove(user_name)
-
-
-def _of_cosines(measured: Mapping[str, Any] | None, path: Path) -> Calibration | None:
-    """A model's calibration, if it is one of the scores that are compared with it here."""
-    if not measured:
-        return None
-    calibration = Calibration.from_dict(measured)
-    if calibration.score_type == "cosine":
-        return calibration
-    logger.warning(
-        "The thresholds in '%s' are those of %s scores and are not used for cosines; measure them "
-        "with eval.py.",
-        path,
-        calibration.score_type,
-    )
-    return None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mvector.audio import AudioSource
+from mvector.audio import AudioLimits, AudioSource, audio_windows
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
@@ -22,6 +22,8 @@ from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
 from mvector.speakers.store import Store
 
 logger = logging.getLogger(__name__)
+
+_PIECE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class LibraryContext:
         store: its database.
         sealer: its key, if it is encrypted.
         encoder: the model.
-        fingerprint: of the model.
+        fingerprint: of the encoder: the model, and how much of clips it hears.
         is_audited: whether what is done is written down.
     """
 
@@ -79,17 +81,21 @@ class LibraryContext:
         return database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None
 
     def require_model(self, database: sqlite3.Connection) -> None:
-        """Refuse to mix voiceprints of two models.
+        """Refuse to mix voiceprints of two models, or of two parts of the same clips.
 
         Raises:
             LibraryError: the library is another model's.
         """
-        if not self.fits_model(database):
-            raise LibraryError(
-                f"The people in '{self.folder}' were enrolled with another model "
-                f"({people.get_meta(database, 'model')}; this one is {self.fingerprint}): use that "
-                "model, or compute their voiceprints anew by --reembed (in Python: reembed())."
-            )
+        if self.fits_model(database):
+            return
+        library = people.get_meta(database, "model") or ""
+        is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
+        what = "this model, hearing another part of clips" if is_same_model else "another model"
+        raise LibraryError(
+            f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
+            f"{self.fingerprint}): use that model, or compute their voiceprints anew by --reembed "
+            "(in Python: reembed())."
+        )
 
     def claim_model(self, database: sqlite3.Connection) -> None:
         """Make the library this model's, inside a transaction that adds a voiceprint.
@@ -158,15 +164,26 @@ class LibraryContext:
         path = self.folder / file
         if not file.endswith(SEALED_SUFFIX):
             return path
-        stream = io.BytesIO(self.sealer.unseal(path.read_bytes()))
-        stream.name = str(path)  # messages call it so
-        return stream
+        return named_stream(self.sealer.unseal(path.read_bytes()), str(path))
 
 
-def wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
-    """Mono samples in [-1, 1] as a 16-bit wav file."""
+def named_stream(data: bytes, name: str) -> io.BytesIO:
+    """Bytes as a file that messages call by a name."""
+    stream = io.BytesIO(data)
+    stream.name = name
+    return stream
+
+
+def wav_bytes(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
+    """All of a clip as a 16-bit mono wav file, decoded piece by piece.
+
+    Raises:
+        AudioError: it cannot be decoded.
+    """
     stream = io.BytesIO()
-    soundfile.write(stream, waveform, sample_rate, format="WAV", subtype="PCM_16")
+    with soundfile.SoundFile(stream, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
+        for samples in audio_windows(source, sample_rate, window_s=_PIECE_S, limits=limits):
+            file.write(samples)
     return stream.getvalue()
 
 

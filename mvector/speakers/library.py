@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from mvector.audio import AudioSource
+from mvector.audio import AudioSource, source_name
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
-from mvector.models.folder import fingerprint_of
 from mvector.speakers import audit, people, transfer, upgrade
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import settle
-from mvector.speakers.context import LibraryContext, unit_vector, wav_bytes
+from mvector.speakers.context import LibraryContext, named_stream, unit_vector, wav_bytes
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
 from mvector.speakers.opening import open_store
@@ -35,7 +34,8 @@ class SpeakerLibrary:
 
     Args:
         path: folder of the library; made if it does not exist.
-        encoder: the model; embeddings of another model are never compared with its own.
+        encoder: the model; embeddings of another model, or of one that hears another part of clips,
+            are never compared with its own.
         progress: show a bar while clips are embedded.
         keep_audio: store the clips that are registered; without them a person has to be enrolled
             anew for another model.
@@ -61,7 +61,7 @@ class SpeakerLibrary:
     ) -> None:
         self.folder = Path(path)
         self.encoder, self.keep_audio = encoder, keep_audio
-        self.fingerprint = fingerprint_of(encoder.model)
+        self.fingerprint = encoder.fingerprint
         sealer = Sealer.from_environment()
         self._store = store = open_store(self.folder, sealer, read_only=read_only)
         self._context = LibraryContext(
@@ -102,10 +102,9 @@ class SpeakerLibrary:
         """
         name, groups = checked_name(name), checked_groups(groups)
         encoded_metadata(metadata or {})
-        front_end = self.encoder.model.front_end
-        waveform = front_end.read_clip(source, limits=self.encoder.limits)
-        data = wav_bytes(waveform, self.encoder.sample_rate)
-        embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
+        data = wav_bytes(source, self.encoder.sample_rate, self.encoder.listening.limits)
+        stored = named_stream(data, source_name(source).strip("'"))
+        embedding = self.encoder.embed(stored)  # of what is stored, 16 bits and all
         unit_vector(embedding, self.encoder.embd_dim)
         with self._context.change() as database:
             self._context.claim_model(database)

@@ -148,7 +148,7 @@ def average_model_folders(
     Running statistics of batch normalisation are averaged like weights, which is close for models
     of one run and not for models of different runs; re-estimate them with
     :func:`recompute_batch_norm`. Integers are those of the first model. Thresholds and metrics of
-    the sources do not hold for the mean and are left out.
+    the sources do not hold for the mean and are left out; it hears clips as the first model does.
 
     Args:
         folders: two models or more of one architecture and front end; one only with ``adjust``.
@@ -189,6 +189,7 @@ def average_model_folders(
         Path(out),
         model,
         provenance={**versions, "batch_norm": "averaged", **found, "mean_of": sources},
+        listening=infos[0].listening,
         training_config=load_training_config(paths[0]),
     )
 

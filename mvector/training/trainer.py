@@ -30,6 +30,7 @@ from mvector.config import Config, config_to_dict, load_augment_config, load_con
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.embedding.encoder import SpeakerEncoder
+from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
 from mvector.evaluation import Calibration
 from mvector.evaluation.back_end import BackEnd
@@ -91,6 +92,7 @@ class MVectorTrainer:
             augment = load_augment_config(data_augment_configs)
             self.config = self.config.model_copy(update={"augment_conf": augment})
         self.device = choose_device(use_gpu)
+        self.listening = Listening().with_duration(self.config.dataset_conf.eval_conf.max_duration)
         self.world = World()
         self.best_eer = math.inf
         self.skipped: dict[str, str] = {}  # path -> reason
@@ -446,14 +448,19 @@ class MVectorTrainer:
             EvaluationError: the trials allow no error rate.
         """
         folder = Path(resume_model or f"models/{self.config.model_name}/best_model")
-        model, _ = load_model_folder(folder)
+        model, info = load_model_folder(folder)
         self.model = model.to(self.device)
-        result = self._verify(back_end, with_quality=with_quality)
+        max_duration_s = self.config.dataset_conf.eval_conf.max_duration
+        listening = Listening.from_dict(info.listening).with_duration(max_duration_s)
+        result = self._verify(back_end, listening=listening, with_quality=with_quality)
         measured = result.calibration
         logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
         if write_calibration and measured.score_type == "cosine":
             update_model_folder(
-                folder, calibration=measured.to_dict(), metrics=metrics_of(measured)
+                folder,
+                calibration=measured.to_dict(),
+                listening=result.listening.to_dict(),
+                metrics=metrics_of(measured),
             )
         if save_image_path is not None:
             from mvector.evaluation import save_error_curves
@@ -479,7 +486,11 @@ class MVectorTrainer:
             )
 
     def _verify(
-        self, back_end: BackEnd | None = None, *, with_quality: bool = False
+        self,
+        back_end: BackEnd | None = None,
+        *,
+        listening: Listening | None = None,
+        with_quality: bool = False,
     ) -> VerificationResult:
         data = self.config.dataset_conf
         if data.trials_list is None:
@@ -488,12 +499,11 @@ class MVectorTrainer:
                 "enroll_list) in the configuration."
             )
         return verify_lists(
-            SpeakerEncoder(self.model, device=self.device),
+            SpeakerEncoder(self.model, device=self.device, listening=listening or self.listening),
             data.trials_list,
             data.enroll_list,
             root=data.data_root,
             batch_size=data.eval_conf.batch_size,
-            max_duration_s=data.eval_conf.max_duration,
             enrolment=data.eval_conf.enrolment,
             skip_missing=data.eval_conf.skip_missing,
             cache=data.eval_conf.cache,
@@ -546,6 +556,7 @@ class MVectorTrainer:
                 },
                 metrics=metrics_of(result.calibration) if result else None,
                 calibration=result.calibration.to_dict() if result else None,
+                listening=self.listening.to_dict(),
                 training_config=config_to_dict(self.config),
             )
         except CheckpointError as error:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from small_settings import ROOT
 
+from mvector import MVectorPredictor, read_audio
 from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, compute_eer
@@ -68,6 +69,29 @@ def test_thresholds_of_all_pairs_of_clips_are_written(model, people, capsys):
     assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 448" in said
     assert "Chosen on half of the people" in said
     assert "Inconclusive:  scores between" in said
+
+
+def test_a_chosen_duration_is_written_with_its_thresholds(model, people, capsys):
+    assert calibrate("--clips", people, "--model_path", model, "--max_duration", 0.8) == 0
+
+    said = capsys.readouterr().out
+    assert "From now on the model hears the first 0.8 s of a clip, in windows of 30 s; " in said
+    assert "before: all of a clip, in windows of 30 s. A speaker library" in said
+    assert written(model)["listening"] == {"window_s": 30.0, "max_duration_s": 0.8}
+    predictor = MVectorPredictor(model, use_gpu=False)
+    assert predictor.threshold == written(model)["calibration"]["threshold_eer"]
+    clip = next(people.glob("*/*.wav"))
+    beginning = read_audio(clip, duration_s=0.8)
+    np.testing.assert_allclose(predictor.predict(clip), predictor.predict(beginning), atol=1e-6)
+
+    assert calibrate("--clips", people, "--model_path", model, "--max_duration", "inf") == 0
+    assert written(model)["listening"] == {"window_s": 30.0, "max_duration_s": None}
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "nan"])
+def test_a_duration_that_leaves_nothing_is_refused(model, people, capsys, wrong):
+    assert calibrate("--clips", people, "--model_path", model, f"--max_duration={wrong}") == 2
+    assert "it must be a duration in seconds" in capsys.readouterr().err
 
 
 def test_a_dry_run_writes_nothing(model, people, capsys):

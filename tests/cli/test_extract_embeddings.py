@@ -12,6 +12,7 @@ import pytest
 from safetensors import safe_open
 from small_encoder import small_encoder, write_noise
 
+from mvector.audio import read_audio
 from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.embedding.files import write_embeddings
@@ -116,8 +117,22 @@ def test_a_list_of_any_kind_becomes_one_row_a_clip(
         expected = np.stack([encoder.embed(clip) for clip in clips])
         np.testing.assert_allclose(arrays["embeddings"], expected, atol=1e-5)
         assert ("labels" in arrays) == (form == "labelled")
+        assert arrays["fingerprint"] == encoder.fingerprint
         if form == "labelled":
             assert arrays["labels"].tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_chosen_duration_stands_in_the_file(
+    model: Path, clips: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("\n".join(clips), encoding="utf-8")
+    options = ("--model_path", model, "--max_duration", 0.55)
+    assert extract(tmp_path / "list.txt", tmp_path / "e.npz", *options) == 0
+    encoder = SpeakerEncoder.from_folder(model, "cpu")
+    with np.load(tmp_path / "e.npz") as arrays:
+        beginning = encoder.embed(read_audio(clips[0], duration_s=0.55))
+        np.testing.assert_allclose(arrays["embeddings"][0], beginning, atol=1e-5)
+        assert arrays["fingerprint"] == f"{encoder.fingerprint}-first0.55s"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.npz", "list.txt"]
 
 

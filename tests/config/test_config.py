@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,16 @@ def test_a_configuration_cannot_be_changed_after_loading() -> None:
     config = load_config(SMALL_CONFIG)
     with pytest.raises(ValueError, match="frozen"):
         config.train_conf.max_epoch = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("said", "heard_s"), [("null", None), ("20", 20.0), (".inf", math.inf)])
+def test_how_much_an_evaluation_hears_is_a_choice(said: str, heard_s: float | None) -> None:
+    assert load_config(SMALL_CONFIG).dataset_conf.eval_conf.max_duration is None
+    config = load_config(SMALL_CONFIG, [f"dataset_conf.eval_conf.max_duration={said}"])
+    assert config.dataset_conf.eval_conf.max_duration == heard_s
+    assert load_config(config_to_dict(config)) == config
+    with pytest.raises(ConfigError, match=r"longer than eval_conf\.max_duration 0\.2 s"):
+        load_config(SMALL_CONFIG, ["dataset_conf.eval_conf.max_duration=0.2"])
 
 
 def test_overrides_win_over_the_file() -> None:

@@ -121,9 +121,11 @@ def test_damaged_folders_are_one_sentence(encoder: SpeakerEncoder, tmp_path: Pat
 def test_calibration_can_be_replaced_alone(encoder: SpeakerEncoder, tmp_path: Path) -> None:
     save_model_folder(tmp_path, encoder.model, metrics={"eer": 0.5, "old": 1})
     before = load_model_folder(tmp_path)[1].fingerprint
-    update_model_folder(tmp_path, calibration={"a": 1}, metrics={"eer": 0.1})
+    heard = {"window_s": 30.0, "max_duration_s": 20.0}
+    update_model_folder(tmp_path, calibration={"a": 1}, listening=heard, metrics={"eer": 0.1})
     info = load_model_folder(tmp_path)[1]
     assert (info.calibration, info.metrics) == ({"a": 1}, {"eer": 0.1, "old": 1})
+    assert info.listening == heard
     assert info.fingerprint == before
 
 

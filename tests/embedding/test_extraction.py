@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from small_encoder import small_encoder, write_noise
 from spawned_ranks import needs_gloo, run_ranks
 
 from mvector.compute.distributed import World
-from mvector.embedding import SpeakerEncoder
+from mvector.embedding import SpeakerEncoder, listening
 from mvector.embedding.extraction import extract_embeddings
+from mvector.embedding.listening import Listening
 from mvector.errors import DataError
-from mvector.features import front_end
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,13 @@ def alone(encoder: SpeakerEncoder, clips: list[str]) -> np.ndarray:
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the clips that are decoded."""
     names: list[str] = []
-    decode = front_end.read_audio
+    decode = listening.audio_windows
 
-    def note(source: Any, *args: Any, **options: Any) -> np.ndarray:
+    def note(source: Any, *args: Any, **options: Any) -> Iterator[np.ndarray]:
         names.append(str(source))
         return decode(source, *args, **options)
 
-    monkeypatch.setattr(front_end, "read_audio", note)
+    monkeypatch.setattr(listening, "audio_windows", note)
     return names
 
 
@@ -118,12 +119,13 @@ def test_another_model_and_another_length_have_embeddings_of_their_own(
     encoder: SpeakerEncoder, clips: list[str], tmp_path: Path, heard: list[str]
 ) -> None:
     extract_embeddings(encoder, clips[:2], cache=tmp_path)
-    for other, limit_s in ((small_encoder(seed=1), 20.0), (encoder, 0.55)):
+    shorter = SpeakerEncoder(encoder.model, None, "cpu", Listening(max_duration_s=0.55))
+    samples, rate = soundfile.read(clips[0], dtype="float32")
+    for other, num_samples in ((small_encoder(seed=1), len(samples)), (shorter, 0.55 * rate)):
         heard.clear()
-        table = extract_embeddings(other, clips[:2], max_duration_s=limit_s, cache=tmp_path)
+        table = extract_embeddings(other, clips[:2], cache=tmp_path)
         assert len(heard) == 2
-        samples, rate = soundfile.read(clips[0], dtype="float32")
-        expected = other.embed((samples[: round(limit_s * rate)], rate))
+        expected = other.embed((samples[: round(num_samples)], rate))
         np.testing.assert_allclose(table.embeddings[0], expected, atol=1e-5)
 
 

@@ -14,9 +14,13 @@ import torch
 from small_encoder import small_encoder, write_noise
 from spawned_ranks import needs_gloo, run_ranks
 
+from mvector.audio import read_audio
+from mvector.audio.quality import clip_quality
 from mvector.compute.distributed import World
 from mvector.embedding import SpeakerEncoder
+from mvector.embedding.listening import Listening
 from mvector.errors import EvaluationError
+from mvector.evaluation.quality import pair_quality
 from mvector.evaluation.run import check_lists, verify_lists
 from mvector.scoring import PairTrials
 
@@ -186,6 +190,31 @@ def test_joined_audio_is_one_recording(encoder: SpeakerEncoder, corpus: Path, wr
     right = encoder.embed(corpus / "e.wav").astype(np.float64)
     expected = left @ right / np.linalg.norm(left) / np.linalg.norm(right)
     np.testing.assert_allclose(result.scores[0], expected, atol=1e-5)
+
+
+def measure_in_rank(world: World, trials: str, root: str) -> Any:
+    listening = Listening(max_duration_s=0.8)
+    encoder = SpeakerEncoder(small_encoder().model, None, "cpu", listening)
+    result = verify_lists(encoder, trials, root=root, with_quality=True)
+    assert result.listening == listening
+    return result.quality
+
+
+@needs_gloo
+def test_quality_is_measured_on_what_is_heard_by_all_processes_together(
+    tmp_path: Path, write: Write
+) -> None:
+    generator = np.random.default_rng(0)
+    measured = {}
+    for number, name in enumerate("abcd"):
+        is_on = np.arange(32000) % 8000 < 2000 + 1000 * number
+        clip = generator.normal(size=32000) * np.where(is_on, 0.1, 0.01 * (number + 1))
+        soundfile.write(tmp_path / f"{name}.wav", clip, 16000)
+        measured[name] = clip_quality(read_audio(tmp_path / f"{name}.wav", duration_s=0.8), 16000)
+        assert measured[name].all()
+    enrolled, tested = (np.stack([measured[name] for name in side]) for side in ("aacb", "bcdd"))
+    for quality in run_ranks(measure_in_rank, write(PAIRS), str(tmp_path)):
+        np.testing.assert_allclose(quality, pair_quality(enrolled, tested))
 
 
 def verify_in_rank(world: World, trials: str, models: str, root: str) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_encoder import small_encoder
 
-from mvector.audio import write_wav
-from mvector.audio.quality import clip_quality, measure_clips
+from mvector.audio import read_audio, write_wav
+from mvector.audio.quality import clip_quality
+from mvector.embedding import SpeakerEncoder
+from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, EvaluationError
-from mvector.evaluation.quality import TRIAL_MEASURES, trial_quality
+from mvector.evaluation.quality import TRIAL_MEASURES, clip_measures, trial_quality
 from mvector.scoring.trials import PairTrials, all_pairs
 
 RATE = 16000
@@ -73,12 +76,18 @@ def test_many_clips_are_measured_in_their_order(tmp_path):
         paths.append(tmp_path / f"{number}.wav")
         write_wav(paths[-1], with_noise(*bursts(seconds_on, 0.4, 3), 20), RATE)
 
-    measured = measure_clips(paths, RATE)
+    encoder = small_encoder()
+    measured = clip_measures(encoder.measure_batch(paths))
 
     np.testing.assert_allclose(measured[:, 0], [0.6, 1.8, 1.2], atol=0.1)
-    assert measure_clips(paths[1:2], RATE, max_duration_s=1.0)[0, 0] == pytest.approx(0.6, abs=0.05)
+    expected = [clip_quality(read_audio(path), RATE) for path in paths]
+    np.testing.assert_allclose(measured, expected)
+    table = encoder.embed_readable([*paths[:2], tmp_path / "none.wav", paths[2]], measured=True)
+    np.testing.assert_array_equal(clip_measures(table.reports), measured)
+    shorter = SpeakerEncoder(encoder.model, None, "cpu", Listening(max_duration_s=1.0))
+    assert clip_measures(shorter.measure_batch(paths[1:2]))[0, 0] == pytest.approx(0.6, abs=0.05)
     with pytest.raises(AudioError, match=r"none\.wav"):
-        measure_clips([tmp_path / "none.wav"], RATE)
+        encoder.measure_batch([tmp_path / "none.wav"])
 
 
 def test_a_trial_has_the_lower_and_the_higher_of_each_measure():

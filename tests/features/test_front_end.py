@@ -27,12 +27,6 @@ def test_a_clip_without_its_pauses_is_as_long_as_its_sound() -> None:
     assert 2.0 <= len(heard) / RATE <= 2.3
 
 
-def test_the_longest_duration_counts_what_is_left() -> None:
-    front_end = FrontEnd(RATE, FBANK, do_vad=True)
-    heard = front_end.read_clip((with_pauses(1.0), RATE), max_duration_s=1.5)
-    assert len(heard) == 1.5 * RATE
-
-
 def test_a_clip_with_too_little_sound_is_too_short() -> None:
     front_end = FrontEnd(RATE, FBANK, do_vad=True, min_duration=1.0)
     with pytest.raises(AudioError, match=r"too short: it lasts 0\.\d+ s, and at least 1 s"):

@@ -23,9 +23,11 @@ from small_model import RATE, small_calibration, small_model, speech
 from mvector import MVectorPredictor
 from mvector.audio import AudioLimits, write_wav
 from mvector.audio.clip_report import ClipReport
-from mvector.embedding.reading import WINDOW_S
+from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, MVectorError
 from mvector.recognition.judge import Judge
+
+WINDOW_S = Listening().window_s
 
 
 @pytest.fixture(scope="module")

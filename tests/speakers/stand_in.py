@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import soundfile
-import torch
 
 from mvector.audio import AudioSource, read_audio, source_name
-from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.embedding.encoder import EmbeddedClips
+from mvector.embedding.listening import Listening
 from mvector.errors import AudioError
 
 RATE = 8000
@@ -28,18 +25,13 @@ class StandInEncoder:
     """
 
     sample_rate = RATE
-    limits = DEFAULT_LIMITS
+    listening = Listening()
 
     def __init__(self, seed: int = 0, embd_dim: int = 16) -> None:
         self.embd_dim, self.heard, self.info = embd_dim, 0, None
         rng = np.random.default_rng(seed)
         self._projection = rng.standard_normal((_SAMPLES // 2 + 1, embd_dim))
-        front_end = SimpleNamespace(read_clip=_read, to_dict=dict, sample_rate=RATE)
-        weights = {"weight": torch.full((1,), float(seed))}
-        backbone = SimpleNamespace(state_dict=lambda: weights)
-        self.model: Any = SimpleNamespace(
-            front_end=front_end, backbone=backbone, backbone_name="none", backbone_options={}
-        )
+        self.fingerprint = f"{seed:016x}"
 
     def embed(self, source: AudioSource) -> np.ndarray:
         self.heard += 1
@@ -58,7 +50,7 @@ class StandInEncoder:
         return EmbeddedClips(table, np.array(good, dtype=np.int64), failures)
 
 
-def _read(source: AudioSource, **_: object) -> np.ndarray:
+def _read(source: AudioSource) -> np.ndarray:
     waveform = read_audio(source, RATE)
     if len(waveform) < _SAMPLES:
         raise AudioError(f"{source_name(source)} is too short.")

@@ -382,8 +382,6 @@ def test_whatever_bytes_change_a_library_opens_or_says_why_not(
 def test_a_database_of_the_first_format_is_taken_over(encoder: Any, tmp_path: Path) -> None:
     import hashlib
 
-    from mvector.models.folder import fingerprint_of
-
     clip = write_clip(tmp_path / "Ada" / "x.wav", 0)
     embedding = encoder.embed(clip).astype("<f4").tobytes()
     with sqlite3.connect(tmp_path / "voiceprints.db") as database:
@@ -392,7 +390,7 @@ def test_a_database_of_the_first_format_is_taken_over(encoder: Any, tmp_path: Pa
             "fingerprint TEXT NOT NULL, embedding BLOB NOT NULL, PRIMARY KEY (file, fingerprint))"
         )
         row = ("Ada/x.wav", "Ada", hashlib.sha256(clip.read_bytes()).hexdigest())
-        row += (fingerprint_of(encoder.model), embedding)
+        row += (encoder.fingerprint, embedding)
         database.execute("INSERT INTO clips VALUES (?, ?, ?, ?, ?)", row)
     database.close()
     heard = encoder.heard

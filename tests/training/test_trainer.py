@@ -473,8 +473,16 @@ def test_evaluation_writes_calibration_and_a_picture(
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert len(result.scores) == 64
     assert result.labels.sum() == 8
-    calibration = load_model_folder(trained_model)[1].calibration
-    assert calibration == result.calibration.to_dict()
+    info = load_model_folder(trained_model)[1]
+    assert info.calibration == result.calibration.to_dict()
+    assert (
+        info.listening
+        == result.listening.to_dict()
+        == {
+            "window_s": 30.0,
+            "max_duration_s": None,
+        }
+    )
 
 
 def test_listed_pairs_need_no_enrolment_list(

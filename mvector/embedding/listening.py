@@ -1,0 +1,243 @@
+"""How much of a clip is heard, and in which windows: one policy for all embeddings."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
+from mvector.audio.limits import DEFAULT_LIMITS
+from mvector.audio.samples import cut_windows, first_samples
+from mvector.errors import AudioError, CheckpointError, MVectorError
+from mvector.features.front_end import FrontEnd
+
+logger = logging.getLogger(__name__)
+
+#: What an embedding is computed of: one source, or several files that are heard one behind the
+#: other.
+Clip: TypeAlias = "AudioSource | tuple[str, ...]"
+
+Look: TypeAlias = Callable[[np.ndarray], None]
+LeftOut: TypeAlias = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class LongClip:
+    """A clip of more than one window.
+
+    Attributes:
+        windows: float32 ``(samples,)`` each, decoded as they are asked for; once.
+        name: how messages call the clip.
+    """
+
+    windows: Iterator[np.ndarray]
+    name: str
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How much of a clip is heard, and in which windows.
+
+    It is part of what an embedding is, like the model, and stands in the model folder beside the
+    thresholds that were measured with it. Clips are decoded and, where the front end has VAD,
+    freed of pauses window by window, and no further than needed: memory does not grow with their
+    length.
+
+    Attributes:
+        max_duration_s: only the beginning of longer files is heard, in seconds, without the pauses
+            if the front end has VAD; ``None`` hears all.
+        window_s: what is heard is cut into windows of so many seconds, each with an embedding.
+        limits: bounds that files are held to. A matter of the machine and not of the embedding:
+            they are neither compared nor written.
+
+    Raises:
+        MVectorError: a duration is not positive.
+    """
+
+    max_duration_s: float | None = None
+    window_s: float = 30.0
+    limits: AudioLimits = field(default=DEFAULT_LIMITS, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_dict().items():
+            if value is None and name == "max_duration_s":
+                continue
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and 0 < value < math.inf):
+                raise MVectorError(f"{name} is {value!r}; it must be a duration in seconds.")
+
+    def __str__(self) -> str:
+        heard = "all of a clip"
+        if self.max_duration_s is not None:
+            heard = f"the first {self.max_duration_s:g} s of a clip"
+        return f"{heard}, in windows of {self.window_s:g} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for YAML."""
+        return {"window_s": self.window_s, "max_duration_s": self.max_duration_s}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> Listening:
+        """What :meth:`to_dict` gave; the default for folders that say nothing of it.
+
+        Raises:
+            CheckpointError: a value is wrong or unknown.
+        """
+        known = cls()
+        try:
+            unknown = {*(values or {})} - {*known.to_dict()}
+            if unknown:
+                raise MVectorError(f"the key '{unknown.pop()}' is unknown.")
+            return replace(known, **(values or {}))
+        except (TypeError, MVectorError) as error:
+            raise CheckpointError(
+                f"'listening' of the model folder cannot be used: {error} Mend it in model.yml, or "
+                "update mvector."
+            ) from error
+
+    def with_duration(self, max_duration_s: float | None) -> Listening:
+        """This with another duration: ``None`` is no choice and changes nothing, inf hears all."""
+        if max_duration_s is None:
+            return self
+        all_of_it = max_duration_s == math.inf
+        return replace(self, max_duration_s=None if all_of_it else max_duration_s)
+
+    @property
+    def suffix(self) -> str:
+        """What tells embeddings of this policy from those of the default one, which has none."""
+        first = "" if self.max_duration_s is None else f"-first{self.max_duration_s:g}s"
+        return first + ("" if self.window_s == Listening.window_s else f"-window{self.window_s:g}s")
+
+    def hear(
+        self,
+        front_end: FrontEnd,
+        clip: Clip,
+        *,
+        look: Look | None = None,
+        left_out: LeftOut | None = None,
+    ) -> np.ndarray | LongClip:
+        """A clip of up to one window as samples, and a longer one to be decoded further.
+
+        The arguments and errors are those of :meth:`windows`.
+        """
+        windows = self.windows(front_end, clip, look=look, left_out=left_out)
+        first = next(windows)
+        second = next(windows, None)
+        if second is None:
+            return first
+        return LongClip(chain((first, second), windows), clip_name(clip))
+
+    def windows(
+        self,
+        front_end: FrontEnd,
+        clip: Clip,
+        *,
+        look: Look | None = None,
+        left_out: LeftOut | None = None,
+    ) -> Iterator[np.ndarray]:
+        """What the model hears of a clip, window by window.
+
+        Windows that are silent, and a rest that is too short, are passed over.
+
+        Args:
+            front_end: of the model.
+            clip: one source; or several files, of which those that can be used are heard one
+                behind the other.
+            look: sees the decoded samples, pauses included.
+            left_out: is called where a file of several is not heard; the log says why.
+
+        Yields:
+            float32 ``(samples,)`` at the front end's rate; at least one window.
+
+        Raises:
+            AudioError: the clip cannot be decoded, is too short or silent, or holds no speech.
+        """
+        sources, name = _sources(clip), clip_name(clip)
+        if len(sources) > 1:
+            stretches = self._several(front_end, sources, look, left_out)
+        else:
+            stretches = self._speech(front_end, sources[0], name, look)
+        windows = cut_windows(stretches, round(self.window_s * front_end.sample_rate))
+        yield from _usable(windows, lambda window: front_end.check_clip(window, name), name)
+
+    def _speech(
+        self, front_end: FrontEnd, source: AudioSource, name: str, look: Look | None
+    ) -> Iterator[np.ndarray]:
+        """What is heard of one source, in stretches of up to one window."""
+        most, rate = self.max_duration_s, front_end.sample_rate
+        decoded = audio_windows(
+            source,
+            rate,
+            window_s=self.window_s,
+            duration_s=None if front_end.do_vad else most,
+            limits=self.limits,
+        )
+
+        def speech_of(samples: np.ndarray) -> np.ndarray:
+            if look is not None:
+                look(samples)
+            return front_end.speech(samples, name)
+
+        speech = _usable(decoded, speech_of, name)
+        return speech if most is None else first_samples(speech, round(most * rate))
+
+    def _several(
+        self,
+        front_end: FrontEnd,
+        files: Sequence[AudioSource],
+        look: Look | None,
+        left_out: LeftOut | None,
+    ) -> Iterator[np.ndarray]:
+        """Windows of several files; the rest of one that fails is left out."""
+        failures: list[MVectorError] = []
+        for file in files:
+            try:
+                yield from self.windows(front_end, file, look=look)
+            except MVectorError as error:
+                failures.append(error)
+        if len(failures) == len(files):
+            raise failures[0]
+        for failure in failures:
+            logger.warning("Left out: %s", failure)
+            if left_out is not None:
+                left_out()
+
+
+def clip_name(clip: Clip) -> str:
+    """How messages call a clip; several files are called by the first."""
+    return source_name(_sources(clip)[0])
+
+
+def _sources(clip: Clip) -> Sequence[AudioSource]:
+    """The files of a clip that is made of several, or the one source."""
+    if isinstance(clip, tuple) and all(isinstance(part, (str, os.PathLike)) for part in clip):
+        return cast("tuple[str, ...]", clip)
+    return [cast("AudioSource", clip)]
+
+
+def _usable(
+    stretches: Iterator[np.ndarray], take: Callable[[np.ndarray], np.ndarray], name: str
+) -> Iterator[np.ndarray]:
+    """What ``take`` makes of the stretches that it does not refuse.
+
+    Raises:
+        AudioError: it refuses all, or there are none.
+    """
+    found, refused = False, AudioError(f"{name} holds no samples.")
+    for samples in stretches:
+        try:
+            taken = take(samples)
+        except AudioError as error:
+            refused = error
+            continue
+        found = True
+        yield taken
+    if not found:
+        raise refused
