@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
+from mvector.scoring.trials import EnrolmentModels, Trials
 
 #: What :func:`trial_quality` gives of each trial.
 TRIAL_MEASURES = (
@@ -65,12 +65,7 @@ def trial_quality(
                 f"The {kind} qualities have shape {quality.shape}; the trials need "
                 f"({len(paths)}, {_NUM_CLIP_MEASURES})."
             )
-    if isinstance(trials, AllPairs):
-        num_enroll, num_test = len(trials.enroll_paths), len(trials.test_paths)
-        places = np.delete(np.arange(num_test * num_enroll), trials.self_pairs)
-        test_index, enroll_index = np.divmod(places, num_enroll)
-    else:
-        enroll_index, test_index = trials.enroll_index, trials.test_index
+    enroll_index, test_index = trials.indices()
     return pair_quality(enroll_quality[enroll_index], test_quality[test_index])
 
 
