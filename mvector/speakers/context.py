@@ -14,6 +14,8 @@ import numpy as np
 import soundfile
 
 from mvector.audio import AudioSource
+from mvector.audio.decoding import replayable
+from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
@@ -100,6 +102,20 @@ class LibraryContext:
         self.require_model(database)
         people.set_meta(database, "model", self.fingerprint)
 
+    def hear(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
+        """A clip as it is stored, the embedding of that, and the quality of the clip.
+
+        Raises:
+            AudioError: the clip cannot be used.
+            LibraryError: the embedding has no direction.
+        """
+        source = replayable(source, self.encoder.limits)
+        waveform = self.encoder.model.front_end.read_clip(source, limits=self.encoder.limits)
+        data = _wav_bytes(waveform, self.encoder.sample_rate)
+        embedding = self.encoder.embed(data)  # of what is stored, 16 bits and all
+        unit_vector(embedding, self.encoder.embd_dim)
+        return data, embedding, self.encoder.measure(source).quality  # as heard, before any VAD
+
     def add_clip(
         self,
         database: sqlite3.Connection,
@@ -107,6 +123,7 @@ class LibraryContext:
         embedding: np.ndarray,
         data: bytes | None,
         suffix: str = ".wav",
+        quality: SpeechQuality | None = None,
     ) -> str | None:
         """Add a clip of a person, inside a transaction; :func:`settle` puts it in its place.
 
@@ -116,6 +133,7 @@ class LibraryContext:
             embedding: ``(embd_dim,)``.
             data: what the clip's file holds; ``None`` keeps the embedding only.
             suffix: of the file.
+            quality: of the clip; ``None`` if it has not been measured.
 
         Returns:
             The clip's place, relative to the library.
@@ -126,14 +144,21 @@ class LibraryContext:
             file, sha256 = stage(self.folder, name, suffix, self.sealer.seal(data))
         person = people.ensure_person(database, name)
         clip = people.insert_clip(database, person, file, sha256)
-        self.add_embedding(database, clip, person, embedding)
+        self.add_embedding(database, clip, person, embedding, quality)
         return file
 
     def add_embedding(
-        self, database: sqlite3.Connection, clip: int, person: int, embedding: np.ndarray
+        self,
+        database: sqlite3.Connection,
+        clip: int,
+        person: int,
+        embedding: np.ndarray,
+        quality: SpeechQuality | None = None,
     ) -> None:
         """Add the embedding of a clip under this model."""
-        people.insert_embedding(database, clip, person, self.fingerprint, embedding, self.sealer)
+        people.insert_embedding(
+            database, clip, person, self.fingerprint, embedding, quality, self.sealer
+        )
 
     def drop_damaged(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
@@ -163,7 +188,7 @@ class LibraryContext:
         return stream
 
 
-def wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
+def _wav_bytes(waveform: np.ndarray, sample_rate: int) -> bytes:
     """Mono samples in [-1, 1] as a 16-bit wav file."""
     stream = io.BytesIO()
     soundfile.write(stream, waveform, sample_rate, format="WAV", subtype="PCM_16")

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from mvector.audio import AudioSource, read_audio, source_name
+from mvector.audio.clip_report import ClipReport, report_on
 from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.embedding.encoder import EmbeddedClips
 from mvector.errors import AudioError
@@ -24,14 +25,14 @@ _SAMPLES = 256
 class StandInEncoder:
     """Hears the spectrum of a clip's beginning; ``seed`` makes another model of it.
 
-    ``heard`` counts the clips that were embedded.
+    ``heard`` counts the clips that were embedded, ``measured`` those whose quality was measured.
     """
 
     sample_rate = RATE
     limits = DEFAULT_LIMITS
 
     def __init__(self, seed: int = 0, embd_dim: int = 16) -> None:
-        self.embd_dim, self.heard, self.info = embd_dim, 0, None
+        self.embd_dim, self.heard, self.measured, self.info = embd_dim, 0, 0, None
         rng = np.random.default_rng(seed)
         self._projection = rng.standard_normal((_SAMPLES // 2 + 1, embd_dim))
         front_end = SimpleNamespace(read_clip=_read, to_dict=dict, sample_rate=RATE)
@@ -45,6 +46,10 @@ class StandInEncoder:
         self.heard += 1
         spectrum = np.abs(np.fft.rfft(_read(source)[:_SAMPLES], _SAMPLES))
         return (np.log(spectrum + 1e-3) @ self._projection).astype(np.float32)
+
+    def measure(self, source: AudioSource) -> ClipReport:
+        self.measured += 1
+        return report_on(_read(source), RATE)
 
     def embed_readable(self, sources: Sequence[AudioSource], **_: object) -> EmbeddedClips:
         good, embeddings, failures = [], [], []
