@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from mvector.config import Config
 
 __all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
-
-logger = logging.getLogger(__name__)
 
 
 class MVectorPredictor:
@@ -74,8 +71,8 @@ class MVectorPredictor:
         self.encoder = SpeakerEncoder.from_folder(self.model_path, choose_device(use_gpu))
         self.encoder.limits = limits
         info = self.encoder.info
-        self.calibration = _of_cosines(info.calibration if info else None, self.model_path)
-        self._judge = Judge(self.calibration, threshold, str(self.model_path))
+        measured = info.calibration if info else None
+        self._judge = Judge.of_model(self.model_path, measured, threshold)
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
         self._library: SpeakerLibrary | None = None
@@ -132,8 +129,13 @@ class MVectorPredictor:
         return Score(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The model's calibration of cosines, or ``None`` if never measured."""
+        return self._judge.calibration
+
+    @property
     def threshold(self) -> float:
-        """Scores at or above it are the same person.
+        """The threshold for two clips whose quality is not known.
 
         Raises:
             MVectorError: none was given and the model has no calibration.
@@ -142,8 +144,8 @@ class MVectorPredictor:
 
     @property
     def threshold_source(self) -> str:
-        """Where the threshold comes from, in words."""
-        return self._judge.source
+        """Where the threshold comes from, in few words."""
+        return self._judge.source()
 
     def decide(self, score: float, *, threshold: float | None = None) -> Decision:
         """Turn a cosine into a verdict.
@@ -226,9 +228,10 @@ class MVectorPredictor:
     ) -> Recognition:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
-        The calibrated threshold depends on the clip's quality, where that was calibrated too, and
-        is raised with the number of people compared, see
-        :meth:`mvector.recognition.judge.Judge.open_set_threshold`; one given stays.
+        The most alike enrolled person is the speaker, or nobody is. The calibrated threshold
+        depends on the quality of the clip and of that person's enrolled clips, where that was
+        calibrated too, and is raised with the number of people compared, see
+        :meth:`mvector.recognition.judge.Judge.limits`; one given stays.
 
         Args:
             audio: the clip.
@@ -248,23 +251,22 @@ class MVectorPredictor:
         embedding, report = self.encoder.embed_measured(audio)
         library = self.library
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
-        num_people = library.num_people(within)
-        limit, limit_source = judge.open_set_threshold(num_people, report)
         best = matches[0]
-        name = best.name if best.score >= limit else None
-        library.record("recognition", name, best.score)
-        return Recognition(
-            name,
+        decision = judge.decide(
             best.score,
+            best.quality,
+            report.quality,
+            num_people=library.num_people(within),
+            reasons=self._quality.reasons(report),
+        )
+        result = Recognition(
+            decision,
             tuple(matches[:top_k]),
             best.score - matches[1].score if len(matches) > 1 else None,
-            limit,
-            limit_source,
-            num_people,
-            judge.llr(best.score, report),
             report,
-            self._quality.reasons(report),
         )
+        library.record("recognition", result.name, result.score)
+        return result
 
     def get_users(self) -> list[str]:
         """Who is enrolled, in alphabetical order."""
@@ -277,19 +279,3 @@ class MVectorPredictor:
             LibraryError: there is nobody of that name.
         """
         return self.library.remove(user_name)
-
-
-def _of_cosines(measured: Mapping[str, Any] | None, path: Path) -> Calibration | None:
-    """A model's calibration, if it is one of the scores that are compared with it here."""
-    if not measured:
-        return None
-    calibration = Calibration.from_dict(measured)
-    if calibration.score_type == "cosine":
-        return calibration
-    logger.warning(
-        "The thresholds in '%s' are those of %s scores and are not used for cosines; measure them "
-        "with eval.py.",
-        path,
-        calibration.score_type,
-    )
-    return None
