@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from mvector.cli.evaluate_options import back_end_of, build_parser, check_calibr
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
+    from mvector.models.folder import ModelInfo
+    from mvector.recognition.judge import Judge
 
 __all__ = ["build_parser", "run"]
 
@@ -72,12 +75,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     back_end.check()
     outputs = Outputs(args, folder, data.data_root)
     info = read_model_info(folder)
+    judge = _judge(folder, info, data.eval_conf.enrolment) if args.verdict else None
+    writes = args.write_calibration and not args.verdict
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
             folder,
             args.save_image_path if world.is_main else None,
-            write_calibration=args.write_calibration and not args.calibrate and world.is_main,
+            write_calibration=writes and not args.calibrate and world.is_main,
             back_end=back_end,
             with_quality=args.quality,
         )
@@ -91,6 +96,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         lists=[*lists, *back_end.lists],
         earlier=_earlier(info.calibration, result.calibration),
     )
+    figures["verdict"] = None if judge is None else _verdict(judge, folder, result)
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
         return _calibrate(args, folder, result.calibration, figures)
@@ -99,7 +105,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             f"{folder}/model.yml stays as it is: these thresholds are of {back_end.score_type} "
             "scores, and the other commands compare cosines"
         )
-    elif args.write_calibration:
+    elif writes:
         print(f"Thresholds written to {folder}/model.yml")
     return 0
 
@@ -126,6 +132,35 @@ def _calibrate(
     update_model_folder(folder, calibration=measured.to_dict(), metrics=metrics_of(measured))
     print(written_line(folder, measured))
     return 0
+
+
+def _judge(folder: Path, info: ModelInfo, enrolment: str) -> Judge:
+    """What decides with this model, whose calibration may be missing or not fit the enrolment."""
+    from mvector.errors import EvaluationError
+    from mvector.recognition.judge import Judge
+
+    judge = Judge.of_model(folder, info.calibration)
+    _ = judge.threshold  # without one there is no verdict: say so before working
+    if enrolment == "concat" and judge.uses_quality:
+        raise EvaluationError(
+            "Quality is measured clip by clip, and 'concat' joins clips; enrol by mean instead."
+        )
+    return judge
+
+
+def _verdict(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
+    """How often the verdicts on these trials are wrong, for ``results.json``."""
+    from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.recognition.verdict_rates import measure_trials, verdict_rates
+
+    if result.scores is None:
+        logger.warning("The trials are too many to keep their scores: no verdicts.")
+        return None
+    quality = None
+    if judge.uses_quality:
+        encoder = SpeakerEncoder.from_folder(folder, "cpu")
+        quality = measure_trials(encoder, result.trials, progress=sys.stderr.isatty())
+    return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 
 def _earlier(values: dict[str, Any] | None, measured: Calibration) -> Calibration | None:

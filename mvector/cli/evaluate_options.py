@@ -18,6 +18,7 @@ examples:
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
   python eval.py --calibrate --quality                           which threshold, and how sure?
+  python eval.py --verdict                       how often is infer_contrast.py wrong, or unsure?
   python eval.py --mean --norm asnorm --cache embeddings/        cohort: speakers of train_list
   python eval.py --score plda --lda_dim 100 --cache embeddings/  trained on train_list
   torchrun --nproc_per_node 4 eval.py --cache embeddings/        shares the clips among processes
@@ -142,6 +143,12 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="with --calibrate: write even what rests on too little"
     )
     add(
+        "--verdict",
+        action="store_true",
+        help="how often the verdicts of infer_contrast.py are wrong (FAR, FRR) or inconclusive, "
+        "decided by the calibration that the model has, which then stays as it is",
+    )
+    add(
         "--write_calibration",
         type=parse_bool,
         default=True,
@@ -234,7 +241,7 @@ def back_end_of(args: argparse.Namespace, train_list: str) -> BackEnd:
 
 
 def check_calibration(args: argparse.Namespace, score_type: str) -> None:
-    """Refuse a calibration that nothing could use.
+    """Refuse a calibration that nothing could use, and verdicts that nobody gets.
 
     Raises:
         EvaluationError: options that do not go together.
@@ -242,6 +249,16 @@ def check_calibration(args: argparse.Namespace, score_type: str) -> None:
     for option in ("quality", "force"):
         if getattr(args, option) and not args.calibrate:
             raise EvaluationError(f"--{option} is part of a calibration; add --calibrate.")
+    if args.verdict and args.calibrate:
+        raise EvaluationError(
+            "--verdict measures the calibration that the model has, and --calibrate makes another; "
+            "give one, then the other."
+        )
+    if args.verdict and score_type != "cosine":
+        raise EvaluationError(
+            f"--verdict measures what infer_contrast.py says, which compares cosines, and these "
+            f"scores are {score_type}; leave out --score, --mean and --norm."
+        )
     if args.calibrate and score_type != "cosine":
         raise EvaluationError(
             f"--calibrate measures thresholds for infer_contrast.py and infer_recognition.py, "
