@@ -36,7 +36,6 @@ from mvector.evaluation import (
     clip_measures,
     compute_eer,
     compute_min_dcf,
-    trial_quality,
 )
 from mvector.evaluation.run import verify_lists
 from mvector.models.folder import (
@@ -45,7 +44,9 @@ from mvector.models.folder import (
     save_model_folder,
     update_model_folder,
 )
+from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import DEFAULT_MODEL
+from mvector.recognition.verdict_rates import verdict_rates
 from mvector.scoring import PairTrials, cosine_scores, read_trials, trial_speakers
 
 RATE = 16000
@@ -115,6 +116,7 @@ def publish(trained: Path) -> None:
     calibration["description"] = (
         "calibration trials of 134 speakers kept out of the training (docs/model_card.md)"
     )
+    calibration["num_speakers"] = 134  # more by the pairs, which do not join all clips of a speaker
     update_model_folder(
         DEFAULT_MODEL,
         calibration=calibration,
@@ -276,18 +278,20 @@ def print_decisions(
     lists: dict[str, PairTrials],
     scores: dict[str, np.ndarray],
 ) -> None:
-    """Errors at the default threshold, and with the correction for the quality of the clips."""
+    """Errors at the default threshold, and of the verdicts, which know the quality of the clips."""
     print("\n| at the default threshold | misses, false acceptances | corrected for quality |")
     print("|---|---|---|")
-    limit = calibration.llr(calibration.threshold_eer)
+    judge = Judge(calibration, None, "")
     for name, trials in lists.items():
         measured = clip_measures(encoder.measure_batch(trials.paths))
-        quality = trial_quality(measured, measured, trials)
-        ratios = [calibration.llr(scores[name], known) for known in (None, quality)]
+        found = [
+            verdict_rates(judge, scores[name], trials, known).to_dict()
+            for known in (None, (measured, measured))
+        ]
         cells = [
-            f"{100 * np.mean(ratio[trials.labels] < limit):.1f} %, "
-            f"{100 * np.mean(ratio[~trials.labels] >= limit):.1f} %"
-            for ratio in ratios
+            f"{100 * rates['target']['error_rate']:.1f} %, "
+            f"{100 * rates['nontarget']['error_rate']:.1f} %"
+            for rates in found
         ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

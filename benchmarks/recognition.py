@@ -10,7 +10,8 @@ clips of enrolled people that are called unknown. Wrong: enrolled people taken f
 with the threshold of two clips, and with the threshold raised by log(N) / slope for N people, which
 is what recognition uses. The second table has thresholds of each corpus's own: calibrated on all
 pairs of these clips, so that calibration and use are alike. A calibration that knows how good clips
-are has a threshold for each clip; the table gives the median. Latency is that of
+are has a threshold for each clip, by its quality and that of the enrolled ones; the table gives the
+median. Latency is that of
 MVectorPredictor.recognition on the clips' files, with a library of everybody, and on some clips its
 answers are compared with those of the table.
 """
@@ -28,8 +29,8 @@ import numpy as np
 from common import cpu_name
 from numpy.random import Generator, default_rng
 
-from mvector.audio.clip_report import ClipReport
 from mvector.evaluation import Calibration, calibrate
+from mvector.evaluation.quality import clip_measures, pair_quality
 from mvector.recognition.judge import Judge
 from mvector.recognition.predictor import MVectorPredictor
 
@@ -39,21 +40,25 @@ NUM_TIMED = 40
 
 @dataclass(frozen=True)
 class Corpus:
-    """Unit embeddings ``(clips, D)`` with speaker, path and quality of each."""
+    """Unit embeddings ``(clips, D)`` with speaker, path and quality ``(clips, 2)`` of each."""
 
     name: str
     paths: list[str]
     speakers: np.ndarray
     units: np.ndarray
-    reports: list[ClipReport]
+    quality: np.ndarray
 
 
 @dataclass(frozen=True)
 class Split:
-    """Voiceprints ``(speakers, D)`` in the order of ``speakers``, and the held-out clips."""
+    """Voiceprints ``(speakers, D)`` in the order of ``speakers``, and the held-out clips.
+
+    ``quality`` ``(speakers, 2)`` is that of the enrolled clips: total speech and mean SNR.
+    """
 
     speakers: np.ndarray
     voiceprints: np.ndarray
+    quality: np.ndarray
     enrolled_clips: list[np.ndarray]
     tests: np.ndarray
 
@@ -75,7 +80,8 @@ def read_corpora(data: Path, predictor: MVectorPredictor, most_clips: int) -> li
         name = file.stem.removeprefix("dev_")
         speakers = np.array([f"{name}/{who}" for _, who in kept])
         assert table.reports is not None
-        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, table.reports))
+        quality = clip_measures(table.reports)
+        corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, quality))
     return corpora
 
 
@@ -86,13 +92,13 @@ def joined(corpora: list[Corpus]) -> Corpus:
         [path for corpus in corpora for path in corpus.paths],
         np.concatenate([corpus.speakers for corpus in corpora]),
         np.concatenate([corpus.units for corpus in corpora]),
-        [report for corpus in corpora for report in corpus.reports],
+        np.concatenate([corpus.quality for corpus in corpora]),
     )
 
 
 def enrol(corpus: Corpus, num_clips: int) -> Split:
     """The first clips of everybody who has others too; these are the tests, from the fourth on."""
-    speakers, voiceprints, enrolled, tests = [], [], [], []
+    speakers, voiceprints, quality, enrolled, tests = [], [], [], [], []
     for speaker in np.unique(corpus.speakers):
         clips = np.flatnonzero(corpus.speakers == speaker)
         if len(clips) < 4:  # the same people and tests for one clip and for three
@@ -100,9 +106,17 @@ def enrol(corpus: Corpus, num_clips: int) -> Split:
         mean = corpus.units[clips[:num_clips]].mean(axis=0)
         speakers.append(speaker)
         voiceprints.append(mean / np.linalg.norm(mean))
+        speech_s, snr_db = corpus.quality[clips[:num_clips]].T
+        quality.append((speech_s.sum(), snr_db.mean()))
         enrolled.append(clips[:num_clips])
         tests.append(clips[3:])
-    return Split(np.array(speakers), np.array(voiceprints), enrolled, np.concatenate(tests))
+    return Split(
+        np.array(speakers),
+        np.array(voiceprints),
+        np.array(quality),
+        enrolled,
+        np.concatenate(tests),
+    )
 
 
 def own_calibration(corpus: Corpus) -> Calibration:
@@ -132,14 +146,14 @@ def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
     for _ in range(NUM_DRAWS):
         enrolled = rng.permutation(len(split.speakers))[: len(split.speakers) // 2]
         scores = corpus.units[split.tests] @ split.voiceprints[enrolled].T
-        best, found = scores.max(axis=1), split.speakers[enrolled][scores.argmax(axis=1)]
+        best, nearest = scores.max(axis=1), enrolled[scores.argmax(axis=1)]
+        found = split.speakers[nearest]
+        quality = pair_quality(split.quality[nearest], corpus.quality[split.tests])
         truth = corpus.speakers[split.tests]
         is_enrolled = np.isin(truth, split.speakers[enrolled])
         for raised, (far, frr, wrong) in outcomes.items():
             number = len(enrolled) if raised else 1
-            limits = np.array(
-                [judge.open_set_threshold(number, corpus.reports[clip])[0] for clip in split.tests]
-            )
+            limits = np.asarray(judge.limits(quality, number).threshold)
             accepted = best >= limits
             far.append(accepted[~is_enrolled])
             frr.append(~accepted[is_enrolled])

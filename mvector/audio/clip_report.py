@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mvector.audio.level import level_db
-from mvector.audio.quality import SpeechFrames, quality_of, speech_frames
+from mvector.audio.quality import SpeechFrames, SpeechQuality, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
 BANDWIDTH_RANGE_DB = 70.0  # what lies further below the strongest frequency is no content
@@ -38,6 +38,11 @@ class ClipReport:
     clipped_share: float
     bandwidth_hz: float
     level_db: float
+
+    @property
+    def quality(self) -> SpeechQuality:
+        """What a calibration can take into account."""
+        return SpeechQuality(self.speech_s, self.snr_db)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; a level of -inf is ``None`` there."""

@@ -18,6 +18,18 @@ SPEECH_RANGE_DB = 40.0  # frames this far below the loudest one are no speech
 MAX_SNR_DB = 60.0
 
 
+class SpeechQuality(NamedTuple):
+    """How good a clip is, or all clips of a person together.
+
+    Attributes:
+        speech_s: seconds of speech, in total.
+        snr_db: signal-to-noise ratio in dB, the mean over several clips.
+    """
+
+    speech_s: float
+    snr_db: float
+
+
 def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Duration of speech in seconds, and estimate of the SNR in dB.
 

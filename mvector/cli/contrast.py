@@ -84,10 +84,12 @@ def compare(args: Compare) -> int:
         return SAME if decision.same else DIFFERENT
     verdict = "are the same person" if decision.same else "are not the same person"
     names = [path or "the clip" for path in paths.values()]
-    print(f"{names[0]} and {names[1]} {verdict}, similarity: {score:.4f}")
-    print(f"Threshold: {decision.threshold:.4f} ({decision.threshold_source})")
-    if decision.inconclusive:
-        print("Inconclusive: the clips are less than ten times likelier under one answer.")
+    similarity, threshold = decision.as_text()
+    print(f"{names[0]} and {names[1]} {verdict}, similarity: {similarity}")
+    print(f"Threshold: {threshold} ({decision.threshold_source})")
+    if decision.inconclusive and decision.inconclusive_band:
+        low, high = decision.inconclusive_band
+        print(f"Inconclusive: for these clips {low:.4f} to {high:.4f} is weak evidence either way")
     for reason in score.reasons:
         print(f"Be careful: {reason}")
     print(f"Time: {elapsed_ms:.0f} ms for two clips")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
     from mvector.models.folder import ModelInfo
+    from mvector.recognition.judge import Judge
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def _evaluate(args: Evaluate) -> int:
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_changeable(folder)
         args = replace(args, write_calibration=False, out=args.out or RESULTS)
-    writes = args.write_calibration is not False
+    writes = args.write_calibration is not False and not args.verdict
     source = args.configs or (
         DEFAULT_CONFIG if is_default(folder) else load_training_config(folder)
     )
@@ -80,6 +82,10 @@ def _evaluate(args: Evaluate) -> int:
     back_end.check()
     outputs = Outputs(args, folder, data.data_root)
     info = read_model_info(folder)
+    judge = None
+    if args.verdict:
+        listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
+        judge = _judge(folder, info, listening, data.eval_conf.enrolment)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
@@ -99,6 +105,7 @@ def _evaluate(args: Evaluate) -> int:
         lists=[*lists, *back_end.lists],
         earlier=_earlier(info, result),
     )
+    figures["verdict"] = None if judge is None else _verdict(judge, folder, result)
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
         return _calibrate(args, folder, result, figures, before=Listening.from_dict(info.listening))
@@ -147,6 +154,37 @@ def _calibrate(
     )
     print("\n".join([written_line(folder, measured), *listening_lines(before, result.listening)]))
     return 0
+
+
+def _judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
+    """What decides with this model, whose calibration may be missing or not fit the enrolment."""
+    from mvector.errors import EvaluationError
+    from mvector.recognition.judge import Judge
+    from mvector.recognition.model_choice import usable_calibration
+
+    judge = Judge(usable_calibration(info, listening, folder), None, str(folder))
+    _ = judge.threshold  # without one there is no verdict: say so before working
+    if enrolment == "concat" and judge.uses_quality:
+        raise EvaluationError(
+            "Quality is measured clip by clip, and 'concat' joins clips; enrol by mean instead."
+        )
+    return judge
+
+
+def _verdict(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
+    """How often the verdicts on these trials are wrong, for ``results.json``."""
+    from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.evaluation.quality import measure_trials
+    from mvector.recognition.verdict_rates import verdict_rates
+
+    if result.scores is None:
+        logger.warning("The trials are too many to keep their scores: no verdicts.")
+        return None
+    quality = None
+    if judge.uses_quality:
+        encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
+        quality = measure_trials(encoder, result.trials, progress=sys.stderr.isatty())
+    return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 
 def _earlier(info: ModelInfo, result: VerificationResult) -> Calibration | None:

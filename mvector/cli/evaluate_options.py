@@ -20,6 +20,7 @@ examples:
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
   python eval.py --calibrate --quality                           which threshold, and how sure?
+  python eval.py --verdict                       how often is infer_contrast.py wrong, or unsure?
   python eval.py --mean --norm asnorm --cache embeddings/        cohort: speakers of train_list
   python eval.py --score plda --lda_dim 100 --cache embeddings/  trained on train_list
   torchrun --nproc_per_node 4 eval.py --cache embeddings/        shares the clips among processes
@@ -171,6 +172,10 @@ class CalibrationOptions(ScoringOptions):
         "with --calibrate: also fit a ratio that knows speech duration and SNR of the clips"
     )
     force: bool = flag("with --calibrate: write even what rests on too little")
+    verdict: bool = flag(
+        "how often the verdicts of infer_contrast.py are wrong (FAR, FRR) or inconclusive, decided "
+        "by the calibration that the model has, which then stays as it is"
+    )
     write_calibration: bool | None = yes_or_no(
         None,
         "write thresholds into the model folder (default: True, except into the one in the box)",
@@ -185,8 +190,10 @@ class CalibrationOptions(ScoringOptions):
         writes = self.write_calibration is not False
         return (
             *super().conditions(),
-            ("calibrate", self.is_plain, elsewhere),
+            ("calibrate verdict", self.is_plain, elsewhere),
+            ("verdict", not self.calibrate, "with --calibrate, which makes another calibration"),
             ("write_calibration", self.is_plain or not writes, elsewhere),
+            ("write_calibration", not (self.verdict and writes), "with --verdict"),
             ("quality force", self.calibrate, "without --calibrate"),
             ("force", writes, "with --write_calibration False"),
         )

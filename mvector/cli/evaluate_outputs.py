@@ -27,6 +27,7 @@ from mvector.evaluation.reports.provenance import provenance, write_json
 from mvector.evaluation.reports.results import build_results
 from mvector.evaluation.reports.scored import save_scores, scored_trials
 from mvector.evaluation.reports.tables import comparison_tables, render_text, result_tables
+from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.evaluation.reports.worst import worst_trials
 from mvector.files import check_writable
 
@@ -140,7 +141,8 @@ class Outputs:
         if self.report is not None:
             pictures = result_pictures(curve, results["score_type"])
             page = _write_report(self.report, result_page(results, pictures), pictures)
-        tables = [f"\n{render_text(table)}" for table in result_tables(results)]
+        shown = [*result_tables(results), *verdict_tables(results)]
+        tables = [f"\n{render_text(table)}" for table in shown]
         return [*tables, "", *_written(self.results, self.scores, page)]
 
 

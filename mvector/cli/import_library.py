@@ -137,7 +137,9 @@ def embed_in_place(
             if len(waiting) < _CLIPS_AT_ONCE and name != people[-1]:
                 continue
             table = encoder.embed_readable([path for _, path in waiting])
-            library.register_embeddings([waiting[k][0] for k in table.good], table.embeddings)
+            good = [waiting[k] for k in table.good]
+            quality = [encoder.measure(path).quality for _, path in good]
+            library.register_embeddings([name for name, _ in good], table.embeddings, quality)
             for _, reason in table.failures:
                 logger.warning("Not enrolled: %s", reason)
             waiting.clear()

@@ -47,6 +47,7 @@ from mvector.evaluation.plots import (
 )
 from mvector.evaluation.quality import (
     clip_measures,
+    measure_trials,
     model_quality,
     trial_quality,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "error_rates",
     "held_out_check",
     "llr_curve",
+    "measure_trials",
     "min_cllr",
     "min_cllr_of",
     "min_dcf_point",

@@ -57,6 +57,9 @@ class Calibration:
         quality_weights: offset, slope and a weight for each of
             :data:`mvector.evaluation.quality.TRIAL_MEASURES`, for ratios that know how good the
             clips are; ``None`` if these were not measured.
+        quality_range: lowest and highest of each of these measures among the trials. Clips beyond
+            count as the most extreme that were seen: nothing is known of what follows. ``None``
+            where that was not measured, and then the line goes on.
     """
 
     description: str
@@ -79,6 +82,7 @@ class Calibration:
     num_speakers: int | None = None
     score_type: str = "cosine"
     quality_weights: tuple[float, ...] | None = None
+    quality_range: tuple[tuple[float, float], ...] | None = None
 
     def operating_points(self) -> list[OperatingPoint]:
         """The thresholds, each with its error rates and the trials behind it."""
@@ -97,21 +101,6 @@ class Calibration:
     def knows_quality(self) -> bool:
         """Whether there is a ratio that takes the quality of the clips into account."""
         return self.quality_weights is not None and self.quality_weights[1] > 0
-
-    def is_inconclusive(self, score: float, quality: np.ndarray | None = None) -> bool:
-        """Whether a score is too weak evidence for either answer.
-
-        Every score is where higher ones do not mean the same speaker. A threshold still decides.
-
-        Args:
-            score: a score.
-            quality: as for :meth:`llr`.
-        """
-        if self.inconclusive_low is None or self.inconclusive_high is None:
-            return True
-        if quality is not None:
-            return bool(abs(self.llr(score, quality)) < np.log(CONCLUSIVE_RATIO))
-        return self.inconclusive_low < score < self.inconclusive_high
 
     @overload
     def llr(self, score: float, quality: np.ndarray | None = None) -> float: ...
@@ -137,12 +126,19 @@ class Calibration:
         ratio = slope * np.asarray(score, dtype=np.float64) + offset
         return float(ratio) if np.ndim(score) == 0 else ratio
 
-    def score_at(self, llr: float, quality: np.ndarray | None = None) -> float:
+    @overload
+    def score_at(self, llr: float, quality: None = None) -> float: ...
+    @overload
+    def score_at(self, llr: float, quality: np.ndarray | None) -> float | np.ndarray: ...
+    def score_at(self, llr: float, quality: np.ndarray | None = None) -> float | np.ndarray:
         """The score whose :meth:`llr` is this.
 
         Args:
             llr: natural-log likelihood ratio.
-            quality: ``(measures,)`` of the trial, as for :meth:`llr`.
+            quality: of one or several trials, as for :meth:`llr`.
+
+        Returns:
+            A score; with the quality of several trials, ``(num_trials,)`` float64.
 
         Raises:
             EvaluationError: higher scores do not mean the same speaker, or quality as for
@@ -151,7 +147,8 @@ class Calibration:
         slope, offset = self._line(quality)
         if slope <= 0:
             raise EvaluationError("Higher scores of this model do not mean the same speaker.")
-        return float((llr - offset) / slope)
+        score = (llr - offset) / slope
+        return float(score) if np.ndim(score) == 0 else score
 
     def _line(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
         """Slope and offset of the ratio over the score; the offset, of each trial with quality."""
@@ -167,7 +164,11 @@ class Calibration:
                 f"The model was calibrated with {len(weights)} measures of quality; "
                 f"got shape {np.shape(quality)}."
             )
-        return slope, offset + np.asarray(quality, dtype=np.float64) @ np.array(weights)
+        measures = np.asarray(quality, dtype=np.float64)
+        if self.quality_range is not None:
+            measures = np.clip(measures, *np.transpose(self.quality_range))
+        # not a matrix product, whose rounding depends on how many trials there are
+        return slope, offset + (measures * np.array(weights)).sum(axis=-1)
 
     @overload
     def probability(
@@ -204,6 +205,8 @@ class Calibration:
         values = asdict(self)
         if self.quality_weights is not None:
             values["quality_weights"] = list(self.quality_weights)
+        if self.quality_range is not None:
+            values["quality_range"] = [list(ends) for ends in self.quality_range]
         return values
 
     @classmethod
@@ -227,6 +230,9 @@ class Calibration:
                     f"The calibration {kind} {', '.join(keys)}; evaluate the model again."
                 )
         converted = {name: read_value(name, value) for name, value in values.items()}
+        weights, ranges = converted.get("quality_weights"), converted.get("quality_range")
+        if ranges is not None and len(ranges) != len(weights or ()) - 2:
+            raise CheckpointError("The calibration's quality_range does not fit quality_weights.")
         if "inconclusive_low" not in converted:
             band = _inconclusive(converted["slope"], converted["offset"])
             converted["inconclusive_low"], converted["inconclusive_high"] = band
@@ -291,7 +297,8 @@ def calibrate_quality(
     """
     is_target = np.asarray(labels).astype(bool)
     weights = fit_with_quality(np.asarray(scores), is_target, quality, p_target=p_target)
-    return replace(measured, quality_weights=tuple(float(weight) for weight in weights))
+    ends = zip(np.min(quality, axis=0).tolist(), np.max(quality, axis=0).tolist(), strict=True)
+    return replace(measured, quality_weights=tuple(weights.tolist()), quality_range=tuple(ends))
 
 
 def calibrate_curve(

@@ -18,6 +18,7 @@ _MAY_BE_NONE = (
     "inconclusive_high",
     "num_speakers",
     "quality_weights",
+    "quality_range",
 )
 
 
@@ -34,12 +35,14 @@ def read_value(name: str, value: Any) -> Any:
             return _error_counts(value)
         if name == "quality_weights":
             return tuple(_number(weight) for weight in value)
+        if name == "quality_range":
+            return tuple((_number(low), _number(high)) for low, high in value)
         if name in ("description", "score_type"):
             return _of_type(str, value)
         if name.startswith("num_"):
             return _of_type(int, value)
         return _number(value)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"The calibration has {value!r} for {name}; evaluate the model again."
         ) from error

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from mvector.audio.clip_report import ClipReport
-from mvector.compute.distributed import all_gather_rows, current_world, from_main
+from mvector.compute.distributed import from_main
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.embedding.extraction import until_all_ranks_finish
 from mvector.embedding.listening import Listening
 from mvector.errors import EvaluationError
 from mvector.evaluation import (
@@ -20,9 +17,8 @@ from mvector.evaluation import (
     all_pairs_error_rates,
     calibrate_curve,
     calibrate_quality,
-    clip_measures,
     error_rates,
-    model_quality,
+    measure_trials,
     trial_quality,
 )
 from mvector.evaluation.back_end import BackEnd, score_trials
@@ -145,7 +141,7 @@ def verify_lists(
             encoder, embedded, back_end, root=root, progress=progress, **extraction
         )
         if with_quality:
-            quality = _quality(encoder, trials, progress)
+            quality = trial_quality(*measure_trials(encoder, trials, progress=progress), trials)
         curve = error_rates(scores, trials.labels)
         calibration = calibrate_curve(curve, score_type=back_end.score_type, **about)
         if quality is not None:
@@ -186,26 +182,3 @@ def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> 
             f"{num_trials:,} pairs are too many to keep their scores ({_MOST_KEPT:,} at most), "
             f"and {what} need that; list fewer trials, or score by cosine alone."
         )
-
-
-def _quality(encoder: SpeakerEncoder, trials: Trials, progress: bool) -> np.ndarray:
-    """Quality of the clips of every trial; every process measures its part of the clips."""
-    models = None if isinstance(trials, AllPairs) else trials.models
-    enroll_paths = trials.test_paths if models is not None else trials.enroll_paths
-    paths = list(dict.fromkeys([*enroll_paths, *trials.test_paths]))
-    world = current_world()
-    own = paths[world.share(len(paths))]
-    parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
-    measured: list[ClipReport] = []
-    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
-        for part in until_all_ranks_finish(map(encoder.measure_batch, parts)):
-            measured += part
-            bar.update(len(part))
-    quality = all_gather_rows(clip_measures(measured))
-    row_of = {path: row for row, path in enumerate(paths)}
-    enrolled, tested = (
-        quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)
-    )
-    if models is not None:
-        enrolled = model_quality(enrolled, models)
-    return trial_quality(enrolled, tested, trials)

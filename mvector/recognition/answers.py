@@ -49,7 +49,8 @@ class Score(float):
             MVectorError: there is no threshold, or it is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        return judge.decide(float(self), self.reasons, self.quality)
+        one, other = (report.quality for report in self.quality)
+        return judge.decide(self, one, other, reasons=self.reasons)
 
     def to_dict(self) -> dict[str, Any]:
         """The score, the decision if there is a threshold, and the clips' quality; for JSON."""
@@ -73,30 +74,20 @@ class Score(float):
 class Recognition:
     """Who is speaking; unpacks into name and score.
 
+    The most alike person is judged, and nobody else. A runner-up is never named in their place, not
+    even one whose poorer clips give a lower threshold: somebody else sounds more like the speaker.
+
     Attributes:
-        name: the person, or ``None`` for nobody enrolled.
-        score: cosine of the clip and the most alike enrolled person.
+        decision: on the most alike enrolled person.
         candidates: the most alike enrolled people, best first, as many as asked for.
         margin: by how much the best is ahead of the runner-up; ``None`` with one person enrolled.
-        threshold: that the score was held against.
-        threshold_source: where it comes from, in words.
-        num_people: how many enrolled people the clip was compared with.
-        llr: natural-log likelihood ratio of the best, before the number of people is accounted for;
-            ``None`` for a model without calibration.
         quality: what was measured on the clip.
-        reasons: what it falls short of, in words; empty for a good clip.
     """
 
-    name: str | None
-    score: float
+    decision: Decision
     candidates: tuple[Match, ...]
     margin: float | None
-    threshold: float
-    threshold_source: str
-    num_people: int
-    llr: float | None
     quality: ClipReport
-    reasons: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.name, self.score))
@@ -110,26 +101,67 @@ class Recognition:
     @property
     def is_known(self) -> bool:
         """Whether somebody enrolled was recognised."""
-        return self.name is not None
+        return self.decision.same
+
+    @property
+    def name(self) -> str | None:
+        """The person, or ``None`` for nobody enrolled."""
+        return self.candidates[0].name if self.is_known else None
+
+    @property
+    def score(self) -> float:
+        """Cosine of the clip and the most alike enrolled person."""
+        return self.decision.score
+
+    @property
+    def threshold(self) -> float:
+        """That the score was held against."""
+        return self.decision.threshold
+
+    @property
+    def threshold_source(self) -> str:
+        """Where the threshold comes from, in few words."""
+        return self.decision.threshold_source
+
+    @property
+    def num_people(self) -> int:
+        """How many enrolled people the clip was compared with."""
+        return self.decision.num_people
+
+    @property
+    def llr(self) -> float | None:
+        """Natural-log likelihood ratio of the best, before the number of people is accounted for.
+
+        ``None`` for a model without calibration.
+        """
+        return self.decision.llr
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What the clip falls short of, in words; empty for a good one."""
+        return self.decision.reasons
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        values = {
-            **self.__dict__,
+        decided = self.decision.to_dict()
+        del decided["same"]  # of the most alike person, who is the speaker or is not
+        enrolled = self.candidates[0].quality
+        return {
+            "speaker": self.name,
+            **decided,
             "candidates": [{"name": match.name, "score": match.score} for match in self.candidates],
+            "margin": self.margin,
             "quality": self.quality.to_dict(),
-            "reasons": list(self.reasons),
+            "enrolled_quality": None if enrolled is None else enrolled._asdict(),
         }
-        return {"speaker": values.pop("name"), **values}
 
     def __str__(self) -> str:
-        threshold = f"threshold {self.threshold:.4f}, {self.threshold_source}"
-        if self.name is None:
-            nearest = f"the nearest enrolled voice has similarity {self.score:.4f}"
-            return f"Unknown speaker: {nearest} ({threshold}){in_brackets(self.reasons)}"
-        ahead = "" if self.margin is None else f", {self.margin:.4f} ahead of the next"
-        words = f"Speaker: {self.name}, similarity: {self.score:.4f}{ahead} ({threshold})"
-        return words + in_brackets(self.reasons)
+        score, threshold = self.decision.as_text()
+        name = self.candidates[0].name
+        who = f"Speaker: {name}" if self.is_known else f"Unknown speaker: the nearest is {name}"
+        line = f"{who}, similarity: {score} (threshold {threshold}, {self.threshold_source})"
+        line += ", inconclusive" if self.decision.inconclusive else ""
+        return line + in_brackets(self.reasons)
 
 
 @dataclass(frozen=True)

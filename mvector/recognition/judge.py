@@ -1,17 +1,40 @@
-"""Verdicts: what a score means, decided in one place."""
+"""Verdicts: what a score means, decided in one place.
+
+A threshold is a cosine for the very clips that were compared, and a score at or above it is the
+same person: nothing else decides.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mvector.audio.clip_report import ClipReport
+from mvector.audio.quality import SpeechQuality
 from mvector.errors import MVectorError
-from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
 from mvector.evaluation.quality import pair_quality
+
+logger = logging.getLogger(__name__)
+
+_CONCLUSIVE_LLR = math.log(CONCLUSIVE_RATIO)
+
+
+class Limits(NamedTuple):
+    """Cosines at which a verdict changes, for one comparison or ``(N,)`` of N comparisons.
+
+    Attributes:
+        threshold: scores at or above it are the same person; in [-1, 1].
+        low: scores from here to ``high`` are inconclusive, no lower than -1.
+        high: no higher than 1. Below ``low`` where no score is inconclusive.
+    """
+
+    threshold: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -20,37 +43,74 @@ class Decision:
 
     Attributes:
         score: cosine similarity in [-1, 1].
-        threshold: scores at or above it are the same person.
-        threshold_source: where the threshold comes from, in words.
-        same: the verdict.
-        llr: natural-log likelihood ratio, or ``None`` for a model without calibration.
-        inconclusive: the likelihood ratio is less than ten to one either way; ``None`` for a model
+        threshold: scores at or above it are the same person; in [-1, 1].
+        threshold_source: where the threshold comes from, in few words.
+        llr: natural-log likelihood ratio, of two clips or a clip and a person; ``None`` for a model
             without calibration.
         probability: that it is the same person, if that was as likely as not before the clips were
-            heard; ``None`` for a model without calibration.
+            heard, or 1/N as likely where N people are compared; ``None`` without calibration.
+        inconclusive_band: scores within it, ends included, are weak evidence for these clips: less
+            than ten to one for either answer, the number of people accounted for. ``None`` without
+            calibration, or if no cosine lies there.
+        num_people: how many people the clip was compared with.
+        calibrated_on: the trials behind the model's calibration, in words.
         reasons: why the clips may not be worth trusting, in words.
     """
 
     score: float
     threshold: float
     threshold_source: str
-    same: bool
-    llr: float | None
-    inconclusive: bool | None = None
+    llr: float | None = None
     probability: float | None = None
+    inconclusive_band: tuple[float, float] | None = None
+    num_people: int = 1
+    calibrated_on: str | None = None
     reasons: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """The verdict."""
+        return self.score >= self.threshold
+
+    @property
+    def inconclusive(self) -> bool | None:
+        """Whether the score is weak evidence; ``None`` for a model without calibration."""
+        if self.llr is None:
+            return None
+        band = self.inconclusive_band
+        return band is not None and band[0] <= self.score <= band[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {**self.__dict__, "reasons": list(self.reasons)}
+        return {
+            "score": self.score,
+            "threshold": self.threshold,
+            "threshold_source": self.threshold_source,
+            "same": self.same,
+            "llr": self.llr,
+            "inconclusive": self.inconclusive,
+            "probability": self.probability,
+            "inconclusive_band": self.inconclusive_band and list(self.inconclusive_band),
+            "num_people": self.num_people,
+            "calibrated_on": self.calibrated_on,
+            "reasons": list(self.reasons),
+        }
+
+    def as_text(self) -> tuple[str, str]:
+        """Score and threshold with as many decimals as it takes to show which is higher."""
+        for digits in range(4, 17):
+            score, threshold = f"{self.score:.{digits}f}", f"{self.threshold:.{digits}f}"
+            if (float(score) >= float(threshold)) == self.same:
+                return score, threshold
+        return repr(self.score), repr(self.threshold)
 
     def __str__(self) -> str:
         verdict = "the same person" if self.same else "different people"
-        lines = f"{verdict}, similarity {self.score:.4f} (threshold {self.threshold:.4f}, "
-        lines += f"{self.threshold_source})"
+        score, threshold = self.as_text()
+        line = f"{verdict}, similarity {score} (threshold {threshold}, {self.threshold_source})"
         if self.probability is not None:
-            lines += f", probability of the same person {self.probability:.3f}"
-        return lines + (", inconclusive" if self.inconclusive else "") + in_brackets(self.reasons)
+            line += f", probability of the same person {self.probability:.3f}"
+        return line + (", inconclusive" if self.inconclusive else "") + in_brackets(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -61,6 +121,9 @@ class Judge:
         calibration: of the model's cosines, or ``None`` if never measured.
         given: the caller's threshold, which takes the place of the calibrated one.
         model: the model's name in messages.
+
+    Raises:
+        MVectorError: the threshold given is not a cosine.
     """
 
     calibration: Calibration | None
@@ -79,109 +142,121 @@ class Judge:
 
     @property
     def threshold(self) -> float:
-        """Scores at or above it are the same person.
+        """The threshold for two clips whose quality is not known.
 
         Raises:
             MVectorError: none was given and the model has no calibration.
         """
-        if self.given is not None:
-            return self.given
-        if self.calibration is None:
-            raise MVectorError(
-                f"The model '{self.model}' has no calibrated threshold: measure one with "
-                f"eval.py --model_path '{self.model}', or give --threshold."
-            )
-        return self.calibration.threshold_eer
+        return float(self.limits().threshold)
 
     @property
-    def source(self) -> str:
-        """Where the threshold comes from, in words."""
-        if self.given is not None or self.calibration is None:
-            return "given by the caller"
-        return f"equal error rate on {self.calibration.description}"
+    def uses_quality(self) -> bool:
+        """Whether the quality of the clips plays a part in likelihood ratios."""
+        known = self.calibration
+        return known is not None and known.slope > 0 and known.knows_quality
 
-    def open_set_threshold(
-        self, num_people: int, heard: ClipReport | None = None
-    ) -> tuple[float, str]:
-        """Threshold, and where it comes from, for the best of several enrolled people.
+    def limits(self, measures: np.ndarray | None = None, num_people: int = 1) -> Limits:
+        """Threshold and inconclusive band of comparisons: the rule behind every verdict.
 
-        A stranger has so many chances to be taken for somebody as people are enrolled. With N of
-        them each is the speaker with a prior of 1/N of what it is for one, so that the
-        log-likelihood ratio must be higher by log N, which is log(N) / slope of the calibration in
-        cosines. A calibration that knows how good clips are asks for the cosine that means as much
-        on clips as good as the one heard. A threshold given by the caller stays what it is.
+        A threshold given by the caller decides as it is. A calibrated one is the cosine that means
+        as much as the calibration's threshold does: its log-likelihood ratio, corrected for the
+        quality of both sides where that is known, reaches that of the threshold, plus log N.
 
         Args:
-            num_people: how many the clip is compared with.
-            heard: what was measured on the clip.
+            measures: what is known of the quality of both sides, ``(N, 4)`` or ``(4,)`` of
+                :func:`mvector.evaluation.quality.pair_quality`; ``None`` if nothing.
+            num_people: how many people the clip is compared with.
+
+        Returns:
+            One of each, or arrays ``(N,)`` where the quality of N comparisons plays a part.
 
         Raises:
             MVectorError: there is no threshold.
         """
-        threshold, source, calibration = self.threshold, self.source, self.calibration
-        if self.given is not None or calibration is None or calibration.slope <= 0:
-            return threshold, source
-        measured = self._measures(None if heard is None else (heard, heard))
-        if measured is not None:
-            source = f"{source}, corrected for the quality of the clip"
-        if num_people > 1:
-            source = f"{source}, {threshold:.4f} raised for {num_people} people"
-        elif measured is None:
-            return threshold, source
-        needed = calibration.llr(threshold) + math.log(max(num_people, 1))
-        return max(-1.0, min(1.0, calibration.score_at(needed, measured))), source
+        known, given = self.calibration, self.given
+        if known is None:
+            if given is None:
+                raise MVectorError(
+                    f"The model '{self.model}' has no calibrated threshold: measure one with "
+                    f"eval.py --model_path '{self.model}', or give --threshold."
+                )
+            return Limits(given, math.inf, -math.inf)
+        if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach
+            limit = known.threshold_eer if given is None else given
+            return Limits(max(-1.0, min(1.0, limit)), -1.0, 1.0)
+        measures = measures if self.uses_quality else None
+        # A stranger has N chances to be taken for somebody: among N people each is the speaker with
+        # 1/N of the prior odds, so that the ratio must be N times as high.
+        raised = math.log(num_people)
+        threshold: float | np.ndarray
+        if given is not None:
+            threshold = given
+        elif measures is None:
+            threshold = known.threshold_eer + raised / known.slope
+        else:
+            threshold = known.score_at(known.llr(known.threshold_eer) + raised, measures)
+        return Limits(
+            np.clip(threshold, -1.0, 1.0),
+            np.maximum(known.score_at(raised - _CONCLUSIVE_LLR, measures), -1.0),
+            np.minimum(known.score_at(raised + _CONCLUSIVE_LLR, measures), 1.0),
+        )
 
     def decide(
         self,
         score: float,
+        one: SpeechQuality | None = None,
+        other: SpeechQuality | None = None,
+        *,
+        num_people: int = 1,
         reasons: tuple[str, ...] = (),
-        quality: tuple[ClipReport, ClipReport] | None = None,
     ) -> Decision:
         """Turn a cosine into a verdict.
 
-        A calibration that knows how good clips are corrects the likelihood ratio by their quality,
-        and the verdict with it, unless the caller gave the threshold.
+        Args:
+            score: of two clips, or of a clip and the voiceprint that is most alike.
+            one: quality of one side; ``None`` if not known.
+            other: quality of the other side; which is which makes no difference.
+            num_people: how many people the clip was compared with.
+            reasons: why the clips may not be worth trusting.
 
         Raises:
             MVectorError: there is no threshold.
         """
-        score, threshold, source = float(score), self.threshold, self.source
-        calibration, same = self.calibration, score >= threshold
-        if calibration is None:
-            return Decision(score, threshold, source, same, None, reasons=reasons)
-        measured = self._measures(quality)
-        llr = calibration.llr(score, measured)
-        if measured is not None and self.given is None:
-            same = llr >= calibration.llr(threshold)
-            source = f"{source}, corrected for the quality of the clips"
-        return Decision(
-            score,
-            threshold,
-            source,
-            same,
-            llr,
-            calibration.is_inconclusive(score, measured),
-            calibration.probability(score, quality=measured),
-            reasons,
-        )
+        measures = None
+        # Where one side's quality is not known, the score alone is judged: the ratio that knows no
+        # quality. To take the other side to be as good would ask more of a clip the better it is.
+        if self.uses_quality and one is not None and other is not None:
+            measures = pair_quality(np.array([one]), np.array([other]))[0]
+        score, known = float(score), self.calibration
+        threshold, low, high = (float(limit) for limit in self.limits(measures, num_people))
+        source = self.source(num_people, is_adjusted=measures is not None)
+        about: dict[str, Any] = {"num_people": num_people, "reasons": reasons}
+        if known is not None:
+            about["llr"] = known.llr(score, measures)
+            about["probability"] = known.probability(score, 1.0 / (1.0 + num_people), measures)
+            about["inconclusive_band"] = (low, high) if low <= high else None
+            about["calibrated_on"] = known.description
+        return Decision(score, threshold, source, **about)
 
-    def llr(self, score: float, heard: ClipReport) -> float | None:
-        """Natural-log likelihood ratio of a clip and a person; ``None`` without calibration.
+    def source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
+        """Where a threshold comes from, in few words.
 
         Args:
-            score: cosine of clip and voiceprint.
-            heard: what was measured on the clip; the enrolled ones are taken to be as good.
+            num_people: how many people are compared.
+            is_adjusted: whether the quality of the clips plays a part.
         """
-        if self.calibration is None:
-            return None
-        return self.calibration.llr(score, self._measures((heard, heard)))
-
-    def _measures(self, quality: tuple[ClipReport, ClipReport] | None) -> np.ndarray | None:
-        """What the calibration knows of the quality of two clips; ``None`` if nothing."""
-        if quality is None or self.calibration is None or not self.calibration.knows_quality:
-            return None
-        one, other = (np.array([[report.speech_s, report.snr_db]]) for report in quality)
-        return pair_quality(one, other)[0]
+        if self.given is not None or self.calibration is None:
+            return "given"
+        known, changes = self.calibration, []
+        if num_people > 1 and known.slope > 0:
+            changes.append(f"raised for {num_people:,} people")
+        if is_adjusted:
+            changes.append("adjusted to the clips' quality")
+        if changes:
+            return ", ".join(changes)
+        if known.num_speakers is not None:
+            return f"calibrated on {known.num_speakers:,} speakers"
+        return f"calibrated on {known.num_target + known.num_nontarget:,} trials"
 
 
 def in_brackets(reasons: tuple[str, ...]) -> str:

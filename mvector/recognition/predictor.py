@@ -26,6 +26,7 @@ from mvector.speakers.library import SpeakerLibrary
 
 if TYPE_CHECKING:
     from mvector.config import Config
+    from mvector.evaluation.calibration import Calibration
 
 __all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
 
@@ -78,8 +79,8 @@ class MVectorPredictor:
         if limits is not None:
             listening = replace(listening, limits=limits)
         self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
-        self.calibration = usable_calibration(info, listening, self.model_path)
-        self._judge = Judge(self.calibration, threshold, str(self.model_path))
+        calibration = usable_calibration(info, listening, self.model_path)
+        self._judge = Judge(calibration, threshold, str(self.model_path))
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
         self._library: SpeakerLibrary | None = None
@@ -136,8 +137,13 @@ class MVectorPredictor:
         return Score(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
 
     @property
+    def calibration(self) -> Calibration | None:
+        """The model's calibration of cosines, or ``None`` if never measured."""
+        return self._judge.calibration
+
+    @property
     def threshold(self) -> float:
-        """Scores at or above it are the same person.
+        """The threshold for two clips whose quality is not known.
 
         Raises:
             MVectorError: none was given and the model has no calibration.
@@ -146,8 +152,8 @@ class MVectorPredictor:
 
     @property
     def threshold_source(self) -> str:
-        """Where the threshold comes from, in words."""
-        return self._judge.source
+        """Where the threshold comes from, in few words."""
+        return self._judge.source()
 
     def decide(self, score: float, *, threshold: float | None = None) -> Decision:
         """Turn a cosine into a verdict.
@@ -230,9 +236,10 @@ class MVectorPredictor:
     ) -> Recognition:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
-        The calibrated threshold depends on the clip's quality, where that was calibrated too, and
-        is raised with the number of people compared, see
-        :meth:`mvector.recognition.judge.Judge.open_set_threshold`; one given stays.
+        The most alike enrolled person is the speaker, or nobody is. The calibrated threshold
+        depends on the quality of the clip and of that person's enrolled clips, where that was
+        calibrated too, and is raised with the number of people compared, see
+        :meth:`mvector.recognition.judge.Judge.limits`; one given stays.
 
         Args:
             audio: the clip.
@@ -252,23 +259,22 @@ class MVectorPredictor:
         embedding, report = self.encoder.embed_measured(audio)
         library = self.library
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
-        num_people = library.num_people(within)
-        limit, limit_source = judge.open_set_threshold(num_people, report)
         best = matches[0]
-        name = best.name if best.score >= limit else None
-        library.record("recognition", name, best.score)
-        return Recognition(
-            name,
+        decision = judge.decide(
             best.score,
+            best.quality,
+            report.quality,
+            num_people=library.num_people(within),
+            reasons=self._quality.reasons(report),
+        )
+        result = Recognition(
+            decision,
             tuple(matches[:top_k]),
             best.score - matches[1].score if len(matches) > 1 else None,
-            limit,
-            limit_source,
-            num_people,
-            judge.llr(best.score, report),
             report,
-            self._quality.reasons(report),
         )
+        library.record("recognition", result.name, result.score)
+        return result
 
     def get_users(self) -> list[str]:
         """Who is enrolled, in alphabetical order."""

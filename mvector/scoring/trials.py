@@ -61,6 +61,14 @@ class AllPairs:
         num_self = np.count_nonzero(self.test_labels[tests] == self.enroll_labels[enrolled])
         return sum(num_enrolled[label] for label in self.test_labels.tolist()) - int(num_self)
 
+    def indices(self, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in ``enroll_paths`` and in ``test_paths`` of some trials, or of all."""
+        trial = np.arange(start, len(self) if stop is None else stop)
+        num_before = self.self_pairs - np.arange(len(self.self_pairs))  # trials before each
+        place = trial + np.searchsorted(num_before, trial, side="right")
+        test_index, enroll_index = np.divmod(place, len(self.enroll_paths))
+        return enroll_index, test_index
+
 
 @dataclass(frozen=True, eq=False)
 class EnrolmentModels:
@@ -116,6 +124,10 @@ class PairTrials:
     def test_paths(self) -> tuple[str, ...]:
         """The clips that ``test_index`` points into: all of them."""
         return self.paths
+
+    def indices(self, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in ``enroll_paths`` and in ``test_paths`` of some trials, or of all."""
+        return self.enroll_index[start:stop], self.test_index[start:stop]
 
 
 Trials: TypeAlias = AllPairs | PairTrials

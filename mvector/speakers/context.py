@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mvector.audio import AudioLimits, AudioSource, audio_windows
+from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
+from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
@@ -106,6 +107,19 @@ class LibraryContext:
         self.require_model(database)
         people.set_meta(database, "model", self.fingerprint)
 
+    def hear(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
+        """A clip as it is stored, the embedding of that, and the quality of the clip.
+
+        Raises:
+            AudioError: the clip cannot be used.
+            LibraryError: the embedding has no direction.
+        """
+        data = _wav_bytes(source, self.encoder.sample_rate, self.encoder.listening.limits)
+        stored = named_stream(data, source_name(source).strip("'"))
+        embedding, report = self.encoder.embed_measured(stored)  # 16 bits and all
+        unit_vector(embedding, self.encoder.embd_dim)
+        return data, embedding, report.quality
+
     def add_clip(
         self,
         database: sqlite3.Connection,
@@ -113,6 +127,7 @@ class LibraryContext:
         embedding: np.ndarray,
         data: bytes | None,
         suffix: str = ".wav",
+        quality: SpeechQuality | None = None,
     ) -> str | None:
         """Add a clip of a person, inside a transaction; :func:`settle` puts it in its place.
 
@@ -122,6 +137,7 @@ class LibraryContext:
             embedding: ``(embd_dim,)``.
             data: what the clip's file holds; ``None`` keeps the embedding only.
             suffix: of the file.
+            quality: of the clip; ``None`` if it has not been measured.
 
         Returns:
             The clip's place, relative to the library.
@@ -132,14 +148,21 @@ class LibraryContext:
             file, sha256 = stage(self.folder, name, suffix, self.sealer.seal(data))
         person = people.ensure_person(database, name)
         clip = people.insert_clip(database, person, file, sha256)
-        self.add_embedding(database, clip, person, embedding)
+        self.add_embedding(database, clip, person, embedding, quality)
         return file
 
     def add_embedding(
-        self, database: sqlite3.Connection, clip: int, person: int, embedding: np.ndarray
+        self,
+        database: sqlite3.Connection,
+        clip: int,
+        person: int,
+        embedding: np.ndarray,
+        quality: SpeechQuality | None = None,
     ) -> None:
         """Add the embedding of a clip under this model."""
-        people.insert_embedding(database, clip, person, self.fingerprint, embedding, self.sealer)
+        people.insert_embedding(
+            database, clip, person, self.fingerprint, embedding, quality, self.sealer
+        )
 
     def drop_damaged(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
@@ -174,7 +197,7 @@ def named_stream(data: bytes, name: str) -> io.BytesIO:
     return stream
 
 
-def wav_bytes(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
+def _wav_bytes(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
     """All of a clip as a 16-bit mono wav file, decoded piece by piece.
 
     Raises:

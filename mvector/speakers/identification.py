@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers import people
+from mvector.speakers.clip_quality import quality_of
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.search import Search
@@ -21,10 +23,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Match:
-    """An enrolled person and how alike the voice is: the cosine, in [-1, 1]."""
+    """An enrolled person and how alike the voice is.
+
+    Attributes:
+        name: of the person.
+        score: the cosine, in [-1, 1].
+        quality: of the enrolled clips together; ``None`` if it is not known of all of them.
+    """
 
     name: str
     score: float
+    quality: SpeechQuality | None = None
 
 
 class Identification:
@@ -53,8 +62,14 @@ class Identification:
             numbers, scores = self._search.nearest(query, top_k, subset)
             with self._context.store.snapshot() as database:
                 names = people.names_of(database, numbers.tolist())
+                fingerprint = self._context.fingerprint
+                quality = {number: quality_of(database, number, fingerprint) for number in names}
         found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
-        return [Match(names[number], score) for number, score in found if number in names]
+        return [
+            Match(names[number], score, quality[number])
+            for number, score in found
+            if number in names
+        ]
 
     def require_people(self) -> None:
         """Refuse where there is nobody to compare with.

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from mvector.audio import AudioSource, source_name
+from mvector.audio import AudioSource
+from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people, transfer, upgrade
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import settle
-from mvector.speakers.context import LibraryContext, named_stream, unit_vector, wav_bytes
+from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
 from mvector.speakers.opening import open_store
@@ -59,8 +60,7 @@ class SpeakerLibrary:
         read_only: bool = False,
         look_at_folders: bool = True,
     ) -> None:
-        self.folder = Path(path)
-        self.encoder, self.keep_audio = encoder, keep_audio
+        self.folder, self.encoder, self.keep_audio = Path(path), encoder, keep_audio
         self.fingerprint = encoder.fingerprint
         sealer = Sealer.from_environment()
         self._store = store = open_store(self.folder, sealer, read_only=read_only)
@@ -71,7 +71,7 @@ class SpeakerLibrary:
         if not store.read_only:
             settle(store, self.folder)
             if look_at_folders:
-                self.reconcile(progress=progress)
+                reconcile(self._context, progress=progress)
             store.erase_deleted()
 
     # ---- enrolment --------------------------------------------------------------------------
@@ -102,14 +102,11 @@ class SpeakerLibrary:
         """
         name, groups = checked_name(name), checked_groups(groups)
         encoded_metadata(metadata or {})
-        data = wav_bytes(source, self.encoder.sample_rate, self.encoder.listening.limits)
-        stored = named_stream(data, source_name(source).strip("'"))
-        embedding = self.encoder.embed(stored)  # of what is stored, 16 bits and all
-        unit_vector(embedding, self.encoder.embd_dim)
+        data, embedding, quality = self._context.hear(source)
         with self._context.change() as database:
             self._context.claim_model(database)
             kept = data if self.keep_audio else None
-            file = self._context.add_clip(database, name, embedding, kept)
+            file = self._context.add_clip(database, name, embedding, kept, quality=quality)
             person = people.find_person(database, name)
             if metadata:
                 people.set_metadata(database, person, metadata, keep=True)
@@ -117,10 +114,16 @@ class SpeakerLibrary:
             self._context.note(database, "register", name)
         return None if file is None else self.folder / file
 
-    def register_embeddings(self, names: Sequence[str], embeddings: np.ndarray) -> None:
+    def register_embeddings(
+        self,
+        names: Sequence[str],
+        embeddings: np.ndarray,
+        quality: Sequence[SpeechQuality | None] | None = None,
+    ) -> None:
         """Enrol people by embeddings of this model, without audio, in one transaction.
 
-        ``embeddings`` are ``(len(names), embd_dim)``; a name may come more than once.
+        ``embeddings`` are ``(len(names), embd_dim)``; a name may come more than once. ``quality``
+        is that of the clip behind each embedding, where it is known.
 
         Raises:
             LibraryError: as :meth:`register`; nobody is enrolled then.
@@ -128,13 +131,14 @@ class SpeakerLibrary:
         if len(embeddings) != len(names):
             raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
         checked = [checked_name(name) for name in names]
+        measured = quality or [None] * len(names)
         embeddings = np.asarray(embeddings, dtype=np.float32)
         for embedding in embeddings:
             unit_vector(embedding, self.encoder.embd_dim)
         with self._store.transaction() as database:
             self._context.claim_model(database)
-            for name, embedding in zip(checked, embeddings, strict=True):
-                self._context.add_clip(database, name, embedding, None)
+            for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
+                self._context.add_clip(database, name, embedding, None, quality=clip)
             self._context.note(database, f"register {len(checked)} embeddings")
 
     def remove(self, name: str) -> int:
@@ -237,8 +241,11 @@ class SpeakerLibrary:
     # ---- folders, models, files -------------------------------------------------------------
 
     def reconcile(self, *, progress: bool = False) -> Reconciled:
-        """Find clips that were added, changed, moved or deleted by hand, as opening does."""
-        return reconcile(self._context, progress=progress)
+        """As opening does, find clips that were added, changed, moved or deleted by hand.
+
+        Opening measures the quality of some thousand older clips at most, this method of all.
+        """
+        return reconcile(self._context, progress=progress, measure_all=True)
 
     def reembed(self, *, progress: bool = False) -> int:
         """Take over a library of another model: compute all voiceprints anew from stored audio.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers.names import checked_groups, encoded_metadata, normalised
 from mvector.speakers.sealing import Sealer
@@ -105,17 +106,18 @@ def insert_embedding(
     person: int,
     fingerprint: str,
     embedding: np.ndarray,
+    quality: SpeechQuality | None,
     sealer: Sealer,
 ) -> None:
-    """Add the embedding of a clip under a model, or replace it."""
+    """Add the embedding of a clip under a model, or replace it; the quality only if it is known."""
     vector = sealer.seal(embedding.astype("<f4").tobytes())
     database.execute(
         "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
     )
     database.execute(
-        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum) "
-        "VALUES (?, ?, ?, ?, ?)",
-        (clip, person, fingerprint, vector, zlib.crc32(vector)),
+        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, speech_s, snr_db) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None, None))),
     )
 
 

@@ -21,6 +21,7 @@ from mvector.audio import AudioSource
 from mvector.errors import MVectorError
 from mvector.speakers import people
 from mvector.speakers.clip_files import settle
+from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.folder_scan import FoundClip, KnownClip, Plan, compare, known_clips, scan
 from mvector.speakers.sealing import SEALED_SUFFIX
@@ -28,6 +29,7 @@ from mvector.speakers.sealing import SEALED_SUFFIX
 logger = logging.getLogger(__name__)
 
 _CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
+_MOST_MEASURED = 4096  # clips known before, for which an opening is not to wait much longer
 
 
 @dataclass
@@ -36,18 +38,22 @@ class Reconciled:
 
     Attributes:
         num_embedded: clips whose embeddings were computed.
+        num_measured: clips whose quality was measured.
         num_moved: clips found at another place than before.
         num_gone: clips that were deleted.
         failures: clips that could not be enrolled, and why, one sentence each.
     """
 
     num_embedded: int = 0
+    num_measured: int = 0
     num_moved: int = 0
     num_gone: int = 0
     failures: list[str] = field(default_factory=list)
 
 
-def reconcile(context: LibraryContext, *, progress: bool = False) -> Reconciled:
+def reconcile(
+    context: LibraryContext, *, progress: bool = False, measure_all: bool = False
+) -> Reconciled:
     """Make the database say what the folders hold; finish what a killed process left.
 
     Bad clips are left out and told of. Embeddings are committed batch by batch, so that a process
@@ -56,6 +62,7 @@ def reconcile(context: LibraryContext, *, progress: bool = False) -> Reconciled:
     Args:
         context: the library.
         progress: show a bar while clips are embedded.
+        measure_all: measure the quality of all clips whose quality is not known, however many.
 
     Raises:
         LibraryError: the library cannot be written to.
@@ -75,6 +82,8 @@ def reconcile(context: LibraryContext, *, progress: bool = False) -> Reconciled:
     elif plan.embedded:
         _embed(context, plan.embedded, found, done, progress)
     settle(context.store, context.folder)
+    at_most = None if measure_all else _MOST_MEASURED + done.num_embedded
+    done.num_measured = measure_stored_clips(context, at_most=at_most, progress=progress)
     for reason in done.failures:
         logger.warning("Not enrolled: %s", reason)
     if done.failures:
@@ -107,8 +116,9 @@ def _apply(
         person = people.ensure_person(database, found[file].name)
         state = found[file]
         clip = people.insert_clip(database, person, file, state.sha256, state.stamp)
-        query = """INSERT OR IGNORE INTO embeddings (clip, person, fingerprint, vector, checksum)
-            SELECT ?, ?, fingerprint, vector, checksum FROM embeddings WHERE clip = ?"""
+        columns = "fingerprint, vector, checksum, speech_s, snr_db"
+        query = f"""INSERT OR IGNORE INTO embeddings (clip, person, {columns})
+            SELECT ?, ?, {columns} FROM embeddings WHERE clip = ?"""
         database.execute(query, (clip, person, twin.number))
         context.note(database, "found", state.name)
     for file in plan.gone:

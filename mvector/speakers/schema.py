@@ -1,11 +1,12 @@
-"""The tables of the speaker library, and databases of the first format brought up to them."""
+"""The tables of the speaker library, and databases of earlier formats brought up to them."""
 
 from __future__ import annotations
 
 import sqlite3
 import uuid
 
-VERSION = 2
+VERSION = 3
+READABLE = (2, 3)  # without writing; the second format lacks the quality of clips
 
 _TABLES = """
 CREATE TABLE meta (              -- library: its random number; model: fingerprint in use;
@@ -41,6 +42,8 @@ CREATE TABLE embeddings (
     fingerprint TEXT NOT NULL,   -- of the model that made it
     vector BLOB NOT NULL,        -- float32, little-endian; encrypted where the library is
     checksum INTEGER NOT NULL,   -- CRC-32 of the vector as stored
+    speech_s REAL,               -- seconds of speech in the clip as the model hears it, and
+    snr_db REAL,                 -- signal-to-noise ratio in dB; NULL: not measured
     UNIQUE (clip, fingerprint)
 );
 CREATE INDEX embeddings_by_person ON embeddings (person);
@@ -67,19 +70,21 @@ BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;
 
 # By triggers, so that no statement can forget it, one typed into a database shell included.
 _CHANGE = """
-CREATE TRIGGER embedding_{event} AFTER {event} ON embeddings BEGIN
+CREATE TRIGGER embedding_{event} AFTER {event} {of} ON embeddings BEGIN
     DELETE FROM changes WHERE person IN ({people});
     INSERT INTO changes (person) {rows};
 END;
 """
+_ON_UPDATE = _CHANGE.format(
+    event="UPDATE",
+    of="OF clip, person, fingerprint, vector, checksum",  # quality changes no voiceprint
+    people="old.person, new.person",
+    rows="SELECT old.person UNION SELECT new.person",
+)
 _TRIGGERS = (
-    _CHANGE.format(event="INSERT", people="new.person", rows="VALUES (new.person)")
-    + _CHANGE.format(event="DELETE", people="old.person", rows="VALUES (old.person)")
-    + _CHANGE.format(
-        event="UPDATE",
-        people="old.person, new.person",
-        rows="SELECT old.person UNION SELECT new.person",
-    )
+    _CHANGE.format(event="INSERT", of="", people="new.person", rows="VALUES (new.person)")
+    + _CHANGE.format(event="DELETE", of="", people="old.person", rows="VALUES (old.person)")
+    + _ON_UPDATE
 )
 
 # The first format: one row a clip and model, and all clips in the folders.
@@ -96,6 +101,13 @@ INSERT INTO meta SELECT 'model', fingerprint FROM first_clips
 DROP TABLE first_clips;
 """
 
+# The second format kept no quality of the clips.
+_FROM_SECOND = """
+ALTER TABLE embeddings ADD COLUMN speech_s REAL;
+ALTER TABLE embeddings ADD COLUMN snr_db REAL;
+DROP TRIGGER embedding_UPDATE;
+"""
+
 _NAMES = {
     *("meta", "people", "memberships", "clips", "embeddings", "changes", "removals", "audit"),
     *("audit_is_not_changed", "audit_is_not_deleted"),
@@ -108,8 +120,18 @@ def version_of(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def create(database: sqlite3.Connection) -> None:
-    """Make the tables, inside a transaction, and take over those of the first format."""
+def bring_up_to_date(database: sqlite3.Connection) -> None:
+    """Make the tables, or those of an earlier format this one's, inside a transaction."""
+    version = version_of(database)
+    if version == 0:
+        _create(database)
+    elif version < VERSION:  # and not done by another process meanwhile
+        for statement in _statements(_FROM_SECOND + _ON_UPDATE):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _create(database: sqlite3.Connection) -> None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     is_first = "clips" in tables
     if is_first:
@@ -117,7 +139,11 @@ def create(database: sqlite3.Connection) -> None:
     for statement in _statements(_TABLES + _TRIGGERS + (_FROM_FIRST if is_first else "")):
         database.execute(statement)
     database.execute("INSERT INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
-    database.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def keeps_quality(database: sqlite3.Connection) -> bool:
+    """Whether the tables have columns for the quality of clips."""
+    return version_of(database) > 2
 
 
 def is_complete(database: sqlite3.Connection) -> bool:

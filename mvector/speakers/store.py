@@ -158,22 +158,22 @@ class Store:
                 self.path.chmod(0o600)
             self._database = _connected(f"file:{quote(str(self.path))}?mode=rw")
             self._set_up(self._database)
-        if (version := schema.version_of(self._database)) != schema.VERSION:
+        version = schema.version_of(self._database)
+        if version not in (schema.READABLE if self.read_only else (schema.VERSION,)):
             cure = "update mvector" if version > schema.VERSION else "open it once for writing"
             raise LibraryError(f"'{self.path}' is of another format ({version}); {cure}.")
         self._check(self._database)
 
     def _set_up(self, database: sqlite3.Connection) -> None:
-        """Pragmas, and the tables of a new database."""
+        """Pragmas, and the tables of a new database or of an earlier format."""
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _begin_wal(database)
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA secure_delete = ON")
         database.execute("PRAGMA foreign_keys = ON")
-        if schema.version_of(database) == 0:
+        if schema.version_of(database) < schema.VERSION:
             with _all_or_nothing(database, "BEGIN IMMEDIATE"):
-                if schema.version_of(database) == 0:  # or another process has been here meanwhile
-                    schema.create(database)
+                schema.bring_up_to_date(database)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         address = f"file:{quote(str(self.path))}?mode=ro"

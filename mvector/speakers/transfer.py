@@ -20,8 +20,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mvector.audio import AUDIO_SUFFIXES
+from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
-from mvector.speakers import people
+from mvector.speakers import people, schema
 from mvector.speakers.clip_files import stage
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.names import checked_groups, checked_name, encoded_metadata
@@ -39,6 +40,8 @@ class _Clip(BaseModel):
     suffix: str = ".wav"
     sha256: str | None = None
     embedding: int | None = None  # row of the embeddings; None: there is none of the model
+    speech_s: float | None = Field(None, ge=0, allow_inf_nan=False)  # None: not measured
+    snr_db: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class _Person(BaseModel):
@@ -96,10 +99,11 @@ def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfi
     model = people.get_meta(database, "model") or context.fingerprint
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
-    query = """SELECT clips.person, file, sha256, vector FROM clips
+    quality = "speech_s, snr_db" if schema.keeps_quality(database) else "NULL, NULL"
+    query = f"""SELECT clips.person, file, sha256, vector, {quality} FROM clips
         LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
-    for person, place, sha256, vector in database.execute(query, (model,)):
-        clip = _Clip()
+    for person, place, sha256, vector, speech_s, snr_db in database.execute(query, (model,)):
+        clip = _Clip(speech_s=speech_s, snr_db=snr_db)
         if place is not None:
             suffix = Path(place.removesuffix(SEALED_SUFFIX)).suffix
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
@@ -248,7 +252,9 @@ def _insert(
         if clip.embedding is not None:
             if not 0 <= clip.embedding < len(vectors):
                 raise ValueError("an embedding is missing")
-            vector = vectors[clip.embedding]
+            vector, quality = vectors[clip.embedding], None
+            if clip.speech_s is not None and clip.snr_db is not None:
+                quality = SpeechQuality(clip.speech_s, clip.snr_db)
             people.insert_embedding(
-                database, row, number, table.fingerprint, vector, context.sealer
+                database, row, number, table.fingerprint, vector, quality, context.sealer
             )

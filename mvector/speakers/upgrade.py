@@ -54,7 +54,7 @@ def reembed(context: LibraryContext, *, progress: bool = False) -> int:
             failed.update(failures)
             for reason in failures.values():
                 logger.warning("Not computed anew: %s", reason)
-    num_done += reconcile(context, progress=progress).num_embedded
+    num_done += reconcile(context, progress=progress, measure_all=True).num_embedded
     context.store.erase_deleted()
     _tell_of_the_rest(context)
     return num_done

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from contextlib import nullcontext, redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,11 +22,12 @@ from small_encoder import small_encoder, write_noise
 from small_settings import SMALL_CONFIG
 from spawned_ranks import needs_gloo, run_ranks
 
+from mvector import MVectorPredictor
 from mvector.cli import run_script
 from mvector.compute import distributed
 from mvector.compute.distributed import World
 from mvector.evaluation import compute_eer
-from mvector.models.folder import save_model_folder
+from mvector.models.folder import save_model_folder, update_model_folder
 
 NUM_PEOPLE, CLIPS_EACH = 6, 3
 
@@ -203,6 +206,9 @@ MISTAKES = {
     "a norm of PLDA": (["--score", "plda", "--norm", "snorm"], "leave out mean and norm"),
     "cohort missing": (["--mean", "--cohort", "gone.txt"], "'gone.txt' does not exist"),
     "quality of nothing": (["--quality"], "without --calibrate"),
+    "verdicts without calibration": (["--verdict"], "has no calibrated threshold"),
+    "verdicts on other scores": (["--verdict", "--mean"], "--verdict has no use with --score plda"),
+    "verdicts and calibration": (["--verdict", "--calibrate"], "which makes another calibration"),
     "thresholds of no use": (
         ["--mean", "--calibrate"],
         "--calibrate has no use with --score plda, --mean or --norm",
@@ -320,6 +326,66 @@ def test_a_calibration_says_which_threshold_and_how_sure(place, capsys):
     assert f"from now on {measured['threshold_eer']:.4f} decides" in out
     llrs = found["quality"]["cllr"]
     assert re.search(rf"^Cllr, knowing the quality of clips +{llrs:.4f}$", out, re.MULTILINE)
+
+
+@pytest.fixture
+def trials(voices: Path, trained_model: Path, tmp_path: Path, monkeypatch: Any) -> list[str]:
+    """All pairs of some clips, and a copy of the trained model that knows the quality of clips."""
+    monkeypatch.chdir(tmp_path)
+    clips = sorted(str(clip) for clip in voices.glob("speaker_*/clip_0[0-2].wav"))
+    trials = [
+        f"{int(Path(one).parent == Path(other).parent)} {one} {other}\n"
+        for number, one in enumerate(clips)
+        for other in clips[number + 1 :]
+    ]
+    Path("trials.txt").write_text("".join(trials), encoding="utf-8")
+    shutil.copytree(trained_model, "models/first/best_model")
+    values = yaml.safe_load(Path("models/first/best_model/model.yml").read_text())["calibration"]
+    threshold = values["threshold_eer"]
+    values |= {"slope": 12.0, "offset": -12.0 * threshold}
+    values |= {"quality_weights": [-12.0 * threshold + 1.0, 12.0, -2.0, -1.0, 0.02, -0.03]}
+    update_model_folder("models/first/best_model", calibration=values, listening={}, metrics={})
+    return trials
+
+
+def test_verdicts_are_those_of_infer_contrast_on_every_trial(trials, capsys):
+    before = Path("models/first/best_model/model.yml").read_bytes()
+    lists = [
+        "--set",
+        "dataset_conf.trials_list=trials.txt",
+        "--set",
+        "dataset_conf.enroll_list=null",
+    ]
+    assert evaluate("--verdict", "--report", "report", "--bootstrap", "0", *lists) == 0
+
+    assert Path("models/first/best_model/model.yml").read_bytes() == before
+    predictor = MVectorPredictor("models/first/best_model", use_gpu=False)
+    counted = {"target": Counter(), "nontarget": Counter()}
+    for line in trials:
+        label, one, other = line.split()
+        decision = predictor.contrast(one, other).decide()
+        is_wrong = decision.same != (label == "1")
+        own = counted["target" if label == "1" else "nontarget"]
+        own["num_trials"] += 1
+        own["num_errors"] += is_wrong
+        own["num_inconclusive"] += decision.inconclusive
+        own["num_conclusive_errors"] += is_wrong and not decision.inconclusive
+    found, out = results()["verdict"], capsys.readouterr().out
+    for kind, own in counted.items():
+        assert {key: found[kind][key] for key in own} == own
+        assert 0 < own["num_inconclusive"] < own["num_trials"]
+    assert found["threshold_source"] == "adjusted to the clips' quality"
+    assert found["calibrated_on"] == predictor.calibration.description
+    far = found["nontarget"]
+    cells = (f"{100 * far['error_rate']:.2f} %", f"{far['num_errors']} of {far['num_trials']}")
+    assert re.search(rf"^two speakers, accepted \(FAR\) +{cells[0]} +{cells[1]} ", out, re.M)
+    rows = Rows(Path("report/report.html").read_text(encoding="utf-8")).rows
+    assert ["two speakers, accepted (FAR)", *cells] in [row[:3] for row in rows]
+
+
+def test_verdicts_on_enrolment_models_need_the_quality_of_single_clips(trials, capsys):
+    assert evaluate("--verdict", "--enrolment", "concat") == 2
+    assert "'concat' joins clips; enrol by mean instead" in capsys.readouterr().err
 
 
 def test_what_rests_on_too_little_is_not_written(place, capsys):

@@ -7,14 +7,16 @@ import json
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import RATE, small_model, speech
+from small_model import RATE, small_calibration, small_model, speech
 from small_settings import ROOT
 
 from mvector.audio import write_wav
@@ -22,6 +24,7 @@ from mvector.audio.microphone import InputDevice, complaint, find_device
 from mvector.cli import run_script
 from mvector.cli.clips import meter
 from mvector.errors import AudioError
+from mvector.models.folder import update_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_the_best_candidates_are_listed(
     told = ["--identify", "voice_1.wav", "--top_k", "2", "--threshold", "0.5"]
     assert recognition(folder, *told) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Speaker: Bob, similarity: 1.0000, ")
+    assert lines[0] == "Speaker: Bob, similarity: 1.0000 (threshold 0.5000, given)"
     assert [line.split()[-1] for line in lines[1:]] == ["Bob", json_best(folder, capsys)]
 
 
@@ -111,6 +114,41 @@ def test_contrast_asks_for_what_is_missing(
     assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav"]) == 0
     assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav", "--json"]) == 2
     assert "--json has no use without --audio_path1 and" in capsys.readouterr().err
+
+
+def test_contrast_tells_the_threshold_that_decided_and_answers_by_it(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    knowing = replace(small_calibration(), quality_weights=(-9.0, 10.0, -1.0, -0.5, 0.02, -0.03))
+    shutil.copytree(folder / "model", "model")
+    update_model_folder("model", calibration=knowing.to_dict(), listening={}, metrics={})
+    write_wav(workplace / "short.wav", speech(1)[: RATE // 2 + 100], RATE)
+    clips = ["--model_path", "model", "--audio_path1", "voice_0.wav", "--audio_path2"]
+
+    def answers(clip: str, *options: str) -> tuple[int, dict, str]:
+        code = run_script("contrast", [*clips, clip, *options, "--json"])
+        values = json.loads(capsys.readouterr().out)
+        assert run_script("contrast", [*clips, clip, *options]) == code
+        return code, values, capsys.readouterr().out
+
+    _, plain, _ = answers("voice_1.wav")
+    edge = plain["score"]
+    thresholds = (edge, np.nextafter(edge, 2.0), np.nextafter(edge, -2.0), edge + 3e-6)
+    options = [[], *(["--threshold", repr(float(value))] for value in thresholds)]
+    codes = []
+    for clip in ("voice_1.wav", "short.wav"):
+        for given in options:
+            code, values, out = answers(clip, *given)
+            told = re.search(r"similarity: (\S+)\nThreshold: (\S+) \(([^)]+)\)\n", out)
+            assert told is not None
+            is_same = "are the same person" in out
+            assert is_same == values["same"] == (code == 0)
+            assert is_same == (values["score"] >= values["threshold"])
+            assert is_same == (float(told[1]) >= float(told[2]))
+            assert told[3] == ("given" if given else "adjusted to the clips' quality")
+            assert ("Inconclusive: for these clips " in out) == values["inconclusive"]
+            codes.append(code)
+    assert codes[1:5] == [0, 1, 0, 1]
 
 
 def test_watching_a_file_tells_who_speaks_when(

@@ -150,6 +150,7 @@ REFUSED = {
         "--score plda.",
         "--quality": "--quality has no use without --calibrate.",
         "--force": "--force has no use without --calibrate.",
+        "--verdict --write_calibration True": "--write_calibration has no use with --verdict.",
         "--calibrate --force --write_calibration False": "--force has no use with "
         "--write_calibration False.",
         "--cache a --set dataset_conf.eval_conf.cache=b": "--cache has no use beside --set "
@@ -260,6 +261,7 @@ ACCEPTED = {
         "--calibrate --quality --force --write_calibration True --report r --out o --bootstrap 0",
         "--mean --norm asnorm --cohort l --cohort_of clips --top_n 5 --max_clips_per_speaker 2",
         "--score plda --plda_train l --plda_adapt m --lda_dim 10 --write_calibration False",
+        "--verdict --out o",
     ],
     "train": [
         "--dry_run --configs c --augment_conf_path a --seed 1 --set x=1 --use_gpu False",

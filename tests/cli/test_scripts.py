@@ -129,7 +129,7 @@ def test_contrast_answers_by_exit_code(
     assert run_script("contrast", same) == 0
     out = capsys.readouterr().out
     assert "are the same person, similarity: 1.0000" in out
-    assert re.search(r"Threshold: .* \(equal error rate on .*\)\nTime: \d+ ms", out)
+    assert re.search(r"\nThreshold: \S+ \(calibrated on 8 speakers\)\n(.*\n)?Time: \d+ ms", out)
     other = ["--audio_path1", a, "--audio_path2", clip(voices, 1), "--threshold", "0.999"]
     assert run_script("contrast", other) == 1
     assert "are not the same person" in capsys.readouterr().out

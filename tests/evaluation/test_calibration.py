@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,20 +190,14 @@ def test_inconclusive_are_scores_with_a_ratio_below_ten_either_way(calibration):
     assert np.exp(calibration.llr(low)) == pytest.approx(0.1)
     assert np.exp(calibration.llr(high)) == pytest.approx(10.0)
     assert calibration.probability(high) == pytest.approx(10 / 11)
-    assert [calibration.is_inconclusive(s) for s in (low - 0.01, low + 0.01, high + 0.01)] == [
-        False,
-        True,
-        False,
-    ]
 
 
-def test_everything_is_inconclusive_where_higher_scores_do_not_mean_the_same_speaker():
+def test_no_range_is_inconclusive_where_higher_scores_do_not_mean_the_same_speaker():
     scores, labels = normal_scores(100, 100)
 
     fitted = calibrate(scores, 1 - labels, description="")
 
     assert (fitted.inconclusive_low, fitted.inconclusive_high) == (None, None)
-    assert fitted.is_inconclusive(0.9)
 
 
 def noisy_scores(num_trials, seed):
@@ -229,6 +224,31 @@ def test_quality_measures_join_the_regression():
     )
     assert fitted.llr(float(scores[3]), quality[3]) == pytest.approx(llrs[3])
     assert compute_eer(llrs, labels)[0] < 0.75 * fitted.eer
+
+
+def test_the_score_of_a_ratio_is_found_for_several_trials_at_once():
+    scores, labels, quality = noisy_scores(800, 14)
+    fitted = calibrate(scores, labels, description="", quality=quality)
+
+    at = fitted.score_at(1.5, quality[:7])
+    np.testing.assert_allclose(fitted.llr(at, quality[:7]), 1.5, atol=1e-12)
+    assert [fitted.score_at(1.5, of_one) for of_one in quality[:7]] == at.tolist()
+    assert fitted.llr(fitted.score_at(1.5)) == pytest.approx(1.5)
+
+
+def test_quality_beyond_that_of_the_trials_counts_as_the_most_extreme_seen():
+    scores, labels, quality = noisy_scores(800, 15)
+    fitted = calibrate(scores, labels, description="", quality=quality)
+
+    lowest, highest = quality.min(axis=0), quality.max(axis=0)
+    for beyond, end in ((lowest - 3.0, lowest), (highest + 3.0, highest)):
+        assert fitted.llr(0.4, beyond) == fitted.llr(0.4, end)
+        assert fitted.score_at(0.0, beyond) == fitted.score_at(0.0, end)
+    extended = replace(fitted, quality_range=None)  # as written by earlier versions
+    slope = fitted.quality_weights[2:]
+    assert extended.llr(0.4, highest + 3.0) == pytest.approx(
+        fitted.llr(0.4, highest) + 3.0 * np.sum(slope)
+    )
 
 
 def test_a_measure_that_never_changes_has_no_weight():
@@ -366,6 +386,8 @@ def test_calibration_survives_yaml_exactly(num_nontarget):
         ({"errors": {"eer": 3}}, "has {'eer': 3} for errors"),
         ({"errors": None}, "has None for errors"),
         ({"quality_weights": "abc"}, "has 'abc' for quality_weights"),
+        ({"quality_range": [[1.0]]}, r"has \[\[1.0\]\] for quality_range"),
+        ({"quality_range": [[0.0, 1.0]]}, "quality_range does not fit quality_weights"),
         ({"num_speakers": True}, "has True for num_speakers"),
     ],
 )
@@ -384,6 +406,7 @@ def test_a_table_of_an_earlier_version_still_loads(calibration):
         "num_speakers",
         "score_type",
         "quality_weights",
+        "quality_range",
     ):
         del values[name]
 

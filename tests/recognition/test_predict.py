@@ -35,14 +35,14 @@ def test_the_threshold_is_the_calibrated_one_and_says_so(predictor: MVectorPredi
     decision = predictor.decide(predictor.threshold)
     assert decision.same
     assert not predictor.decide(predictor.threshold - 1e-6).same
-    assert decision.threshold_source.startswith("equal error rate on ")
+    assert decision.threshold_source.startswith("calibrated on ")
     assert decision.llr is not None
 
 
 def test_a_threshold_given_wins(trained_model: Path) -> None:
     strict = MVectorPredictor(trained_model, threshold=0.9, use_gpu=False)
     assert strict.decide(0.89).same is False
-    assert strict.threshold_source == "given by the caller"
+    assert strict.threshold_source == "given"
     with pytest.raises(MVectorError, match=r"threshold 1\.5 is not a cosine"):
         MVectorPredictor(trained_model, threshold=1.5, use_gpu=False)
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,10 @@ from small_model import RATE, small_calibration, small_model, speech
 
 from mvector import MVectorPredictor
 from mvector.audio import AudioLimits, write_wav
-from mvector.audio.clip_report import ClipReport
+from mvector.audio.quality import SpeechQuality
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, MVectorError
+from mvector.models.folder import update_model_folder
 from mvector.recognition.judge import Judge
 
 WINDOW_S = Listening().window_s
@@ -84,8 +86,11 @@ def test_a_score_decides(predictor: MVectorPredictor, folder: Path) -> None:
     assert decision.same == (score >= calibration.threshold_eer)
     assert decision.llr == calibration.llr(float(score))
     assert decision.probability == pytest.approx(1 / (1 + math.exp(-decision.llr)))
-    assert decision.inconclusive == calibration.is_inconclusive(float(score))
-    assert decision.threshold_source == "equal error rate on made-up trials"
+    low, high = calibration.inconclusive_low, calibration.inconclusive_high
+    assert decision.inconclusive_band == pytest.approx((low, min(1.0, high)))
+    assert decision.inconclusive == (low <= score <= high)
+    assert decision.threshold_source == "calibrated on 600 trials"
+    assert decision.calibrated_on == "made-up trials"
     assert str(decision).startswith(("the same person, similarity ", "different people, simil"))
     values = json.loads(json.dumps(score.to_dict()))
     assert values["score"] == score
@@ -118,7 +123,7 @@ def test_recognition_unpacks_and_tells_more(library: MVectorPredictor, folder: P
     assert len(result.candidates) == 3
     assert result.margin == pytest.approx(result.score - result.candidates[1].score)
     assert result.num_people == 3
-    assert str(result).startswith("Speaker: Bob, similarity: 1.0000, ")
+    assert str(result) == "Speaker: Bob, similarity: 1.0000 (threshold 0.2000, given)"
     values = json.loads(json.dumps(result.to_dict()))
     assert values["speaker"] == "Bob"
     assert values["candidates"][0] == {"name": "Bob", "score": pytest.approx(1.0)}
@@ -131,7 +136,10 @@ def test_below_the_threshold_nobody_is_named(library: MVectorPredictor, folder: 
     result = library.recognition(folder / "voice_3_0.wav", threshold=1.0)
     assert not result.is_known
     assert tuple(result) == (None, result.score)
-    assert str(result).startswith("Unknown speaker: the nearest enrolled voice has similarity ")
+    nearest = result.candidates[0]
+    assert str(result).startswith(
+        f"Unknown speaker: the nearest is {nearest.name}, similarity: {nearest.score:.4f} ("
+    )
 
 
 def test_registration_stands_for_the_stored_clip(folder: Path, tmp_path: Path) -> None:
@@ -144,77 +152,45 @@ def test_registration_stands_for_the_stored_clip(folder: Path, tmp_path: Path) -
     assert str(result).startswith("Registered 'Ada' (")
 
 
-def test_the_threshold_grows_with_the_number_of_people_unless_it_is_given() -> None:
-    calibration = small_calibration()
-    judge = Judge(calibration, None, "model")
-    assert judge.open_set_threshold(1)[0] == calibration.threshold_eer
-    for count in (2, 30):
-        raised, source = judge.open_set_threshold(count)
-        # what is asked of the log-likelihood ratio grows by log N
-        needed = calibration.llr(calibration.threshold_eer) + math.log(count)
-        assert calibration.llr(raised) == pytest.approx(needed)
-        assert source.endswith(f" raised for {count} people")
-    assert judge.open_set_threshold(10**30)[0] == 1.0
-    assert judge.with_threshold(0.4).open_set_threshold(30) == (0.4, "given by the caller")
-    assert Judge(None, 0.4, "model").open_set_threshold(30)[0] == 0.4
-
-
-GOOD = ClipReport(8.0, 6.0, 40.0, 0.0, 8000.0, -20.0)
-POOR = ClipReport(1.0, 0.5, 10.0, 0.0, 8000.0, -20.0)
-
-
-def judge_that_knows_quality(*of_quality: float) -> Judge:
-    """Weights of lower and higher log duration of speech, lower and higher SNR."""
-    weights = (-4.0, 10.0, *of_quality)
-    return Judge(
-        replace(small_calibration(), slope=10.0, offset=-4.0, quality_weights=weights), None, "m"
-    )
-
-
-def test_the_threshold_of_a_search_is_that_of_clips_as_good_as_the_one_heard() -> None:
-    judge = judge_that_knows_quality(-0.6, -0.4, 0.0, 0.0)  # longer clips have higher scores
-    calibration = judge.calibration
-    assert calibration is not None
-    for heard in (GOOD, POOR):
-        limit, source = judge.open_set_threshold(3, heard)
-        needed = calibration.llr(calibration.threshold_eer) + math.log(3)
-        assert -4.0 + 10.0 * limit - math.log(heard.speech_s) == pytest.approx(needed)
-        assert judge.llr(limit, heard) == pytest.approx(needed)
-        assert "quality of the clip, " in source
-    alone, _ = judge.open_set_threshold(1, POOR)
-    assert alone < judge.open_set_threshold(1, GOOD)[0]
-    assert judge.with_threshold(0.4).open_set_threshold(3, POOR)[0] == 0.4
-
-
-def test_quality_that_would_turn_scores_round_is_not_used() -> None:
-    calibration = replace(small_calibration(), quality_weights=(0.0, -1.0, 1.0, 1.0, 1.0, 1.0))
-    judge = Judge(calibration, None, "m")
-    assert judge.open_set_threshold(1, POOR)[0] == calibration.threshold_eer
-    assert judge.decide(0.5, quality=(GOOD, POOR)).llr == calibration.llr(0.5)
-
-
-def test_a_calibration_that_knows_quality_believes_good_clips_more() -> None:
-    judge = judge_that_knows_quality(1.0, 0.5, 0.05, 0.0)
-    calibration, good, poor = judge.calibration, GOOD, POOR
-    assert calibration is not None
-    score = 0.45
-    llr = -4.0 + 10.0 * score + math.log(0.5) + 0.5 * math.log(6.0) + 0.05 * 10.0
-    for pair in ((good, poor), (poor, good)):
-        decision = judge.decide(score, quality=pair)
-        assert decision.llr == pytest.approx(llr)
-        assert decision.probability == pytest.approx(1 / (1 + math.exp(-llr)))
-        assert decision.same is (llr >= calibration.llr(calibration.threshold_eer))
-        assert "quality of the clips" in decision.threshold_source
-    assert judge.decide(score, quality=(good, good)).llr > llr
-    given = judge.with_threshold(0.5).decide(score, quality=(good, good))
-    assert not given.same
-    assert given.threshold_source == "given by the caller"
-
-
 def test_recognition_uses_the_raised_threshold(library: MVectorPredictor, folder: Path) -> None:
     result = library.recognition(folder / "voice_0_1.wav")
     slope = small_calibration().slope
     assert result.threshold == pytest.approx(library.threshold + math.log(3) / slope)
+
+
+def test_a_search_takes_the_quality_of_the_enrolled_clips_into_account(
+    folder: Path, tmp_path: Path
+) -> None:
+    knowing = replace(small_calibration(), quality_weights=(-4.0, 10.0, -0.6, -0.4, 0.03, -0.02))
+    shutil.copytree(folder / "model", tmp_path / "model")
+    update_model_folder(tmp_path / "model", calibration=knowing.to_dict(), listening={}, metrics={})
+    predictor = MVectorPredictor(
+        tmp_path / "model", use_gpu=False, audio_db_path=tmp_path / "library"
+    )
+    clips = [folder / f"voice_0_{take}.wav" for take in range(2)]
+    predictor.register(clips[0], "Ada")
+    write_wav(tmp_path / "library/Ada/by hand.wav", speech(0, seed=1), RATE)
+    predictor.library.reconcile()
+    heard = speech(0, seed=2)[: 2 * RATE], RATE
+
+    result = predictor.recognition(heard)
+
+    enrolled = [predictor.encoder.measure(clip) for clip in clips]
+    together = SpeechQuality(
+        sum(report.speech_s for report in enrolled),
+        sum(report.snr_db for report in enrolled) / 2,
+    )
+    assert result.to_dict()["enrolled_quality"] == pytest.approx(together._asdict(), rel=1e-3)
+    expected = Judge(knowing, None, "m").decide(result.score, together, result.quality.quality)
+    assert result.threshold == pytest.approx(expected.threshold, abs=1e-3)
+    assert result.threshold_source == "adjusted to the clips' quality"
+    assert result.is_known == (result.score >= result.threshold)
+    vector = predictor.predict(heard)
+    predictor.library.register_embeddings(["Twin"], vector[None])
+    unknown = predictor.recognition(heard)  # nothing is known of the twin's clip
+    assert unknown.candidates[0].name == "Twin"
+    assert unknown.to_dict()["enrolled_quality"] is None
+    assert unknown.threshold == pytest.approx(predictor.threshold + math.log(2) / knowing.slope)
 
 
 # ---- quality ----------------------------------------------------------------------------------

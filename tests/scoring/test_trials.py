@@ -51,6 +51,21 @@ def test_all_pairs_leave_out_a_clip_against_itself():
     assert trials.labels.tolist() == labels_by_loop(*lists)
 
 
+def test_indices_of_any_stretch_of_trials_say_which_clips_are_compared():
+    paths = [f"clip{index}" for index in range(12)]
+    lists = paths[:8], [*paths[3:], "clip4"]
+    trials = all_pairs(lists[0], [0] * 8, lists[1], [0] * 10)
+    compared = [(one, other) for other in lists[1] for one in lists[0] if one != other]
+
+    for start, stop in ((0, None), (0, 0), (5, 6), (20, 50), (60, len(trials))):
+        enroll_index, test_index = trials.indices(start, stop)
+        found = [
+            (lists[0][one], lists[1][other])
+            for one, other in zip(enroll_index, test_index, strict=True)
+        ]
+        assert found == compared[start:stop]
+
+
 @pytest.mark.parametrize("paths", [("data/a.wav", "data/./a.wav"), ("data//a.wav", "data/a.wav")])
 def test_a_path_written_two_ways_is_one_clip(paths):
     trials = all_pairs([paths[0], "b.wav"], [0, 1], [paths[1]], [0])

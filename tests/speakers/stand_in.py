@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from mvector.audio import AudioSource, read_audio, source_name
+from mvector.audio.clip_report import ClipReport, report_on
 from mvector.embedding.encoder import EmbeddedClips
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError
@@ -21,14 +22,14 @@ _SAMPLES = 256
 class StandInEncoder:
     """Hears the spectrum of a clip's beginning; ``seed`` makes another model of it.
 
-    ``heard`` counts the clips that were embedded.
+    ``heard`` counts the clips that were embedded, ``measured`` those whose quality was measured.
     """
 
     sample_rate = RATE
     listening = Listening()
 
     def __init__(self, seed: int = 0, embd_dim: int = 16) -> None:
-        self.embd_dim, self.heard, self.info = embd_dim, 0, None
+        self.embd_dim, self.heard, self.measured, self.info = embd_dim, 0, 0, None
         rng = np.random.default_rng(seed)
         self._projection = rng.standard_normal((_SAMPLES // 2 + 1, embd_dim))
         self.fingerprint = f"{seed:016x}"
@@ -37,6 +38,15 @@ class StandInEncoder:
         self.heard += 1
         spectrum = np.abs(np.fft.rfft(_read(source)[:_SAMPLES], _SAMPLES))
         return (np.log(spectrum + 1e-3) @ self._projection).astype(np.float32)
+
+    def embed_measured(self, source: AudioSource) -> tuple[np.ndarray, ClipReport]:
+        embedding = self.embed(source)
+        source.seek(0)  # type: ignore[union-attr]
+        return embedding, self.measure(source)
+
+    def measure(self, source: AudioSource) -> ClipReport:
+        self.measured += 1
+        return report_on(_read(source), RATE)
 
     def embed_readable(self, sources: Sequence[AudioSource], **_: object) -> EmbeddedClips:
         good, embeddings, failures = [], [], []

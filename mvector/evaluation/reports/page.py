@@ -13,6 +13,7 @@ from mvector.errors import EvaluationError
 from mvector.evaluation.reports.pictures import Picture
 from mvector.evaluation.reports.tables import Table, comparison_tables, rates_table, result_tables
 from mvector.evaluation.reports.thresholds import threshold_table
+from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.files import write_atomically
 
 _STYLE = """
@@ -58,6 +59,7 @@ def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
         f"<p>{escape(results['description'])}</p>",
         _section("Which threshold, and how sure?", _table(threshold_table(results))),
         _section("Figures", _table(figures)),
+        *(_section(table.title, _table(table)) for table in verdict_tables(results)),
         _section("Error rates against each other", _table(rates_table(results))),
         *(_figure(picture) for picture in pictures),
         *(_section(table.title, _table(table)) for table in breakdowns),

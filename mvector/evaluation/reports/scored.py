@@ -71,14 +71,11 @@ def scored_trials(scores: np.ndarray, trials: Trials, about: Mapping[str, str]) 
         trials: all pairs or listed ones.
         about: see :class:`ScoredTrials`.
     """
+    enroll_index, test_index = trials.indices()
     if isinstance(trials, AllPairs):
-        num_enroll = len(trials.enroll_paths)
-        places = np.delete(np.arange(num_enroll * len(trials.test_paths)), trials.self_pairs)
-        test_index, enroll_index = np.divmod(places, num_enroll)
         speakers = trials.enroll_labels, trials.test_labels
         models = None
     else:
-        enroll_index, test_index = trials.enroll_index, trials.test_index
         speakers = (
             np.full(len(trials.enroll_paths), -1, dtype=np.int64),
             np.full(len(trials.test_paths), -1, dtype=np.int64),

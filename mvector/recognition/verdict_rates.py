@@ -1,0 +1,114 @@
+"""How often verdicts are wrong: the rule of :class:`Judge` on labelled trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mvector.evaluation.quality import pair_quality
+from mvector.recognition.judge import Judge
+from mvector.scoring.trials import Trials
+
+_TRIALS_AT_ONCE = 1 << 18  # arrays of a block take some 40 MB
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts on the trials of one kind: target or non-target.
+
+    Attributes:
+        num_trials: all of them.
+        num_errors: wrong verdicts: targets rejected, or non-targets accepted.
+        num_inconclusive: verdicts told to be inconclusive.
+        num_conclusive_errors: wrong ones among the others.
+    """
+
+    num_trials: int
+    num_errors: int
+    num_inconclusive: int
+    num_conclusive_errors: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts and rates, ready for JSON; a rate of no trials is ``None``."""
+        num_conclusive = self.num_trials - self.num_inconclusive
+        return {
+            **self.__dict__,
+            "error_rate": _share(self.num_errors, self.num_trials),
+            "inconclusive_share": _share(self.num_inconclusive, self.num_trials),
+            "conclusive_error_rate": _share(self.num_conclusive_errors, num_conclusive),
+        }
+
+
+@dataclass(frozen=True)
+class VerdictRates:
+    """Verdicts on trials.
+
+    Attributes:
+        target: trials of one speaker; their error rate is the false-rejection rate (FRR).
+        nontarget: trials of two; theirs is the false-acceptance rate (FAR).
+        threshold_source: where the thresholds come from, in few words.
+        calibrated_on: the trials behind the calibration, in words; ``None`` without calibration.
+    """
+
+    target: Verdicts
+    nontarget: Verdicts
+    threshold_source: str
+    calibrated_on: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        num_trials = self.target.num_trials + self.nontarget.num_trials
+        num_inconclusive = self.target.num_inconclusive + self.nontarget.num_inconclusive
+        return {
+            "target": self.target.to_dict(),
+            "nontarget": self.nontarget.to_dict(),
+            "inconclusive_share": _share(num_inconclusive, num_trials),
+            "threshold_source": self.threshold_source,
+            "calibrated_on": self.calibrated_on,
+        }
+
+
+def verdict_rates(
+    judge: Judge,
+    scores: np.ndarray,
+    trials: Trials,
+    quality: tuple[np.ndarray, np.ndarray] | None = None,
+) -> VerdictRates:
+    """Count the verdicts that :meth:`Judge.decide` gives, block by block.
+
+    Args:
+        judge: of the model.
+        scores: cosines ``(trials,)`` in the order of ``trials.labels``.
+        trials: which clips, or enrolment models and clips, were compared.
+        quality: of each of ``trials.enroll_paths`` ``(E, 2)`` and ``trials.test_paths``
+            ``(T, 2)``, as :func:`measure_trials` gives it; ``None`` where it is not known.
+
+    Raises:
+        MVectorError: there is no threshold.
+    """
+    counts = np.zeros((2, 4), dtype=np.int64)  # non-targets and targets, and what is counted
+    for start in range(0, len(trials), _TRIALS_AT_ONCE):
+        stop, measures = min(start + _TRIALS_AT_ONCE, len(trials)), None
+        if quality is not None:
+            enroll_index, test_index = trials.indices(start, stop)
+            measures = pair_quality(quality[0][enroll_index], quality[1][test_index])
+        threshold, low, high = judge.limits(measures)
+        score, is_target = scores[start:stop].astype(np.float64), trials.labels[start:stop]
+        is_wrong = (score >= threshold) != is_target
+        is_weak = (low <= score) & (score <= high)
+        outcomes = np.stack([np.ones_like(is_wrong), is_wrong, is_weak, is_wrong & ~is_weak])
+        counts += [outcomes[:, is_target == kind].sum(axis=1) for kind in (False, True)]
+    is_adjusted = quality is not None and judge.uses_quality
+    known = judge.calibration
+    return VerdictRates(
+        Verdicts(*counts[1].tolist()),
+        Verdicts(*counts[0].tolist()),
+        judge.source(is_adjusted=is_adjusted),
+        None if known is None else known.description,
+    )
+
+
+def _share(count: int, num_trials: int) -> float | None:
+    return count / num_trials if num_trials else None

@@ -1,0 +1,100 @@
+"""How good the enrolled clips are: kept beside each embedding, as its model heard the clip.
+
+Clips that are registered are measured at once. Those found in the folders, and those of libraries
+made before quality was kept, are measured from the stored audio when the library is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from mvector.audio.quality import SpeechQuality
+from mvector.errors import LibraryError, MVectorError
+from mvector.speakers import schema
+from mvector.speakers.context import LibraryContext
+
+logger = logging.getLogger(__name__)
+
+_CLIPS_AT_ONCE = 256  # measured, then committed: what a kill costs
+
+
+def quality_of(database: sqlite3.Connection, person: int, fingerprint: str) -> SpeechQuality | None:
+    """Quality of the clips that a person's voiceprint is made of: total speech and mean SNR.
+
+    Args:
+        database: in a transaction or snapshot.
+        person: number of the person.
+        fingerprint: of the model.
+
+    Returns:
+        The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip
+        whose quality is not known.
+    """
+    if not schema.keeps_quality(database):
+        return None
+    query = """SELECT count(*) = count(speech_s), sum(speech_s), avg(snr_db) FROM embeddings
+        WHERE person = ? AND fingerprint = ?"""
+    is_known, speech_s, snr_db = database.execute(query, (person, fingerprint)).fetchone()
+    return SpeechQuality(speech_s, snr_db) if is_known and speech_s is not None else None
+
+
+def measure_stored_clips(
+    context: LibraryContext, *, at_most: int | None = None, progress: bool = False
+) -> int:
+    """Measure stored clips whose quality is not known yet, and keep it, batch by batch.
+
+    What cannot be measured or written stays unknown: nothing depends on it.
+
+    Args:
+        context: the library, not read-only.
+        at_most: measure no more clips; ``None`` measures all.
+        progress: show a bar over the clips.
+
+    Returns:
+        How many clips were measured.
+    """
+    # from clips, which are small, to embeddings, so that those without audio are not read
+    query = """SELECT clip, checksum, file FROM clips CROSS JOIN embeddings ON clip = clips.id
+        WHERE file IS NOT NULL AND fingerprint = ? AND speech_s IS NULL LIMIT ?"""
+    rows = context.store.rows(query, (context.fingerprint, -1 if at_most is None else at_most))
+    if rows:
+        logger.info("Measuring the quality of %d clips in '%s' …", len(rows), context.folder)
+
+    def measured(file: str) -> SpeechQuality | None:
+        try:
+            return context.encoder.measure(context.stored_clip(file)).quality
+        except (MVectorError, OSError, ValueError):
+            return None
+
+    num_measured = 0
+    with (
+        tqdm(total=len(rows), unit="clip", disable=not (progress and rows)) as bar,
+        ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
+    ):
+        for start in range(0, len(rows), _CLIPS_AT_ONCE):
+            batch = rows[start : start + _CLIPS_AT_ONCE]
+            qualities = pool.map(measured, [file for _, _, file in batch])
+            found = [
+                (*quality, clip, context.fingerprint, checksum)
+                for quality, (clip, checksum, _) in zip(qualities, batch, strict=True)
+                if quality is not None
+            ]
+            try:
+                with context.store.transaction() as database:
+                    # by the checksum, for a clip may have been replaced meanwhile
+                    database.executemany(
+                        "UPDATE embeddings SET speech_s = ?, snr_db = ? "
+                        "WHERE clip = ? AND fingerprint = ? AND checksum = ?",
+                        found,
+                    )
+            except LibraryError as error:
+                logger.warning("The quality of clips is not kept: %s", error)
+                break
+            num_measured += len(found)
+            bar.update(len(batch))
+    return num_measured
