@@ -20,7 +20,7 @@ from mvector.corpus.recipes import Clip
 from mvector.data.lists import printable
 from mvector.data.workers import default_workers
 from mvector.errors import AudioError, DataError, MVectorError
-from mvector.files import write_atomically
+from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -127,18 +127,11 @@ def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> Non
         DataError: the folder cannot be written to.
     """
     target = Path(path)
-
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad)
-
-    try:
+    with write_errors_as(DataError, f"'{target}'"):
         if bad:
-            write_atomically(target, write)
+            write_text(target, (f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad))
         else:
             target.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot write '{target}': {error.strerror or error}.") from error
 
 
 def _in_processes(

@@ -11,7 +11,7 @@ import numpy as np
 from mvector.audio import SILENCE_DB
 from mvector.corpus.inspection import Inspection
 from mvector.errors import DataError, MissingDependencyError
-from mvector.files import write_atomically
+from mvector.files import check_figure_path, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,11 +28,7 @@ def check_picture_path(path: str | os.PathLike[str]) -> None:
         DataError: the suffix is no picture format.
         MissingDependencyError: matplotlib is not installed.
     """
-    known = sorted(_new_figure().canvas.get_supported_filetypes())
-    if _format(path) not in known:
-        raise DataError(
-            f"Cannot draw '{os.fspath(path)}': '.{_format(path)}' is no picture format; use .png."
-        )
+    check_figure_path(_new_figure(), path, DataError)
 
 
 def save_picture(inspection: Inspection, path: str | os.PathLike[str]) -> None:
@@ -47,17 +43,7 @@ def save_picture(inspection: Inspection, path: str | os.PathLike[str]) -> None:
         DataError: the file cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = inspection_figure(inspection)
-
-    def write(file: Path) -> None:
-        figure.savefig(file, format=_format(path), dpi=150)
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise DataError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another place."
-        ) from error
+    save_figure(inspection_figure(inspection), path, DataError)
 
 
 def inspection_figure(inspection: Inspection) -> Figure:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 from mvector.scoring.blocks import row_blocks
 from mvector.scoring.lda import length_normalise
 
@@ -223,11 +223,8 @@ def _save_npz(path: str | os.PathLike[str], **arrays: np.ndarray) -> None:
         with open(file, "wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
 
-    try:
+    with write_errors_as(EvaluationError, f"'{path}'"):
         write_atomically(Path(path), write)
-    except OSError as error:
-        reason = error.strerror or error
-        raise EvaluationError(f"Cannot write '{os.fspath(path)}': {reason}.") from error
 
 
 def _load_npz(path: str | os.PathLike[str], names: tuple[str, ...], kind: str) -> dict[str, Any]:

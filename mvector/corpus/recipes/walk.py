@@ -11,6 +11,7 @@ from pathlib import Path
 from mvector.audio import AUDIO_SUFFIXES
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
 from mvector.errors import DataError
+from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -147,18 +148,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: it is missing, unreadable or not UTF-8.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                text = line.strip(" \t\r\n")
-                if text:
-                    yield number, text
-    except FileNotFoundError as error:
-        raise DataError(f"'{path}' does not exist; check the path.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text; save it as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    with read_errors_as(DataError, f"'{path}'"), path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            text = line.strip(" \t\r\n")
+            if text:
+                yield number, text
 
 
 def _recordings(files: Iterable[str]) -> list[str]:

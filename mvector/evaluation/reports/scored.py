@@ -14,7 +14,7 @@ import numpy as np
 
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 from mvector.scoring import AllPairs, EnrolmentModels, Trials, trial_speakers
 
 _FORMAT_VERSION = 1
@@ -115,13 +115,8 @@ def save_scores(scored: ScoredTrials, path: str | os.PathLike[str]) -> None:
         with open(file, "wb") as stream:  # given a path, numpy would add a suffix to it
             np.savez_compressed(stream, format_version=_FORMAT_VERSION, about=about, **arrays)
 
-    try:
+    with write_errors_as(EvaluationError, f"'{path}'", "choose another --save_scores"):
         write_atomically(Path(path), write)
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another "
-            "--save_scores."
-        ) from error
 
 
 def load_scores(path: str | os.PathLike[str]) -> ScoredTrials:
