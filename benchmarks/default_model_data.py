@@ -39,7 +39,7 @@ import numpy as np
 
 from mvector.audio import read_audio, write_wav
 from mvector.data.pack_writer import PackWriter
-from mvector.data.packing import in_order
+from mvector.data.workers import map_in_order
 from mvector.errors import MVectorError
 from mvector.files import file_sha256, write_text
 
@@ -170,7 +170,9 @@ def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     with writer:
         done = writer.progress
         rest = clips[done.num_listed :]
-        for clip, samples in zip(rest, in_order(partial(read, data=data), rest, None), strict=True):
+        for clip, samples in zip(
+            rest, map_in_order(partial(read, data=data), rest, None), strict=True
+        ):
             if isinstance(samples, str):
                 writer.skip(clip.name, samples)
             else:
@@ -193,7 +195,9 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     """Write calibration clips, and pairs of them: within a corpus, targets of other recordings."""
     folder = out / "calibration"
     folder.mkdir(exist_ok=True)
-    for clip, samples in zip(clips, in_order(partial(read, data=data), clips, None), strict=True):
+    for clip, samples in zip(
+        clips, map_in_order(partial(read, data=data), clips, None), strict=True
+    ):
         if isinstance(samples, str):
             raise SystemExit(samples)
         waveform = samples.astype(np.float32) / 32768

@@ -41,7 +41,7 @@ examples:
   python tools/inspect_data.py dataset/train_packed          a folder of tools/pack_corpus.py
 
 The text names five clips of a kind; --json names all. Its keys are explained in
-mvector/data/inspection_report.py. Each kind has its clips as columns, which pandas reads:
+mvector/corpus/inspection_report.py. Each kind has its clips as columns, which pandas reads:
   pandas.DataFrame(json.load(open("report.json"))["clipped"]["clips"])
 """
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +16,7 @@ from mvector.audio import write_wav
 from mvector.corpus.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
 from mvector.corpus.recipes import Clip
 from mvector.data.lists import printable
-from mvector.data.workers import default_workers
+from mvector.data.workers import map_in_order
 from mvector.errors import AudioError, DataError, MVectorError
 from mvector.files import write_errors_as, write_text
 
@@ -56,9 +54,6 @@ def check_clips(
 ) -> tuple[list[Clip], list[BadClip]]:
     """Decode every clip to its end and keep those that are speech-like enough to learn from.
 
-    Processes, not threads: decoding goes through Python file objects, which threads would wait
-    for one another at.
-
     Args:
         clips: clips of a scan.
         min_duration_s: shortest accepted duration in seconds.
@@ -66,7 +61,7 @@ def check_clips(
         targets: for each clip the flac that what is kept of it is written to, to go on with that;
             ``None`` leaves the clip as it is. See :func:`mvector.corpus.cutting.cut_targets`.
         vad: ``energy`` or ``silero`` keeps the speech alone; such clips need a target.
-        num_workers: processes; 0 or 1 works in this one, ``None`` takes one per processor.
+        num_workers: processes; 0 works in this one, ``None`` takes one per processor.
         show_progress: draw a progress bar where standard error is a terminal.
 
     Returns:
@@ -80,11 +75,11 @@ def check_clips(
     goals = [None] * len(clips) if targets is None else targets
     cuts = [Cut(clip.path, goal, clip.segment) for clip, goal in zip(clips, goals, strict=True)]
     batches = [cuts[i : i + _CLIPS_PER_TASK] for i in range(0, len(cuts), _CLIPS_PER_TASK)]
-    workers = min(default_workers() if num_workers is None else num_workers, len(batches))
-    results = map(task, batches) if workers <= 1 else _in_processes(task, batches, workers)
+    results = map_in_order(task, batches, num_workers, num_items=len(batches))
     outcomes: list[_Outcome] = []
     disable = None if show_progress else True
-    with tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable) as bar:
+    bar = tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable)
+    with bar, closing(results):
         for batch in results:
             outcomes += batch
             bar.update(len(batch))
@@ -132,26 +127,6 @@ def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> Non
             write_text(target, (f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad))
         else:
             target.unlink(missing_ok=True)
-
-
-def _in_processes(
-    task: partial[list[_Outcome]], batches: list[list[Cut]], num_workers: int
-) -> Iterator[list[_Outcome]]:
-    with ProcessPoolExecutor(num_workers, initializer=_leave_interrupts_to_parent) as pool:
-        try:
-            yield from pool.map(task, batches)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "A process that checked clips died, perhaps for want of memory; try again with "
-                "--num_workers 1."
-            ) from error
-        except BaseException:  # Ctrl-C, or a failure elsewhere: do not finish what is queued
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check_batch(
