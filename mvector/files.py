@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mvector.errors import MVectorError
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 
@@ -106,6 +107,23 @@ def write_text(path: Path, text: str | Iterable[str], *, errors: str = "strict")
     def write(file: Path) -> None:
         with open(file, "w", encoding="utf-8", newline="\n", errors=errors) as stream:
             stream.writelines((text,) if isinstance(text, str) else text)
+
+    write_atomically(path, write)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write arrays of numbers or text into an npz file in one step.
+
+    Raises:
+        OSError: as the file system raises it; nothing is left behind.
+    """
+    import numpy as np
+
+    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
+
+    def write(file: Path) -> None:
+        with open(file, "wb") as stream:  # given a path, numpy would add a suffix to it
+            save(stream, **arrays)
 
     write_atomically(path, write)
 
