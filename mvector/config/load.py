@@ -14,8 +14,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mvector.config.augment_options import AugmentConf
+from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
 from mvector.config.messages import in_words, listing
-from mvector.config.options import MelSpectrogramArgs, MFCCArgs, Section
+from mvector.config.options import Section
 from mvector.config.schema import Config
 from mvector.config.spellings import translate
 from mvector.errors import ConfigError
