@@ -13,15 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
 from mvector.data.augmentation import WaveformAugmentor, num_speed_classes
-from mvector.data.batch_plans import (
-    BalancedBatches,
-    DurationBatches,
-    MixedLengths,
-    RandomBatches,
-    SpeakerBatches,
-)
+from mvector.data.batch_plans import BalancedBatches, RandomBatches, SpeakerBatches
 from mvector.data.dataset import TrainingClips, collate
 from mvector.data.feature_dataset import TrainingFeatures
+from mvector.data.length_plans import DurationBatches, MixedLengths
 from mvector.data.lists import ClipList, read_list
 from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
