@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mvector.audio.media import MEDIA_SUFFIXES
@@ -15,22 +15,15 @@ from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad
 from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
 from mvector.corpus.merging import merge_lists
 from mvector.corpus.recipes import (
+    SCANS,
+    SCANS_WITH_TRIALS,
     Clip,
     Part,
     PublishedTrials,
     WrittenPairs,
     cnceleb_trials,
     name_some,
-    scan_3dspeaker,
-    scan_aishell1,
-    scan_aishell3,
-    scan_cnceleb,
     scan_csv,
-    scan_folder,
-    scan_kaldi,
-    scan_librispeech,
-    scan_voxceleb,
-    scan_zhvoice,
     write_pairs,
 )
 from mvector.corpus.splitting import LIST_NAMES, divide, write_lists
@@ -41,19 +34,6 @@ __all__ = ["build_parser", "run"]
 
 logger = logging.getLogger(__name__)
 
-_SCANS: dict[str, Callable[[str], list[Clip]]] = {
-    "aishell1": scan_aishell1,
-    "aishell3": scan_aishell3,
-    "cnceleb": scan_cnceleb,
-    "folder": scan_folder,
-    "librispeech": scan_librispeech,
-    "zhvoice": scan_zhvoice,
-}
-_SCANS_WITH_TRIALS = {
-    "3dspeaker": scan_3dspeaker,
-    "kaldi": scan_kaldi,
-    "voxceleb": scan_voxceleb,
-}
 _COLUMNS = ("path_column", "speaker_column", "split_column")
 _TITLES: dict[Part, str] = {"train": "training", "enroll": "enrolment", "trials": "trials"}
 _BAD_NAME = "bad_clips.txt"
@@ -92,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     write_bad_clips(Path(args.output) / _BAD_NAME, bad)
     divided = _divide(good, args, has_pairs=bool(trials))
-    is_test_alone = bool(trials) and args.dataset in _SCANS_WITH_TRIALS
+    is_test_alone = bool(trials) and args.dataset in SCANS_WITH_TRIALS
     written = write_lists(divided, args.output, may_lack_training=is_test_alone)
     path_of = {clip.key: clip.path for clip in good}
     pairs = [own for each in trials if (own := write_pairs(each, path_of, args.output))]
@@ -117,8 +97,8 @@ def _require_sense(args: argparse.Namespace) -> None:
         raise DataError("--do_vad decodes every clip: it cannot go with --skip_check True.")
     if args.convert_mp3 and args.do_vad != "none":
         raise DataError("--do_vad writes FLAC files already: leave --convert_mp3 out.")
-    if args.trials and args.dataset not in _SCANS_WITH_TRIALS:
-        raise DataError(f"--trials goes with --dataset {', '.join(_SCANS_WITH_TRIALS)} only.")
+    if args.trials and args.dataset not in SCANS_WITH_TRIALS:
+        raise DataError(f"--trials goes with --dataset {', '.join(SCANS_WITH_TRIALS)} only.")
     for column in _COLUMNS:
         if getattr(args, column) is not None and args.dataset != "csv":
             raise DataError(f"--{column} goes with --dataset csv only.")
@@ -128,10 +108,10 @@ def _scan(args: argparse.Namespace) -> tuple[list[Clip], list[PublishedTrials]]:
     trials: list[PublishedTrials] = []
     if args.dataset == "csv":
         clips = scan_csv(args.path, **{column: getattr(args, column) for column in _COLUMNS})
-    elif args.dataset in _SCANS_WITH_TRIALS:
-        clips, trials = _SCANS_WITH_TRIALS[args.dataset](args.path, args.trials)
+    elif args.dataset in SCANS_WITH_TRIALS:
+        clips, trials = SCANS_WITH_TRIALS[args.dataset](args.path, args.trials)
     else:
-        clips = _SCANS[args.dataset](args.path)
+        clips = SCANS[args.dataset](args.path)
     # Where the output lies within the corpus, what an earlier run cut is no clip of it.
     made = [os.path.abspath(Path(args.output) / name) + os.sep for name in (TRIMMED, SEGMENTS)]
     clips = [clip for clip in clips if not os.path.abspath(clip.path).startswith(tuple(made))]

@@ -8,11 +8,9 @@ from typing import get_args
 
 from mvector.cli.common import parse_bool, parse_count, parse_seconds
 from mvector.corpus.cutting import Vad
+from mvector.corpus.recipes import SCANS, SCANS_WITH_TRIALS
 
-DATASETS = (
-    *("3dspeaker", "aishell1", "aishell3", "cnceleb", "csv", "folder", "kaldi", "librispeech"),
-    *("voxceleb", "zhvoice"),
-)
+DATASETS = sorted([*SCANS, *SCANS_WITH_TRIALS, "csv"])
 DEFAULT_OUTPUT = "dataset"
 
 _DESCRIPTION = """\

@@ -83,11 +83,7 @@ def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, 
             root,
         )
     if not inside:
-        cure = unpacking_hint(root)
-        raise DataError(
-            f"No audio was found in speakers' folders of '{root}'; expected {expected}"
-            f"{': ' + cure if cure else ''}."
-        )
+        raise not_found("No audio was found in speakers' folders of", root, expected)
     return inside
 
 
@@ -125,6 +121,18 @@ def require_folder(folder: Path, corpus: str) -> Path:
         return folder
     cure = unpacking_hint(folder.parent) or "unpack the whole archive"
     raise DataError(f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.")
+
+
+def not_found(what: str, root: Path, expected: str) -> DataError:
+    """The error of a corpus that is not there: what was looked for, the layout and the cure."""
+    cure = unpacking_hint(root) or "check --path"
+    return DataError(f"{what} '{root}'; expected {expected}: {cure}.")
+
+
+def inner_folder(root: Path, *names: str) -> Path:
+    """A folder in ``root`` that :func:`compact` gives one of these names, or else ``root``."""
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    return next((folder for folder in folders if compact(folder.name) in names), root)
 
 
 def unpacking_hint(folder: Path) -> str:
