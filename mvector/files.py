@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -213,6 +214,17 @@ def _sync(path: Path) -> None:
     if path.is_file():
         with open(path, "rb+") as stream:
             os.fsync(stream.fileno())
+
+
+def check_file_writable(path: Path) -> None:
+    """As :func:`check_writable`, for a file to be written later.
+
+    Raises:
+        OSError: its folder cannot be written to, or it is a folder itself.
+    """
+    check_writable(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
 
 
 def check_writable(folder: Path) -> None:

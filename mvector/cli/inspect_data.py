@@ -11,7 +11,7 @@ from typing import Any
 
 from mvector.cli.common import parse_count, parse_seconds
 from mvector.errors import DataError
-from mvector.files import check_writable, write_atomically
+from mvector.files import check_file_writable, write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -99,8 +99,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.picture:
         check_picture_path(args.picture)
-    for option in ("json", "picture"):
-        _require_writable(option, getattr(args, option))
+    for option, path in (("json", args.json), ("picture", args.picture)):
+        if path:
+            with write_errors_as(DataError, f"'{path}'", f"choose another --{option}"):
+                check_file_writable(Path(path))
     start_s = time.perf_counter()
     inspection = inspect_list(args.list, root=args.data_root, num_workers=args.num_workers)
     elapsed_s = time.perf_counter() - start_s
@@ -120,25 +122,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_json(path: str, report: dict[str, Any]) -> None:
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n", errors="backslashreplace") as stream:
-            json.dump(report, stream, ensure_ascii=False, indent=1, allow_nan=False)
-            stream.write("\n")
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise DataError(f"Cannot write '{path}': {error.strerror or error}.") from error
-
-
-def _require_writable(option: str, path: str | None) -> None:
-    """Fail now and not after hours of decoding."""
-    if path is None:
-        return
-    try:
-        check_writable(Path(path).parent)
-        if Path(path).is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"Cannot write '{path}': {reason}; choose another --{option}.") from error
+    text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    with write_errors_as(DataError, f"'{path}'"):
+        write_text(Path(path), text, errors="backslashreplace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -117,7 +116,3 @@ def _new_figure() -> Figure:
             "--picture needs matplotlib: pip install 'mvector[plots]'."
         ) from error
     return Figure(figsize=(12.0, 8.0), layout="constrained")
-
-
-def _format(path: str | os.PathLike[str]) -> str:
-    return Path(path).suffix[1:].lower() or "png"
