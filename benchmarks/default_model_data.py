@@ -31,6 +31,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,7 +168,7 @@ def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     writer = PackWriter(
         out, kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=True
     )
-    with writer:
+    with closing(writer):
         done = writer.progress
         rest = clips[done.num_listed :]
         for clip, samples in zip(

@@ -16,8 +16,9 @@ from mvector.audio import write_wav
 from mvector.corpus.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
 from mvector.corpus.recipes import Clip
 from mvector.data.lists import printable
+from mvector.data.packing import why_unusable
 from mvector.data.workers import map_in_order
-from mvector.errors import AudioError, DataError, MVectorError
+from mvector.errors import AudioError, DataError
 from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
@@ -142,11 +143,8 @@ def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) ->
         return _Outcome(path, reason=reason)
     try:
         waveform = read_cut(cut, min_duration_s=min_duration_s, vad=vad)
-    except MVectorError as error:
-        reason = " ".join(str(error).removeprefix(f"'{path}'").split())
-        return _Outcome(path, reason=reason)
     except Exception as error:  # one odd file must not end hours of checking
-        return _Outcome(path, reason=f"cannot be decoded ({type(error).__name__}: {error})")
+        return _Outcome(path, reason=why_unusable(path, error))
     duration_s = len(waveform) / SAMPLE_RATE
     if cut.target is not None:
         write_flac(cut.target, waveform)

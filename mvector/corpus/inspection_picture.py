@@ -9,7 +9,7 @@ import numpy as np
 
 from mvector.audio import SILENCE_DB
 from mvector.corpus.inspection import Inspection
-from mvector.errors import DataError, MissingDependencyError
+from mvector.errors import DataError, import_errors_as
 from mvector.files import check_figure_path, save_figure
 
 if TYPE_CHECKING:
@@ -109,10 +109,6 @@ def _whole(counts: np.ndarray) -> np.ndarray:
 
 
 def _new_figure() -> Figure:
-    try:
+    with import_errors_as("--picture needs matplotlib: pip install 'mvector[plots]'."):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--picture needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
     return Figure(figsize=(12.0, 8.0), layout="constrained")

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class PackProgress:
 class PackWriter:
     """Writes a packed folder, going on where an earlier run of the same job ended.
 
-    A context manager; leaving it without :meth:`finish` keeps what was committed.
+    Close it (:func:`contextlib.closing`); without :meth:`finish` that keeps what was committed.
 
     Args:
         out: folder to make.
@@ -182,15 +181,8 @@ class PackWriter:
             write_text(folder / META_NAME, text)
             self._work.publish(self.out)
 
-    def __enter__(self) -> PackWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave what was committed, for a later run to go on with, unless all is finished."""
         self._work.close()
 
     def _sizes(self) -> dict[str, int]:

@@ -155,7 +155,7 @@ def extract_features(
         job={**origin, **_settings(front_end.to_dict())},
         overwrite=overwrite,
     )
-    with writer:
+    with closing(writer):
         log_resumed(writer.progress, len(clips))
         read = partial(_read, front_end=front_end, min_samples=featurizer.min_samples)
         first = writer.progress.num_listed

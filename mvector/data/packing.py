@@ -81,7 +81,7 @@ def pack_corpus(
     writer = PackWriter(
         Path(out), kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=overwrite
     )
-    with writer:
+    with closing(writer):
         done = writer.progress
         log_resumed(done, len(clips))
         paths, labels = clips.paths[done.num_listed :], clips.labels[done.num_listed :]

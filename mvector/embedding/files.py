@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mvector.errors import DataError, MissingDependencyError
+from mvector.errors import DataError, import_errors_as
 from mvector.files import write_atomically, write_errors_as, write_npz, write_text
 
 
@@ -142,13 +142,11 @@ def _write_parquet(path: Path, table: _Table) -> None:
 
 
 def _require_pyarrow() -> None:
-    try:
+    with import_errors_as(
+        "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
+        "write .npz or .safetensors."
+    ):
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
-            "write .npz or .safetensors."
-        ) from error
 
 
 _WRITERS: dict[str, Callable[[Path, _Table], None]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.errors import EvaluationError, MissingDependencyError
+from mvector.errors import EvaluationError, import_errors_as
 from mvector.evaluation.det_plot import (
     ACCENT,
     NONTARGET,
@@ -125,12 +125,8 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    try:
+    with import_errors_as("Drawing error curves needs matplotlib: pip install 'mvector[plots]'."):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Drawing error curves needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.errors import EvaluationError, MissingDependencyError
+from mvector.errors import EvaluationError, import_errors_as
 from mvector.evaluation import DetCurve
 from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
 from mvector.files import check_writable, write_atomically, write_errors_as
@@ -44,12 +44,10 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
         EvaluationError: it cannot be written to.
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with import_errors_as(
+        "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
+    ):
         import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
     with _report_errors(folder):
         check_writable(Path(folder))
 
