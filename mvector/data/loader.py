@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import signal
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, TrainingBatches
 from mvector.data.sources import ClipSource, FileClips, PackedClips
-from mvector.data.workers import follow_parent
+from mvector.data.workers import end_daemons, follow_parent
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
 
@@ -72,6 +73,7 @@ class TrainingData:
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
         num_workers = data.dataLoader.num_workers
+        atexit.register(end_daemons)
         self.loader = DataLoader(
             dataset,
             batch_sampler=self.batches,

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,6 +19,7 @@ from typing import TypeVar
 from mvector.errors import DataError
 
 _TASKS_PER_WORKER = 4
+_PATIENCE_S = 1.0
 # Windows waits for 63 things at once at the most, of which the pool needs two itself.
 _MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
 
@@ -36,6 +38,24 @@ def follow_parent() -> None:
 def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
     os._exit(1)
+
+
+def end_daemons() -> None:
+    """End the daemonic processes of this one; to be registered with :mod:`atexit`.
+
+    Where an exception ends the program, its traceback keeps a data loader and so its workers
+    alive. Python would send them SIGTERM, which they leave to the parent, and wait for ever.
+    """
+    if hasattr(signal, "SIGCHLD"):  # torch's handler would raise for each worker that is killed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    daemons = [process for process in multiprocessing.active_children() if process.daemon]
+    for process in daemons:
+        process.terminate()
+    until_s = time.monotonic() + _PATIENCE_S
+    for process in daemons:
+        process.join(max(0.0, until_s - time.monotonic()))
+        if process.is_alive():
+            process.kill()
 
 
 def default_workers() -> int:

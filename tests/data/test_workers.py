@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_settings import ROOT
@@ -105,6 +106,27 @@ def test_a_failure_of_the_task_reaches_the_caller() -> None:
 
 def test_interrupts_are_left_to_the_parent() -> None:
     assert all(map_in_order(handler_of_interrupts, range(4), 2))
+
+
+def test_a_program_that_fails_does_not_wait_for_the_workers_of_its_loader(
+    small_config: dict[str, Any],
+) -> None:
+    small_config["dataset_conf"]["dataLoader"]["num_workers"] = 2
+    code = f"""
+from mvector.config import load_config
+from mvector.data.loader import TrainingData
+
+def train():
+    for batch in TrainingData(load_config({small_config!r})).loader:
+        raise RuntimeError("a fault of the program")
+
+train()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 1
+    assert run.stderr.endswith("RuntimeError: a fault of the program\n")
 
 
 # Prints the worker of each of four tasks; the last two never end, or the caller does not go on.
