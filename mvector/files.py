@@ -187,20 +187,30 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(path)
-    new, old = (path.with_name(f"{path.name}.{end}") for end in ("new", "old"))
+    new = path.with_name(f"{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
         yield new
         for file in new.iterdir():
             _sync(file)
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            os.rename(path, old)
-        os.rename(new, path)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(new, path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Give a folder the name ``path``, in place of an earlier one.
+
+    Raises:
+        OSError: as the file system raises it; :func:`recover_folder` finds the earlier one.
+    """
+    old = path.with_name(f"{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def recover_folder(path: Path) -> None:

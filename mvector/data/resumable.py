@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mvector.errors import DataError
-from mvector.files import write_errors_as, write_text
+from mvector.files import put_in_place, write_errors_as, write_text
 
 JOURNAL_NAME = "journal.jsonl"
 JOB_NAME = "job.json"
@@ -88,14 +87,9 @@ class ResumableFolder:
             OSError: as the file system raises it.
         """
         self.close()
-        old = path.with_name(f"{path.name}.old")
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(path, old)
-        os.rename(self.path, path)
+        put_in_place(self.path, path)
         for name in (JOURNAL_NAME, JOB_NAME):
             (path / name).unlink()
-        shutil.rmtree(old, ignore_errors=True)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
