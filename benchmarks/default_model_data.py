@@ -31,6 +31,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,7 @@ import numpy as np
 
 from mvector.audio import read_audio, write_wav
 from mvector.data.pack_writer import PackWriter
-from mvector.data.packing import in_order
+from mvector.data.workers import map_in_order
 from mvector.errors import MVectorError
 from mvector.files import file_sha256, write_text
 
@@ -167,10 +168,12 @@ def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     writer = PackWriter(
         out, kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=True
     )
-    with writer:
+    with closing(writer):
         done = writer.progress
         rest = clips[done.num_listed :]
-        for clip, samples in zip(rest, in_order(partial(read, data=data), rest, None), strict=True):
+        for clip, samples in zip(
+            rest, map_in_order(partial(read, data=data), rest, None), strict=True
+        ):
             if isinstance(samples, str):
                 writer.skip(clip.name, samples)
             else:
@@ -193,7 +196,9 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     """Write calibration clips, and pairs of them: within a corpus, targets of other recordings."""
     folder = out / "calibration"
     folder.mkdir(exist_ok=True)
-    for clip, samples in zip(clips, in_order(partial(read, data=data), clips, None), strict=True):
+    for clip, samples in zip(
+        clips, map_in_order(partial(read, data=data), clips, None), strict=True
+    ):
         if isinstance(samples, str):
             raise SystemExit(samples)
         waveform = samples.astype(np.float32) / 32768

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mvector.cli import run_script
 from mvector.data.lists import write_list
-from mvector.demo.voices import write_corpus
+from mvector.demo.corpus import write_corpus
 from mvector.training.trainer import MVectorTrainer
 
 # rows, inner and columns of matrix products one of which is the fastest

@@ -4,6 +4,9 @@ Every message is one sentence (or a list of them) that names the file or key at 
 Scripts print it and leave with exit code 2; library code can catch :class:`MVectorError`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MVectorError(Exception):
     """Base of every failure that is the input's fault and not the program's."""
@@ -35,3 +38,16 @@ class LibraryError(MVectorError):
 
 class MissingDependencyError(MVectorError):
     """An optional package is needed for this operation; the message says how to install it."""
+
+
+@contextmanager
+def import_errors_as(message: str) -> Iterator[None]:
+    """Within the block, a package that is not installed becomes a sentence that says how to.
+
+    Raises:
+        MissingDependencyError: with this message.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(message) from error

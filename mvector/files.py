@@ -2,12 +2,78 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mvector.errors import MVectorError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+
+@contextmanager
+def write_errors_as(
+    kind: type[MVectorError],
+    what: str,
+    cure: str = "",
+    *,
+    also: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Within the block, a failure to write becomes ``Cannot write <what>: <reason>; <cure>.``
+
+    Args:
+        kind: of the error to raise.
+        what: what could not be written, such as ``the list 'a.txt'``.
+        cure: what to do about it, such as ``choose another --out``.
+        also: exceptions besides ``OSError`` by which a library says that it cannot write.
+
+    Raises:
+        MVectorError: of ``kind``.
+    """
+    failures: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
+    except failures as error:
+        reason = f"{_reason(error)}; {cure}" if cure else _reason(error)
+        raise kind(f"Cannot write {what}: {reason}.") from error
+
+
+@contextmanager
+def read_errors_as(
+    kind: type[MVectorError], what: str, cure: str = "check the path"
+) -> Iterator[None]:
+    """Within the block, a file that is missing, no text or unreadable becomes a sentence.
+
+    Args:
+        kind: of the error to raise.
+        what: begins the sentence, such as ``The list 'a.txt'``.
+        cure: what to do where it does not exist.
+
+    Raises:
+        MVectorError: of ``kind``.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise kind(f"{what} does not exist; {cure}.") from error
+    except IsADirectoryError as error:
+        raise kind(f"{what} is a folder; give a file.") from error
+    except UnicodeDecodeError as error:
+        raise kind(f"{what} is not UTF-8 text; save it as UTF-8.") from error
+    except OSError as error:
+        raise kind(f"{what} cannot be read: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).removesuffix(".")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -17,7 +83,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         OSError: as ``write`` and the file system raise it; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # not by process: threads share its number, and so do containers that share a disk
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write(temporary)
         _sync(temporary)
@@ -26,18 +93,76 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str | Iterable[str], *, errors: str = "strict") -> None:
     """Write a UTF-8 text file in one step.
+
+    Args:
+        path: the file.
+        text: the whole, or pieces of it.
+        errors: what becomes of paths that are not UTF-8, as for :func:`open`.
 
     Raises:
         OSError: as the file system raises it; nothing is left behind.
     """
 
     def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
+        with open(file, "w", encoding="utf-8", newline="\n", errors=errors) as stream:
+            stream.writelines((text,) if isinstance(text, str) else text)
 
     write_atomically(path, write)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write arrays of numbers or text into an npz file in one step.
+
+    Raises:
+        OSError: as the file system raises it; nothing is left behind.
+    """
+    import numpy as np
+
+    save: Callable[..., None] = np.savez_compressed if compressed else np.savez
+
+    def write(file: Path) -> None:
+        with open(file, "wb") as stream:  # given a path, numpy would add a suffix to it
+            save(stream, **arrays)
+
+    write_atomically(path, write)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], kind: type[MVectorError]) -> None:
+    """Write a figure of matplotlib in one step; the suffix chooses the format, png without one.
+
+    Args:
+        figure: what to draw.
+        path: where to; missing folders are made.
+        kind: of the errors to raise.
+
+    Raises:
+        MVectorError: of ``kind``: the suffix is no picture format, or the file cannot be written.
+    """
+    check_figure_path(figure, path, kind)
+    with write_errors_as(kind, f"'{path}'", "choose another place"):
+        picture_format = _picture_format(path)
+        write_atomically(
+            Path(path), lambda file: figure.savefig(file, format=picture_format, dpi=150)
+        )
+
+
+def check_figure_path(
+    figure: Figure, path: str | os.PathLike[str], kind: type[MVectorError]
+) -> None:
+    """Refuse a suffix that :func:`save_figure` could not write.
+
+    Raises:
+        MVectorError: of ``kind``.
+    """
+    picture_format = _picture_format(path)
+    if picture_format not in figure.canvas.get_supported_filetypes():
+        raise kind(f"Cannot draw '{path}': '.{picture_format}' is no picture format; use .png.")
+
+
+def _picture_format(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix[1:].lower() or "png"
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -62,20 +187,30 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(path)
-    new, old = (path.with_name(f"{path.name}.{end}") for end in ("new", "old"))
+    new = path.with_name(f"{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
         yield new
         for file in new.iterdir():
             _sync(file)
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            os.rename(path, old)
-        os.rename(new, path)
-        shutil.rmtree(old, ignore_errors=True)
+        put_in_place(new, path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Give a folder the name ``path``, in place of an earlier one.
+
+    Raises:
+        OSError: as the file system raises it; :func:`recover_folder` finds the earlier one.
+    """
+    old = path.with_name(f"{path.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def recover_folder(path: Path) -> None:
@@ -91,6 +226,17 @@ def _sync(path: Path) -> None:
             os.fsync(stream.fileno())
 
 
+def check_file_writable(path: Path) -> None:
+    """As :func:`check_writable`, for a file to be written later.
+
+    Raises:
+        OSError: its folder cannot be written to, or it is a folder itself.
+    """
+    check_writable(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+
+
 def check_writable(folder: Path) -> None:
     """Make a folder and try to write into it, to fail before long work and not after it.
 
@@ -98,6 +244,6 @@ def check_writable(folder: Path) -> None:
         OSError: it cannot be made or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / f".{os.getpid()}.probe"
+    probe = folder / f".{secrets.token_hex(4)}.probe"
     probe.touch()
     probe.unlink()

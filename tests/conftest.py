@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="session")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight synthetic speakers with ten clips each: ``<folder>/speaker_000/clip_00.wav`` …"""
-    from mvector.demo.voices import write_corpus
+    from mvector.demo.corpus import write_corpus
 
     folder = tmp_path_factory.mktemp("voices")
     shape = {"num_speakers": 8, "clips_per_speaker": 10, "duration_s": (1.2, 1.8)}

@@ -24,7 +24,7 @@ SAMPLES = ROOT / "dataset" / "samples"
 SAMPLE_VOICES = ("voice_a", "voice_b", "voice_c")
 sys.path.insert(0, str(ROOT))  # works from a clone, without installation
 
-from mvector.demo.voices import write_corpus  # noqa: E402
+from mvector.demo.corpus import write_corpus  # noqa: E402
 
 NUM_SPEAKERS, CLIPS_PER_SPEAKER, NUM_TEST_SPEAKERS = 60, 8, 12
 SETTINGS = {

@@ -18,7 +18,7 @@ from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
 from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.audio.samples import cut_windows, first_samples
 from mvector.errors import AudioError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -150,7 +150,5 @@ def write_wav(path: str | os.PathLike[str], waveform: np.ndarray, sample_rate: i
     def write(file: Path) -> None:
         soundfile.write(file, waveform, sample_rate, format="WAV", subtype="PCM_16")
 
-    try:
+    with write_errors_as(AudioError, f"'{path}'", also=(soundfile.SoundFileError,)):
         write_atomically(Path(path), write)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise AudioError(f"Cannot write '{os.fspath(path)}': {error}.") from error

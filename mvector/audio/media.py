@@ -12,7 +12,7 @@ import numpy as np
 
 from mvector.audio.limits import AudioLimits
 from mvector.audio.samples import mono
-from mvector.errors import AudioError, MissingDependencyError
+from mvector.errors import AudioError, import_errors_as
 
 # What libsndfile does not read and FFmpeg does.
 MEDIA_SUFFIXES = {".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".mkv", ".mov", ".3gp", ".ac3"}
@@ -34,13 +34,11 @@ def needs_av(source: object, stream: BinaryIO) -> bool:
 
 @contextmanager
 def _open_av(stream: BinaryIO, name: str) -> Iterator[Any]:
-    try:
+    with import_errors_as(
+        f"{name} is in a format that needs PyAV: pip install 'mvector[media]', "
+        "or convert the clip to wav, flac or mp3."
+    ):
         import av
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{name} is in a format that needs PyAV: pip install 'mvector[media]', "
-            "or convert the clip to wav, flac or mp3."
-        ) from error
     position = stream.tell()
     try:
         with av.open(stream, options={"format_whitelist": _FORMATS}) as container:

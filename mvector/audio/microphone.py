@@ -14,7 +14,7 @@ import soxr
 
 from mvector.audio.clip_report import CLIPPED_FROM
 from mvector.audio.level import level_db
-from mvector.errors import AudioError, MissingDependencyError
+from mvector.errors import AudioError, import_errors_as
 
 BLOCK_S = 0.1
 TOO_QUIET_DB = -55.0  # of the loudest tenth of a second
@@ -189,13 +189,11 @@ def _unusable(error: OSError) -> AudioError:
 
 @contextmanager
 def _engine() -> Iterator[Any]:
-    try:
+    with import_errors_as(
+        "Recording needs PyAudio: pip install 'mvector[mic]' (on Linux first: apt-get install "
+        "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
+    ):
         import pyaudio
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Recording needs PyAudio: pip install 'mvector[mic]' (on Linux first: apt-get install "
-            "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
-        ) from error
     with _quiet_stderr():
         engine = pyaudio.PyAudio()
     try:

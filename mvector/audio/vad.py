@@ -19,7 +19,7 @@ import numpy as np
 import soxr
 
 from mvector.audio.level import SILENCE_DB, level_db
-from mvector.errors import AudioError, ConfigError, MissingDependencyError
+from mvector.errors import AudioError, ConfigError, MissingDependencyError, import_errors_as
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -120,12 +120,10 @@ def _tidy(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
 
 def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Stretches ``(stretches, 2)`` in samples whose level is near that of the loudest frame."""
-    try:
+    with import_errors_as(
+        "The energy VAD needs librosa: pip install 'mvector[train]', or set do_vad to False."
+    ):
         from librosa.effects import split
-    except ImportError as error:
-        raise MissingDependencyError(
-            "The energy VAD needs librosa: pip install 'mvector[train]', or set do_vad to False."
-        ) from error
     if level_db(waveform) < SILENCE_DB:  # relative to its own peak, silence would be loud
         return _NOTHING
     return split(

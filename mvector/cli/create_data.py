@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mvector.audio.media import MEDIA_SUFFIXES
@@ -15,22 +15,15 @@ from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad
 from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
 from mvector.corpus.merging import merge_lists
 from mvector.corpus.recipes import (
+    SCANS,
+    SCANS_WITH_TRIALS,
     Clip,
     Part,
     PublishedTrials,
     WrittenPairs,
     cnceleb_trials,
     name_some,
-    scan_3dspeaker,
-    scan_aishell1,
-    scan_aishell3,
-    scan_cnceleb,
     scan_csv,
-    scan_folder,
-    scan_kaldi,
-    scan_librispeech,
-    scan_voxceleb,
-    scan_zhvoice,
     write_pairs,
 )
 from mvector.corpus.splitting import LIST_NAMES, divide, write_lists
@@ -39,19 +32,6 @@ from mvector.files import check_writable
 
 logger = logging.getLogger(__name__)
 
-_SCANS: dict[str, Callable[[str], list[Clip]]] = {
-    "aishell1": scan_aishell1,
-    "aishell3": scan_aishell3,
-    "cnceleb": scan_cnceleb,
-    "folder": scan_folder,
-    "librispeech": scan_librispeech,
-    "zhvoice": scan_zhvoice,
-}
-_SCANS_WITH_TRIALS = {
-    "3dspeaker": scan_3dspeaker,
-    "kaldi": scan_kaldi,
-    "voxceleb": scan_voxceleb,
-}
 _TITLES: dict[Part, str] = {"train": "training", "enroll": "enrolment", "trials": "trials"}
 _BAD_NAME = "bad_clips.txt"
 
@@ -79,7 +59,7 @@ def make_lists(args: Scan) -> int:
     ]
     write_bad_clips(Path(args.output) / _BAD_NAME, bad)
     divided = _divide(good, args, has_pairs=bool(trials))
-    is_test_alone = bool(trials) and args.dataset in _SCANS_WITH_TRIALS
+    is_test_alone = bool(trials) and args.dataset in SCANS_WITH_TRIALS
     written = write_lists(divided, args.output, may_lack_training=is_test_alone)
     path_of = {clip.key: clip.path for clip in good}
     pairs = [own for each in trials if (own := write_pairs(each, path_of, args.output))]
@@ -99,10 +79,10 @@ def _scan(args: Scan) -> tuple[list[Clip], list[PublishedTrials]]:
             speaker_column=args.speaker_column,
             split_column=args.split_column,
         )
-    elif args.dataset in _SCANS_WITH_TRIALS:
-        clips, trials = _SCANS_WITH_TRIALS[args.dataset](args.path, args.trials)
+    elif args.dataset in SCANS_WITH_TRIALS:
+        clips, trials = SCANS_WITH_TRIALS[args.dataset](args.path, args.trials)
     else:
-        clips = _SCANS[args.dataset](args.path)
+        clips = SCANS[args.dataset](args.path)
     # Where the output lies within the corpus, what an earlier run cut is no clip of it.
     made = [os.path.abspath(Path(args.output) / name) + os.sep for name in (TRIMMED, SEGMENTS)]
     clips = [clip for clip in clips if not os.path.abspath(clip.path).startswith(tuple(made))]

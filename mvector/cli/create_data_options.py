@@ -11,12 +11,9 @@ from typing import get_args
 from mvector.cli.common import WorkerOptions, parse_number, parse_seconds, yes_or_no
 from mvector.cli.options import Condition, Options, option, optional, required
 from mvector.corpus.cutting import Vad
+from mvector.corpus.recipes import SCANS, SCANS_WITH_TRIALS
 
-DATASETS = (
-    *("3dspeaker", "aishell1", "aishell3", "cnceleb", "csv", "folder", "kaldi", "librispeech"),
-    *("voxceleb", "zhvoice"),
-)
-DATASETS_WITH_TRIALS = ("3dspeaker", "kaldi", "voxceleb")
+DATASETS = sorted([*SCANS, *SCANS_WITH_TRIALS, "csv"])
 DEFAULT_OUTPUT = "dataset"
 
 DESCRIPTION = """\
@@ -171,7 +168,7 @@ class Scan(WorkerOptions, OutputOption):
         is_divided = self.dataset != "cnceleb"
         unchecked = "with --skip_check True: no clip is decoded"
         own_test = "with --dataset cnceleb, which comes with its own test speakers"
-        with_trials = self.dataset in DATASETS_WITH_TRIALS
+        with_trials = self.dataset in SCANS_WITH_TRIALS
         columns = "path_column speaker_column split_column"
         return (
             *super().conditions(),
@@ -182,6 +179,6 @@ class Scan(WorkerOptions, OutputOption):
                 "with --do_vad, which writes FLAC files",
             ),
             ("test_speakers enroll_clips seed", is_divided, own_test),
-            ("trials", with_trials, f"without --dataset {' or '.join(DATASETS_WITH_TRIALS)}"),
+            ("trials", with_trials, f"without --dataset {' or '.join(SCANS_WITH_TRIALS)}"),
             (columns, self.dataset == "csv", "without --dataset csv"),
         )

@@ -12,7 +12,7 @@ from typing import Any
 from mvector.cli.common import ListOptions, parse_seconds
 from mvector.cli.options import Action, Command, option, optional
 from mvector.errors import DataError
-from mvector.files import check_writable, write_atomically
+from mvector.files import check_file_writable, write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,10 @@ def run(args: Inspect) -> int:
 
     if args.picture:
         check_picture_path(args.picture)
-    _require_writable("json", args.json)
-    _require_writable("picture", args.picture)
+    for name, path in (("json", args.json), ("picture", args.picture)):
+        if path:
+            with write_errors_as(DataError, f"'{path}'", f"choose another --{name}"):
+                check_file_writable(Path(path))
     start_s = time.perf_counter()
     inspection = inspect_list(args.source, root=args.data_root, num_workers=args.num_workers)
     elapsed_s = time.perf_counter() - start_s
@@ -97,28 +99,9 @@ def run(args: Inspect) -> int:
 
 
 def _write_json(path: str, report: dict[str, Any]) -> None:
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n", errors="backslashreplace") as stream:
-            json.dump(report, stream, ensure_ascii=False, indent=1, allow_nan=False)
-            stream.write("\n")
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise DataError(f"Cannot write '{path}': {error.strerror or error}.") from error
-
-
-def _require_writable(name: str, path: str | None) -> None:
-    """Fail now and not after hours of decoding."""
-    if path is None:
-        return
-    try:
-        check_writable(Path(path).parent)
-        if Path(path).is_dir():
-            raise IsADirectoryError(0, "it is a folder")
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"Cannot write '{path}': {reason}; choose another --{name}.") from error
+    text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    with write_errors_as(DataError, f"'{path}'"):
+        write_text(Path(path), text, errors="backslashreplace")
 
 
 COMMAND = Command("inspect_data.py", _DESCRIPTION, _EPILOG, (Action("a list", Inspect, run),))

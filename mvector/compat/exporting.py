@@ -16,7 +16,7 @@ from mvector.compat.conversion import SOURCES, convert, expected_entries
 from mvector.compat.families import Architecture
 from mvector.compat.source import Hints, Published
 from mvector.errors import CheckpointError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 from mvector.models import BACKBONES
 from mvector.models.ecapa_tdnn import LAYOUTS
 from mvector.models.speaker_model import SpeakerModel
@@ -83,10 +83,8 @@ def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
         else:
             torch.save(dict(state), temporary)
 
-    try:
+    with write_errors_as(CheckpointError, f"'{file}'", also=(RuntimeError, SafetensorError)):
         write_atomically(file, write)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"Cannot write '{file}': {error}.") from error
 
 
 def _renamed(model: SpeakerModel, published: Published, what: str) -> dict[str, torch.Tensor]:

@@ -2,64 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import math
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mvector.config.options import Probability, Section
 
-S = TypeVar("S", bound=Section)
 Seconds = Annotated[float, Field(gt=0.0, le=60.0)]
 Weight = Annotated[float, Field(ge=0.0)]
 Metres = Annotated[float, Field(ge=1.5, le=100.0)]
 Megabytes = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-def _check_ranges(section: S, *names: str) -> S:
-    for name in names:
-        lowest, highest = f"min_{name}", f"max_{name}"
-        if getattr(section, lowest) > getattr(section, highest):
-            raise ValueError(f"{lowest} is above {highest}")
-    return section
-
-
-class SpeedConf(Section):
-    """Speed perturbation by 0.9, 1.0 or 1.1."""
+class Augmentation(Section):
+    """What happens to a share ``prob`` of the clips; ``min_x`` may not be above ``max_x``."""
 
     prob: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> Augmentation:
+        for highest in type(self).model_fields:
+            if highest.startswith("max_"):
+                lowest = f"min_{highest.removeprefix('max_')}"
+                if getattr(self, lowest, -math.inf) > getattr(self, highest):
+                    raise ValueError(f"{lowest} is above {highest}")
+        return self
+
+
+class SpeedConf(Augmentation):
+    """Speed perturbation by 0.9, 1.0 or 1.1."""
+
     speed_perturb_3_class: bool = False
 
 
-class VolumeConf(Section):
+class VolumeConf(Augmentation):
     """A random gain in dB."""
 
-    prob: Probability = 0.0
     min_gain_dBFS: float = -15.0
     max_gain_dBFS: float = 15.0
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> VolumeConf:
-        return _check_ranges(self, "gain_dBFS")
 
-
-class NoiseConf(Section):
+class NoiseConf(Augmentation):
     """Additive noise from the clips of a folder."""
 
-    prob: Probability = 0.0
     noise_dir: str | None = None
     min_snr_dB: float = 10.0
     max_snr_dB: float = 50.0
     cache_MB: Megabytes = 512
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> NoiseConf:
-        return _check_ranges(self, "snr_dB")
 
-
-class BabbleConf(Section):
+class BabbleConf(Augmentation):
     """Several other speakers at once, from the clips of a folder."""
 
-    prob: Probability = 0.0
     babble_dir: str | None = None
     min_talkers: int = Field(3, ge=1, le=50)
     max_talkers: int = Field(7, ge=1, le=50)
@@ -67,15 +62,10 @@ class BabbleConf(Section):
     max_snr_dB: float = 20.0
     cache_MB: Megabytes = 512
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> BabbleConf:
-        return _check_ranges(self, "talkers", "snr_dB")
 
-
-class ReverbConf(Section):
+class ReverbConf(Augmentation):
     """Convolution with the impulse responses of a folder, or of simulated rooms."""
 
-    prob: Probability = 0.0
     reverb_dir: str | None = None
     max_duration_s: Seconds = 1.0
     cache_MB: Megabytes = 512
@@ -89,55 +79,35 @@ class ReverbConf(Section):
     min_height_m: Metres = 2.4
     max_height_m: Metres = 4.0
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> ReverbConf:
-        return _check_ranges(self, "rt60_s", "length_m", "height_m")
 
-
-class FlipSpliceConf(Section):
+class FlipSpliceConf(Augmentation):
     """The crop cut in pieces that come in another order."""
 
-    prob: Probability = 0.0
     min_pieces: int = Field(2, ge=2, le=100)
     max_pieces: int = Field(4, ge=2, le=100)
     min_piece_s: Seconds = 0.3
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> FlipSpliceConf:
-        return _check_ranges(self, "pieces")
 
-
-class SilenceConf(Section):
+class SilenceConf(Augmentation):
     """Stretches of digital silence, inserted or in place of the speech."""
 
-    prob: Probability = 0.0
     insert_share: Probability = 0.5
     min_stretches: int = Field(1, ge=1, le=100)
     max_stretches: int = Field(3, ge=1, le=100)
     min_duration_s: Seconds = 0.05
     max_duration_s: Seconds = 0.3
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> SilenceConf:
-        return _check_ranges(self, "stretches", "duration_s")
 
-
-class ClippingConf(Section):
+class ClippingConf(Augmentation):
     """The loudest samples cut off at one level, as an overloaded microphone does."""
 
-    prob: Probability = 0.0
     min_share: Probability = 0.001
     max_share: Probability = 0.05
 
-    @model_validator(mode="after")
-    def _ranges_in_order(self) -> ClippingConf:
-        return _check_ranges(self, "share")
 
-
-class CodecConf(Section):
+class CodecConf(Augmentation):
     """What a transmission does to speech; the weights say how often each kind is drawn."""
 
-    prob: Probability = 0.0
     telephone: Weight = 1.0
     mu_law: Weight = 1.0
     mp3: Weight = 0.0
@@ -146,16 +116,15 @@ class CodecConf(Section):
     max_compression: Probability = 0.95
 
     @model_validator(mode="after")
-    def _ranges_in_order(self) -> CodecConf:
+    def _one_kind_at_least(self) -> CodecConf:
         if self.telephone + self.mu_law + self.mp3 + self.opus == 0.0:
             raise ValueError("telephone, mu_law, mp3 and opus are all 0; to turn it off set prob 0")
-        return _check_ranges(self, "compression")
+        return self
 
 
-class SpecAugConf(Section):
+class SpecAugConf(Augmentation):
     """Masks on the features; ratios are of the bins and of the frames."""
 
-    prob: Probability = 0.0
     freq_mask_ratio: Probability = 0.1
     n_freq_masks: int = Field(1, ge=0)
     time_mask_ratio: Probability = 0.05

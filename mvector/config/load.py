@@ -14,11 +14,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mvector.config.augment_options import AugmentConf
+from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
 from mvector.config.messages import in_words, listing
-from mvector.config.options import MelSpectrogramArgs, MFCCArgs, Section
+from mvector.config.options import Section
 from mvector.config.schema import Config
 from mvector.config.spellings import translate
 from mvector.errors import ConfigError
+from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -121,12 +123,8 @@ def _read(
     if isinstance(path_or_dict, Mapping):
         return _without_none_words(dict(path_or_dict)), "The configuration"
     name = os.fspath(path_or_dict)
-    try:
+    with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = Path(name).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(f"The configuration file '{name}' does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration file '{name}' cannot be read: {error}.") from error
     try:
         raw = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from mvector.config import options
 from mvector.config.backbone_options import BACKBONE_OPTIONS
-from mvector.config.options import Section
+from mvector.config.feature_options import FEATURE_ARGS
+from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
 
 
 def listing(name: str, mistakes: list[str]) -> str:
@@ -87,10 +87,10 @@ def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any])
         if isinstance(inner, type) and issubclass(inner, Section) and inner is not Section:
             node = inner
     choices = {
-        "method_args": (options.FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
+        "method_args": (FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
         "backbone": (BACKBONE_OPTIONS, raw, "use_model"),
-        "args": (options.LOSS_ARGS, raw.get("loss_conf"), "use_loss"),
-        "scheduler_args": (options.SCHEDULER_ARGS, raw.get("optimizer_conf"), "scheduler"),
+        "args": (LOSS_ARGS, raw.get("loss_conf"), "use_loss"),
+        "scheduler_args": (SCHEDULER_ARGS, raw.get("optimizer_conf"), "scheduler"),
     }
     for index, part in enumerate(parents):
         if part in choices:

@@ -1,61 +1,21 @@
-"""The configuration as typed, frozen sections; the names are the keys of the YAML file.
-
-Options that depend on a choice (feature method, backbone, loss, schedule) have one class per
-choice, in :mod:`mvector.config.options`.
-"""
+"""The configuration as typed, frozen sections; the names are the keys of the YAML file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from mvector.config import options
 from mvector.config.augment_options import AugmentConf
-from mvector.config.backbone_options import BACKBONE_OPTIONS
+from mvector.config.choices import (
+    BackboneName,
+    LossConf,
+    ModelConf,
+    OptimizerConf,
+    PreprocessConf,
+)
 from mvector.config.options import Section
-
-
-def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section:
-    """The options class that belongs to a choice; an invalid choice has an error of its own."""
-    if choice not in table:
-        return Section()
-    if isinstance(value, Section):
-        value = value.model_dump()
-    return table[choice].model_validate({} if value is None else value)
-
-
-FeatureName = Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank", "SpeechbrainFbank"]
-BackboneName = Literal[
-    "EcapaTdnn",
-    "TDNN",
-    "Res2Net",
-    "Res2Net34",
-    "ResNetSE",
-    "ResNet",
-    "ERes2Net",
-    "ERes2NetV2",
-    "CAMPPlus",
-]
-SchedulerName = Literal[
-    "CosineAnnealingLR",
-    "WarmupCosineSchedulerLR",
-    "ExponentialLR",
-    "OneCycleLR",
-    "StepLR",
-    "MultiStepLR",
-    "ReduceLROnPlateau",
-]
-LossName = Literal[
-    "AAMLoss",
-    "AMLoss",
-    "ARMLoss",
-    "CELoss",
-    "SphereFace2",
-    "SubCenterLoss",
-    "TripletAngularMarginLoss",
-]
 
 
 class DataLoaderConf(Section):
@@ -128,112 +88,6 @@ class DatasetConf(Section):
                 "batch_sampler 'speakers' does not go with batch_size "
                 f"{self.dataLoader.batch_size}, which is not a multiple of sample_per_id "
                 f"{self.sample_per_id}"
-            )
-        return self
-
-
-class PreprocessConf(Section):
-    """The front end: waveform to features."""
-
-    feature_method: FeatureName
-    method_args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
-    normalize_mean: bool = True
-    normalize_variance: bool = False
-    log_spectrum: bool = False
-
-    @field_validator("method_args", mode="before")
-    @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(options.FEATURE_ARGS, info.data.get("feature_method"), value)
-
-    @model_validator(mode="after")
-    def _log_of_a_spectrum(self) -> PreprocessConf:
-        if self.log_spectrum and self.feature_method not in ("MelSpectrogram", "Spectrogram"):
-            raise ValueError(
-                f"log_spectrum True does not go with {self.feature_method}, which is logarithmic "
-                "already; set it to False"
-            )
-        return self
-
-
-class ClassifierConf(Section):
-    """The layers between embedding and logits, used in training only."""
-
-    classifier_type: Literal["Cosine", "Linear"] | None = None
-    num_blocks: int = Field(0, ge=0)
-    inter_dim: int = Field(512, ge=1)
-
-
-class ModelConf(Section):
-    """The backbone's options and the classifier."""
-
-    backbone: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
-    classifier: ClassifierConf = ClassifierConf()
-
-    @field_validator("backbone", mode="before")
-    @classmethod
-    def _typed_options(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
-
-
-class LossConf(Section):
-    """The loss, its options and the schedule of its margin."""
-
-    use_loss: LossName
-    args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
-    use_margin_scheduler: bool = False
-    margin_scheduler_args: options.MarginSchedulerArgs = options.MarginSchedulerArgs()
-
-    @field_validator("args", mode="before")
-    @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(options.LOSS_ARGS, info.data.get("use_loss"), value)
-
-    @field_validator("margin_scheduler_args", mode="before")
-    @classmethod
-    def _none_is_default(cls, value: Any) -> Any:
-        return {} if value is None else value
-
-    @model_validator(mode="after")
-    def _scheduler_needs_margin(self) -> LossConf:
-        if self.use_margin_scheduler and "margin" not in type(self.args).model_fields:
-            raise ValueError(
-                f"use_margin_scheduler True does not go with {self.use_loss}, which has no margin; "
-                "set it to False or choose another loss"
-            )
-        return self
-
-
-class OptimizerConf(Section):
-    """Optimizer and learning-rate schedule."""
-
-    optimizer: Literal["Adam", "AdamW", "SGD"] = "Adam"
-    learning_rate: float = Field(0.001, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    backbone_lr_scale: float = Field(1.0, ge=0)
-    decay_norm_and_bias: bool = True
-    scheduler: SchedulerName | None = "CosineAnnealingLR"
-    scheduler_args: SerializeAsAny[Section] | None = Field(None, validate_default=True)
-
-    @field_validator("scheduler_args", mode="before")
-    @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section | None:
-        scheduler = info.data.get("scheduler")
-        if scheduler is None:
-            if value:
-                raise ValueError("arguments are given, but optimizer_conf.scheduler is not")
-            return None
-        return _choose(options.SCHEDULER_ARGS, scheduler, value)
-
-    @model_validator(mode="after")
-    def _rates_fall(self) -> OptimizerConf:
-        lowest = getattr(self.scheduler_args, "min_lr", 0.0)
-        highest = getattr(self.scheduler_args, "max_lr", None) or self.learning_rate
-        if lowest > highest:
-            raise ValueError(
-                f"scheduler_args.min_lr {lowest:g} is above the learning rate {highest:g} that it "
-                "shall fall from; lower it"
             )
         return self
 

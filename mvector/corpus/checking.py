@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +16,10 @@ from mvector.audio import write_wav
 from mvector.corpus.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
 from mvector.corpus.recipes import Clip
 from mvector.data.lists import printable
-from mvector.data.workers import default_workers
-from mvector.errors import AudioError, DataError, MVectorError
-from mvector.files import write_atomically
+from mvector.data.packing import why_unusable
+from mvector.data.workers import map_in_order
+from mvector.errors import AudioError, DataError
+from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +55,6 @@ def check_clips(
 ) -> tuple[list[Clip], list[BadClip]]:
     """Decode every clip to its end and keep those that are speech-like enough to learn from.
 
-    Processes, not threads: decoding goes through Python file objects, which threads would wait
-    for one another at.
-
     Args:
         clips: clips of a scan.
         min_duration_s: shortest accepted duration in seconds.
@@ -66,7 +62,7 @@ def check_clips(
         targets: for each clip the flac that what is kept of it is written to, to go on with that;
             ``None`` leaves the clip as it is. See :func:`mvector.corpus.cutting.cut_targets`.
         vad: ``energy`` or ``silero`` keeps the speech alone; such clips need a target.
-        num_workers: processes; 0 or 1 works in this one, ``None`` takes one per processor.
+        num_workers: processes; 0 works in this one, ``None`` takes one per processor.
         show_progress: draw a progress bar where standard error is a terminal.
 
     Returns:
@@ -80,11 +76,11 @@ def check_clips(
     goals = [None] * len(clips) if targets is None else targets
     cuts = [Cut(clip.path, goal, clip.segment) for clip, goal in zip(clips, goals, strict=True)]
     batches = [cuts[i : i + _CLIPS_PER_TASK] for i in range(0, len(cuts), _CLIPS_PER_TASK)]
-    workers = min(default_workers() if num_workers is None else num_workers, len(batches))
-    results = map(task, batches) if workers <= 1 else _in_processes(task, batches, workers)
+    results = map_in_order(task, batches, num_workers, num_items=len(batches))
     outcomes: list[_Outcome] = []
     disable = None if show_progress else True
-    with tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable) as bar:
+    bar = tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable)
+    with bar, closing(results):
         for batch in results:
             outcomes += batch
             bar.update(len(batch))
@@ -127,38 +123,11 @@ def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> Non
         DataError: the folder cannot be written to.
     """
     target = Path(path)
-
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad)
-
-    try:
+    with write_errors_as(DataError, f"'{target}'"):
         if bad:
-            write_atomically(target, write)
+            write_text(target, (f"{printable(clip.path)}\t{clip.reason}\n" for clip in bad))
         else:
             target.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot write '{target}': {error.strerror or error}.") from error
-
-
-def _in_processes(
-    task: partial[list[_Outcome]], batches: list[list[Cut]], num_workers: int
-) -> Iterator[list[_Outcome]]:
-    with ProcessPoolExecutor(num_workers, initializer=_leave_interrupts_to_parent) as pool:
-        try:
-            yield from pool.map(task, batches)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "A process that checked clips died, perhaps for want of memory; try again with "
-                "--num_workers 1."
-            ) from error
-        except BaseException:  # Ctrl-C, or a failure elsewhere: do not finish what is queued
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check_batch(
@@ -174,11 +143,8 @@ def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) ->
         return _Outcome(path, reason=reason)
     try:
         waveform = read_cut(cut, min_duration_s=min_duration_s, vad=vad)
-    except MVectorError as error:
-        reason = " ".join(str(error).removeprefix(f"'{path}'").split())
-        return _Outcome(path, reason=reason)
     except Exception as error:  # one odd file must not end hours of checking
-        return _Outcome(path, reason=f"cannot be decoded ({type(error).__name__}: {error})")
+        return _Outcome(path, reason=why_unusable(path, error))
     duration_s = len(waveform) / SAMPLE_RATE
     if cut.target is not None:
         write_flac(cut.target, waveform)

@@ -15,7 +15,7 @@ import soundfile
 from mvector.audio import check_speech, read_audio
 from mvector.corpus.recipes import Clip, Segment, listed_path
 from mvector.errors import AudioError, DataError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 
 SAMPLE_RATE = 16000
 TRIMMED, SEGMENTS = "trimmed", "segments"
@@ -130,12 +130,9 @@ def write_flac(path: str | os.PathLike[str], waveform: np.ndarray) -> None:
     def write(file: Path) -> None:
         soundfile.write(file, waveform, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
 
-    try:
+    cure = "--output needs a folder with free space"
+    with write_errors_as(DataError, f"'{path}'", cure, also=(soundfile.SoundFileError,)):
         write_atomically(Path(path), write)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise DataError(
-            f"Cannot write '{os.fspath(path)}': {error}; --output needs a folder with free space."
-        ) from error
 
 
 def _place(clip: Clip, root: str | os.PathLike[str]) -> str:

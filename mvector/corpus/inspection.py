@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,11 +18,10 @@ from mvector.corpus.inspection_measures import MEASURES, clipped_share, measure_
 from mvector.data.lists import read_list
 from mvector.data.packed import PackedCorpus, is_packed
 from mvector.data.packing import why_unusable
-from mvector.data.workers import default_workers, follow_parent
+from mvector.data.workers import map_in_order
 from mvector.errors import DataError
 
 _CLIPS_PER_TASK = 32
-_TASKS_PER_WORKER = 4
 _CRASHED = "ends the process that decodes it (a fault of the decoder, or want of memory)."
 
 # A batch is a slice of the list's paths, or a range of numbers of clips in a packed corpus.
@@ -63,12 +59,12 @@ def inspect_list(
     """Decode and measure every clip of a list, or of a packed corpus.
 
     A clip that cannot be decoded is recorded with its reason and never ends the run, not even one
-    that kills its process (where there are processes: ``num_workers`` above 1).
+    that kills its process (where there are processes: ``num_workers`` above 0).
 
     Args:
         path: a list file, or the folder of a packed corpus.
         root: folder that relative clip paths of a list start from.
-        num_workers: processes; 0 or 1 works in this one, ``None`` takes one per processor.
+        num_workers: processes; 0 works in this one, ``None`` takes one per processor.
         show_progress: draw a progress bar where standard error is a terminal.
 
     Returns:
@@ -79,15 +75,15 @@ def inspect_list(
     """
     task, items, paths, labels = _open(path, root)
     batches = (items[i : i + _CLIPS_PER_TASK] for i in range(0, len(items), _CLIPS_PER_TASK))
-    workers = default_workers() if num_workers is None else num_workers
-    most = -(-len(items) // _CLIPS_PER_TASK)
-    alone = workers <= 1
-    results = map(task, batches) if alone else _in_processes(task, batches, min(workers, most))
+    num_batches = -(-len(items) // _CLIPS_PER_TASK)
+    apart = partial(_measure_apart, task)
+    results = map_in_order(task, batches, num_workers, num_items=num_batches, when_lost=apart)
     measures = np.zeros(len(items), MEASURES)
     reasons: dict[int, str] = {}
     done = 0
     disable = None if show_progress else True
-    with tqdm(total=len(items), desc="Inspecting", unit="clip", disable=disable) as bar:
+    bar = tqdm(total=len(items), desc="Inspecting", unit="clip", disable=disable)
+    with bar, closing(results):
         for records, bad in results:
             measures[done : done + len(records)] = records
             reasons.update((done + place, reason) for place, reason in bad.items())
@@ -166,46 +162,14 @@ def _measure_batch(measure: Callable[[Any], np.ndarray], items: _Batch) -> _Resu
     return records, reasons
 
 
-def _in_processes(task: _Task, batches: Iterator[_Batch], num_workers: int) -> Iterator[_Result]:
-    lost = yield from _until_a_process_dies(task, batches, num_workers)
-    while lost:
-        for batch in lost:
-            yield _measure_apart(task, batch)
-        lost = yield from _until_a_process_dies(task, batches, num_workers)
-
-
-def _until_a_process_dies(
-    task: _Task, batches: Iterator[_Batch], num_workers: int
-) -> Generator[_Result, None, list[_Batch]]:
-    """Yield results in order; return the batches taken and not measured."""
-    waiting: deque[_Batch] = deque()
-    futures: deque[Future[_Result]] = deque()
-    with ProcessPoolExecutor(num_workers, initializer=follow_parent) as pool:
-        try:
-            while True:
-                # A bounded queue: neither paths nor results of a long list pile up
-                for batch in islice(batches, num_workers * _TASKS_PER_WORKER - len(waiting)):
-                    waiting.append(batch)
-                    futures.append(pool.submit(task, batch))
-                if not waiting:
-                    return []
-                result = futures.popleft().result()
-                waiting.popleft()
-                yield result
-        except BrokenProcessPool:
-            return list(waiting)
-        except BaseException:  # Ctrl-C, or a failure elsewhere: do not finish what is queued
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _measure_apart(task: _Task, batch: _Batch) -> _Result:
     """Measure a batch in a process of its own, halving it until the fatal clip stands alone."""
-    with ProcessPoolExecutor(1, initializer=follow_parent) as pool:
-        try:
-            return pool.submit(task, batch).result()
-        except BrokenProcessPool:
-            pass
+    halve = partial(_measure_halves, task)
+    (result,) = map_in_order(task, [batch], 1, when_lost=halve)
+    return result
+
+
+def _measure_halves(task: _Task, batch: _Batch) -> _Result:
     if len(batch) == 1:
         return np.zeros(1, MEASURES), {0: _CRASHED}
     half = len(batch) // 2

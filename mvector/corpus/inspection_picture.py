@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mvector.audio import SILENCE_DB
 from mvector.corpus.inspection import Inspection
-from mvector.errors import DataError, MissingDependencyError
-from mvector.files import write_atomically
+from mvector.errors import DataError, import_errors_as
+from mvector.files import check_figure_path, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,11 +27,7 @@ def check_picture_path(path: str | os.PathLike[str]) -> None:
         DataError: the suffix is no picture format.
         MissingDependencyError: matplotlib is not installed.
     """
-    known = sorted(_new_figure().canvas.get_supported_filetypes())
-    if _format(path) not in known:
-        raise DataError(
-            f"Cannot draw '{os.fspath(path)}': '.{_format(path)}' is no picture format; use .png."
-        )
+    check_figure_path(_new_figure(), path, DataError)
 
 
 def save_picture(inspection: Inspection, path: str | os.PathLike[str]) -> None:
@@ -47,17 +42,7 @@ def save_picture(inspection: Inspection, path: str | os.PathLike[str]) -> None:
         DataError: the file cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = inspection_figure(inspection)
-
-    def write(file: Path) -> None:
-        figure.savefig(file, format=_format(path), dpi=150)
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise DataError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another place."
-        ) from error
+    save_figure(inspection_figure(inspection), path, DataError)
 
 
 def inspection_figure(inspection: Inspection) -> Figure:
@@ -124,14 +109,6 @@ def _whole(counts: np.ndarray) -> np.ndarray:
 
 
 def _new_figure() -> Figure:
-    try:
+    with import_errors_as("--picture needs matplotlib: pip install 'mvector[plots]'."):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--picture needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
     return Figure(figsize=(12.0, 8.0), layout="constrained")
-
-
-def _format(path: str | os.PathLike[str]) -> str:
-    return Path(path).suffix[1:].lower() or "png"

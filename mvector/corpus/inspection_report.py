@@ -17,6 +17,7 @@ from mvector.corpus.inspection_measures import (
 )
 
 FORMAT_VERSION = 1
+SUMMARY = ("min", "p5", "median", "mean", "p95", "max")
 CLIPPED_LIMIT = 0.001  # 48 samples at full scale in 3 s at 16 kHz are heard
 SILENCE_LIMIT = 0.5
 # Of real 16 kHz recordings 1 % lay below this, and the lowest of them end sharply at 4 kHz; of
@@ -239,12 +240,11 @@ def _unreadable(inspection: Inspection) -> Report:
 
 
 def _summary(values: np.ndarray) -> dict[str, float | None]:
-    names = ("min", "p5", "median", "p95", "max")
     if not len(values):
-        return dict.fromkeys(("min", "p5", "median", "mean", "p95", "max"))
-    ranks = np.percentile(values.astype(np.float64), (0, 5, 50, 95, 100)).tolist()
-    found = dict(zip(names, ranks, strict=True)) | {"mean": float(values.mean(dtype=np.float64))}
-    return {name: found[name] for name in ("min", "p5", "median", "mean", "p95", "max")}
+        return dict.fromkeys(SUMMARY)
+    exact = values.astype(np.float64)
+    low, p5, median, p95, high = np.percentile(exact, (0, 5, 50, 95, 100)).tolist()
+    return dict(zip(SUMMARY, (low, p5, median, float(exact.mean()), p95, high), strict=True))
 
 
 def _histogram(values: np.ndarray, edges: np.ndarray) -> list[dict[str, float | None]]:

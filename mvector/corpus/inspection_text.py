@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from mvector.corpus.inspection_report import Report
+from mvector.corpus.inspection_report import SUMMARY, Report
 from mvector.data.lists import printable
 
 MOST_SHOWN = 5
 
 _BAR_WIDTH = 40
-_SUMMARY = ("min", "p5", "median", "mean", "p95", "max")
 
 
 def render_report(report: Report) -> str:
@@ -65,7 +64,7 @@ def _summaries(report: Report) -> Iterator[str]:
         ("silent frames (%)", "silence", 100, 1),
         ("energy above 4 kHz (dB)", "narrow_band", 1, 1),
     ):
-        values = [report[part]["summary"][key] for key in _SUMMARY]
+        values = [report[part]["summary"][key] for key in SUMMARY]
         cells = ("-" if value is None else f"{scale * value:,.{digits}f}" for value in values)
         yield f"{name:<26}" + "".join(f"{cell:>9}" for cell in cells)
 

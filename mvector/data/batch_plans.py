@@ -1,6 +1,6 @@
-"""Which clips make the batches of an epoch, and in crops of what length.
+"""Which clips make the batches of an epoch: three plans, each a function of (seed, epoch).
 
-Four plans, each a function of (seed, epoch), and mixed lengths for three of them.
+Crops have the configured length; :mod:`mvector.data.length_plans` has plans with others.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mvector.data.samplers import BatchPlan, PlannedBatch
+from mvector.data.samplers import PlannedBatch
 from mvector.errors import DataError
-
-_NUM_LENGTHS = 16  # few enough for kernels that are compiled or tuned for each
 
 
 class RandomBatches:
@@ -193,117 +191,15 @@ class SpeakerBatches:
         return np.resize(clips[start : start + self.clips_per_speaker], self.clips_per_speaker)
 
 
-class DurationBatches:
-    """Clips of similar length together, every clip once an epoch, as much audio in each batch.
-
-    The crop of a batch is as long as its shortest clip (in steps of a twentieth), so that long
-    clips are heard at length and short ones are not repeated.
-
-    Args:
-        durations_s: ``(clips,)`` length of each clip in seconds.
-        batch_s: seconds of audio in a batch, at most.
-        min_s: shortest crop.
-        max_s: longest crop.
-        multiple: number of processes that share a batch.
-        seed: of the whole run.
-
-    Raises:
-        DataError: a batch cannot hold two of the longest crops for each process.
-    """
-
-    def __init__(
-        self,
-        durations_s: np.ndarray,
-        *,
-        batch_s: float,
-        min_s: float,
-        max_s: float,
-        seed: int,
-        multiple: int = 1,
-    ) -> None:
-        if batch_s < 2 * multiple * max_s:
-            raise DataError(
-                f"A batch of {batch_s:g} s cannot hold two crops of {max_s:g} s for each process; "
-                "raise dataset_conf.batch_duration or lower dataset_conf.max_duration."
-            )
-        clipped = np.clip(durations_s, min_s, max_s)
-        steps = np.floor(np.log(clipped / min_s) / np.log(1.05) + 1e-6)
-        crops = np.where(clipped >= max_s, max_s, np.minimum(min_s * 1.05**steps, max_s))
-        self.crops = np.round(crops, 3)
-        self.seed = seed
-        self.multiple = multiple
-        ordered = -np.sort(-self.crops)
-        self.ends: list[int] = []
-        while (start := self.ends[-1] if self.ends else 0) < len(ordered):
-            count = int(batch_s / ordered[start]) // multiple * multiple
-            self.ends.append(min(start + count, len(ordered)))
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
-        rng = np.random.default_rng((self.seed, epoch))
-        order = np.lexsort((rng.random(len(self.crops)), -self.crops))
-        starts = [0, *self.ends[:-1]]
-        for number in rng.permutation(len(self.ends)):
-            clips = _topped_up(order[starts[number] : self.ends[number]], order, self.multiple)
-            yield PlannedBatch(clips, float(self.crops[clips].min()))
-
-    def describe(self) -> str:
-        """One sentence for the log."""
-        shortest, longest = self.crops.min(), self.crops.max()
-        return f"An epoch holds every clip, in crops of {shortest:g} to {longest:g} s."
-
-
-class MixedLengths:
-    """The batches of another plan, each in crops of another length.
-
-    Short crops teach what single words will need, long ones what sentences allow. Sixteen lengths,
-    evenly spaced on a logarithmic scale, come equally often in every epoch, in random order, so
-    that every epoch holds as much audio.
-
-    Args:
-        plan: the batches.
-        shortest_s: length of the shortest crops in seconds.
-        longest_s: of the longest.
-        seed: of the whole run.
-    """
-
-    def __init__(self, plan: BatchPlan, *, shortest_s: float, longest_s: float, seed: int) -> None:
-        self.plan = plan
-        self.lengths_s = np.geomspace(shortest_s, longest_s, _NUM_LENGTHS).round(3)
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
-        num_batches = len(self.plan)
-        spread = np.arange(num_batches) * _NUM_LENGTHS // num_batches
-        order = np.random.default_rng((self.seed, epoch, 1)).permutation(spread)
-        for number, batch in zip(order, self.plan.batches(epoch), strict=True):
-            yield PlannedBatch(batch.clips, float(self.lengths_s[number]))
-
-    def describe(self) -> str:
-        """One sentence for the log."""
-        shortest, longest = self.lengths_s[[0, -1]]
-        return (
-            f"{self.plan.describe()} Crops are {shortest:g} to {longest:g} s long, "
-            f"{self.lengths_s.mean():.2g} s on the average."
-        )
-
-
 def _cut(
     order: np.ndarray, batch_size: int, num_batches: int, multiple: int
 ) -> Iterator[PlannedBatch]:
     for number in range(num_batches):
         clips = order[number * batch_size : (number + 1) * batch_size]
-        yield PlannedBatch(_topped_up(clips, order, multiple))
+        yield PlannedBatch(topped_up(clips, order, multiple))
 
 
-def _topped_up(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:
+def topped_up(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:
     """The last clips of an epoch, with some from its start until all processes have as many."""
     size = max(-(-len(clips) // multiple) * multiple, 2 * multiple)
     missing = size - len(clips)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mvector.errors import DataError
-from mvector.files import write_atomically
+from mvector.files import read_errors_as, write_errors_as, write_text
 
 _MOST_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
@@ -59,19 +59,9 @@ def read_list(
             with what is wrong in each.
     """
     name = os.fspath(path)
-    try:
+    cure = "create it with create_data.py or correct its path"
+    with read_errors_as(DataError, f"The list '{name}'", cure):
         text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"The list '{name}' does not exist; create it with create_data.py or correct its path."
-        ) from error
-    except IsADirectoryError as error:
-        raise DataError(f"The list '{name}' is a folder; give a list file.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"The list '{name}' is not UTF-8 text; is it really a list?") from error
-    except OSError as error:
-        raise DataError(f"The list '{name}' cannot be read: {error.strerror or error}.") from error
-
     paths: list[str] = []
     labels: list[int] = []
     mistakes: list[str] = []
@@ -99,16 +89,8 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]])
     Raises:
         DataError: the folder cannot be written to.
     """
-
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(f"{clip}\t{label}\n" for clip, label in entries)
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"Cannot write the list '{os.fspath(path)}': {reason}.") from error
+    with write_errors_as(DataError, f"the list '{path}'"):
+        write_text(Path(path), (f"{clip}\t{label}\n" for clip, label in entries))
 
 
 def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import signal
 from typing import Any, Protocol
@@ -13,21 +14,16 @@ from torch.utils.data import DataLoader, Dataset
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
 from mvector.data.augmentation import WaveformAugmentor, num_speed_classes
-from mvector.data.batch_plans import (
-    BalancedBatches,
-    DurationBatches,
-    MixedLengths,
-    RandomBatches,
-    SpeakerBatches,
-)
+from mvector.data.batch_plans import BalancedBatches, RandomBatches, SpeakerBatches
 from mvector.data.dataset import TrainingClips, collate
 from mvector.data.feature_dataset import TrainingFeatures
+from mvector.data.length_plans import DurationBatches, MixedLengths
 from mvector.data.lists import ClipList, read_list
 from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, TrainingBatches
 from mvector.data.sources import ClipSource, FileClips, PackedClips
-from mvector.data.workers import follow_parent
+from mvector.data.workers import end_daemons, follow_parent
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
 
@@ -77,6 +73,7 @@ class TrainingData:
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
         num_workers = data.dataLoader.num_workers
+        atexit.register(end_daemons)
         self.loader = DataLoader(
             dataset,
             batch_sampler=self.batches,

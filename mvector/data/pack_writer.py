@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from mvector.data.packed import (
 )
 from mvector.data.resumable import ResumableFolder
 from mvector.errors import DataError
-from mvector.files import recover_folder, write_text
+from mvector.files import recover_folder, write_errors_as, write_text
 
 BAD_NAME = "bad_clips.txt"
 
@@ -64,7 +63,7 @@ class PackProgress:
 class PackWriter:
     """Writes a packed folder, going on where an earlier run of the same job ended.
 
-    A context manager; leaving it without :meth:`finish` keeps what was committed.
+    Close it (:func:`contextlib.closing`); without :meth:`finish` that keeps what was committed.
 
     Args:
         out: folder to make.
@@ -104,15 +103,13 @@ class PackWriter:
         self._row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
         self._waiting = {name: bytearray() for name in (INDEX_NAME, PATHS_NAME, BAD_NAME)}
         partial = partial_folder(self.out)
-        try:
+        with write_errors_as(DataError, f"'{partial}'"):
             recover_folder(self.out)
             _check_target(self.out, overwrite)
             self._work = ResumableFolder(partial, {**self.form, **job})
             self.progress = PackProgress(**self._work.state)
             for name, size in self._sizes().items():
                 self._work.open(name, size)
-        except OSError as error:
-            raise DataError(f"Cannot write '{partial}': {error.strerror or error}.") from error
 
     def append(self, rows: np.ndarray, path: str, label: int, crc32: int) -> None:
         """Add a clip, and count it as listed.
@@ -130,10 +127,8 @@ class PackWriter:
         record = (progress.num_rows, progress.num_path_bytes, len(rows), len(name), label, crc32)
         self._waiting[INDEX_NAME] += np.array([record], dtype=INDEX_DTYPE).tobytes()
         self._waiting[PATHS_NAME] += name + b"\n"
-        try:
+        with self._work.explaining():
             self._work.append(self._payload, rows.data.cast("B"))
-        except OSError as error:
-            raise self._work.explain(error) from error
         progress.num_listed += 1
         progress.num_clips += 1
         progress.num_rows += len(rows)
@@ -153,13 +148,11 @@ class PackWriter:
         Raises:
             DataError: the disk is full or fails.
         """
-        try:
+        with self._work.explaining():
             for name, data in self._waiting.items():
                 self._work.append(name, data)
                 data.clear()
             self._work.commit(asdict(self.progress))
-        except OSError as error:
-            raise self._work.explain(error) from error
 
     def finish(self, meta: Mapping[str, Any]) -> None:
         """Complete the folder and give it its name.
@@ -175,7 +168,7 @@ class PackWriter:
         if not done.num_clips:
             raise self._nothing_good()
         folder = self._work.path
-        try:
+        with self._work.explaining():
             files = {name: {"bytes": size} for name, size in self._sizes().items()}
             del files[BAD_NAME]  # for people; nothing depends on it
             for name in (INDEX_NAME, PATHS_NAME):
@@ -187,18 +180,9 @@ class PackWriter:
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             write_text(folder / META_NAME, text)
             self._work.publish(self.out)
-        except OSError as error:
-            raise self._work.explain(error) from error
 
-    def __enter__(self) -> PackWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave what was committed, for a later run to go on with, unless all is finished."""
         self._work.close()
 
     def _sizes(self) -> dict[str, int]:

@@ -19,7 +19,8 @@ from mvector.audio import AudioSource
 from mvector.data.lists import ClipList, read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import META_NAME, PackedCorpus, PackedFolder, is_packed
-from mvector.data.packing import in_order, log_resumed, why_unusable
+from mvector.data.packing import log_resumed, why_unusable
+from mvector.data.workers import map_in_order
 from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
 from mvector.features.front_end import FrontEnd
@@ -154,14 +155,14 @@ def extract_features(
         job={**origin, **_settings(front_end.to_dict())},
         overwrite=overwrite,
     )
-    with writer:
+    with closing(writer):
         log_resumed(writer.progress, len(clips))
         read = partial(_read, front_end=front_end, min_samples=featurizer.min_samples)
         first = writer.progress.num_listed
         sources: Iterable[AudioSource] = (
             _packed_sources(corpus, first) if corpus else clips.paths[first:]
         )
-        waveforms = in_order(read, sources, 0 if corpus else num_workers)
+        waveforms = map_in_order(read, sources, 0 if corpus else num_workers)
         compute = partial(
             _compute, featurizer=featurizer, front_end=front_end, dtype=dtype, batch_size=batch_size
         )

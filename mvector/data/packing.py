@@ -5,15 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -22,8 +17,8 @@ from mvector.audio import AudioSource, check_speech, read_audio, source_name
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
-from mvector.data.workers import default_workers, follow_parent
-from mvector.errors import DataError, MVectorError
+from mvector.data.workers import map_in_order
+from mvector.errors import MVectorError
 from mvector.files import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -31,11 +26,7 @@ logger = logging.getLogger(__name__)
 CLIPS_PER_COMMIT = 256
 
 _SAMPLES_PER_COMMIT = 1 << 28
-_TASKS_PER_WORKER = 4
 _LONGEST = 2**31 - 1
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -90,14 +81,14 @@ def pack_corpus(
     writer = PackWriter(
         Path(out), kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=overwrite
     )
-    with writer:
+    with closing(writer):
         done = writer.progress
         log_resumed(done, len(clips))
         paths, labels = clips.paths[done.num_listed :], clips.labels[done.num_listed :]
         num_safe = done.num_rows
         disable = None if show_progress else True
         bar = tqdm(total=len(clips), initial=done.num_listed, desc="Packing", disable=disable)
-        with bar, closing(in_order(decode, paths, num_workers)) as decoded:
+        with bar, closing(map_in_order(decode, paths, num_workers)) as decoded:
             for path, label, clip in zip(paths, labels, decoded, strict=True):
                 if isinstance(clip, str):
                     writer.skip(path, clip)
@@ -114,46 +105,6 @@ def pack_corpus(
         clipped = {"num_clipped_samples": done.num_clipped_samples}
         writer.finish({"sample_rate": sample_rate, **clipped, "source": source})
     return done
-
-
-def in_order(
-    task: Callable[[_Item], _Result], items: Iterable[_Item], num_workers: int | None
-) -> Generator[_Result, None, None]:
-    """``map(task, items)`` in several processes, a few results ahead of the caller.
-
-    Processes, not threads: decoding goes through Python file objects, which threads would wait
-    for one another at. Close the iterator to stop early. The processes end with this one, even
-    if it is killed.
-
-    Args:
-        task: what to do; it must pickle.
-        items: what to do it with.
-        num_workers: 0 works in this process; ``None`` takes a process per processor.
-
-    Raises:
-        DataError: a process died.
-    """
-    num_workers = default_workers() if num_workers is None else num_workers
-    if num_workers == 0:
-        yield from map(task, items)
-        return
-    waiting: deque[Future[_Result]] = deque()
-    with ProcessPoolExecutor(num_workers, initializer=follow_parent) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(task, item))
-                if len(waiting) >= _TASKS_PER_WORKER * num_workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "A process that decoded clips died, perhaps for want of memory; run the same "
-                "command again with fewer --num_workers to go on."
-            ) from error
-        except BaseException:  # Ctrl-C, or the caller stops: do not finish what is queued
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def log_resumed(done: PackProgress, num_listed: int) -> None:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mvector.errors import DataError
-from mvector.files import write_text
+from mvector.files import put_in_place, write_errors_as, write_text
 
 JOURNAL_NAME = "journal.jsonl"
 JOB_NAME = "job.json"
 
+_GO_ON = "mend that, and run the same command again to go on"
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -86,26 +87,23 @@ class ResumableFolder:
             OSError: as the file system raises it.
         """
         self.close()
-        old = path.with_name(f"{path.name}.old")
-        if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            os.rename(path, old)
-        os.rename(self.path, path)
+        put_in_place(self.path, path)
         for name in (JOURNAL_NAME, JOB_NAME):
             (path / name).unlink()
-        shutil.rmtree(old, ignore_errors=True)
 
-    def explain(self, error: OSError) -> DataError:
-        """What a failure to write means, and that the work can go on."""
-        if error.errno in _FULL:
-            return DataError(
-                "The disk is full: free some space and run the same command again, which goes on "
-                f"from what is kept in '{self.path}'."
-            )
-        return DataError(
-            f"Cannot write '{self.path}': {error.strerror or error}; mend that, and run the same "
-            "command again to go on."
-        )
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Within the block, a failure to write says that the work can go on."""
+        with write_errors_as(DataError, f"'{self.path}'", _GO_ON):
+            try:
+                yield
+            except OSError as error:
+                if error.errno in _FULL:
+                    raise DataError(
+                        f"The disk is full: free some space and run the same command again, which "
+                        f"goes on from what is kept in '{self.path}'."
+                    ) from error
+                raise
 
     def close(self) -> None:
         """Close all files; what was not committed is left to be cut off by a later run."""

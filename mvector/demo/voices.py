@@ -7,69 +7,26 @@ quality stay with the speaker while level, noise, channel and the voice of the d
 to clip, which is what a speaker embedding has to tell apart.
 
 Sources: Fant, "Acoustic Theory of Speech Production" (1960), for the model; Klatt, "Software for a
-cascade/parallel formant synthesizer" (JASA 67, 1980), for resonators and bandwidths; Peterson and
-Barney, "Control methods used in a study of the vowels" (JASA 24, 1952), for the vowels; Delattre,
-Liberman and Cooper, "Acoustic loci and transitional cues for consonants" (JASA 27, 1955), for loci.
+cascade/parallel formant synthesizer" (JASA 67, 1980), for resonators and bandwidths.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from numpy.random import Generator, SeedSequence, default_rng
+from numpy.random import Generator, default_rng
 
-from mvector.audio import write_wav
-from mvector.errors import AudioError, DataError
+from mvector.demo.babble import Babble, articulate, invent_babble
+from mvector.errors import AudioError
 
 _MIN_SAMPLE_RATE = 8000  # the third formant of the shortest vocal tract must stay below Nyquist
 _FRAME_SHIFT_S = 0.01
 _SHIFTS_PER_FFT = 6  # 20 ms of signal and 40 ms in which even the narrowest resonance dies away
 
-# F1, F2, F3 in Hz, averages of adult male speakers (Peterson and Barney, 1952, table II), of
-# heed, hid, head, had, hod, hawed, hood, who'd, hud, heard.
-_VOWELS_HZ = np.array(
-    [
-        *[(270, 2290, 3010), (390, 1990, 2550), (530, 1840, 2480), (660, 1720, 2410)],
-        *[(730, 1090, 2440), (570, 840, 2410), (440, 1020, 2240), (300, 870, 2240)],
-        *[(640, 1190, 2390), (490, 1350, 1690)],
-    ]
-)
 _UPPER_FORMANTS_HZ = np.array([3500, 4500, 5500, 6500, 7500])  # F4 to F8 of a uniform 17.5 cm tube
 _BANDWIDTHS_HZ = np.array([70, 90, 130, 180, 250, 300, 350, 400])
 _NUM_FORMANTS = len(_BANDWIDTHS_HZ)
-
-# Voicing and frication while the consonant lasts and frication at its release (amplitudes relative
-# to the vowel), duration in s, F1, F2 and F3 locus in Hz, centre of the frication in Hz.
-_CONSONANTS = np.array(
-    [
-        (0.50, 0.00, 0.00, 0.06, 300, 700, 2200, 3000),  # w
-        (0.50, 0.00, 0.00, 0.06, 350, 1300, 2700, 3000),  # l
-        (0.35, 0.00, 0.00, 0.07, 250, 900, 2200, 3000),  # m
-        (0.35, 0.00, 0.00, 0.07, 250, 1700, 2600, 3000),  # n
-        (0.00, 0.00, 0.30, 0.07, 250, 800, 2200, 1200),  # p
-        (0.00, 0.00, 0.50, 0.07, 250, 1800, 2700, 4500),  # t
-        (0.00, 0.00, 0.40, 0.08, 250, 2200, 2500, 2200),  # k
-        (0.08, 0.00, 0.20, 0.06, 250, 800, 2200, 1000),  # b
-        (0.08, 0.00, 0.30, 0.06, 250, 1800, 2700, 4000),  # d
-        (0.00, 0.10, 0.10, 0.10, 300, 900, 2200, 3800),  # f
-        (0.00, 0.35, 0.35, 0.11, 300, 1800, 2600, 6000),  # s
-        (0.00, 0.35, 0.35, 0.11, 300, 2000, 2600, 3200),  # sh
-        (0.25, 0.20, 0.20, 0.09, 300, 1800, 2600, 5500),  # z
-    ]
-)
-_NUM_SONORANTS = 4  # the first rows: voiced from their beginning
-
-_README = """These recordings are SYNTHETIC. No person spoke them.
-
-They were computed by mvector.demo.voices, a small source-filter synthesiser: {voices} invented
-voices with {clips} clips each (seed {seed}). The babble in them means nothing. They serve
-demonstrations and tests; error rates measured on them say nothing about real speech.
-
-One folder holds one voice: <speaker>/<clip>.wav, {sample_rate} Hz, mono, 16 bit.
-"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +109,7 @@ def synthesise(
     Raises:
         AudioError: duration, rate, seed, voice or session variation are out of range.
     """
-    _check_request(voice, duration_s, sample_rate, seed)
+    check_request(voice, duration_s, sample_rate, seed)
     _require(
         0.0 <= session_variation <= 3.0,
         f"session_variation is {session_variation:g}; it must lie in 0..3.",
@@ -163,7 +120,7 @@ def synthesise(
     level, noise_offset_db, noise_colour = session_rng.uniform((0.55, -6, 0.0), (0.85, 6, 0.95))
 
     num_samples = round(duration_s * sample_rate)
-    babble = _invent_babble(text_rng, voice.syllables_per_s, duration_s)
+    babble = invent_babble(text_rng, voice.syllables_per_s, duration_s)
     pulses = _glottal_pulses(voice, babble, num_samples, sample_rate, noise_rng)
     noise = noise_rng.standard_normal(num_samples)
     speech = _vocal_tract(voice, babble, pulses, noise, sample_rate, channel)
@@ -175,79 +132,17 @@ def synthesise(
     return speech.astype(np.float32)
 
 
-def write_corpus(
-    folder: str | os.PathLike[str],
-    *,
-    num_speakers: int,
-    clips_per_speaker: int,
-    duration_s: tuple[float, float] = (2.0, 4.0),
-    sample_rate: int = 16000,
-    seed: int = 0,
-    first_speaker: int = 0,
-    progress: bool = True,
-) -> None:
-    """Write a corpus of synthetic speakers: ``<folder>/speaker_000/clip_00.wav`` and so on.
-
-    A ``README.txt`` beside the speakers says that the voices are synthetic. A clip depends on
-    ``seed`` and on its own two numbers alone, so that a larger corpus contains the smaller one,
-    and corpora of one seed that share no speaker number share no voice.
-
-    Args:
-        folder: where to write; made if it is missing.
-        num_speakers: how many voices.
-        clips_per_speaker: clips of each voice, every one in a session of its own.
-        duration_s: shortest and longest clip in seconds.
-        sample_rate: in Hz, at least 8000.
-        seed: not negative.
-        first_speaker: number of the first speaker.
-        progress: show a bar, if standard error is a terminal.
-
-    Raises:
-        DataError: the folder cannot be written to, or a count is out of range.
-        AudioError: a clip cannot be written, or durations, rate or seed are out of range.
-    """
-    from tqdm import tqdm
-
-    if num_speakers < 1 or clips_per_speaker < 1 or first_speaker < 0:
-        raise DataError(
-            f"Cannot write {num_speakers} speakers from number {first_speaker} with "
-            f"{clips_per_speaker} clips each: at least one of both is needed, counted from 0."
-        )
-    shortest_s, longest_s = duration_s
-    _require(shortest_s <= longest_s, f"duration_s {duration_s} must be (shortest, longest).")
-    _check_request(Voice(), shortest_s, sample_rate, seed)
-    root = Path(folder)
-    readme = _README.format(
-        voices=num_speakers, clips=clips_per_speaker, seed=seed, sample_rate=sample_rate
-    )
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / "README.txt").write_text(readme, encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"Cannot write to '{root}': {error.strerror}; choose a folder you may write to."
-        ) from error
-
-    speakers = range(first_speaker, first_speaker + num_speakers)
-    jobs = [(speaker, clip) for speaker in speakers for clip in range(clips_per_speaker)]
-    for speaker, clip in tqdm(jobs, unit="clip", disable=None if progress else True):
-        voice = random_voice(_derive_seed(seed, speaker))
-        clip_seed = _derive_seed(seed, speaker, clip)
-        clip_s = default_rng(clip_seed).uniform(shortest_s, longest_s)
-        waveform = synthesise(voice, clip_s, sample_rate, seed=clip_seed)
-        write_wav(root / f"speaker_{speaker:03d}" / f"clip_{clip:02d}.wav", waveform, sample_rate)
-
-
-def _derive_seed(*numbers: int) -> int:
-    return int(SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise AudioError(message)
 
 
-def _check_request(voice: Voice, duration_s: float, sample_rate: int, seed: int) -> None:
+def check_request(voice: Voice, duration_s: float, sample_rate: int, seed: int) -> None:
+    """Refuse what :func:`synthesise` cannot do.
+
+    Raises:
+        AudioError: an argument is out of range.
+    """
     _require(
         sample_rate >= _MIN_SAMPLE_RATE,
         f"Cannot synthesise at {sample_rate} Hz; use {_MIN_SAMPLE_RATE} Hz or more.",
@@ -286,69 +181,8 @@ def _voice_of_the_day(voice: Voice, rng: Generator, amount: float) -> Voice:
     )
 
 
-@dataclass(frozen=True)
-class _Babble:
-    """The syllables of one clip in order; a pause is a syllable without stress."""
-
-    start_s: np.ndarray  # (syllables,)
-    duration_s: np.ndarray  # (syllables,)
-    stress: np.ndarray  # (syllables,), amplitude of the vowel
-    pitch: np.ndarray  # (syllables,), phrase and accent in units of the voice's pitch range
-    consonant: np.ndarray  # (syllables, 8), rows of _CONSONANTS
-    vowel_hz: np.ndarray  # (syllables, 3), rows of _VOWELS_HZ
-
-
-def _invent_babble(rng: Generator, syllables_per_s: float, duration_s: float) -> _Babble:
-    count = int(1.5 * duration_s * syllables_per_s) + 8  # half as many again as fit on average
-    lengthening, accent, loudness = rng.standard_normal((3, count))
-    pause = rng.uniform(size=count) < 0.12
-    pause[0] = False
-    pause_s, syllable_s = rng.uniform(0.15, 0.4, count), np.exp(0.2 * lengthening) / syllables_per_s
-    duration = np.where(pause, pause_s, syllable_s)
-    index = np.arange(count)
-    since_pause = index - np.maximum.accumulate(np.where(pause, index, 0))
-    consonant = rng.integers(len(_CONSONANTS), size=count)
-    consonant[0] %= _NUM_SONORANTS  # a clip begins with sound, however short it is
-    return _Babble(
-        start_s=np.cumsum(duration) - duration,
-        duration_s=duration,
-        stress=np.where(pause, 0.0, 10.0 ** (2.5 * loudness / 20.0)),
-        pitch=0.5 - np.minimum(since_pause / 8.0, 1.0) + 0.3 * accent,
-        consonant=_CONSONANTS[consonant],
-        vowel_hz=_VOWELS_HZ[rng.integers(len(_VOWELS_HZ), size=count)],
-    )
-
-
-def _articulate(babble: _Babble, time_s: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Voicing, frication, its centre in Hz (all ``(frames,)``) and F1 to F3 ``(frames, 3)``."""
-    held_voicing, held_noise, burst, held_s = babble.consonant.T[:4]
-    held_s = np.minimum(held_s, 0.45 * babble.duration_s)
-    vowel_s = babble.duration_s - held_s
-    release_s = babble.start_s + held_s
-    # Five instants of a syllable: closure, just before and at the release, vowel, end of vowel.
-    onset_s = release_s + np.minimum(0.05, 0.4 * vowel_s)
-    end_s = release_s + 0.8 * vowel_s
-    instants_s = np.stack([babble.start_s, release_s - 0.008, release_s, onset_s, end_s], axis=1)
-    full, none = np.ones_like(burst), np.zeros_like(burst)
-    voicing = np.stack([held_voicing, held_voicing, held_voicing, full, 0.8 * full], axis=1)
-    frication = np.stack([held_noise, held_noise, burst, none, none], axis=1)
-    locus = 0.7 * babble.consonant[:, 4:7] + 0.3 * babble.vowel_hz  # coarticulation
-    formants = np.stack([locus, locus, locus, babble.vowel_hz, babble.vowel_hz], axis=1)
-
-    def track(values: np.ndarray) -> np.ndarray:
-        return np.interp(time_s, instants_s.ravel(), values.ravel())
-
-    syllable = np.searchsorted(babble.start_s, time_s, side="right") - 1
-    return (
-        track(voicing * babble.stress[:, None]),
-        track(frication * (babble.stress[:, None] > 0)),
-        babble.consonant[syllable, 7],
-        np.stack([track(formants[:, :, k]) for k in range(3)], axis=1),
-    )
-
-
 def _glottal_pulses(
-    voice: Voice, babble: _Babble, num_samples: int, sample_rate: int, rng: Generator
+    voice: Voice, babble: Babble, num_samples: int, sample_rate: int, rng: Generator
 ) -> np.ndarray:
     """A train of band-limited pulses along the pitch contour; every harmonic has amplitude 1."""
     time_s = np.arange(num_samples) / sample_rate
@@ -368,7 +202,7 @@ def _glottal_pulses(
 
 def _vocal_tract(
     voice: Voice,
-    babble: _Babble,
+    babble: Babble,
     pulses: np.ndarray,
     noise: np.ndarray,
     sample_rate: int,
@@ -380,7 +214,7 @@ def _vocal_tract(
     noise_spectra = _frame_spectra(noise, shift)
     time_s = np.arange(len(spectra)) * shift / sample_rate
     bins_hz = np.fft.rfftfreq(_SHIFTS_PER_FFT * shift, 1.0 / sample_rate)
-    voicing, frication, centre_hz, formants_hz = _articulate(babble, time_s)
+    voicing, frication, centre_hz, formants_hz = articulate(babble, time_s)
 
     tilt = voice.tilt_db_per_octave - 2.0 * voice.breathiness
     glottis = (1.0 + (bins_hz / 200.0) ** 2) ** (tilt / 12.04)

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from mvector.errors import DataError
-from mvector.files import check_writable
+from mvector.files import check_writable, write_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +99,8 @@ class EmbeddingCache:
                 ("checksum", "<u4"),
             ]
         )
-        try:
+        with write_errors_as(DataError, f"embeddings to '{folder}'", "choose another folder"):
             check_writable(folder)
-        except OSError as error:
-            raise DataError(
-                f"Cannot keep embeddings in '{folder}' ({error.strerror or error}); choose "
-                "another folder or none."
-            ) from error
         self._stream: BinaryIO | None = None
         self._is_full = False
         self._parts = [self._mapped(path) for path in sorted(folder.glob("*.embeddings"))]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from mvector.errors import DataError, MissingDependencyError
-from mvector.files import write_atomically
+from mvector.errors import DataError, import_errors_as
+from mvector.files import write_atomically, write_errors_as, write_npz, write_text
 
 
 def check_embedding_file(path: str | os.PathLike[str], clips: Sequence[str]) -> None:
@@ -74,108 +74,82 @@ def write_embeddings(
         DataError: the file cannot be written.
         MissingDependencyError: parquet needs pyarrow.
     """
-    target = Path(path)
-    check_embedding_file(target, clips)
-    write = _WRITERS[target.suffix]
-    try:
-        write(target, clips, np.ascontiguousarray(embeddings, dtype="<f4"), labels, fingerprint)
-    except OSError as error:
-        raise DataError(f"Cannot write '{path}': {error.strerror or error}.") from error
+    check_embedding_file(path, clips)
+    rows = np.ascontiguousarray(embeddings, dtype="<f4")
+    write = _WRITERS[Path(path).suffix]
+    with write_errors_as(DataError, f"'{path}'"):
+        write(Path(path), _Table(clips, rows, labels, fingerprint))
 
 
-def _write_npz(
-    path: Path,
-    clips: Sequence[str],
-    embeddings: np.ndarray,
-    labels: np.ndarray | None,
-    fingerprint: str,
-) -> None:
-    arrays: dict[str, Any] = {"paths": np.array(clips), "embeddings": embeddings}
-    arrays["fingerprint"] = np.array(fingerprint)
-    if labels is not None:
-        arrays["labels"] = labels
+class _Table(NamedTuple):
+    clips: Sequence[str]
+    embeddings: np.ndarray  # (clips, D) float32, little-endian
+    labels: np.ndarray | None
+    fingerprint: str
 
-    def write(file: Path) -> None:
-        with open(file, "wb") as stream:
-            np.savez(stream, **arrays)
-
-    write_atomically(path, write)
+    def arrays(self) -> dict[str, np.ndarray]:
+        labels = {} if self.labels is None else {"labels": self.labels}
+        return {"embeddings": self.embeddings, **labels}
 
 
-def _write_safetensors(
-    path: Path,
-    clips: Sequence[str],
-    embeddings: np.ndarray,
-    labels: np.ndarray | None,
-    fingerprint: str,
-) -> None:
+def _write_npz(path: Path, table: _Table) -> None:
+    about = {"paths": np.array(table.clips), "fingerprint": np.array(table.fingerprint)}
+    write_npz(path, about | table.arrays())
+
+
+def _write_safetensors(path: Path, table: _Table) -> None:
     from safetensors.numpy import save_file
 
-    tensors = {"embeddings": embeddings}
-    if labels is not None:
-        tensors["labels"] = labels
-    metadata = {"paths": json.dumps(list(clips), ensure_ascii=False), "fingerprint": fingerprint}
-    write_atomically(path, lambda file: save_file(tensors, file, metadata))
+    paths = json.dumps(list(table.clips), ensure_ascii=False)
+    metadata = {"paths": paths, "fingerprint": table.fingerprint}
+    write_atomically(path, lambda file: save_file(table.arrays(), file, metadata))
 
 
-def _write_ark(
-    path: Path,
-    clips: Sequence[str],
-    embeddings: np.ndarray,
-    labels: np.ndarray | None,
-    fingerprint: str,
-) -> None:
-    index: list[str] = []
-    form = b"\0BFV \4" + np.int32(embeddings.shape[1]).astype("<i4").tobytes()
+def _write_ark(path: Path, table: _Table) -> None:
+    num_values = table.embeddings.shape[1]
+    form = b"\0BFV \4" + num_values.to_bytes(4, "little")
 
     def write(file: Path) -> None:
         with open(file, "wb") as stream:
-            for clip, row in zip(clips, embeddings, strict=True):
-                stream.write(f"{clip} ".encode())
-                index.append(f"{clip} {path}:{stream.tell()}\n")
-                stream.write(form + row.tobytes())
+            for clip, row in zip(table.clips, table.embeddings, strict=True):
+                stream.write(f"{clip} ".encode() + form + row.tobytes())
 
-    def write_index(file: Path) -> None:
-        file.write_text("".join(index), encoding="utf-8", newline="\n")
+    def index() -> Iterator[str]:
+        place = 0
+        for clip in table.clips:
+            place += len(f"{clip} ".encode())
+            yield f"{clip} {path}:{place}\n"
+            place += len(form) + 4 * num_values
 
     write_atomically(path, write)
-    write_atomically(path.with_suffix(".scp"), write_index)
+    write_text(path.with_suffix(".scp"), index())
 
 
-def _write_parquet(
-    path: Path,
-    clips: Sequence[str],
-    embeddings: np.ndarray,
-    labels: np.ndarray | None,
-    fingerprint: str,
-) -> None:
+def _write_parquet(path: Path, table: _Table) -> None:
     _require_pyarrow()
     import pyarrow
     from pyarrow import parquet
 
-    flat = pyarrow.array(embeddings.reshape(-1))
+    flat = pyarrow.array(table.embeddings.reshape(-1))
     columns = {
-        "path": pyarrow.array(clips, pyarrow.string()),
-        "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, embeddings.shape[1]),
+        "path": pyarrow.array(table.clips, pyarrow.string()),
+        "embedding": pyarrow.FixedSizeListArray.from_arrays(flat, table.embeddings.shape[1]),
     }
-    if labels is not None:
-        columns["label"] = pyarrow.array(labels)
-    table = pyarrow.table(columns).replace_schema_metadata({"fingerprint": fingerprint})
-    write_atomically(path, lambda file: parquet.write_table(table, file))
+    if table.labels is not None:
+        columns["label"] = pyarrow.array(table.labels)
+    content = pyarrow.table(columns).replace_schema_metadata({"fingerprint": table.fingerprint})
+    write_atomically(path, lambda file: parquet.write_table(content, file))
 
 
 def _require_pyarrow() -> None:
-    try:
+    with import_errors_as(
+        "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
+        "write .npz or .safetensors."
+    ):
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
-            "write .npz or .safetensors."
-        ) from error
 
 
-_Writer = Callable[[Path, Sequence[str], np.ndarray, "np.ndarray | None", str], None]
-_WRITERS: dict[str, _Writer] = {
+_WRITERS: dict[str, Callable[[Path, _Table], None]] = {
     ".npz": _write_npz,
     ".safetensors": _write_safetensors,
     ".ark": _write_ark,

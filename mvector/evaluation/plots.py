@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.errors import EvaluationError, MissingDependencyError
+from mvector.errors import EvaluationError, import_errors_as
 from mvector.evaluation.det_plot import (
     ACCENT,
     NONTARGET,
@@ -20,7 +19,7 @@ from mvector.evaluation.det_plot import (
     spread_indices,
 )
 from mvector.evaluation.metrics import DetCurve, MinDcf
-from mvector.files import write_atomically
+from mvector.files import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,24 +45,7 @@ def save_error_curves(
         EvaluationError: the file cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    figure = error_curves_figure(curve, title, score_type)
-    target = Path(path)
-    picture_format = target.suffix[1:].lower() or "png"
-    known = sorted(figure.canvas.get_supported_filetypes())
-    if picture_format not in known:
-        raise EvaluationError(
-            f"Cannot draw '{target}': '.{picture_format}' is no picture format; use .png or .pdf."
-        )
-
-    def write(file: Path) -> None:
-        figure.savefig(file, format=picture_format, dpi=150)
-
-    try:
-        write_atomically(target, write)
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{target}': {error.strerror or error}; choose another place."
-        ) from error
+    save_figure(error_curves_figure(curve, title, score_type), path, EvaluationError)
 
 
 def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cosine") -> Figure:
@@ -143,12 +125,8 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    try:
+    with import_errors_as("Drawing error curves needs matplotlib: pip install 'mvector[plots]'."):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Drawing error curves needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from mvector.errors import CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
-from mvector.files import recover_folder, replacing_folder, write_atomically
+from mvector.files import recover_folder, replacing_folder, write_atomically, write_errors_as
 from mvector.models.speaker_model import SpeakerModel
 
 FORMAT_VERSION = 1
@@ -97,16 +97,17 @@ def save_model_folder(
         "listening": listening,
         "calibration": calibration,
     }
-    try:
-        with replacing_folder(folder) as new:
-            description_file = new / DESCRIPTION
-            _write_yaml(description_file, description)
-            save_file(weights, new / WEIGHTS)
-            shutil.copymode(description_file, new / WEIGHTS)  # it comes readable by its owner only
-            if training_config is not None:
-                _write_yaml(new / TRAINING_CONFIG, training_config)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"Cannot write the model folder '{folder}': {error}.") from error
+    what = f"the model folder '{folder}'"
+    with (
+        write_errors_as(CheckpointError, what, also=(SafetensorError,)),
+        replacing_folder(folder) as new,
+    ):
+        description_file = new / DESCRIPTION
+        _write_yaml(description_file, description)
+        save_file(weights, new / WEIGHTS)
+        shutil.copymode(description_file, new / WEIGHTS)  # it comes readable by its owner only
+        if training_config is not None:
+            _write_yaml(new / TRAINING_CONFIG, training_config)
     return str(description["fingerprint"])
 
 
@@ -194,10 +195,8 @@ def update_model_folder(
     description = _read_description(folder)
     description.update(listening=listening, calibration=calibration)
     description["metrics"] = {**(description.get("metrics") or {}), **metrics}
-    try:
+    with write_errors_as(CheckpointError, f"'{folder / DESCRIPTION}'"):
         write_atomically(folder / DESCRIPTION, lambda file: _write_yaml(file, description))
-    except OSError as error:
-        raise CheckpointError(f"Cannot write '{folder / DESCRIPTION}': {error}.") from error
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

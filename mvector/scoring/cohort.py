@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.files import write_atomically
+from mvector.files import write_errors_as, write_npz
 from mvector.scoring.blocks import row_blocks
 from mvector.scoring.lda import length_normalise
 
@@ -219,15 +219,8 @@ def _digest(units: np.ndarray, cohort: np.ndarray, num_cohort: int) -> str:
 
 
 def _save_npz(path: str | os.PathLike[str], **arrays: np.ndarray) -> None:
-    def write(file: Path) -> None:
-        with open(file, "wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        reason = error.strerror or error
-        raise EvaluationError(f"Cannot write '{os.fspath(path)}': {reason}.") from error
+    with write_errors_as(EvaluationError, f"'{path}'"):
+        write_npz(Path(path), arrays)
 
 
 def _load_npz(path: str | os.PathLike[str], names: tuple[str, ...], kind: str) -> dict[str, Any]:

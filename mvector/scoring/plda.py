@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products
 from mvector.scoring.lda import LdaTransform, generalised_eigh
 from mvector.scoring.trials import AllPairs, Trials
@@ -109,11 +109,8 @@ class Plda:
         arrays = dict(zip(_ARRAYS, (*values, self.mean, self.between, self.within), strict=True))
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         metadata = {"format": _FORMAT, "fingerprint": self.fingerprint}
-        try:
+        with write_errors_as(EvaluationError, f"'{path}'"):
             write_atomically(Path(path), lambda file: save_file(arrays, file, metadata))
-        except OSError as error:
-            reason = error.strerror or error
-            raise EvaluationError(f"Cannot write '{os.fspath(path)}': {reason}.") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> Plda:

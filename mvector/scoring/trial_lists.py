@@ -34,6 +34,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mvector.errors import DataError
+from mvector.files import read_errors_as
 from mvector.scoring.trials import EnrolmentModels, PairTrials
 
 logger = logging.getLogger(__name__)
@@ -263,14 +264,10 @@ def _lines(source: str) -> Iterator[tuple[int, bytes]]:
 
 def _opened(source: str) -> BinaryIO:
     """The list, behind a byte order mark."""
-    try:
+    with read_errors_as(DataError, source, "check the path of the list"):
         file = open(source, "rb")  # noqa: SIM115
         if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
             file.seek(0)
-    except FileNotFoundError as error:
-        raise DataError(f"{source} does not exist; check the path of the list.") from error
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
     return file
 
 

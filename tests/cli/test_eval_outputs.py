@@ -197,7 +197,7 @@ MISTAKES = {
     "column unknown": (["--metadata", "clips.tsv", "--by", "sex"], "no column 'sex'"),
     "no columns asked for": (["--metadata", "clips.tsv"], "has gender, noise_db"),
     "no metadata": (["--by", "gender"], "--by gender needs --metadata"),
-    "metadata missing": (["--metadata", "gone.csv", "--by", "x"], "'gone.csv' cannot be read"),
+    "metadata missing": (["--metadata", "gone.csv", "--by", "x"], "'gone.csv' does not exist"),
     "report on a file": (["--report", "trials.txt"], "choose another --report"),
     "results in a file": (["--out", "trials.txt/r.json"], "choose another --out"),
     "scores in a folder": (["--save_scores", "data"], "choose another --save_scores"),

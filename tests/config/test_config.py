@@ -15,9 +15,11 @@ import yaml
 from small_settings import ROOT, SMALL_CONFIG
 
 from mvector import load_config
-from mvector.config import Config, ConfigError, config_to_dict, load_augment_config, options
+from mvector.config import Config, ConfigError, config_to_dict, load_augment_config
 from mvector.config.backbone_options import BACKBONE_OPTIONS
+from mvector.config.feature_options import FEATURE_ARGS, MelSpectrogramArgs
 from mvector.config.load import count_empty_mel_bands
+from mvector.config.options import LOSS_ARGS
 from mvector.features import FEATURE_METHODS, build_featurizer
 from mvector.losses import LOSSES
 from mvector.models import BACKBONES
@@ -334,7 +336,7 @@ def test_empty_bands_are_counted_as_the_filterbank_has_them(scale: str) -> None:
     features, _ = featurizer(torch.randn(1, 16000, generator=torch.Generator().manual_seed(0)))
     num_empty = int((features.amax(dim=(0, 1)) == 0).sum())
     assert num_empty > 0
-    assert count_empty_mel_bands(options.MelSpectrogramArgs(**args)) == num_empty
+    assert count_empty_mel_bands(MelSpectrogramArgs(**args)) == num_empty
 
 
 def test_yaml_mistakes_name_file_and_line(tmp_path: Path) -> None:
@@ -357,9 +359,9 @@ def test_an_unknown_key_of_the_augmentation_file_is_named() -> None:
 @pytest.mark.parametrize(
     ("table", "classes"),
     [
-        (options.FEATURE_ARGS, FEATURE_METHODS),
+        (FEATURE_ARGS, FEATURE_METHODS),
         (BACKBONE_OPTIONS, BACKBONES),
-        (options.LOSS_ARGS, LOSSES),
+        (LOSS_ARGS, LOSSES),
     ],
 )
 def test_options_equal_the_keyword_arguments_they_configure(

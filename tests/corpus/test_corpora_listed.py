@@ -357,7 +357,7 @@ class TestTables:
         [
             (None, "does not exist"),
             (b"", "does not begin with a header"),
-            ("path,speaker\n张.wav,a\n".encode("gbk"), "no CSV or TSV in UTF-8"),
+            ("path,speaker\n张.wav,a\n".encode("gbk"), "not UTF-8 text"),
             (b"path,speaker\n", "lists no clip"),
         ],
     )

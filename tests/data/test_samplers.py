@@ -10,11 +10,10 @@ import pytest
 
 from mvector.data.batch_plans import (
     BalancedBatches,
-    DurationBatches,
-    MixedLengths,
     RandomBatches,
     SpeakerBatches,
 )
+from mvector.data.length_plans import DurationBatches, MixedLengths
 from mvector.data.samplers import BatchPlan, TrainingBatches
 from mvector.errors import DataError
 

@@ -11,7 +11,8 @@ from scipy import signal
 
 from mvector.audio import level_db, read_audio
 from mvector.demo import voices as synthesis
-from mvector.demo.voices import Voice, random_voice, synthesise, write_corpus
+from mvector.demo.corpus import write_corpus
+from mvector.demo.voices import Voice, random_voice, synthesise
 from mvector.errors import AudioError, DataError, MVectorError
 
 RATE = 16000

@@ -213,5 +213,5 @@ def test_a_cache_that_cannot_be_written_is_refused_by_name(
     encoder: SpeakerEncoder, clips: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(DataError, match=r"Cannot keep embeddings in '.*cache"):
+    with pytest.raises(DataError, match=r"Cannot write embeddings to '.*cache"):
         extract_embeddings(encoder, clips, cache=tmp_path / "cache")

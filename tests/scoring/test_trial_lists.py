@@ -223,7 +223,7 @@ def test_a_missing_list_or_a_folder_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=r"nowhere\.txt does not exist"):
         reader(tmp_path / "nowhere.txt")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         reader(tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mvector.config.schema import OptimizerConf
+from mvector.config.choices import OptimizerConf
 from mvector.errors import CheckpointError
 from mvector.models import BACKBONES, build_backbone
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
 from mvector.config import options
+from mvector.config.choices import OptimizerConf, SchedulerName
 from mvector.config.options import SCHEDULER_ARGS, Section
-from mvector.config.schema import OptimizerConf, SchedulerName
 from mvector.training.schedules import Plateau, learning_rate_at
 
 RATE = 0.1

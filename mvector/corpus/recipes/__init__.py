@@ -5,6 +5,8 @@ are published with trials also the :class:`PublishedTrials`. Clips of corpora wi
 of their own are split by :mod:`mvector.corpus.splitting` once they are checked.
 """
 
+from collections.abc import Callable
+
 from mvector.corpus.recipes.aishell import scan_aishell1, scan_aishell3
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, Segment, name_some
 from mvector.corpus.recipes.cnceleb import cnceleb_trials, scan_cnceleb
@@ -18,8 +20,26 @@ from mvector.corpus.recipes.voxceleb import scan_voxceleb
 from mvector.corpus.recipes.walk import listed_path
 from mvector.corpus.recipes.zhvoice import scan_zhvoice
 
+# Corpora by the names that create_data.py knows them by.
+SCANS: dict[str, Callable[[str], list[Clip]]] = {
+    "aishell1": scan_aishell1,
+    "aishell3": scan_aishell3,
+    "cnceleb": scan_cnceleb,
+    "folder": scan_folder,
+    "librispeech": scan_librispeech,
+    "zhvoice": scan_zhvoice,
+}
+# Those that files of trials can be given for, besides the path.
+SCANS_WITH_TRIALS = {
+    "3dspeaker": scan_3dspeaker,
+    "kaldi": scan_kaldi,
+    "voxceleb": scan_voxceleb,
+}
+
 __all__ = [
     "MIN_SPEAKERS",
+    "SCANS",
+    "SCANS_WITH_TRIALS",
     "Clip",
     "Part",
     "PublishedTrials",
@@ -28,15 +48,6 @@ __all__ = [
     "cnceleb_trials",
     "listed_path",
     "name_some",
-    "scan_3dspeaker",
-    "scan_aishell1",
-    "scan_aishell3",
-    "scan_cnceleb",
     "scan_csv",
-    "scan_folder",
-    "scan_kaldi",
-    "scan_librispeech",
-    "scan_voxceleb",
-    "scan_zhvoice",
     "write_pairs",
 ]

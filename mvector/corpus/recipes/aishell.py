@@ -9,10 +9,11 @@ from pathlib import Path
 from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.walk import (
     existing_folder,
+    inner_folder,
+    not_found,
     require_folder,
     several_speakers,
     speaker_clips,
-    unpacking_hint,
 )
 from mvector.errors import DataError
 
@@ -43,11 +44,7 @@ def scan_aishell1(path: str | os.PathLike[str]) -> list[Clip]:
         None,
     )
     if wav is None:
-        cure = unpacking_hint(root) or "check --path"
-        raise DataError(
-            f"AISHELL-1 was not found in '{root}'; expected data_aishell/wav/train/S0002/*.wav: "
-            f"{cure}."
-        )
+        raise not_found("AISHELL-1 was not found in", root, "data_aishell/wav/train/S0002/*.wav")
     packed = _packed(wav)
     unpacked = {
         speaker.name
@@ -84,11 +81,7 @@ def scan_aishell3(path: str | os.PathLike[str]) -> list[Clip]:
     Raises:
         DataError: it is not there or not completely unpacked.
     """
-    root = existing_folder(path)
-    for name in ("data_aishell3", "AISHELL-3", "aishell3"):
-        if (root / name).is_dir():
-            root = root / name
-            break
+    root = inner_folder(existing_folder(path), "aishell3", "dataaishell3")
     clips: list[Clip] = []
     for half in ("train", "test"):
         folder = require_folder(root / half / "wav", "AISHELL-3")

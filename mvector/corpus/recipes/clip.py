@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 Part: TypeAlias = Literal["train", "enroll", "trials", "test", "unlisted"]
@@ -59,6 +59,16 @@ class Clip:
         if self.origin is not None:
             return self.origin
         return f"{self.path}\t{self.segment.name}" if self.segment else self.path
+
+
+def keep_from_training(clips: Iterable[Clip], speakers: set[str]) -> list[Clip]:
+    """The clips, those of these speakers as ``unlisted`` ones instead of training clips."""
+    return [
+        replace(clip, part="unlisted")
+        if clip.part == "train" and clip.speaker in speakers
+        else clip
+        for clip in clips
+    ]
 
 
 def name_some(names: Iterable[str]) -> str:

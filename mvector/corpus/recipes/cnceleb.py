@@ -11,8 +11,9 @@ from mvector.corpus.recipes.pairs import PAIRS_NAME, PublishedTrials, read_publi
 from mvector.corpus.recipes.walk import (
     compact,
     existing_folder,
+    not_found,
     read_lines,
-    unpacking_hint,
+    require_folder,
     walk_audio,
 )
 from mvector.errors import DataError
@@ -112,17 +113,11 @@ def _find_cnceleb(root: Path) -> tuple[Path | None, Path | None]:
                 f"'{found[is_second]}' and '{folder}' are both CN-Celeb {1 + is_second}; "
                 "move one of them elsewhere."
             )
-        needed = ("data",) if is_second else ("data", "eval/enroll", "eval/test")
-        for name in needed:
-            if not (folder / name).is_dir():
-                raise DataError(
-                    f"CN-Celeb {1 + is_second} is not complete: the folder '{folder / name}' is "
-                    "missing; unpack the whole archive."
-                )
+        for name in ("data",) if is_second else ("data", "eval/enroll", "eval/test"):
+            require_folder(folder / name, f"CN-Celeb {1 + is_second}")
         found[is_second] = folder
     if not found:
-        cure = unpacking_hint(root) or "check --path"
-        raise DataError(f"Neither CN-Celeb_flac nor CN-Celeb2_flac was found in '{root}'; {cure}.")
+        raise not_found("CN-Celeb was not found in", root, "CN-Celeb_flac or CN-Celeb2_flac")
     return found.get(False), found.get(True)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvector.corpus.recipes.clip import Clip, Segment, name_some
+from mvector.corpus.recipes.clip import Clip, Segment, keep_from_training, name_some
 from mvector.corpus.recipes.pairs import PublishedTrials, read_trial_files
 from mvector.corpus.recipes.walk import existing_folder, listed_path, read_lines
 from mvector.errors import DataError
@@ -66,12 +66,7 @@ def scan_kaldi(
         next(iter(clips)),
     )
     named = {clips[name].speaker for own in published for name in own.key_of}
-    return [
-        Clip(clip.path, clip.speaker, "unlisted", segment=clip.segment)
-        if clip.speaker in named
-        else clip
-        for clip in clips.values()
-    ], published
+    return keep_from_training(clips.values(), named), published
 
 
 def _require_file(root: Path, name: str) -> None:

@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip, Part
-from mvector.corpus.recipes.walk import existing_folder, speaker_clips, unpacking_hint
-from mvector.errors import DataError
+from mvector.corpus.recipes.walk import existing_folder, not_found, speaker_clips
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +32,8 @@ def scan_librispeech(path: str | os.PathLike[str]) -> list[Clip]:
         [root] if _SUBSET.fullmatch(root.name) else _subsets(root / "LibriSpeech") or _subsets(root)
     )
     if not subsets:
-        cure = unpacking_hint(root) or "check --path"
-        raise DataError(
-            f"No subset of LibriSpeech was found in '{root}'; expected "
-            f"LibriSpeech/train-clean-100/<speaker>/<chapter>/<clip>.flac: {cure}."
-        )
+        expected = "LibriSpeech/train-clean-100/<speaker>/<chapter>/<clip>.flac"
+        raise not_found("No subset of LibriSpeech was found in", root, expected)
     logger.info("Subsets of LibriSpeech: %s.", ", ".join(folder.name for folder in subsets))
     clips: list[Clip] = []
     for folder in subsets:

@@ -12,7 +12,7 @@ from pathlib import Path
 from mvector.corpus.recipes.clip import name_some
 from mvector.corpus.recipes.walk import read_lines
 from mvector.errors import DataError
-from mvector.files import write_atomically
+from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -154,25 +154,22 @@ def write_pairs(
     counts = {True: 0, False: 0}
     good = {name: path_of[key] for name, key in trials.key_of.items() if key in path_of}
 
-    def write(file: Path) -> None:
-        with open(file, "w", encoding="utf-8", newline="\n") as stream:
-            for label, first, second in read_pairs(trials.source):
-                is_good = first in good and second in good
-                counts[is_good] += 1
-                if is_good:
-                    one, two = good[first], good[second]
-                    space = "\t" if " " in one or " " in two else " "
-                    stream.write(f"{label}{space}{one}{space}{two}\n")
+    def lines() -> Iterator[str]:
+        for label, first, second in read_pairs(trials.source):
+            is_good = first in good and second in good
+            counts[is_good] += 1
+            if is_good:
+                one, two = good[first], good[second]
+                space = "\t" if " " in one or " " in two else " "
+                yield f"{label}{space}{one}{space}{two}\n"
 
     if not good:
         logger.warning("No trial of '%s' can be used: none is written.", trials.source)
         return None
-    try:
-        write_atomically(target, write)
+    with write_errors_as(DataError, f"'{target}'"):
+        write_text(target, lines())
         if not counts[True]:
             target.unlink()
-    except OSError as error:
-        raise DataError(f"Cannot write '{target}': {error.strerror or error}.") from error
     if counts[False]:
         logger.warning(
             "%d of the %d trials of '%s' are left out, because a clip is missing or bad.",

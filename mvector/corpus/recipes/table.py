@@ -12,6 +12,7 @@ from pathlib import Path
 from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.walk import listed_path
 from mvector.errors import DataError
+from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,10 @@ def _base(file: Path, first: str) -> Path:
 
 def _read_rows(file: Path, chosen: tuple[str | None, str | None, str | None]) -> Iterator[_Row]:
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with (
+            read_errors_as(DataError, f"The table '{file}'", "check --path"),
+            file.open(encoding="utf-8-sig", newline="") as stream,
+        ):
             header_line = stream.readline()
             if not header_line.strip():
                 raise DataError(f"'{file}' does not begin with a header; write one.")
@@ -136,14 +140,8 @@ def _read_rows(file: Path, chosen: tuple[str | None, str | None, str | None]) ->
                 split = "train" if of_split is None else _cell(cells, of_split)
                 path, speaker = _cell(cells, of_path), _cell(cells, of_speaker)
                 yield _Row(reader.line_num + 1, path, speaker, split)
-    except FileNotFoundError as error:
-        raise DataError(f"The table '{file}' does not exist; check --path.") from error
-    except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-        raise DataError(
-            f"'{file}' is no CSV or TSV in UTF-8 with a header; export it so."
-        ) from error
-    except OSError as error:
-        raise DataError(f"'{file}' cannot be read: {error.strerror or error}.") from error
+    except (csv.Error, StopIteration) as error:
+        raise DataError(f"'{file}' is no CSV or TSV with a header; export it so.") from error
 
 
 def _cell(cells: list[str], column: int) -> str:

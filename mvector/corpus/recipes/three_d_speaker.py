@@ -9,8 +9,13 @@ from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.pairs import PublishedTrials, read_trial_files
-from mvector.corpus.recipes.walk import compact, existing_folder, speaker_clips, unpacking_hint
-from mvector.errors import DataError
+from mvector.corpus.recipes.walk import (
+    existing_folder,
+    inner_folder,
+    not_found,
+    speaker_clips,
+    unpacking_hint,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +43,15 @@ def scan_3dspeaker(
     """
     root = existing_folder(path)
     if not any((root / half).is_dir() for half in ("train", "test")):
-        inner = [entry for entry in root.iterdir() if compact(entry.name) == "3dspeaker"]
-        root = inner[0] if inner else root
+        root = inner_folder(root, "3dspeaker")
     clips: list[Clip] = []
     if (root / "train").is_dir():
         clips += speaker_clips(_speakers(root, "train"), f"train/{_EXAMPLE}")
     if (root / "test").is_dir():
         clips += speaker_clips(_speakers(root, "test"), f"test/{_EXAMPLE}", "test")
     if not clips:
-        cure = unpacking_hint(root) or "check --path"
-        raise DataError(
-            f"3D-Speaker was not found in '{root}'; expected train/{_EXAMPLE} and "
-            f"test/<speaker>/<clip>.wav: {cure}."
-        )
+        expected = f"train/{_EXAMPLE} and test/<speaker>/<clip>.wav"
+        raise not_found("3D-Speaker was not found in", root, expected)
     for half in ("train", "test"):
         if not (root / half).is_dir():
             hint = unpacking_hint(root)

@@ -7,13 +7,11 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from mvector.corpus.recipes.clip import Clip
+from mvector.corpus.recipes.clip import Clip, keep_from_training
 from mvector.corpus.recipes.pairs import PublishedTrials, read_trial_files
-from mvector.corpus.recipes.walk import compact, existing_folder, unpacking_hint, walk_audio
-from mvector.errors import DataError
+from mvector.corpus.recipes.walk import compact, existing_folder, not_found, walk_audio
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +56,7 @@ def scan_voxceleb(
     )
     clips = list(clip_of.values())
     if trials:
-        named = _speakers_named(published, clips)
-        clips = [
-            replace(clip, part="unlisted")
-            if clip.speaker in named and clip.part == "train"
-            else clip
-            for clip in clips
-        ]
+        clips = keep_from_training(clips, _speakers_named(published, clips))
     return clips, published
 
 
@@ -87,11 +79,8 @@ def _scan(root: Path) -> dict[str, Clip]:
             place, path, is_test = min((place, path, is_test), found[name])
         found[name] = (place, path, is_test)
     if not found:
-        cure = unpacking_hint(root) or "check --path"
-        raise DataError(
-            f"No clips in speakers' folders were found in '{root}'; expected <part>/wav/{_EXAMPLE} "
-            f"or <part>/aac/id00012/21Uxsk56VDQ/00001.m4a: {cure}."
-        )
+        expected = f"<part>/wav/{_EXAMPLE} or <part>/aac/id00012/21Uxsk56VDQ/00001.m4a"
+        raise not_found("No clips in speakers' folders were found in", root, expected)
     if num_copies:
         logger.info("%d clips are there in more than one format or place.", num_copies)
     if num_others:

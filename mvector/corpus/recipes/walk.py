@@ -11,6 +11,7 @@ from pathlib import Path
 from mvector.audio import AUDIO_SUFFIXES
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
 from mvector.errors import DataError
+from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -82,11 +83,7 @@ def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, 
             root,
         )
     if not inside:
-        cure = unpacking_hint(root)
-        raise DataError(
-            f"No audio was found in speakers' folders of '{root}'; expected {expected}"
-            f"{': ' + cure if cure else ''}."
-        )
+        raise not_found("No audio was found in speakers' folders of", root, expected)
     return inside
 
 
@@ -126,6 +123,18 @@ def require_folder(folder: Path, corpus: str) -> Path:
     raise DataError(f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.")
 
 
+def not_found(what: str, root: Path, expected: str) -> DataError:
+    """The error of a corpus that is not there: what was looked for, the layout and the cure."""
+    cure = unpacking_hint(root) or "check --path"
+    return DataError(f"{what} '{root}'; expected {expected}: {cure}.")
+
+
+def inner_folder(root: Path, *names: str) -> Path:
+    """A folder in ``root`` that :func:`compact` gives one of these names, or else ``root``."""
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    return next((folder for folder in folders if compact(folder.name) in names), root)
+
+
 def unpacking_hint(folder: Path) -> str:
     """``unpack 'a.zip' first`` where archives lie in a folder, else nothing."""
     if not folder.is_dir():
@@ -147,18 +156,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: it is missing, unreadable or not UTF-8.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                text = line.strip(" \t\r\n")
-                if text:
-                    yield number, text
-    except FileNotFoundError as error:
-        raise DataError(f"'{path}' does not exist; check the path.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text; save it as UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    with read_errors_as(DataError, f"'{path}'"), path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            text = line.strip(" \t\r\n")
+            if text:
+                yield number, text
 
 
 def _recordings(files: Iterable[str]) -> list[str]:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 
 from mvector.corpus.recipes.clip import Clip
-from mvector.corpus.recipes.walk import existing_folder, in_speaker_folders, several_speakers
+from mvector.corpus.recipes.walk import (
+    existing_folder,
+    in_speaker_folders,
+    inner_folder,
+    several_speakers,
+)
 
 
 def scan_zhvoice(path: str | os.PathLike[str]) -> list[Clip]:
@@ -23,9 +28,7 @@ def scan_zhvoice(path: str | os.PathLike[str]) -> list[Clip]:
     Raises:
         DataError: the folder is missing, holds no audio in speakers' folders, or one speaker only.
     """
-    root = existing_folder(path)
-    if (root / "zhvoice").is_dir():
-        root = root / "zhvoice"
+    root = inner_folder(existing_folder(path), "zhvoice")
     expected = "zhvoice/<sub-corpus>/<speaker>/<clip>.mp3"
     clips = [
         Clip(clip, parents[0] if len(parents) == 1 else f"{parents[0]}/{parents[-1]}")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mvector.audio import audio_info
 from mvector.errors import DataError, MVectorError
+from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -98,15 +99,14 @@ def read_metadata(path: str | os.PathLike[str], root: str | None = None) -> Meta
     """
     source = os.fspath(path)
     try:
-        with open(source, encoding="utf-8-sig", newline="") as stream:
+        with (
+            read_errors_as(DataError, f"The metadata '{source}'", "check --metadata"),
+            open(source, encoding="utf-8-sig", newline="") as stream,
+        ):
             columns, rows = _read_rows(stream, source)
-    except OSError as error:
+    except csv.Error as error:
         raise DataError(
-            f"The metadata '{source}' cannot be read ({error.strerror or error}); check --metadata."
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"The metadata '{source}' is no table in UTF-8; export it as csv or tsv again."
+            f"The metadata '{source}' is no table; export it as csv or tsv again."
         ) from error
     return Metadata(source, columns, rows, root)
 

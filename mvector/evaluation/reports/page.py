@@ -14,7 +14,7 @@ from mvector.evaluation.reports.pictures import Picture
 from mvector.evaluation.reports.tables import Table, comparison_tables, rates_table, result_tables
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.verdicts import verdict_tables
-from mvector.files import write_atomically
+from mvector.files import write_errors_as, write_text
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
@@ -94,17 +94,9 @@ def write_page(page: str, path: str | os.PathLike[str]) -> None:
     Raises:
         EvaluationError: the file cannot be written.
     """
-
-    def write(file: Path) -> None:
+    with write_errors_as(EvaluationError, f"'{path}'", "choose another --report"):
         # Paths that are no UTF-8 on the disk must not cost the whole report.
-        file.write_text(page, encoding="utf-8", errors="backslashreplace")
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another --report."
-        ) from error
+        write_text(Path(path), page, errors="backslashreplace")
 
 
 def _page(title: str, parts: Iterable[str]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.errors import EvaluationError, MissingDependencyError
+from mvector.errors import EvaluationError, import_errors_as
 from mvector.evaluation import DetCurve
 from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
-from mvector.files import check_writable, write_atomically
+from mvector.files import check_writable, write_atomically, write_errors_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,16 +44,12 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
         EvaluationError: it cannot be written to.
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with import_errors_as(
+        "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
+    ):
         import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
-        ) from error
-    try:
+    with _report_errors(folder):
         check_writable(Path(folder))
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
 
 
 def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
@@ -95,13 +92,11 @@ def save_pictures(pictures: list[Picture], folder: str | os.PathLike[str]) -> No
     Raises:
         EvaluationError: the folder cannot be written to.
     """
-    for picture in pictures:
-        try:
+    with _report_errors(folder):
+        for picture in pictures:
             write_atomically(
                 Path(folder) / f"{picture.name}.png", partial(_write, content=picture.png)
             )
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
 
 
 def _drawn(name: str, words: str, figure: Figure) -> Picture:
@@ -114,8 +109,5 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def _cannot_write(folder: str | os.PathLike[str], error: OSError) -> EvaluationError:
-    return EvaluationError(
-        f"Cannot write the report to '{os.fspath(folder)}': {error.strerror or error}; choose "
-        "another --report."
-    )
+def _report_errors(folder: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    return write_errors_as(EvaluationError, f"the report to '{folder}'", "choose another --report")

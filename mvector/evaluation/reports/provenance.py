@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.errors import EvaluationError
-from mvector.files import file_sha256, write_text
+from mvector.files import file_sha256, read_errors_as, write_errors_as, write_text
 from mvector.version import __version__
 
 FORMAT_VERSION = 1
@@ -50,21 +50,13 @@ def write_json(results: dict[str, Any], path: str | os.PathLike[str]) -> None:
         EvaluationError: the file cannot be written.
     """
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
+    with write_errors_as(EvaluationError, f"'{path}'", "choose another --out"):
         write_text(Path(path), text)
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another --out."
-        ) from error
 
 
 def _sha256(path: str | os.PathLike[str]) -> str:
-    try:
+    with read_errors_as(EvaluationError, f"The list '{path}'"):
         return file_sha256(path)
-    except OSError as error:
-        raise EvaluationError(
-            f"The list '{os.fspath(path)}' cannot be read ({error.strerror or error})."
-        ) from error
 
 
 def _version(package: str) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
-from mvector.files import write_atomically
+from mvector.files import write_errors_as, write_npz
 from mvector.scoring import AllPairs, EnrolmentModels, Trials, trial_speakers
 
 _FORMAT_VERSION = 1
@@ -106,19 +106,10 @@ def save_scores(scored: ScoredTrials, path: str | os.PathLike[str]) -> None:
         EvaluationError: the file cannot be written.
     """
     arrays: dict[str, Any] = {name: np.asarray(getattr(scored, name)) for name in _ARRAYS}
-    about = json.dumps(dict(scored.about), ensure_ascii=False)
-
-    def write(file: Path) -> None:
-        with open(file, "wb") as stream:  # given a path, numpy would add a suffix to it
-            np.savez_compressed(stream, format_version=_FORMAT_VERSION, about=about, **arrays)
-
-    try:
-        write_atomically(Path(path), write)
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{os.fspath(path)}': {error.strerror or error}; choose another "
-            "--save_scores."
-        ) from error
+    arrays["format_version"] = np.array(_FORMAT_VERSION)
+    arrays["about"] = np.array(json.dumps(dict(scored.about), ensure_ascii=False))
+    with write_errors_as(EvaluationError, f"'{path}'", "choose another --save_scores"):
+        write_npz(Path(path), arrays, compressed=True)
 
 
 def load_scores(path: str | os.PathLike[str]) -> ScoredTrials:
