@@ -109,8 +109,8 @@ def _calibrate(
 ) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
     from mvector.evaluation import HeldOutCheck, Interval
+    from mvector.evaluation.run import metrics_of
     from mvector.models.folder import update_model_folder
-    from mvector.training.trainer import metrics_of
 
     eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
     interval = None if eer["low"] is None else Interval(eer["value"], eer["low"], eer["high"])

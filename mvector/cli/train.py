@@ -23,6 +23,8 @@ It needs the lists that create_data.py makes, and writes
   models/<Model>_<Feature>/last_model/      after the last epoch
   models/<Model>_<Feature>/checkpoints/     for --resume_model: after each epoch, every
                                             train_conf.save_interval batches, and when stopped
+  models/<Model>_<Feature>/metrics.jsonl    training curves, and curves.png
+  log/<Model>_<Feature>-<run id>/           the curves for VisualDL
 
 Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stops it at once.
 """
@@ -43,8 +45,16 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="augmentation, such as configs/augmentation.yml; takes the place of augment_conf",
     )
-    add("--save_model_path", default="models/", metavar="DIR", help="where models are written")
-    add("--log_dir", default="log/", metavar="DIR", help="where training curves are written")
+    add(
+        "--save_model_path",
+        metavar="DIR",
+        help="where models are written (default: models/, or the folder of the run resumed)",
+    )
+    add(
+        "--log_dir",
+        metavar="DIR",
+        help="where curves for VisualDL and TensorBoard are written (default: log/)",
+    )
     add(
         "--resume_model",
         metavar="DIR",

@@ -186,6 +186,16 @@ def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> 
         )
 
 
+def metrics_of(measured: Calibration) -> dict[str, Any]:
+    """What the model folder says was measured, beside the calibration."""
+    return {
+        "eer": measured.eer,
+        "min_dcf": measured.min_dcf,
+        "accuracy": measured.accuracy,
+        "trials": measured.description,
+    }
+
+
 def _quality(
     encoder: SpeakerEncoder, trials: Trials, max_duration_s: float | None, progress: bool
 ) -> np.ndarray:

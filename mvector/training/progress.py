@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
+from tqdm import tqdm
 
 from mvector.errors import MVectorError
 from mvector.training.loggers import MetricLogger
 
 logger = logging.getLogger(__name__)
 
+Batch = TypeVar("Batch")
 _MOST_WARNED = 5
 
 
@@ -63,6 +66,27 @@ class Progress:
             [loss * num_clips, num_right.double(), torch.full_like(loss, num_clips)]
         )
         self._sums += torch.where(torch.isfinite(loss), batch, 0.0)
+
+    def batches(self, loader: Iterable[Batch], *, show_bar: bool) -> Iterator[Batch]:
+        """The batches of a loader, under a progress bar; the time waited for each is counted."""
+        bar = tqdm(
+            loader,
+            desc=f"Epoch {self.epoch + 1}/{self.max_epoch}",
+            unit="batch",
+            initial=self.first_batch,
+            total=self.num_batches,
+            leave=False,
+            disable=not show_bar,
+        )
+        iterator = iter(bar)
+        while True:
+            since = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self.waited(time.monotonic() - since)
+            yield batch
 
     def waited(self, seconds: float) -> None:
         """Count time in which training stood still because the next batch was not there."""

@@ -47,7 +47,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def curve(folder: Path, name: str) -> list[float]:
-    lines = (folder / "log" / "metrics.jsonl").read_text().splitlines()
+    (file,) = folder.glob("m*/*/metrics.jsonl")
+    lines = file.read_text().splitlines()
     return [record[name] for record in map(json.loads, lines) if name in record]
 
 
