@@ -34,6 +34,12 @@ FIXED_IN_A_RUN = (
 )
 
 
+def first_misfit(error: Exception) -> str:
+    """The first thing that torch found wrong with weights, of a list with a line for each."""
+    lines = str(error).strip().splitlines()
+    return lines[min(1, len(lines) - 1)].strip().rstrip(".") if lines else type(error).__name__
+
+
 def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:
     """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step, then remove old ones.
 
@@ -106,14 +112,8 @@ def check_position(
 ) -> None:
     """Refuse to go on in the middle of an epoch that has other batches now.
 
-    Args:
-        path: the run, for the message.
-        state: its checkpoint.
-        num_clips: of the training list now.
-        num_batches: of an epoch now.
-
     Raises:
-        CheckpointError: it does.
+        CheckpointError: it has.
         KeyError: the checkpoint is not whole.
     """
     saved = (state["num_clips"], state["num_batches"])

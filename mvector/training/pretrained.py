@@ -9,7 +9,7 @@ from pathlib import Path
 from mvector.data.augmentation import SPEEDS
 from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder
-from mvector.training.checkpoint import has_checkpoint, load_checkpoint
+from mvector.training.checkpoint import first_misfit, has_checkpoint, load_checkpoint
 from mvector.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
         learner.model.backbone.load_state_dict(pretrained.backbone.state_dict())
     except RuntimeError as error:
         raise CheckpointError(
-            f"The model in '{path}' does not fit model_conf.backbone: {error}"
+            f"The model in '{path}' does not fit model_conf.backbone ({first_misfit(error)}); "
+            "name one of this architecture, or train with the configuration of that one."
         ) from error
     if learner.average is not None:
         learner.average.restart()

@@ -24,6 +24,7 @@ from mvector.models.folder import save_model_folder
 from mvector.training.checkpoint import (
     changes_at_resume,
     check_position,
+    first_misfit,
     newest_checkpoint,
     run_folder_of,
     save_checkpoint,
@@ -267,12 +268,10 @@ class TrainingRun:
     def _resume(self, path: Path) -> None:
         """Go on behind the last batch that a checkpoint knows.
 
-        In another folder than its own it becomes a run with an identity and a best model of its
-        own there.
+        In another folder it becomes a run with an identity and a best model of its own.
         """
         file, state = newest_checkpoint(path)
-        saved = state.get("config") or {}
-        changes = changes_at_resume(path, saved, config_to_dict(self._config))
+        changes = changes_at_resume(path, state.get("config") or {}, config_to_dict(self._config))
         for line in changes:
             logger.warning("Unlike before the stop: %s", line)
         try:
@@ -284,7 +283,8 @@ class TrainingRun:
             check_position(path, state, len(self._data.clips), len(self._data.batches))
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"The run in '{path}' does not fit this configuration and list: {error}"
+                f"The run in '{path}' does not fit this configuration and list "
+                f"({first_misfit(error)}); restore them, or start a new run."
             ) from error
         origin = run_folder_of(file) or file.parent
         if origin.resolve() == self.folder.resolve():
@@ -297,5 +297,4 @@ class TrainingRun:
             self.best_eer, self.epochs_since_best = math.inf, 0
         self.is_resumed, self._saved_step = True, self.step
         self._started |= {"resumed_at_step": self.step, "changed_settings": changes}
-        where = f"epoch {self.epoch + 1}, batch {self.next_batch + 1}"
-        logger.info("Resumed from '%s' at %s.", path, where)
+        logger.info("Resumed from '%s' behind %s.", path, self.where())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BEST_MODEL, LAST_MODEL = "best_model", "last_model"
 LOCK = "run.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # as on some network disks
 AUTO = "auto"  # as the run to resume: the one in the folder, if there is one
 
 Folder = str | os.PathLike[str]
@@ -84,15 +86,10 @@ def _claim(
         recover_folder(folder / name)
     if resume_model == AUTO and has_checkpoint(folder):
         return folder, folder
-    if source is None:
+    if own is not None and own.resolve() == folder.resolve():
+        _require_newest(str(resume_model), folder)
+    else:
         _require_free(folder)
-    elif own is not None and own.resolve() == folder.resolve():
-        _require_newest(source, folder)
-    elif _holds_run(folder):
-        raise CheckpointError(
-            f"'{folder}' holds a run, and that in '{source}' cannot go on there: name an empty "
-            "folder by --save_model_path, or leave the option out to go on in the run's own."
-        )
     return folder, source
 
 
@@ -100,48 +97,35 @@ def _lock(held: ExitStack, folder: Path) -> None:
     """Make the folder and lock it; the lock ends with the process, however that ends."""
     try:
         check_writable(folder)
-    except OSError as error:
-        raise CheckpointError(
-            f"Cannot write models to '{folder}' ({error.strerror}); choose another "
-            "--save_model_path."
-        ) from error
-    try:
         held.enter_context(FileLock(folder / LOCK, timeout=0))
     except Timeout as error:
         raise CheckpointError(
             f"Another process is training in '{folder}'; wait for it, stop it, or choose another "
             "--save_model_path."
         ) from error
-    except (OSError, NotImplementedError) as error:  # as on some network disks
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise CheckpointError(
+                f"Cannot write models to '{folder}' ({error.strerror}); choose another "
+                "--save_model_path."
+            ) from error
         logger.warning("'%s' cannot be locked against a second training: %s.", folder, error)
 
 
-def _holds_run(folder: Path) -> bool:
-    """Whether a run has left checkpoints or models."""
-    models = (folder / BEST_MODEL, folder / LAST_MODEL)
-    return has_checkpoint(folder) or any(model.exists() for model in models)
-
-
 def _require_free(folder: Path) -> None:
-    if has_checkpoint(folder):
+    """Refuse a folder in which a run has left checkpoints or models."""
+    if has_checkpoint(folder) or any((folder / name).exists() for name in (BEST_MODEL, LAST_MODEL)):
+        cure = f"continue it with --resume_model '{folder}', or " if has_checkpoint(folder) else ""
         raise CheckpointError(
-            f"'{folder}' holds an earlier run: continue it with --resume_model '{folder}', or "
-            "remove the folder, or choose another --save_model_path."
-        )
-    if _holds_run(folder):
-        raise CheckpointError(
-            f"'{folder}' holds the models of an earlier run: remove the folder, or choose another "
+            f"'{folder}' holds an earlier run: {cure}remove the folder, or choose another "
             "--save_model_path."
         )
 
 
-def _require_newest(source: Path, folder: Path) -> None:
-    """Refuse an earlier checkpoint of a run, whose later ones would be in the way."""
-    if not source.is_file():
-        return
-    newest, _ = newest_checkpoint(folder)
-    if not newest.samefile(source):
+def _require_newest(path: str, folder: Path) -> None:
+    """Refuse an earlier checkpoint file of a run, whose later ones would be in the way."""
+    if Path(path).is_file() and not (newest := newest_checkpoint(folder)[0]).samefile(path):
         raise CheckpointError(
-            f"'{source}' is not the newest checkpoint of its run, which is '{newest}': name an "
+            f"'{path}' is not the newest checkpoint of its run, which is '{newest}': name an "
             "empty folder by --save_model_path to go on from the earlier one there."
         )

@@ -365,14 +365,13 @@ def test_means_are_over_clips_since_the_last_line() -> None:
     progress.log(1, 0.1, 0.2, curves)
     add(progress, 30, 1.0, 15)
     add(progress, 10, 3.0, 5)
-    progress.log(3, 0.1, 0.2, curves, grad_norm=torch.tensor(2.5))
+    progress.log(3, 0.1, 0.2, curves)
     (_, _), (step, values) = curves.points
     assert step == 2 * 50 + 3
     assert values["train/loss"] == pytest.approx(1.5)
     assert values["train/accuracy"] == pytest.approx(0.5)
     assert values["train/margin"] == 0.2
     assert values["train/learning_rate"] == 0.1
-    assert values["train/grad_norm"] == 2.5
     assert progress.num_clips == 50
 
 
@@ -415,21 +414,6 @@ def test_a_batch_whose_loss_is_not_finite_spoils_no_mean() -> None:
     add(progress, 8, math.nan, 0)
     progress.log(5, 0.1, 0.0, curves)
     assert math.isnan(curves.points[1][1]["train/loss"])
-
-
-def test_a_run_resumed_between_two_lines_has_the_same_means() -> None:
-    whole, part, curves = Progress(0, 1, 9, CPU), Progress(0, 1, 9, CPU), Curves()
-    for progress in (whole, part):
-        add(progress, 10, 3.7, 3)
-    resumed = Progress(0, 1, 9, CPU, first_batch=1)
-    resumed.load_state_dict(json.loads(json.dumps(part.state_dict())))
-    for progress in (whole, resumed):
-        add(progress, 5, 1.1, 2)
-        progress.log(2, 0.1, 0.0, curves)
-    (_, first), (_, second) = curves.points
-    for name in ("train/loss", "train/accuracy"):
-        assert first[name] == second[name]
-    assert resumed.num_clips == whole.num_clips == 15
 
 
 def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -194,7 +195,7 @@ def test_the_folder_of_a_run(runs: dict[str, Path]) -> None:
     assert claim("third", "auto") == (Path("third") / NAME, None)
     shutil.copy(checkpoint, "lonely.pt")
     assert claim("third", "lonely.pt") == (Path("third") / NAME, Path("lonely.pt"))
-    with pytest.raises(CheckpointError, match="cannot go on there"):
+    with pytest.raises(CheckpointError, match="holds an earlier run"):
         claim(None, "lonely.pt")
 
 
@@ -205,7 +206,7 @@ def test_the_folder_of_a_run(runs: dict[str, Path]) -> None:
         ({"save_model_path": "elsewhere"}, r"'elsewhere/\w+' holds an earlier run"),
         (
             {"save_model_path": "models", "resume_model": f"elsewhere/{NAME}"},
-            r"'models/\w+' holds a run, and that in 'elsewhere/\w+' cannot go on there",
+            r"'models/\w+' holds an earlier run: continue it",
         ),
     ],
 )
@@ -221,7 +222,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(
 def test_models_without_checkpoints_are_a_run_too(runs: dict[str, Path]) -> None:
     shutil.rmtree(runs["a"] / "checkpoints")
     for resume_model in (None, "auto", runs["b"]):
-        with pytest.raises(CheckpointError, match=r"holds (a run|the models of an earlier run)"):
+        with pytest.raises(CheckpointError, match="holds an earlier run: remove the folder"):
             claim("models", resume_model)
 
 
@@ -287,16 +288,24 @@ def test_a_folder_in_use_is_refused(config: dict, runs: dict[str, Path]) -> None
     assert content(Path(".")) == before
 
 
-def test_a_disk_without_locks_is_warned_of(
-    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EACCES])
+def test_a_disk_without_locks_is_warned_of_and_a_lock_of_somebody_else_kept(
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
 ) -> None:
-    def without_locks(*args: Any, **options: Any) -> None:
-        raise OSError(37, "No locks available")
+    def failing(*args: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    monkeypatch.setattr(run_folder, "FileLock", without_locks)
-    assert claim(resume_model=runs["b"]) == (runs["b"], runs["b"])
-    assert "cannot be locked against a second training" in caplog.text
+    monkeypatch.setattr(run_folder, "FileLock", failing)
+    if number == errno.EACCES:
+        with pytest.raises(CheckpointError, match=r"Cannot write models to .*Permission denied"):
+            claim(resume_model=runs["b"])
+    else:
+        assert claim(resume_model=runs["b"]) == (runs["b"], runs["b"])
+        assert "cannot be locked against a second training" in caplog.text
 
 
 def start(config: dict, folder: Path, log: str, *options: str) -> subprocess.Popen:
