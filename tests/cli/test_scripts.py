@@ -214,7 +214,7 @@ MISTAKES = {
         "choose another --save_model_path",
     ),
     "log folder is a file": (
-        ["train", "--configs", "config.yml", "--log_dir", "config.yml"],
+        ["train", "--configs", "config.yml", "--save_model_path", "m", "--log_dir", "config.yml"],
         "choose another --log_dir",
     ),
     "trials missing": (["eval", "--set", "dataset_conf.trials_list=gone.txt"], "gone.txt"),
