@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{num_batches} batches in each run; {time.monotonic() - since:.0f} s for both together")
     compare(*(folder / config.model_name for folder in folders.values()))
     for name, folder in folders.items():
-        report(name, folder)
+        report(name, folder / config.model_name)
     measure(config, folders["interrupted"] / config.model_name / "last_model", args.data)
 
 
@@ -120,9 +120,9 @@ def compare(first: Path, second: Path) -> None:
         print(f"{name}: {len(weights[0])} tensors, {verdict}")
 
 
-def report(name: str, folder: Path) -> None:
+def report(name: str, run: Path) -> None:
     """Print what the curves tell: speed, wait for data, error rate after each epoch."""
-    points = read_metrics(folder / "log" / METRICS)
+    points = read_metrics(run / METRICS)
     speeds = [point["train/speed"] for point in points if "train/speed" in point]
     waits = [point["train/data_wait"] for point in points if "train/data_wait" in point]
     rates = [f"{100 * point['eval/eer']:.2f}" for point in points if "eval/eer" in point]

@@ -137,8 +137,8 @@ def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraini
             "train_conf.log_interval": num_steps,
         }
         trainer = MVectorTrainer(configure(case, settings), use_gpu=case.device == "cuda")
-        trainer.train(folder, Path(folder) / "log", do_eval=False)
-        text = (Path(folder) / "log" / "metrics.jsonl").read_text(encoding="utf-8")
+        best = trainer.train(folder, Path(folder) / "log", do_eval=False)
+        text = (best.parent / "metrics.jsonl").read_text(encoding="utf-8")
     after = fastest(tasks, case, case.num_rounds // 2)
     points = [json.loads(line) for line in text.splitlines()]
     points = [point for point in points if "train/speed" in point][1:]  # the first warms up

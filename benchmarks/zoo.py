@@ -181,7 +181,7 @@ def measure(config: Config, data: Path, out: Path) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     done = timed_training(config, out, folder / "log")
     cells.append(f"{done.speed:.1f}")
-    curves = (folder / "log" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    curves = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     cells.append(f"{100 * json.loads(curves[-1])['train/accuracy']:.1f} %")
     trained = SpeakerEncoder.from_folder(done.folder, "cpu")
     for trials in TRIALS:

@@ -126,7 +126,7 @@ The model trained here
 Where it lies
   model           {model}
   error curves    {out / "log" / "EcapaTdnn_Fbank.png"}
-  training curves {out / "log" / "metrics.jsonl"}
+  training curves {model.parent / "metrics.jsonl"}
   lists           {out / "dataset"}
   speaker library {out / "audio_db"}
 Next: the README, with speech of your own.""")

@@ -131,8 +131,8 @@ def _calibrate(
 ) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
     from mvector.evaluation import HeldOutCheck, Interval
+    from mvector.evaluation.run import metrics_of
     from mvector.models.folder import update_model_folder
-    from mvector.training.trainer import metrics_of
 
     measured = result.calibration
     eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
@@ -174,7 +174,7 @@ def _judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) 
 def _verdict(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
     """How often the verdicts on these trials are wrong, for ``results.json``."""
     from mvector.embedding.encoder import SpeakerEncoder
-    from mvector.evaluation.quality import measure_trials
+    from mvector.evaluation.run import measure_trials
     from mvector.recognition.verdict_rates import verdict_rates
 
     if result.scores is None:

@@ -13,7 +13,7 @@ from mvector.cli.common import (
     parse_count,
     yes_or_no,
 )
-from mvector.cli.options import Action, Command, Condition, option, optional, required
+from mvector.cli.options import Action, Command, Condition, optional, required
 
 if TYPE_CHECKING:
     from mvector.training.trainer import MVectorTrainer
@@ -34,6 +34,8 @@ It needs the lists that create_data.py makes, and writes
   models/<Model>_<Feature>/last_model/      after the last epoch
   models/<Model>_<Feature>/checkpoints/     for --resume_model: after each epoch, every
                                             train_conf.save_interval batches, and when stopped
+  models/<Model>_<Feature>/metrics.jsonl    training curves, and curves.png
+  log/<Model>_<Feature>-<run id>/           the curves for VisualDL
 
 Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stops it at once.
 """
@@ -76,8 +78,12 @@ class DryRun(TrainingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainingOptions):
-    save_model_path: str = option("models/", "where models are written", "DIR")
-    log_dir: str = option("log/", "where training curves are written", "DIR")
+    save_model_path: str | None = optional(
+        "where models are written (default: models/, or the folder of the run resumed)", "DIR"
+    )
+    log_dir: str | None = optional(
+        "where curves for VisualDL and TensorBoard are written (default: log/)", "DIR"
+    )
     pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
     do_eval: bool = yes_or_no(True, "evaluate after each epoch (default True)")
 

@@ -47,7 +47,6 @@ from mvector.evaluation.plots import (
 )
 from mvector.evaluation.quality import (
     clip_measures,
-    measure_trials,
     model_quality,
     trial_quality,
 )
@@ -88,7 +87,6 @@ __all__ = [
     "error_rates",
     "held_out_check",
     "llr_curve",
-    "measure_trials",
     "min_cllr",
     "min_cllr_of",
     "min_dcf_point",

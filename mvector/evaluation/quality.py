@@ -11,13 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
-from mvector.compute.distributed import all_gather_rows, current_world
-from mvector.embedding.encoder import SpeakerEncoder
-from mvector.embedding.extraction import until_all_ranks_finish
 from mvector.errors import EvaluationError
-from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
+from mvector.scoring.trials import EnrolmentModels, Trials
 
 if TYPE_CHECKING:
     from mvector.audio.clip_report import ClipReport
@@ -32,49 +28,12 @@ TRIAL_MEASURES = (
 
 _NUM_CLIP_MEASURES = 2  # duration of speech in seconds and SNR in dB, as in mvector.audio.quality
 _LEAST_SPEECH_S = 0.1
-_CLIPS_AT_ONCE = 64
 
 
 def clip_measures(reports: Sequence[ClipReport]) -> np.ndarray:
     """What of clips' quality a calibration knows: float64 ``(clips, 2)``, speech in s and SNR."""
     measures = [report.quality for report in reports]
     return np.array(measures, dtype=np.float64).reshape(-1, _NUM_CLIP_MEASURES)
-
-
-def measure_trials(
-    encoder: SpeakerEncoder, trials: Trials, *, progress: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Quality of both sides of trials; each clip is measured once, by all processes together.
-
-    Args:
-        encoder: the model, which says how much of clips is heard.
-        trials: clips, or enrolment models, see :func:`model_quality`.
-        progress: show a bar over the clips.
-
-    Returns:
-        Speech in seconds and SNR in dB: ``(E, 2)`` of ``trials.enroll_paths``, or of the models,
-        and ``(T, 2)`` of ``trials.test_paths``.
-
-    Raises:
-        AudioError: a clip cannot be used.
-    """
-    models = None if isinstance(trials, AllPairs) else trials.models
-    enroll_paths = trials.enroll_paths if models is None else trials.test_paths
-    paths = list(dict.fromkeys([*enroll_paths, *trials.test_paths]))
-    world = current_world()
-    own = paths[world.share(len(paths))]
-    parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
-    measured: list[ClipReport] = []
-    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
-        for part in until_all_ranks_finish(map(encoder.measure_batch, parts)):
-            measured += part
-            bar.update(len(part))
-    quality = all_gather_rows(clip_measures(measured))
-    row_of = {path: row for row, path in enumerate(paths)}
-    enrolled, tested = (
-        quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)
-    )
-    return enrolled if models is None else model_quality(enrolled, models), tested
 
 
 def model_quality(quality: np.ndarray, models: EnrolmentModels) -> np.ndarray:

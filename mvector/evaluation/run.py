@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from mvector.compute.distributed import from_main
+from mvector.audio.clip_report import ClipReport
+from mvector.compute.distributed import all_gather_rows, current_world, from_main
 from mvector.embedding.encoder import SpeakerEncoder
+from mvector.embedding.extraction import until_all_ranks_finish
 from mvector.embedding.listening import Listening
 from mvector.errors import EvaluationError
 from mvector.evaluation import (
@@ -17,8 +20,9 @@ from mvector.evaluation import (
     all_pairs_error_rates,
     calibrate_curve,
     calibrate_quality,
+    clip_measures,
     error_rates,
-    measure_trials,
+    model_quality,
     trial_quality,
 )
 from mvector.evaluation.back_end import BackEnd, score_trials
@@ -31,6 +35,7 @@ __all__ = ["VerificationResult", "check_lists", "verify_lists"]
 # All pairs beyond this are counted and not kept; with all that is reported of them, 30 million
 # took 4.8 GiB.
 _MOST_KEPT = 15_000_000
+_CLIPS_AT_ONCE = 64
 _CLIPS_AT_ONCE = 64
 
 
@@ -182,3 +187,50 @@ def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> 
             f"{num_trials:,} pairs are too many to keep their scores ({_MOST_KEPT:,} at most), "
             f"and {what} need that; list fewer trials, or score by cosine alone."
         )
+
+
+def measure_trials(
+    encoder: SpeakerEncoder, trials: Trials, *, progress: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quality of both sides of trials; each clip is measured once, by all processes together.
+
+    Args:
+        encoder: the model, which says how much of clips is heard.
+        trials: clips, or enrolment models, see
+            :func:`mvector.evaluation.model_quality`.
+        progress: show a bar over the clips.
+
+    Returns:
+        Speech in seconds and SNR in dB: ``(E, 2)`` of ``trials.enroll_paths``, or of the models,
+        and ``(T, 2)`` of ``trials.test_paths``.
+
+    Raises:
+        AudioError: a clip cannot be used.
+    """
+    models = None if isinstance(trials, AllPairs) else trials.models
+    enroll_paths = trials.enroll_paths if models is None else trials.test_paths
+    paths = list(dict.fromkeys([*enroll_paths, *trials.test_paths]))
+    world = current_world()
+    own = paths[world.share(len(paths))]
+    parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
+    measured: list[ClipReport] = []
+    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
+        for part in until_all_ranks_finish(map(encoder.measure_batch, parts)):
+            measured += part
+            bar.update(len(part))
+    quality = all_gather_rows(clip_measures(measured))
+    row_of = {path: row for row, path in enumerate(paths)}
+    enrolled, tested = (
+        quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)
+    )
+    return enrolled if models is None else model_quality(enrolled, models), tested
+
+
+def metrics_of(measured: Calibration) -> dict[str, Any]:
+    """What the model folder says was measured, beside the calibration."""
+    return {
+        "eer": measured.eer,
+        "min_dcf": measured.min_dcf,
+        "accuracy": measured.accuracy,
+        "trials": measured.description,
+    }

@@ -34,6 +34,12 @@ FIXED_IN_A_RUN = (
 )
 
 
+def first_misfit(error: Exception) -> str:
+    """The first thing that torch found wrong with weights, of a list with a line for each."""
+    lines = str(error).strip().splitlines()
+    return lines[min(1, len(lines) - 1)].strip().rstrip(".") if lines else type(error).__name__
+
+
 def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:
     """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step, then remove old ones.
 
@@ -61,12 +67,8 @@ def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) 
 
 
 def has_checkpoint(run_folder: Path) -> bool:
-    """Whether a run was begun in a folder."""
+    """Whether a folder holds the checkpoints of a run."""
     return bool(_newest_first(run_folder / FOLDER))
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob(_PATTERN), reverse=True)
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = "") -> list[str]:
@@ -81,10 +83,10 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = 
     return lines
 
 
-def compare_configuration(
+def changes_at_resume(
     path: str | os.PathLike[str], saved: dict[str, Any], now: dict[str, Any]
-) -> None:
-    """Refuse to continue another model or another course of random numbers; tell the rest.
+) -> list[str]:
+    """Changed settings with which a run may go on.
 
     Args:
         path: the run, for the message.
@@ -92,7 +94,8 @@ def compare_configuration(
         now: configuration to go on with.
 
     Raises:
-        CheckpointError: a setting differs that is fixed in a run.
+        CheckpointError: a setting differs that makes another model or another course of random
+            numbers.
     """
     differing = changed_settings(saved, now)
     fixed = [line for line in differing if line.startswith(FIXED_IN_A_RUN)]
@@ -101,8 +104,26 @@ def compare_configuration(
             f"The run in '{path}' cannot be continued with another configuration: "
             f"{'; '.join(fixed)}; give its own --configs, or start a new run."
         )
-    for line in differing:
-        logger.warning("Unlike before the stop: %s", line)
+    return differing
+
+
+def check_position(
+    path: str | os.PathLike[str], state: dict[str, Any], num_clips: int, num_batches: int
+) -> None:
+    """Refuse to go on in the middle of an epoch that has other batches now.
+
+    Raises:
+        CheckpointError: it has.
+        KeyError: the checkpoint is not whole.
+    """
+    saved = (state["num_clips"], state["num_batches"])
+    if state["next_batch"] and saved != (num_clips, num_batches):
+        raise CheckpointError(
+            f"The run in '{path}' stands at batch {state['next_batch']} of {saved[1]} over "
+            f"{saved[0]} clips, and this configuration makes {num_batches} of "
+            f"{num_clips}; restore the list, the batch size and the number of processes, or start "
+            "a new run with --pretrained_model."
+        )
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -113,20 +134,16 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             ``models/EcapaTdnn_Fbank/last_model``), or one checkpoint file.
 
     Raises:
-        CheckpointError: there is none, or all are damaged.
+        CheckpointError: there is none, all are damaged, or they are of several runs.
     """
-    given = Path(path)
-    if given.is_file():
-        candidates = [given]
-    else:
-        folders = (given / FOLDER, given, given.parent / FOLDER)
-        candidates = next((found for f in folders if (found := _newest_first(f))), [])
-    if not candidates:
-        raise CheckpointError(
-            f"There is no checkpoint in '{given}'; give the folder of a training run, "
-            "such as models/EcapaTdnn_Fbank."
-        )
-    for file in candidates:
+    return newest_checkpoint(path)[1]
+
+
+def newest_checkpoint(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """As :func:`load_checkpoint`, with the file that was read."""
+    files = _checkpoint_files(path)
+    _require_one_run(files)
+    for file in files:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # whatever damaged bytes make of the reader
@@ -134,8 +151,59 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             continue
         if not isinstance(state, dict) or "step" not in state:
             raise CheckpointError(f"'{file}' is not a checkpoint of a training run.")
-        return state
+        return file, state
     raise CheckpointError(
-        f"The checkpoint '{candidates[0]}' is damaged and cannot be read; start the run again, "
+        f"The checkpoint '{files[0]}' is damaged and cannot be read; start the run again, "
         "from its last_model by --pretrained_model if you like."
     )
+
+
+def run_folder_of(path: str | os.PathLike[str]) -> Path | None:
+    """The folder of the run that a path names, as for :func:`load_checkpoint`.
+
+    Returns:
+        ``None`` for a checkpoint file that lies by itself.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+    """
+    folder = _checkpoint_files(path)[0].parent
+    return folder.parent if folder.name == FOLDER else None
+
+
+def _checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The files that a path may mean, newest first; at least one."""
+    given = Path(path)
+    if given.is_file():
+        return [given]
+    for folder in (given / FOLDER, given, given.parent / FOLDER):
+        if files := _newest_first(folder):
+            return files
+    raise CheckpointError(
+        f"There is no checkpoint in '{given}'; give the folder of a training run, such as "
+        "models/EcapaTdnn_Fbank."
+    )
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_PATTERN), reverse=True)
+
+
+def _require_one_run(files: list[Path]) -> None:
+    """Refuse files of different runs, of which the newest may be another run's."""
+    found = {run_id: file for file in files if (run_id := _run_id_of(file)) is not None}
+    if len(found) > 1:
+        raise CheckpointError(
+            f"'{files[0].parent}' holds checkpoints of {len(found)} runs "
+            f"({', '.join(f'{file.name} of {run_id}' for run_id, file in sorted(found.items()))}); "
+            "move those of all but one to other folders."
+        )
+
+
+def _run_id_of(file: Path) -> str | None:
+    """Of a checkpoint, without reading its tensors; ``None`` if it has none or is damaged."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return str(state["run_id"])
+    except Exception:  # whatever damaged bytes make of the reader; older versions wrote no id
+        return None

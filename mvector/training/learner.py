@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,10 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 from mvector.compute.device import choose_autocast_dtype
 from mvector.compute.distributed import World, all_reduce_sum, gather_objects
 from mvector.config import Config
-from mvector.data.augmentation import SPEEDS, mask_features
+from mvector.data.augmentation import mask_features
 from mvector.data.dataset import TrainingBatch
-from mvector.errors import CheckpointError, ConfigError
-from mvector.losses import SpeakerClassifier, build_loss, scheduled_margin
+from mvector.errors import ConfigError
+from mvector.losses import scheduled_margin
 from mvector.losses.shard_state import (
     gather_optimizer_state,
     gather_state,
@@ -25,11 +23,9 @@ from mvector.losses.shard_state import (
     own_optimizer_state,
 )
 from mvector.losses.sharded import ShardedClassifier
-from mvector.models.folder import load_model_folder
 from mvector.models.speaker_model import SpeakerModel
-from mvector.training.averaging import ExponentialAverage
-from mvector.training.checkpoint import has_checkpoint, load_checkpoint
-from mvector.training.network import ClassifierHead, TrainingNetwork
+from mvector.training.exponential_average import ExponentialAverage
+from mvector.training.network import TrainingNetwork, build_head
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
 from mvector.training.schedules import Plateau, learning_rate_at
@@ -77,7 +73,7 @@ class Learner:
         self.config, self.model, self.device, self.world = config, model, device, world
         if conf.sync_batch_norm and world.size > 1:
             model.backbone = convert_sync_batch_norm(model.backbone)
-        self.head = _build_head(config, model.embd_dim, num_classes).to(device)
+        self.head = build_head(config, model.embd_dim, num_classes).to(device)
         self.sharded = self.head if isinstance(self.head, ShardedClassifier) else None
         self.network = TrainingNetwork(model.backbone, self.head)
         self.optimizer = build_optimizer(
@@ -273,85 +269,10 @@ class Learner:
         self.train_step.load_state_dict(state["train_step"])
         self.plateau.load_state_dict(state["plateau"])
         self.nan_guard.load_state_dict(state["nan_guard"])
-        if self.average is not None and state["average"] is not None:
-            self.average.load_state_dict(state["average"])
+        if self.average is not None:
+            self.average.resume(state["average"])
         if self.world.rank < len(state["rng"]):  # not a process that the run did not have
             _set_random_state(self.device, state["rng"][self.world.rank])
-
-    def load_pretrained(self, path: str | os.PathLike[str], num_clips: int) -> None:
-        """Start from the backbone of another model, and from the classifier of its run if it fits.
-
-        It fits if that run had the same training list and kind of classifier. Of a run with speed
-        classes the speakers' own classes are taken. Otherwise the classifier starts anew.
-
-        Args:
-            path: model folder.
-            num_clips: of the training list now.
-
-        Raises:
-            CheckpointError: the folder is no model folder, or of another backbone.
-        """
-        pretrained, _ = load_model_folder(Path(path))
-        try:
-            self.model.backbone.load_state_dict(pretrained.backbone.state_dict())
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"The model in '{path}' does not fit model_conf.backbone: {error}"
-            ) from error
-        if pretrained.front_end != self.model.front_end:
-            logger.warning("The model in '%s' was trained with another front end.", path)
-        found = self.sharded is None and self._take_classifier(Path(path), num_clips)
-        logger.info(
-            "Backbone weights taken from '%s'; the classifier %s.",
-            path,
-            "is that of its run" if found else "starts anew",
-        )
-
-    def _take_classifier(self, path: Path, num_clips: int) -> bool:
-        """Go on with the classifier of a run over the same list; returns whether there is one."""
-        own = self.head.state_dict()
-        if not own or not has_checkpoint(path.parent):
-            return False
-        state = load_checkpoint(path)
-        train_list = state["config"]["dataset_conf"]["train_list"]
-        same_list = train_list == self.config.dataset_conf.train_list
-        if not same_list or state["num_clips"] != num_clips:
-            return False
-        saved = {
-            k.removeprefix("head."): v for k, v in state["network"].items() if k.startswith("head.")
-        }
-        for key, value in own.items():
-            rows = saved.get(key, value[:0])
-            if value.dim() and len(rows) == len(SPEEDS) * len(value):
-                saved[key] = rows[: len(value)]  # the classes of the speakers' own speed are first
-        if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in own.items()}:
-            return False
-        self.head.load_state_dict(saved)
-        return True
-
-
-def _build_head(
-    config: Config, embd_dim: int, num_classes: int
-) -> ClassifierHead | ShardedClassifier:
-    loss, conf = build_loss(config.loss_conf), config.model_conf.classifier
-    if config.train_conf.classifier_sharding:
-        return ShardedClassifier(
-            loss,
-            embd_dim,
-            num_classes,
-            sample_rate=config.train_conf.classifier_sample_rate,
-            seed=config.train_conf.seed,
-        )
-    if loss.needs_embeddings:
-        return ClassifierHead(nn.Identity(), loss)
-    classifier = SpeakerClassifier(
-        embd_dim,
-        num_classes * loss.num_centers,
-        classifier_type=config.classifier_type,
-        num_blocks=conf.num_blocks,
-        inter_dim=conf.inter_dim,
-    )
-    return ClassifierHead(classifier, loss)
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

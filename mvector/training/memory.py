@@ -1,13 +1,21 @@
-"""Memory of the CPU that one step leaves to the next."""
+"""Memory: of the CPU, that one step leaves to the next, and what to do when it does not suffice."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mvector.config.schema import DatasetConf
+from mvector.errors import MVectorError
 
 # parameters of mallopt(3)
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_NO_MEMORY = "can't allocate memory"  # in what torch raises on a CPU
 
 
 def keep_freed_memory() -> bool:
@@ -25,3 +33,22 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+@contextmanager
+def full_memory_errors(data: DatasetConf) -> Iterator[None]:
+    """Within the block, memory that does not suffice for the batches becomes one sentence.
+
+    Raises:
+        MVectorError: the memory is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+            raise
+        raise MVectorError(
+            f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
+            f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
+            "train_conf.accumulate_batches the steps stay as large) or max_duration."
+        ) from error

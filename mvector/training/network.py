@@ -7,7 +7,10 @@ from typing import cast
 import torch
 from torch import nn
 
+from mvector.config import Config
+from mvector.losses import SpeakerClassifier, build_loss
 from mvector.losses.base import SpeakerLoss
+from mvector.losses.sharded import ShardedClassifier
 
 
 class ClassifierHead(nn.Module):
@@ -79,3 +82,28 @@ class TrainingNetwork(nn.Module):
         if self.frozen:
             self.backbone.eval()
         return self
+
+
+def build_head(
+    config: Config, embd_dim: int, num_classes: int
+) -> ClassifierHead | ShardedClassifier:
+    """The classifier and loss that a configuration asks for, with random weights."""
+    loss, conf = build_loss(config.loss_conf), config.model_conf.classifier
+    if config.train_conf.classifier_sharding:
+        return ShardedClassifier(
+            loss,
+            embd_dim,
+            num_classes,
+            sample_rate=config.train_conf.classifier_sample_rate,
+            seed=config.train_conf.seed,
+        )
+    if loss.needs_embeddings:
+        return ClassifierHead(nn.Identity(), loss)
+    classifier = SpeakerClassifier(
+        embd_dim,
+        num_classes * loss.num_centers,
+        classifier_type=config.classifier_type,
+        num_blocks=conf.num_blocks,
+        inter_dim=conf.inter_dim,
+    )
+    return ClassifierHead(classifier, loss)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+from tqdm import tqdm
 
 from mvector.errors import MVectorError
 from mvector.training.loggers import MetricLogger
 
 logger = logging.getLogger(__name__)
 
+Batch = TypeVar("Batch")
 _MOST_WARNED = 5
 
 
@@ -64,6 +67,27 @@ class Progress:
         )
         self._sums += torch.where(torch.isfinite(loss), batch, 0.0)
 
+    def batches(self, loader: Iterable[Batch], *, show_bar: bool) -> Iterator[Batch]:
+        """The batches of a loader, under a progress bar; the time waited for each is counted."""
+        bar = tqdm(
+            loader,
+            desc=f"Epoch {self.epoch + 1}/{self.max_epoch}",
+            unit="batch",
+            initial=self.first_batch,
+            total=self.num_batches,
+            leave=False,
+            disable=not show_bar,
+        )
+        iterator = iter(bar)
+        while True:
+            since = time.monotonic()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self.waited(time.monotonic() - since)
+            yield batch
+
     def waited(self, seconds: float) -> None:
         """Count time in which training stood still because the next batch was not there."""
         self._waited_s += seconds
@@ -74,7 +98,6 @@ class Progress:
         learning_rate: float,
         margin: float,
         curves: MetricLogger | None,
-        **more: float | torch.Tensor,
     ) -> None:
         """Write a log line and a point of the curves.
 
@@ -85,7 +108,6 @@ class Progress:
             learning_rate: of the last step.
             margin: of the last step.
             curves: where the point goes; ``None`` writes nothing, for all processes but the first.
-            more: further values for the curves, such as ``grad_norm``; a tensor is read here.
         """
         loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._take_sums()
         now = time.monotonic()
@@ -100,7 +122,6 @@ class Progress:
             "speed": num_seen / elapsed_s,
             "data_wait": min(waited_s / num_processes / elapsed_s, 1.0),
         }
-        values.update({name: float(value) for name, value in more.items()})
         logger.info(
             "Train epoch: [%d/%d], batch: [%d/%d], loss: %.5f, accuracy: %.5f, "
             "learning rate: %.8f, speed: %.2f data/sec, eta: %s",
@@ -118,19 +139,6 @@ class Progress:
             self.epoch * self.num_batches + number,
             **{f"train/{name}": value for name, value in values.items()},
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Sums of this process since the last line, for a checkpoint between two lines."""
-        return {
-            "num_clips": self.num_clips,
-            "num_seen": self._num_seen,
-            "sums": self._sums.tolist(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with the sums of :meth:`state_dict`; times start anew."""
-        self.num_clips, self._num_seen = state["num_clips"], state["num_seen"]
-        self._sums.copy_(torch.tensor(state["sums"], dtype=torch.float64))
 
     def _take_sums(self) -> list[float]:
         """Sums over all processes, and the number of these; here alone the loop waits."""

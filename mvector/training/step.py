@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -160,19 +159,3 @@ class TrainStep:
         """Go on as ``state_dict`` tells."""
         self.scaler.load_state_dict(state["scaler"])
         self.num_bad.fill_(state["num_bad"])
-
-
-Item = TypeVar("Item")
-
-
-def timed(items: Iterable[Item], waited: Callable[[float], None]) -> Iterator[Item]:
-    """The same items; ``waited`` is told how many seconds each let the caller wait."""
-    iterator = iter(items)
-    while True:
-        since = time.monotonic()
-        try:
-            item = next(iterator)
-        except StopIteration:
-            return
-        waited(time.monotonic() - since)
-        yield item

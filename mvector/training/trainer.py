@@ -3,68 +3,43 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mvector.compute.device import choose_device
-from mvector.compute.distributed import (
-    World,
-    any_rank,
-    barrier,
-    from_main,
-    gather_objects,
-    open_world,
-    peer_errors,
-)
-from mvector.config import Config, config_to_dict, load_augment_config, load_config, log_config
+from mvector.compute.distributed import World, any_rank, barrier, open_world, peer_errors
+from mvector.config import Config, load_augment_config, load_config, log_config
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
-from mvector.errors import CheckpointError, ConfigError, DataError, MVectorError
-from mvector.evaluation import Calibration
+from mvector.errors import ConfigError, DataError, MVectorError
 from mvector.evaluation.back_end import BackEnd
-from mvector.evaluation.run import VerificationResult, check_lists, verify_lists
-from mvector.files import check_writable
-from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
+from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
+from mvector.models.folder import load_model_folder, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
-from mvector.training import (
-    CURVES,
-    METRICS,
-    Learner,
-    MetricLogger,
-    Progress,
-    StopRequest,
-    TrainingStopped,
-    begin_story,
-    compare_configuration,
-    draw_curves,
-    end_story,
-    has_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    timed,
-)
+from mvector.training.learner import Learner
 from mvector.training.learning_rate_finder import LearningRateCurve
-from mvector.training.memory import keep_freed_memory
+from mvector.training.loggers import MetricLogger
+from mvector.training.memory import full_memory_errors, keep_freed_memory
+from mvector.training.pretrained import load_pretrained
+from mvector.training.progress import Progress
+from mvector.training.run import open_run
+from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
-from mvector.version import __version__
+from mvector.training.stopping import StopRequest, TrainingStopped
 
 logger = logging.getLogger(__name__)
 
 ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Config"
 Folder: TypeAlias = "str | os.PathLike[str]"
-_NO_MEMORY = "can't allocate memory"  # in what torch raises on a CPU
 
 
 class MVectorTrainer:
@@ -94,15 +69,13 @@ class MVectorTrainer:
         self.device = choose_device(use_gpu)
         self.listening = Listening().with_duration(self.config.dataset_conf.eval_conf.max_duration)
         self.world = World()
-        self.best_eer = math.inf
-        self.skipped: dict[str, str] = {}  # path -> reason
 
     # ---- training ---------------------------------------------------------------------------
 
     def train(
         self,
-        save_model_path: Folder = "models/",
-        log_dir: Folder = "log/",
+        save_model_path: Folder | None = None,
+        log_dir: Folder | None = None,
         resume_model: Folder | None = None,
         pretrained_model: Folder | None = None,
         do_eval: bool = True,
@@ -112,11 +85,14 @@ class MVectorTrainer:
         SIGINT or SIGTERM stops the run after its current step, with all that resuming needs.
 
         Args:
-            save_model_path: folder for model folders.
-            log_dir: folder for training curves.
+            save_model_path: folder for model folders; ``None``: ``models/``, or the run's own
+                folder where one is resumed.
+            log_dir: folder for curves of VisualDL and TensorBoard; ``None``: ``log/``, or that of
+                the run which is resumed.
             resume_model: run to continue: its folder, a model folder in it, or ``auto`` for the
-                run in ``save_model_path`` if there is one.
-            pretrained_model: model folder whose backbone weights to start from.
+                run in ``save_model_path`` if there is one. If ``save_model_path`` is given and is
+                another folder, it must hold no run, and the run goes on there.
+            pretrained_model: model folder whose backbone weights a new run starts from.
             do_eval: evaluate after each epoch, if the configuration has trials; the best model is
                 the one with the lowest EER. Otherwise it is the last.
 
@@ -124,76 +100,57 @@ class MVectorTrainer:
             The folder of the best model.
 
         Raises:
+            ConfigError: arguments or settings contradict each other.
             DataError: the list is missing, malformed or too small.
-            CheckpointError: a folder cannot be written, or the run to resume does not fit.
+            CheckpointError: a folder cannot be written, is in use or holds another run, or the run
+                to resume does not fit.
             DistributedError: another process of the run was lost.
             TrainingStopped: a signal stopped the run.
         """
-        with self._joined():
-            return self._train(
-                Path(log_dir), save_model_path, resume_model, pretrained_model, do_eval
-            )
-
-    def _train(
-        self,
-        log_dir: Path,
-        save_model_path: Folder,
-        resume_model: Folder | None,
-        pretrained_model: Folder | None,
-        do_eval: bool,
-    ) -> Path:
-        log_config(self.config)
-        self._build()
-        self.run_folder = Path(save_model_path) / self.model.name
-        try:
-            check_writable(self.run_folder)
-        except OSError as error:
-            raise CheckpointError(
-                f"Cannot write models to '{self.run_folder}' ({error.strerror}); "
-                "choose another --save_model_path."
-            ) from error
-        do_eval = do_eval and self.config.dataset_conf.trials_list is not None
-        if do_eval:
-            self._check_trials()
-        elif self.config.optimizer_conf.scheduler == "ReduceLROnPlateau":
+        if pretrained_model is not None and resume_model not in (None, AUTO):
             raise ConfigError(
-                "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
-                "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
+                "A run that is resumed has weights of its own; give either --resume_model or "
+                "--pretrained_model."
             )
-        self._begin(resume_model, pretrained_model)
-        max_epoch = self.config.train_conf.max_epoch
-        if self.epoch >= max_epoch:
+        with self._joined():
+            log_config(self.config)
+            self._build()
+            do_eval = self._check_evaluation(do_eval)
+            with open_run(
+                self.learner,
+                self.data,
+                save_model_path=save_model_path,
+                log_dir=log_dir,
+                resume_model=resume_model,
+            ) as self.run:
+                if pretrained_model is not None and not self.run.is_resumed:
+                    load_pretrained(self.learner, pretrained_model, len(self.data.clips))
+                return self._train(do_eval)
+
+    def _train(self, do_eval: bool) -> Path:
+        run, max_epoch = self.run, self.config.train_conf.max_epoch
+        if run.epoch >= max_epoch:
             logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
-        with self._told(log_dir) as curves, StopRequest() as stop:
-            while self.epoch < max_epoch and not self._is_stale():
+        with run.recording() as curves, StopRequest() as stop:
+            while run.epoch < max_epoch and not self._is_stale():
                 self._train_epoch(curves, stop)
                 self._end_epoch(curves, stop, do_eval=do_eval)
-        for unsaved in self.unsaved.values():
-            raise unsaved
-        if self.skipped:
+        run.check_saved()
+        if run.skipped:
             logger.warning(
                 "%d of %d training clips could not be used and were left out.",
-                len(self.skipped),
+                len(run.skipped),
                 len(self.data.clips),
             )
-        logger.info("Best model: %s", self.run_folder / "best_model")
-        return self.run_folder / "best_model"
+        logger.info("Best model: %s", run.folder / BEST_MODEL)
+        return run.folder / BEST_MODEL
 
     @contextmanager
     def _joined(self) -> Iterator[None]:
         """Be one of the processes of the run; a lost process or full memory is one sentence."""
-        data = self.config.dataset_conf
-        try:
-            with open_world(self.device.type) as self.world, peer_errors():
-                yield
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
-                raise
-            raise MVectorError(
-                f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
-                f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
-                "train_conf.accumulate_batches the steps stay as large) or max_duration."
-            ) from error
+        data, device = self.config.dataset_conf, self.device.type
+        with full_memory_errors(data), open_world(device) as self.world, peer_errors():
+            yield
 
     def dry_run(self) -> DryRun:
         """Take a few steps without writing anything: does it fit, and how long will it take?
@@ -247,9 +204,6 @@ class MVectorTrainer:
             self.world,
             steps_in_epoch=len(self.data.batches) // conf.accumulate_batches,
         )
-        self.epoch = self.next_batch = 0  # where the run stands
-        self.epochs_since_best = 0
-        self.unsaved: dict[str, CheckpointError] = {}  # what could not be written since
         logger.info(
             "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
             len(self.data.clips),
@@ -259,96 +213,47 @@ class MVectorTrainer:
             f", processes: {self.world.size}" if self.world.size > 1 else "",
         )
 
-    @property
-    def step(self) -> int:
-        """Batches done in the whole run."""
-        return self.epoch * len(self.data.batches) + self.next_batch
-
-    def _begin(self, resume_model: Folder | None, pretrained_model: Folder | None) -> None:
-        """Start anew, from a pretrained backbone, or where an earlier run stands."""
-        if resume_model == "auto":
-            resume_model = self.run_folder if has_checkpoint(self.run_folder) else None
-        if resume_model is not None:
-            self._resume(resume_model)
-            if not (self.run_folder / "best_model").is_dir():  # it goes on in another folder
-                self.best_eer, self.epochs_since_best = math.inf, 0
-        elif has_checkpoint(self.run_folder):
-            raise CheckpointError(
-                f"'{self.run_folder}' holds an earlier run: continue it with --resume_model "
-                f"'{self.run_folder}', or remove the folder, or choose another --save_model_path."
+    def _check_evaluation(self, do_eval: bool) -> bool:
+        """Whether to evaluate after each epoch; what would fail then is refused now."""
+        if do_eval and self.config.dataset_conf.trials_list is not None:
+            self._check_trials()
+            return True
+        if self.config.optimizer_conf.scheduler == "ReduceLROnPlateau":
+            raise ConfigError(
+                "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
+                "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
             )
-        elif pretrained_model is not None:
-            self.learner.load_pretrained(pretrained_model, len(self.data.clips))
-        if any_rank(from_main(self.step) != self.step):
-            raise CheckpointError(
-                f"Not all processes find the same checkpoint in '{self.run_folder}'; give all "
-                "hosts the same --save_model_path on a disk that they share."
-            )
-        self.saved_step = self.step
-
-    @contextmanager
-    def _told(self, log_dir: Path) -> Iterator[MetricLogger | None]:
-        """While open, the run's story and curves are written, by the first process alone."""
-        if not self.world.is_main:
-            yield None
-            return
-        resume_step = self.step if self.step > 0 else None
-        tensorboard = self.config.train_conf.tensorboard
-        begin_story(self.run_folder, self.config, self.device, resume_step=resume_step)
-        how = "finished"
-        with ExitStack() as stack:
-            stack.enter_context(logging_redirect_tqdm([logging.getLogger("mvector")]))
-            try:
-                yield stack.enter_context(
-                    MetricLogger(log_dir, resume_step=resume_step, tensorboard=tensorboard)
-                )
-            except TrainingStopped as stopped:
-                how = f"stopped by {signal.Signals(stopped.signal_number).name}"
-                raise
-            except BaseException as error:
-                how = f"failed: {error or type(error).__name__}"
-                raise
-            finally:
-                end_story(self.run_folder, how, step=self.step, best_eer=self.best_eer)
-        draw_curves(log_dir / METRICS, self.run_folder / CURVES)
+        return False
 
     def _train_epoch(self, curves: MetricLogger | None, stop: StopRequest) -> None:
         """Train from ``next_batch`` to the end of the epoch, saving on the way."""
-        conf, num_batches = self.config.train_conf, len(self.data.batches)
+        run, conf, num_batches = self.run, self.config.train_conf, len(self.data.batches)
         progress = Progress(
-            self.epoch, conf.max_epoch, num_batches, self.device, first_batch=self.next_batch
+            run.epoch, conf.max_epoch, num_batches, self.device, first_batch=run.next_batch
         )
-        self.data.batches.set_position(self.epoch, self.next_batch)
-        self.learner.begin_epoch(self.epoch)
-        if self.next_batch == num_batches:
+        self.data.batches.set_position(run.epoch, run.next_batch)
+        self.learner.begin_epoch(run.epoch)
+        if run.next_batch == num_batches:
             return
-        bar = tqdm(
-            self.data.loader,
-            desc=f"Epoch {self.epoch + 1}/{conf.max_epoch}",
-            unit="batch",
-            initial=self.next_batch,
-            total=num_batches,
-            leave=False,
-            disable=not (self.world.is_main and sys.stderr.isatty()),
-        )
-        for batch in timed(bar, progress.waited):
-            self._note_skipped(batch)
-            epoch = self.epoch + self.next_batch / num_batches
-            learning_rate = self.learner.set_schedules(epoch, self.step)
-            group = self.next_batch - self.next_batch % conf.accumulate_batches
+        show_bar = self.world.is_main and sys.stderr.isatty()
+        for batch in progress.batches(self.data.loader, show_bar=show_bar):
+            run.note_skipped(batch)
+            epoch = run.epoch + run.next_batch / num_batches
+            learning_rate = self.learner.set_schedules(epoch, run.step)
+            group = run.next_batch - run.next_batch % conf.accumulate_batches
             group_size = min(conf.accumulate_batches, num_batches - group)
-            self.next_batch += 1
-            is_last = self.next_batch == group + group_size
+            run.next_batch += 1
+            is_last = run.next_batch == group + group_size
             self._learn(batch, group_size, is_last, progress)
-            if self.next_batch % conf.log_interval == 0 or self.next_batch == num_batches:
-                self.learner.count_bad_steps(self._where())
-                progress.log(self.next_batch, learning_rate, self.learner.head.margin, curves)
-            if is_last and self.next_batch < num_batches:
+            if run.next_batch % conf.log_interval == 0 or run.next_batch == num_batches:
+                self.learner.count_bad_steps(run.where())
+                progress.log(run.next_batch, learning_rate, self.learner.head.margin, curves)
+            if is_last and run.next_batch < num_batches:
                 self._save_on_the_way(stop)
         if not progress.num_clips:
             raise DataError(
                 "No training clip could be used in a whole epoch; the first: "
-                f"{next(iter(self.skipped.values()))}"
+                f"{next(iter(run.skipped.values()))}"
             )
 
     def _learn(
@@ -360,38 +265,29 @@ class MVectorTrainer:
             loss, num_correct = self.learner.learn(batch, weight=weight / group_size, last=is_last)
             progress.add(len(batch.labels), loss, num_correct)
         if is_last:
-            self.learner.update(self._where())
-
-    def _where(self) -> str:
-        return f"epoch {self.epoch + 1}, batch {self.next_batch}"
+            self.learner.update(self.run.where())
 
     def _save_on_the_way(self, stop: StopRequest) -> None:
-        interval = self.config.train_conf.save_interval
         stopping = any_rank(bool(stop))
-        if stopping or (interval is not None and self.step - self.saved_step >= interval):
-            self._save_checkpoint()
+        if stopping or self.run.is_checkpoint_due():
+            self.run.save_checkpoint()
         if stopping:
             self._stop(stop)
 
     def _stop(self, stop: StopRequest, *, together: bool = True) -> NoReturn:
         """Leave; ``together``: when all processes are here, as the first to end stops the rest."""
-        number = stop.signal_number or signal.SIGTERM  # another process got it
         if together:
             barrier()
-        raise TrainingStopped(
-            f"{signal.Signals(number).name} stopped the run in epoch {self.epoch + 1} after batch "
-            f"{self.next_batch}; continue with --resume_model '{self.run_folder}'.",
-            number,
-        ) from self.unsaved.get("checkpoint")
+        raise self.run.stopped_by(stop.signal_number or signal.SIGTERM)  # another process got it
 
     def _end_epoch(self, curves: MetricLogger | None, stop: StopRequest, *, do_eval: bool) -> None:
         """Evaluate, and save models and checkpoint; the epoch is not lost if evaluation fails."""
+        run, average = self.run, self.learner.average
         stopping = any_rank(bool(stop))
         if do_eval or stopping:
-            self._save_checkpoint()
+            run.save_checkpoint()
         if stopping:
             self._stop(stop)
-        average = self.learner.average
         with nullcontext() if average is None else average.swapped_in():
             try:
                 with stop.at_once(lambda: self._stop(stop, together=False)):
@@ -399,27 +295,22 @@ class MVectorTrainer:
             except TrainingStopped:
                 raise
             except MVectorError:
-                self._save_model("last_model", None)
+                run.save_model(LAST_MODEL, self.listening, None)
                 raise
-            is_best = result is None or self._note_result(result, curves)
-            for name in ("last_model", "best_model") if is_best else ("last_model",):
-                self._save_model(name, result)
-        self.epoch, self.next_batch = self.epoch + 1, 0
-        self._save_checkpoint()
+            measured = result.calibration if result else None
+            is_best = measured is None or run.note_evaluation(measured, curves)
+            for name in (LAST_MODEL, BEST_MODEL) if is_best else (LAST_MODEL,):
+                run.save_model(name, self.listening, measured)
+        run.epoch, run.next_batch = run.epoch + 1, 0
+        run.save_checkpoint()
 
     def _is_stale(self) -> bool:
         """Whether the best model is so old that training on is no use."""
         patience = self.config.train_conf.early_stop_epochs
-        if patience is None or self.epochs_since_best < patience:
+        if patience is None or self.run.epochs_since_best < patience:
             return False
-        logger.info("No better EER in %d epochs: the run ends early.", self.epochs_since_best)
+        logger.info("No better EER in %d epochs: the run ends early.", self.run.epochs_since_best)
         return True
-
-    def _note_skipped(self, batch: TrainingBatch) -> None:
-        for clip in batch.skipped:
-            if clip.path not in self.skipped and len(self.skipped) < 5:
-                logger.warning("Skipped: %s", clip.reason)
-            self.skipped[clip.path] = clip.reason
 
     # ---- evaluation -------------------------------------------------------------------------
 
@@ -511,125 +402,3 @@ class MVectorTrainer:
             with_quality=with_quality,
             progress=self.world.is_main and sys.stderr.isatty(),
         )
-
-    # ---- saving and resuming ----------------------------------------------------------------
-
-    def _note_result(self, result: VerificationResult, curves: MetricLogger | None) -> bool:
-        """Log an epoch's evaluation; returns whether it is the best so far.
-
-        Of models with the same EER, as on a short list of trials, the one trained longer is taken.
-        """
-        measured = result.calibration
-        is_better, is_best = measured.eer < self.best_eer, measured.eer <= self.best_eer
-        self.best_eer = min(measured.eer, self.best_eer)
-        self.epochs_since_best = 0 if is_better else self.epochs_since_best + 1
-        if self.learner.plateau.note(measured.eer):
-            logger.info("The error rate stays: the learning rate is reduced.")
-        logger.info(
-            "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
-            self.epoch + 1,
-            measured.eer,
-            measured.min_dcf,
-            measured.threshold_eer,
-            " (best so far)" if is_best else "",
-        )
-        if curves is not None:
-            values = {"eer": measured.eer, "min_dcf": measured.min_dcf}
-            values["threshold"] = measured.threshold_eer
-            curves.log(self.step, **{f"eval/{name}": value for name, value in values.items()})
-        return is_best
-
-    def _save_model(self, name: str, result: VerificationResult | None) -> None:
-        if not self.world.is_main:
-            return
-        try:
-            save_model_folder(
-                self.run_folder / name,
-                self.model,
-                provenance={
-                    "mvector": __version__,
-                    "torch": str(torch.__version__),
-                    "train_list": self.config.dataset_conf.train_list,
-                    "num_speakers": self.data.num_speakers,
-                    "num_clips": len(self.data.clips) - len(self.skipped),
-                    "epochs": self.epoch + 1,
-                },
-                metrics=metrics_of(result.calibration) if result else None,
-                calibration=result.calibration.to_dict() if result else None,
-                listening=self.listening.to_dict(),
-                training_config=config_to_dict(self.config),
-            )
-        except CheckpointError as error:
-            self._note_unsaved(name, error)
-        else:
-            self.unsaved.pop(name, None)
-
-    def _save_checkpoint(self) -> None:
-        """Write what resuming needs; a full disk does not end the run."""
-        state = self._state()  # all processes contribute
-        if self.world.is_main:
-            try:
-                keep_last = self.config.train_conf.keep_last
-                save_checkpoint(self.run_folder, state, keep_last=keep_last)
-            except CheckpointError as error:
-                self._note_unsaved("checkpoint", error)
-            else:
-                self.unsaved.pop("checkpoint", None)
-        if from_main("checkpoint" not in self.unsaved):
-            self.saved_step = self.step
-
-    def _note_unsaved(self, name: str, error: CheckpointError) -> None:
-        self.unsaved[name] = error
-        logger.error("%s What was saved before stays; the run goes on.", error)
-
-    def _state(self) -> dict[str, Any]:
-        for skipped in gather_objects(self.skipped):
-            self.skipped.update(skipped)
-        return {
-            "version": __version__,
-            "config": config_to_dict(self.config),
-            "step": self.step,
-            "epoch": self.epoch,
-            "next_batch": self.next_batch,
-            "num_clips": len(self.data.clips),
-            "num_batches": len(self.data.batches),
-            "best_eer": self.best_eer,
-            "epochs_since_best": self.epochs_since_best,
-            "skipped": self.skipped,
-            **self.learner.state_dict(),
-        }
-
-    def _resume(self, path: Folder) -> None:
-        """Continue a run behind the last batch that its checkpoint knows."""
-        state = load_checkpoint(path)
-        compare_configuration(path, state.get("config") or {}, config_to_dict(self.config))
-        try:
-            self.learner.load_state_dict(state)
-            self.best_eer = float(state["best_eer"])
-            self.epochs_since_best = int(state["epochs_since_best"])
-            self.skipped = dict(state["skipped"])
-            self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
-            saved = (state["num_clips"], state["num_batches"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"The run in '{path}' does not fit this configuration and list: {error}"
-            ) from error
-        if self.next_batch and saved != (len(self.data.clips), len(self.data.batches)):
-            raise CheckpointError(
-                f"The run in '{path}' stands at batch {self.next_batch} of {saved[1]} over "
-                f"{saved[0]} clips, and this configuration makes {len(self.data.batches)} of "
-                f"{len(self.data.clips)}; restore the list, the batch size and the number of "
-                "processes, or start a new run with --pretrained_model."
-            )
-        where = f"epoch {self.epoch + 1}, batch {self.next_batch + 1}"
-        logger.info("Resumed from '%s' at %s.", path, where)
-
-
-def metrics_of(measured: Calibration) -> dict[str, Any]:
-    """What the model folder says was measured, beside the calibration."""
-    return {
-        "eer": measured.eer,
-        "min_dcf": measured.min_dcf,
-        "accuracy": measured.accuracy,
-        "trials": measured.description,
-    }

@@ -112,7 +112,7 @@ def test_train_then_eval(workplace: Path, capsys: pytest.CaptureFixture) -> None
     assert "    max_epoch: 1" in err
     assert Path("models/EcapaTdnn_Fbank/best_model/model.yml").is_file()
     assert list(Path("models/EcapaTdnn_Fbank/checkpoints").glob("step_*.pt"))
-    assert Path("log/metrics.jsonl").is_file()
+    assert Path("models/EcapaTdnn_Fbank/metrics.jsonl").is_file()
     assert run_script("eval", ["--save_image_path", "pictures"]) == 0
     out = capsys.readouterr().out
     assert re.search(
@@ -232,7 +232,7 @@ MISTAKES = {
         "choose another --save_model_path",
     ),
     "log folder is a file": (
-        ["train", "--configs", "config.yml", "--log_dir", "config.yml"],
+        ["train", "--configs", "config.yml", "--save_model_path", "m", "--log_dir", "config.yml"],
         "choose another --log_dir",
     ),
     "trials missing": (["eval", "--set", "dataset_conf.trials_list=gone.txt"], "gone.txt"),

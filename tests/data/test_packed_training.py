@@ -76,7 +76,7 @@ def test_a_model_trains_on_them(small_config: dict, tmp_path: Path, packing) -> 
     small_config["train_conf"]["max_epoch"] = 1
     trainer = MVectorTrainer(packing(small_config, tmp_path), use_gpu=False)
     trainer.train(tmp_path / "models", tmp_path / "log", do_eval=False)
-    assert not trainer.skipped
+    assert not trainer.run.skipped
 
 
 def test_features_computed_otherwise_are_refused(small_config: dict, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from small_model import RATE, small_calibration, speech
 
 from mvector.audio import write_wav
 from mvector.audio.quality import SpeechQuality
-from mvector.evaluation.quality import measure_trials, model_quality
+from mvector.evaluation.quality import model_quality
+from mvector.evaluation.run import measure_trials
 from mvector.recognition import verdict_rates as module
 from mvector.recognition.judge import Judge
 from mvector.recognition.verdict_rates import verdict_rates

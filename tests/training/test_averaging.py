@@ -20,11 +20,8 @@ from mvector.data import read_list, write_list
 from mvector.errors import CheckpointError, ConfigError
 from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
-from mvector.training.averaging import (
-    ExponentialAverage,
-    average_model_folders,
-    recompute_batch_norm,
-)
+from mvector.training.averaging import average_model_folders, recompute_batch_norm
+from mvector.training.exponential_average import ExponentialAverage
 
 
 def small_network(dtype: torch.dtype = torch.float32) -> nn.Sequential:
@@ -154,6 +151,28 @@ def test_a_resumed_average_goes_on_bit_for_bit() -> None:
             (average if each is network else resumed).update()
     assert resumed.num_updates == average.num_updates == 8
     assert same(averaged(resumed, resumed_network), averaged(average, network))
+
+
+@pytest.mark.parametrize(
+    ("saved_with", "goes_on"),
+    [({"decay": 0.9}, True), ({}, True), ({"decay": 0.5}, False), (None, False)],
+)
+def test_an_average_goes_on_with_the_same_decay_and_else_starts_from_the_weights(
+    saved_with: dict | None, goes_on: bool
+) -> None:
+    """Checkpoints of earlier versions do not name the decay."""
+    network = small_network()
+    saved = ExponentialAverage(network, 0.9)
+    shake(network)
+    saved.update()
+    state = saved.state_dict()
+    del state["decay"]
+    resumed = ExponentialAverage(network, 0.9)
+    shake(network)
+    resumed.resume(None if saved_with is None else {**state, **saved_with})
+    expected = averaged(saved, network) if goes_on else content(network)
+    assert same(averaged(resumed, network), expected)
+    assert resumed.num_updates == (1 if goes_on else 0)
 
 
 def test_the_average_of_another_network_is_refused_by_name() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import distributed
 
 from mvector.errors import DataError, MissingDependencyError, MVectorError
-from mvector.training.loggers import MetricLogger, read_metrics
+from mvector.training.loggers import MetricLogger, copy_metrics, draw_curves, read_metrics
 from mvector.training.progress import NanGuard, Progress
 
 CPU = torch.device("cpu")
@@ -28,33 +28,40 @@ def _without_visualdl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
 
 
+def curves_of(folder: Path, **options: Any) -> MetricLogger:
+    return MetricLogger(folder / "run" / "metrics.jsonl", folder / "log" / "run", **options)
+
+
 def write_points(folder: Path, steps: range, **options: Any) -> None:
-    with MetricLogger(folder, **options) as curves:
+    with curves_of(folder, **options) as curves:
         for step in steps:
             curves.log(step, loss=float(step))
 
 
-def steps_of(folder: Path) -> list[int]:
-    return [point["step"] for point in read_metrics(folder / "metrics.jsonl")]
+def steps_of(folder: Path, name: str = "metrics.jsonl") -> list[int]:
+    return [point["step"] for point in read_metrics(folder / "run" / name)]
 
 
 # ---- metrics.jsonl --------------------------------------------------------------------------
 
 
 def test_a_point_is_on_disk_as_soon_as_it_is_logged(tmp_path: Path) -> None:
-    with MetricLogger(tmp_path) as curves:
+    with curves_of(tmp_path) as curves:
         curves.log(3, **{"train/loss": 1.5})
-        (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     point = json.loads(line)
     assert point["step"] == 3
     assert point["train/loss"] == 1.5
     assert abs(point["time"] - time.time()) < 60
 
 
-def test_a_new_run_begins_new_curves(tmp_path: Path) -> None:
-    write_points(tmp_path, range(5))
-    write_points(tmp_path, range(2))
-    assert steps_of(tmp_path) == [0, 1]
+def test_a_new_run_begins_new_curves_and_keeps_what_a_dead_one_left(tmp_path: Path) -> None:
+    for steps in (range(5), range(2), range(0), range(1)):
+        write_points(tmp_path, steps)
+    assert steps_of(tmp_path) == [0]
+    assert steps_of(tmp_path, "metrics.1.jsonl") == [0, 1, 2, 3, 4]
+    assert steps_of(tmp_path, "metrics.2.jsonl") == [0, 1]
+    assert not (tmp_path / "run" / "metrics.3.jsonl").exists()
 
 
 def test_a_resumed_run_has_no_point_twice(tmp_path: Path) -> None:
@@ -66,37 +73,42 @@ def test_a_resumed_run_has_no_point_twice(tmp_path: Path) -> None:
 def test_an_evaluation_that_is_repeated_behind_the_resumed_step_is_there_once(
     tmp_path: Path,
 ) -> None:
-    with MetricLogger(tmp_path) as curves:
+    with curves_of(tmp_path) as curves:
         curves.log(6, loss=1.0)
         curves.log(6, eer=0.1)  # killed before the checkpoint behind the evaluation
-    with MetricLogger(tmp_path, resume_step=6) as curves:
+    with curves_of(tmp_path, resume_step=6) as curves:
         curves.log(6, eer=0.1)
         curves.log(6, threshold=0.5)
         curves.log(7, loss=2.0, eer=0.2)
-    points = [list(point)[2:] for point in read_metrics(tmp_path / "metrics.jsonl")]
+    points = [list(point)[2:] for point in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert points == [["loss"], ["eer"], ["threshold"], ["loss", "eer"]]
 
 
-def test_a_run_resumed_elsewhere_begins_there(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_elsewhere_takes_its_points_along(tmp_path: Path) -> None:
+    write_points(tmp_path, range(10))
+    write_points(tmp_path / "new", range(3))  # of a run that died before its first checkpoint
+    copy_metrics(tmp_path / "run" / "metrics.jsonl", tmp_path / "new" / "run" / "metrics.jsonl")
     write_points(tmp_path / "new", range(7, 9), resume_step=6)
-    assert steps_of(tmp_path / "new") == [7, 8]
+    assert steps_of(tmp_path / "new") == list(range(9))
+    assert steps_of(tmp_path / "new", "metrics.1.jsonl") == [0, 1, 2]
+    assert steps_of(tmp_path) == list(range(10))
 
 
 @pytest.mark.parametrize("torn", ['{"time": 1.0, "st', "\x00\x00\x00", "\n\n", '"text"'])
 def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path: Path, torn: str) -> None:
     write_points(tmp_path, range(3))
-    with open(tmp_path / "metrics.jsonl", "a") as file:
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
         file.write(torn)
     assert steps_of(tmp_path) == [0, 1, 2]
     write_points(tmp_path, range(3, 5), resume_step=2)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 3, 4]
 
 
 def test_values_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
-    with MetricLogger(tmp_path) as curves:
+    with curves_of(tmp_path) as curves:
         curves.log(0, loss=math.nan, speed=math.inf, accuracy=0.5)
-    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     point = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert (point["loss"], point["speed"], point["accuracy"]) == (None, None, 0.5)
 
@@ -113,7 +125,7 @@ def test_a_full_disk_ends_the_curves_and_not_the_run(
         def close(self) -> None:
             raise OSError(28, "No space left on device")
 
-    curves = MetricLogger(tmp_path)
+    curves = curves_of(tmp_path)
     curves._file.close()
     curves._file = FullDisk()  # type: ignore[assignment]
     with curves:
@@ -122,10 +134,15 @@ def test_a_full_disk_ends_the_curves_and_not_the_run(
     assert caplog.text.count("Training curves end here") == 1
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("a file")
-    with pytest.raises(DataError, match="choose another --log_dir"):
-        MetricLogger(tmp_path / "log")
+@pytest.mark.parametrize(
+    ("occupied", "option"), [("run", "--save_model_path"), ("log", "--log_dir")]
+)
+def test_a_folder_that_cannot_be_written_to_is_named(
+    tmp_path: Path, fake_boards: list[FakeBoard], occupied: str, option: str
+) -> None:
+    (tmp_path / occupied).write_text("a file")
+    with pytest.raises(DataError, match=f"Cannot write .*{occupied}.*; choose another {option}"):
+        curves_of(tmp_path)
 
 
 # ---- boards ---------------------------------------------------------------------------------
@@ -134,39 +151,95 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 class FakeBoard:
     """Records what a writer of VisualDL or TensorBoard is given."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self.options = options
-        self.points: list[tuple[str, float, int]] = []
+    is_full = False
+
+    def __init__(self, logdir: str) -> None:
+        self.points: list[tuple[str, float, int, int]] = []
         self.is_open = True
-        FakeBoard.last = self
+        self.file = Path(logdir) / f"vdlrecords.{id(self)}.log"
+        self.file.touch()
 
-    last: FakeBoard
-
-    def add_scalar(self, tag: str, value: float, step: int) -> None:
-        self.points.append((tag, value, step))
+    def add_scalar(self, tag: str, value: float, step: int, walltime: int) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        self.points.append((tag, value, step, walltime))
 
     def close(self) -> None:
         self.is_open = False
 
 
-def test_visualdl_gets_the_points_where_it_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def fake_boards(monkeypatch: pytest.MonkeyPatch) -> list[FakeBoard]:
+    """Boards in the order in which they were opened: TensorBoard's before VisualDL's."""
+    boards: list[FakeBoard] = []
+
+    def opened(logdir: str) -> FakeBoard:
+        boards.append(FakeBoard(logdir))
+        return boards[-1]
+
+    for name, module in {
+        "visualdl": types.SimpleNamespace(LogWriter=opened),
+        "torch.utils.tensorboard": types.SimpleNamespace(SummaryWriter=opened),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    return boards
+
+
+def test_boards_get_the_points_with_their_times(
+    tmp_path: Path, fake_boards: list[FakeBoard]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "visualdl", types.SimpleNamespace(LogWriter=FakeBoard))
+    write_points(tmp_path, range(2), tensorboard=True)
+    times = [point["time"] for point in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    for board, ticks in zip(fake_boards, (1, 1000), strict=True):  # TensorBoard, VisualDL
+        moments = [int(time * ticks) for time in times]
+        assert board.points == [("loss", 0.0, 0, moments[0]), ("loss", 1.0, 1, moments[1])]
+        assert not board.is_open
+
+
+def test_tensorboard_is_written_only_when_asked_for(
+    tmp_path: Path, fake_boards: list[FakeBoard]
+) -> None:
     write_points(tmp_path, range(2))
-    assert FakeBoard.last.points == [("loss", 0.0, 0), ("loss", 1.0, 1)]
-    assert not FakeBoard.last.is_open
+    assert len(fake_boards) == 1
 
 
-def test_tensorboard_gets_the_points_when_asked_and_forgets_those_beyond_the_resumed_step(
+def test_boards_of_a_resumed_run_show_the_whole_of_it(
+    tmp_path: Path, fake_boards: list[FakeBoard]
+) -> None:
+    write_points(tmp_path, range(10))
+    with curves_of(tmp_path, resume_step=6) as curves:
+        curves.log(7, loss=math.nan)
+    earlier, later = fake_boards
+    assert later.points[:7] == earlier.points[:7]
+    ((name, value, step, _),) = later.points[7:]
+    assert (name, step) == ("loss", 7)
+    assert math.isnan(value)
+    assert list((tmp_path / "log" / "run").iterdir()) == [later.file]
+
+
+def test_boards_that_fail_end_for_themselves_alone(
+    tmp_path: Path,
+    fake_boards: list[FakeBoard],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_points(tmp_path, range(2))
+    monkeypatch.setattr(FakeBoard, "is_full", True)
+    write_points(tmp_path, range(2, 4), resume_step=1)
+    assert steps_of(tmp_path) == [0, 1, 2, 3]
+    assert caplog.text.count("No space left on device") == 1
+
+
+def test_visualdl_itself_shows_the_whole_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.SimpleNamespace(SummaryWriter=FakeBoard)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    write_points(tmp_path, range(7, 8), tensorboard=True, resume_step=6)
-    assert FakeBoard.last.points == [("loss", 7.0, 7)]
-    assert FakeBoard.last.options == {"purge_step": 7}
-    assert not FakeBoard.last.is_open
+    monkeypatch.undo()
+    reader = pytest.importorskip("visualdl.reader.reader")
+    write_points(tmp_path, range(10))
+    write_points(tmp_path, range(7, 9), resume_step=6)
+    (file,) = (tmp_path / "log" / "run").iterdir()
+    points = reader.LogReader(file_path=str(file)).get_data("scalar", "loss")
+    assert [(point.id, point.value) for point in points] == [(k, float(k)) for k in range(9)]
 
 
 def test_tensorboard_that_is_missing_is_an_error_with_the_cure(
@@ -174,7 +247,88 @@ def test_tensorboard_that_is_missing_is_an_error_with_the_cure(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingDependencyError, match="pip install tensorboard"):
-        MetricLogger(tmp_path, tensorboard=True)
+        curves_of(tmp_path, tensorboard=True)
+
+
+# ---- the picture ----------------------------------------------------------------------------
+
+
+def write_curves(folder: Path, *, with_evaluation: bool = True) -> Path:
+    with curves_of(folder) as curves:
+        for step in range(0, 100, 10):
+            curves.log(
+                step,
+                **{
+                    "train/loss": 10.0 / (step + 1),
+                    "train/accuracy": step / 100,
+                    "train/learning_rate": 1e-3,
+                    "train/margin": 0.2,
+                },
+            )
+        curves.log(100, **{"train/loss": float("nan")})
+        if with_evaluation:
+            curves.log(50, **{"eval/eer": 0.25, "eval/min_dcf": 0.9})
+            curves.log(100, **{"eval/eer": 0.125, "eval/min_dcf": 0.8})
+    return folder / "run" / "metrics.jsonl"
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, metrics: Path, picture: Path) -> list[list]:
+    """Legend labels of each part of the picture, and the points behind them."""
+    figure_module = pytest.importorskip("matplotlib.figure")
+    figures = []
+    save = figure_module.Figure.savefig
+
+    def keep(figure: object, *args: object, **options: object) -> None:
+        figures.append(figure)
+        save(figure, *args, **options)
+
+    monkeypatch.setattr(figure_module.Figure, "savefig", keep)
+    assert draw_curves(metrics, picture)
+    return [list(axes.get_lines()) for axes in figures[0].axes]
+
+
+def test_the_picture_holds_all_six_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = drawn(monkeypatch, write_curves(tmp_path / "log"), tmp_path / "run" / "curves.png")
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    by_name = {line.get_label().split(",")[0]: line for axes in lines for line in axes}
+    names = {"loss", "accuracy", "learning rate", "margin", "EER (%)", "minDCF"}
+    assert set(by_name) == names
+    assert list(by_name["EER (%)"].get_xdata()) == [50, 100]
+    assert list(by_name["EER (%)"].get_ydata()) == [25.0, 12.5]
+    assert by_name["EER (%)"].get_label() == "EER (%), lowest 12.5"
+    assert list(by_name["loss"].get_xdata()) == list(range(0, 100, 10))
+
+
+def test_a_run_without_evaluation_has_no_empty_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = write_curves(tmp_path / "log", with_evaluation=False)
+    lines = drawn(monkeypatch, metrics, tmp_path / "curves.png")
+    assert [len(axes) for axes in lines] == [1, 1, 1, 1]
+
+
+def test_without_matplotlib_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = write_curves(tmp_path / "log")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    caplog.set_level(logging.INFO, "mvector")
+    assert not draw_curves(metrics, tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert "pip install 'mvector[plots]'" in record.getMessage()
+
+
+def test_nothing_to_draw_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("matplotlib")
+    caplog.set_level(logging.INFO, "mvector")
+    (tmp_path / "metrics.jsonl").write_text('{"step"')
+    assert not draw_curves(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
+    assert "has no points" in caplog.text
+    assert not draw_curves(tmp_path / "gone.jsonl", tmp_path / "curves.png")
+    assert "gone.jsonl" in caplog.text
+    assert not list(tmp_path.glob("*.png"))
 
 
 # ---- progress -------------------------------------------------------------------------------
@@ -211,14 +365,13 @@ def test_means_are_over_clips_since_the_last_line() -> None:
     progress.log(1, 0.1, 0.2, curves)
     add(progress, 30, 1.0, 15)
     add(progress, 10, 3.0, 5)
-    progress.log(3, 0.1, 0.2, curves, grad_norm=torch.tensor(2.5))
+    progress.log(3, 0.1, 0.2, curves)
     (_, _), (step, values) = curves.points
     assert step == 2 * 50 + 3
     assert values["train/loss"] == pytest.approx(1.5)
     assert values["train/accuracy"] == pytest.approx(0.5)
     assert values["train/margin"] == 0.2
     assert values["train/learning_rate"] == 0.1
-    assert values["train/grad_norm"] == 2.5
     assert progress.num_clips == 50
 
 
@@ -261,21 +414,6 @@ def test_a_batch_whose_loss_is_not_finite_spoils_no_mean() -> None:
     add(progress, 8, math.nan, 0)
     progress.log(5, 0.1, 0.0, curves)
     assert math.isnan(curves.points[1][1]["train/loss"])
-
-
-def test_a_run_resumed_between_two_lines_has_the_same_means() -> None:
-    whole, part, curves = Progress(0, 1, 9, CPU), Progress(0, 1, 9, CPU), Curves()
-    for progress in (whole, part):
-        add(progress, 10, 3.7, 3)
-    resumed = Progress(0, 1, 9, CPU, first_batch=1)
-    resumed.load_state_dict(json.loads(json.dumps(part.state_dict())))
-    for progress in (whole, resumed):
-        add(progress, 5, 1.1, 2)
-        progress.log(2, 0.1, 0.0, curves)
-    (_, first), (_, second) = curves.points
-    for name in ("train/loss", "train/accuracy"):
-        assert first[name] == second[name]
-    assert resumed.num_clips == whole.num_clips == 15
 
 
 def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from small_settings import ROOT
 from spawned_ranks import needs_gloo
 
@@ -164,3 +165,15 @@ def test_a_mistake_in_the_data_is_told_by_the_process_that_finds_it(
     assert "nowhere.txt" in output(tmp_path)
     assert "train.py: error: " in output(tmp_path)
     assert "mvector/trainer.py" not in output(tmp_path)  # torchrun adds a traceback of its own
+
+
+def test_a_folder_in_use_is_refused_by_all_processes(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / RUN).mkdir(parents=True)
+    with FileLock(tmp_path / RUN / "run.lock"):
+        process = start(changed(config), tmp_path)
+        assert process.wait(timeout=60) != 0
+    assert output(tmp_path).count("train.py: error: Another process is training in") == 2
+    assert "lost another process" not in output(tmp_path)
+    assert [path.name for path in (tmp_path / RUN).iterdir()] == ["run.lock"]

@@ -40,7 +40,7 @@ class StoppingTrainer(MVectorTrainer):
     stop_at = 0
 
     def _learn(self, *args: Any) -> None:
-        if self.step == self.stop_at:
+        if self.run.step == self.stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         super()._learn(*args)
 
@@ -181,7 +181,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run(
 def test_a_batch_without_finite_gradients_is_left_out(small_config: dict, tmp_path: Path) -> None:
     class Poisoned(MVectorTrainer):
         def _learn(self, batch: Any, *args: Any) -> None:
-            if self.next_batch == 3:
+            if self.run.next_batch == 3:
                 batch.inputs.fill_(float("nan"))
             super()._learn(batch, *args)
 
@@ -313,7 +313,7 @@ def test_a_run_killed_at_random_moments_goes_on_and_ends_as_if_nothing_had_happe
     assert finished.wait() == 0, (tmp_path / "killed" / "out.txt").read_text()
     assert kills == 20
     assert_equal(states(run), states(unbroken))
-    lines = (tmp_path / "killed" / "log" / "metrics.jsonl").read_text().splitlines()
+    lines = (run / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
 

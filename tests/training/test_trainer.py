@@ -47,7 +47,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def curve(folder: Path, name: str) -> list[float]:
-    lines = (folder / "log" / "metrics.jsonl").read_text().splitlines()
+    (file,) = folder.glob("m*/*/metrics.jsonl")
+    lines = file.read_text().splitlines()
     return [record[name] for record in map(json.loads, lines) if name in record]
 
 
@@ -86,8 +87,9 @@ def test_resuming_what_does_not_fit_is_refused(
     write_list(tmp_path / "two.txt", [("a.wav", k % 2) for k in range(8)])
     small_config["dataset_conf"]["train_list"] = str(tmp_path / "two.txt")
     small_config["dataset_conf"]["trials_list"] = None
-    with pytest.raises(CheckpointError, match="does not fit this configuration and list"):
+    with pytest.raises(CheckpointError, match=r"does not fit .* list \(size mismatch") as caught:
         trained(small_config, tmp_path, resume_model=trained_model.parent)
+    assert "\n" not in str(caught.value)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step_000000001.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match="is damaged"):
@@ -194,6 +196,15 @@ def test_a_pretrained_backbone_is_taken_over(
     found = weights(trained(small_config, tmp_path, pretrained_model=trained_model, do_eval=False))
     expected = weights(trained_model)
     assert torch.equal(found["embedding.weight"], expected["embedding.weight"])
+
+
+def test_a_pretrained_backbone_that_does_not_fit_is_one_sentence(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    small_config["model_conf"]["backbone"]["channels"] = 16
+    with pytest.raises(CheckpointError, match=r"does not fit model_conf\.backbone") as caught:
+        trained(small_config, tmp_path, pretrained_model=trained_model)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_classifier_of_a_run_over_the_same_list_is_taken_over(

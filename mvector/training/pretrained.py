@@ -1,0 +1,73 @@
+"""Starting from the weights of another model instead of random ones."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from mvector.data.augmentation import SPEEDS
+from mvector.errors import CheckpointError
+from mvector.models.folder import load_model_folder
+from mvector.training.checkpoint import first_misfit, has_checkpoint, load_checkpoint
+from mvector.training.learner import Learner
+
+logger = logging.getLogger(__name__)
+
+
+def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: int) -> None:
+    """Start from the backbone of another model, and from the classifier of its run if it fits.
+
+    It fits if that run had the same training list and kind of classifier. Of a run with speed
+    classes the speakers' own classes are taken. Otherwise the classifier starts from random
+    weights.
+
+    Args:
+        learner: that has taken no step.
+        path: model folder.
+        num_clips: of the training list now.
+
+    Raises:
+        CheckpointError: the folder is no model folder, or of another backbone.
+    """
+    pretrained, _ = load_model_folder(Path(path))
+    try:
+        learner.model.backbone.load_state_dict(pretrained.backbone.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The model in '{path}' does not fit model_conf.backbone ({first_misfit(error)}); "
+            "name one of this architecture, or train with the configuration of that one."
+        ) from error
+    if learner.average is not None:
+        learner.average.restart()
+    if pretrained.front_end != learner.model.front_end:
+        logger.warning("The model in '%s' was trained with another front end.", path)
+    found = learner.sharded is None and _take_classifier(learner, Path(path), num_clips)
+    logger.info(
+        "Backbone weights taken from '%s'; the classifier %s.",
+        path,
+        "is that of its run" if found else "starts from random weights",
+    )
+
+
+def _take_classifier(learner: Learner, path: Path, num_clips: int) -> bool:
+    """Go on with the classifier of a run over the same list; returns whether there is one."""
+    own = learner.head.state_dict()
+    if not own or not has_checkpoint(path.parent):
+        return False
+    state = load_checkpoint(path)
+    train_list = state["config"]["dataset_conf"]["train_list"]
+    same_list = train_list == learner.config.dataset_conf.train_list
+    if not same_list or state["num_clips"] != num_clips:
+        return False
+    saved = {
+        k.removeprefix("head."): v for k, v in state["network"].items() if k.startswith("head.")
+    }
+    for key, value in own.items():
+        rows = saved.get(key, value[:0])
+        if value.dim() and len(rows) == len(SPEEDS) * len(value):
+            saved[key] = rows[: len(value)]  # the classes of the speakers' own speed are first
+    if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in own.items()}:
+        return False
+    learner.head.load_state_dict(saved)
+    return True
