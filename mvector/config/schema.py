@@ -7,7 +7,7 @@ choice, in :mod:`mvector.config.options`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
@@ -17,7 +17,7 @@ from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.options import Section
 
 
-def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section:
+def _choose(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:
     """The options class that belongs to a choice; an invalid choice has an error of its own."""
     if choice not in table:
         return Section()
@@ -26,36 +26,16 @@ def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section
     return table[choice].model_validate({} if value is None else value)
 
 
-FeatureName = Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank", "SpeechbrainFbank"]
-BackboneName = Literal[
-    "EcapaTdnn",
-    "TDNN",
-    "Res2Net",
-    "Res2Net34",
-    "ResNetSE",
-    "ResNet",
-    "ERes2Net",
-    "ERes2NetV2",
-    "CAMPPlus",
-]
-SchedulerName = Literal[
-    "CosineAnnealingLR",
-    "WarmupCosineSchedulerLR",
-    "ExponentialLR",
-    "OneCycleLR",
-    "StepLR",
-    "MultiStepLR",
-    "ReduceLROnPlateau",
-]
-LossName = Literal[
-    "AAMLoss",
-    "AMLoss",
-    "ARMLoss",
-    "CELoss",
-    "SphereFace2",
-    "SubCenterLoss",
-    "TripletAngularMarginLoss",
-]
+if TYPE_CHECKING:
+    FeatureName = str
+    BackboneName = str
+    SchedulerName = str
+    LossName = str
+else:  # what has a class of options can be chosen
+    FeatureName = Literal[tuple(options.FEATURE_ARGS)]
+    BackboneName = Literal[tuple(BACKBONE_OPTIONS)]
+    SchedulerName = Literal[tuple(options.SCHEDULER_ARGS)]
+    LossName = Literal[tuple(options.LOSS_ARGS)]
 
 
 class DataLoaderConf(Section):
@@ -291,16 +271,17 @@ class Config(Section):
     @model_validator(mode="after")
     def _classifier_fits_loss(self) -> Config:
         kind, loss = self.model_conf.classifier.classifier_type, self.loss_conf.use_loss
-        if loss == "TripletAngularMarginLoss":
+        if options.LOSS_ARGS[loss].needs_embeddings:
             return self._batches_fit_triplets()
-        if kind == "Linear" and loss != "CELoss":
+        wanted = options.LOSS_ARGS[loss].classifier_type
+        if kind == "Linear" and wanted == "Cosine":
             raise ValueError(
                 f"model_conf.classifier.classifier_type Linear does not go with {loss}, which "
                 "needs cosines; set it to Cosine"
             )
-        if kind == "Cosine" and loss == "CELoss":
+        if kind == "Cosine" and wanted == "Linear":
             raise ValueError(
-                "model_conf.classifier.classifier_type Cosine does not go with CELoss, which has "
+                f"model_conf.classifier.classifier_type Cosine does not go with {loss}, which has "
                 "no scale: its softmax could never get sharp; set it to Linear"
             )
         return self
@@ -337,4 +318,4 @@ class Config(Section):
     def classifier_type(self) -> str:
         """The classifier's kind: as given, or the one that fits the loss."""
         given = self.model_conf.classifier.classifier_type
-        return given or ("Linear" if self.loss_conf.use_loss == "CELoss" else "Cosine")
+        return given or options.LOSS_ARGS[self.loss_conf.use_loss].classifier_type

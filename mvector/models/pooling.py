@@ -251,6 +251,7 @@ SPEECHBRAIN_ATTENTION: dict[str, Any] = {
     "variance_floor": 1e-12,
 }
 
+# A new layer: a class, a line here, and its name in mvector.config.backbone_options.Pooling.
 POOLINGS: dict[str, type[nn.Module]] = {
     "TAP": TemporalAveragePooling,
     "TSP": TemporalVariancePooling,
