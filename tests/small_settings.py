@@ -22,3 +22,16 @@ SMALL_CONFIG: dict[str, Any] = {
     "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
     "train_conf": {"max_epoch": 2, "log_interval": 4},
 }
+
+# One small variant of each backbone, for tests that go through all of them.
+SMALL_BACKBONES: dict[str, dict[str, Any]] = {
+    "EcapaTdnn": {"channels": 16, "res2net_scale": 4},
+    "TDNN": {"channels": 16},
+    "Res2Net": {"channels": 8, "num_blocks": [2, 1, 1, 1]},
+    "Res2Net34": {"channels": 8, "num_blocks": [1, 2, 1, 1], "scale": 3},
+    "ResNetSE": {"channels": 4, "num_blocks": [1, 2, 1, 1]},
+    "ResNet": {"channels": 4, "depth": 18},
+    "ERes2Net": {"channels": 8, "num_blocks": [1, 1, 2, 1], "scale": 3},
+    "ERes2NetV2": {"channels": 8, "num_blocks": [1, 2, 1, 1], "two_embedding_layers": True},
+    "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
+}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, model_validator
 
@@ -11,7 +12,7 @@ from mvector.config.feature_options import FEATURE_ARGS
 from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, MarginSchedulerArgs, Section
 
 
-def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section:
+def _choose(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:
     """The options class that belongs to a choice; an invalid choice has an error of its own."""
     if choice not in table:
         return Section()
@@ -20,36 +21,16 @@ def _choose(table: dict[str, type[Section]], choice: Any, value: Any) -> Section
     return table[choice].model_validate({} if value is None else value)
 
 
-FeatureName = Literal["MelSpectrogram", "Spectrogram", "MFCC", "Fbank", "SpeechbrainFbank"]
-BackboneName = Literal[
-    "EcapaTdnn",
-    "TDNN",
-    "Res2Net",
-    "Res2Net34",
-    "ResNetSE",
-    "ResNet",
-    "ERes2Net",
-    "ERes2NetV2",
-    "CAMPPlus",
-]
-SchedulerName = Literal[
-    "CosineAnnealingLR",
-    "WarmupCosineSchedulerLR",
-    "ExponentialLR",
-    "OneCycleLR",
-    "StepLR",
-    "MultiStepLR",
-    "ReduceLROnPlateau",
-]
-LossName = Literal[
-    "AAMLoss",
-    "AMLoss",
-    "ARMLoss",
-    "CELoss",
-    "SphereFace2",
-    "SubCenterLoss",
-    "TripletAngularMarginLoss",
-]
+if TYPE_CHECKING:
+    FeatureName = str
+    BackboneName = str
+    SchedulerName = str
+    LossName = str
+else:  # what has a class of options can be chosen
+    FeatureName = Literal[tuple(FEATURE_ARGS)]
+    BackboneName = Literal[tuple(BACKBONE_OPTIONS)]
+    SchedulerName = Literal[tuple(SCHEDULER_ARGS)]
+    LossName = Literal[tuple(LOSS_ARGS)]
 
 
 class PreprocessConf(Section):

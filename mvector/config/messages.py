@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -86,7 +87,7 @@ def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any])
         inner = field.annotation if field else None
         if isinstance(inner, type) and issubclass(inner, Section) and inner is not Section:
             node = inner
-    choices = {
+    choices: dict[str, tuple[Mapping[str, type[Section]], Any, str]] = {
         "method_args": (FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
         "backbone": (BACKBONE_OPTIONS, raw, "use_model"),
         "args": (LOSS_ARGS, raw.get("loss_conf"), "use_loss"),

@@ -7,7 +7,7 @@ each class is also the reference of what a section of the YAML file may say.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,7 +39,14 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Scale = Annotated[float, Field(gt=0)]
 
 
-class AAMLossArgs(Section):
+class LossArgs(Section):
+    """Options of a loss, and what it is given: see :class:`mvector.losses.SpeakerLoss`."""
+
+    classifier_type: ClassVar[Literal["Cosine", "Linear"]] = "Cosine"
+    needs_embeddings: ClassVar[bool] = False
+
+
+class AAMLossArgs(LossArgs):
     """Additive angular margin, in radians."""
 
     margin: Angle = 0.2
@@ -48,7 +55,7 @@ class AAMLossArgs(Section):
     label_smoothing: Share = 0.0
 
 
-class AMLossArgs(Section):
+class AMLossArgs(LossArgs):
     """Additive margin, on the cosine."""
 
     margin: Share = 0.2
@@ -60,13 +67,14 @@ class ARMLossArgs(AMLossArgs):
     """Real additive margin, on the cosine."""
 
 
-class CELossArgs(Section):
+class CELossArgs(LossArgs):
     """Softmax cross-entropy."""
 
+    classifier_type = "Linear"
     label_smoothing: Share = 0.0
 
 
-class SphereFace2Args(Section):
+class SphereFace2Args(LossArgs):
     """Binary decisions; the margin is a similarity (type C) or in radians (type A)."""
 
     margin: Share = 0.2
@@ -76,21 +84,18 @@ class SphereFace2Args(Section):
     margin_type: Literal["A", "C"] = "C"
 
 
-class SubCenterLossArgs(Section):
+class SubCenterLossArgs(AAMLossArgs):
     """Additive angular margin with several centres for each speaker; margins in radians."""
 
-    margin: Angle = 0.2
-    scale: Scale = 32.0
-    easy_margin: bool = False
     num_centers: PositiveInt = 3
     k_top: int = Field(0, ge=0)
     mp: Angle = 0.06
-    label_smoothing: Share = 0.0
 
 
-class TripletAngularMarginLossArgs(Section):
+class TripletAngularMarginLossArgs(LossArgs):
     """Hardest positive and negative of each clip in its batch; values are cosines."""
 
+    needs_embeddings = True
     margin: float = Field(0.5, ge=0, le=2)
     add_absolute: bool = True
     absolute_loss_weight: float = Field(1.0, ge=0)
@@ -98,7 +103,7 @@ class TripletAngularMarginLossArgs(Section):
     an_value: float = Field(0.4, ge=-1, le=1)
 
 
-LOSS_ARGS: dict[str, type[Section]] = {
+LOSS_ARGS: dict[str, type[LossArgs]] = {
     "AAMLoss": AAMLossArgs,
     "AMLoss": AMLossArgs,
     "ARMLoss": ARMLossArgs,

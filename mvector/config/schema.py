@@ -15,7 +15,7 @@ from mvector.config.choices import (
     OptimizerConf,
     PreprocessConf,
 )
-from mvector.config.options import Section
+from mvector.config.options import LOSS_ARGS, Section
 
 
 class DataLoaderConf(Section):
@@ -146,16 +146,17 @@ class Config(Section):
     @model_validator(mode="after")
     def _classifier_fits_loss(self) -> Config:
         kind, loss = self.model_conf.classifier.classifier_type, self.loss_conf.use_loss
-        if loss == "TripletAngularMarginLoss":
+        if LOSS_ARGS[loss].needs_embeddings:
             return self._batches_fit_triplets()
-        if kind == "Linear" and loss != "CELoss":
+        wanted = LOSS_ARGS[loss].classifier_type
+        if kind == "Linear" and wanted == "Cosine":
             raise ValueError(
                 f"model_conf.classifier.classifier_type Linear does not go with {loss}, which "
                 "needs cosines; set it to Cosine"
             )
-        if kind == "Cosine" and loss == "CELoss":
+        if kind == "Cosine" and wanted == "Linear":
             raise ValueError(
-                "model_conf.classifier.classifier_type Cosine does not go with CELoss, which has "
+                f"model_conf.classifier.classifier_type Cosine does not go with {loss}, which has "
                 "no scale: its softmax could never get sharp; set it to Linear"
             )
         return self
@@ -192,4 +193,4 @@ class Config(Section):
     def classifier_type(self) -> str:
         """The classifier's kind: as given, or the one that fits the loss."""
         given = self.model_conf.classifier.classifier_type
-        return given or ("Linear" if self.loss_conf.use_loss == "CELoss" else "Cosine")
+        return given or LOSS_ARGS[self.loss_conf.use_loss].classifier_type

@@ -111,13 +111,7 @@ def bootstrap_difference(
     Args:
         scores: float ``(num_trials,)`` of one system.
         other_scores: float ``(num_trials,)`` of the other, which is subtracted.
-        labels: as in :func:`bootstrap_intervals`, and all that follow.
-        enroll_speakers: speaker of the first side of each trial.
-        test_speakers: speaker of the second side.
-        costs: detection costs whose minimum is wanted.
-        num_replicates: how often speakers are drawn.
-        confidence: share of the replicates that lie within the interval.
-        seed: of the draw.
+        others: as in :func:`bootstrap_intervals`.
 
     Raises:
         EvaluationError: as :func:`bootstrap_intervals`.

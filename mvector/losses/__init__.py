@@ -15,6 +15,7 @@ from mvector.losses.sphereface2 import SphereFace2
 from mvector.losses.subcenter import SubCenterLoss
 from mvector.losses.triplet import TripletAngularMarginLoss
 
+# A new loss: a class, a line here, and its options in mvector.config.options.
 LOSSES: dict[str, type[SpeakerLoss]] = {
     "AAMLoss": AAMLoss,
     "AMLoss": AMLoss,

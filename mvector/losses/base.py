@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 
@@ -50,24 +49,3 @@ def cosine_of_clipped_sum(cosine: torch.Tensor, angle: float) -> torch.Tensor:
     if angle < 0:
         return rotated.masked_fill(cosine > math.cos(angle), 1.0)
     return rotated.masked_fill(cosine < -math.cos(angle), -1.0)
-
-
-def margin_softmax(
-    cosine: torch.Tensor,
-    labels: torch.Tensor,
-    target: torch.Tensor,
-    *,
-    scale: float,
-    label_smoothing: float,
-) -> torch.Tensor:
-    """Cross-entropy of scaled cosines, in which another value stands for the target's cosine.
-
-    Args:
-        cosine: ``(batch, speakers)``.
-        labels: ``(batch,)``.
-        target: ``(batch, 1)``, the target's cosine with its margin.
-        scale: factor on all of them.
-        label_smoothing: share of the target probability spread over all speakers.
-    """
-    scores = (scale * cosine).scatter_(1, labels.unsqueeze(1), scale * target)
-    return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)

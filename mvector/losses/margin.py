@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mvector.compute.precision import at_least_float32
-from mvector.losses.base import SpeakerLoss, cosine_of_sum, margin_softmax
+from mvector.losses.base import SpeakerLoss, cosine_of_sum
 
 
 class CELoss(SpeakerLoss):
@@ -30,92 +30,13 @@ class CELoss(SpeakerLoss):
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
 
-class AAMLoss(SpeakerLoss):
-    """Additive angular margin softmax (ArcFace).
-
-    The target's cosine cos(t) becomes cos(t + margin), then all are scaled. Where t + margin would
-    pass pi, a linear continuation keeps the loss monotonic; with ``easy_margin`` the margin is
-    applied to acute angles only. Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss
-    for Deep Face Recognition", CVPR 2019.
+class MarginLoss(SpeakerLoss):
+    """Softmax cross-entropy of scaled cosines, the target's being lowered by a margin first.
 
     Args:
-        margin: in radians.
+        margin: a difference of cosines, or in radians where a subclass says so.
         scale: factor on the cosines.
-        easy_margin: leave targets beyond 90 degrees without margin.
-        label_smoothing: share of the target probability spread over all classes.
-    """
-
-    def __init__(
-        self,
-        *,
-        margin: float = 0.2,
-        scale: float = 32.0,
-        easy_margin: bool = False,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.margin = margin
-        self.scale = scale
-        self.easy_margin = easy_margin
-        self.label_smoothing = label_smoothing
-
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
-        cosine = at_least_float32(logits)
-        target = cosine.gather(1, labels.unsqueeze(1))
-        return margin_softmax(
-            cosine,
-            labels,
-            add_angular_margin(target, self.margin, easy_margin=self.easy_margin),
-            scale=self.scale,
-            label_smoothing=self.label_smoothing,
-        )
-
-
-class AMLoss(SpeakerLoss):
-    """Additive margin softmax (CosFace): the target's cosine is lowered by the margin.
-
-    Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018; Wang,
-    Cheng, Liu, Liu, "Additive Margin Softmax for Face Verification", 2018.
-
-    Args:
-        margin: a difference of cosines.
-        scale: factor on the cosines.
-        label_smoothing: share of the target probability spread over all classes.
-    """
-
-    def __init__(
-        self, *, margin: float = 0.2, scale: float = 32.0, label_smoothing: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.margin = margin
-        self.scale = scale
-        self.label_smoothing = label_smoothing
-
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
-        cosine = at_least_float32(logits)
-        return margin_softmax(
-            cosine,
-            labels,
-            cosine.gather(1, labels.unsqueeze(1)) - self.margin,
-            scale=self.scale,
-            label_smoothing=self.label_smoothing,
-        )
-
-
-class ARMLoss(SpeakerLoss):
-    """Real additive margin softmax: only speakers within the margin of the target push it away.
-
-    The loss is log(1 + sum of exp(max(0, scale * (cos(j) - cos(target) + margin)))) over all other
-    speakers j. Where all are farther than the margin it rests at the logarithm of the number of
-    classes, without gradient. Li, Nai, Wang, "Real Additive Margin Softmax for Speaker
-    Verification", ICASSP 2022.
-
-    Args:
-        margin: a difference of cosines.
-        scale: factor on the cosines.
-        label_smoothing: share of the target probability spread over all classes.
+        label_smoothing: share of the target probability spread over all speakers.
     """
 
     def __init__(
@@ -130,19 +51,74 @@ class ARMLoss(SpeakerLoss):
         """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
         cosine = at_least_float32(logits)
         column = labels.unsqueeze(1)
-        lead = cosine - (cosine.gather(1, column) - self.margin)
+        target = self.scale * self.with_margin(cosine.gather(1, column))
+        scores = (self.scale * cosine).scatter_(1, column, target)
+        return F.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+
+    def with_margin(self, target: torch.Tensor) -> torch.Tensor:
+        """The targets' cosines as they enter the softmax, of any shape."""
+        return target - self.margin
+
+
+class AMLoss(MarginLoss):
+    """Additive margin softmax (CosFace); the margin is a difference of cosines.
+
+    Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018; Wang,
+    Cheng, Liu, Liu, "Additive Margin Softmax for Face Verification", 2018. Arguments: see
+    :class:`MarginLoss`.
+    """
+
+
+class ARMLoss(MarginLoss):
+    """Real additive margin softmax: only speakers within the margin of the target push it away.
+
+    The loss is log(1 + sum of exp(max(0, scale * (cos(j) - cos(target) + margin)))) over all other
+    speakers j. Where all are farther than the margin it rests at the logarithm of the number of
+    classes, without gradient. Li, Nai, Wang, "Real Additive Margin Softmax for Speaker
+    Verification", ICASSP 2022. Arguments: see :class:`MarginLoss`.
+    """
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
+        cosine = at_least_float32(logits)
+        column = labels.unsqueeze(1)
+        lead = cosine - self.with_margin(cosine.gather(1, column))
         scores = (self.scale * lead).scatter_(1, column, 0.0).relu_()
         return F.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
 
 
-def add_angular_margin(cosine: torch.Tensor, margin: float, *, easy_margin: bool) -> torch.Tensor:
-    """``cos(t + margin)`` from ``cos(t)``, falling ever further with t; see :class:`AAMLoss`."""
-    rotated = cosine_of_sum(cosine, margin)
-    if easy_margin:
-        return torch.where(cosine > 0, rotated, cosine)
-    last_angle = math.pi - margin
-    continued = cosine - margin * math.sin(last_angle)
-    return torch.where(cosine > math.cos(last_angle), rotated, continued)
+class AAMLoss(MarginLoss):
+    """Additive angular margin softmax (ArcFace): the target's cos(t) becomes cos(t + margin).
+
+    Where t + margin would pass pi, a linear continuation keeps the loss monotonic; with
+    ``easy_margin`` the margin is applied to acute angles only. Deng, Guo, Xue, Zafeiriou, "ArcFace:
+    Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019.
+
+    Args:
+        margin: in radians.
+        easy_margin: leave targets beyond 90 degrees without margin.
+        others: see :class:`MarginLoss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        margin: float = 0.2,
+        scale: float = 32.0,
+        easy_margin: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(margin=margin, scale=scale, label_smoothing=label_smoothing)
+        self.easy_margin = easy_margin
+
+    def with_margin(self, target: torch.Tensor) -> torch.Tensor:
+        """``cos(t + margin)`` from ``cos(t)``, falling ever further with t."""
+        rotated = cosine_of_sum(target, self.margin)
+        if self.easy_margin:
+            return torch.where(target > 0, rotated, target)
+        last_angle = math.pi - self.margin
+        continued = target - self.margin * math.sin(last_angle)
+        return torch.where(target > math.cos(last_angle), rotated, continued)
 
 
 def scheduled_margin(

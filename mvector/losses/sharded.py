@@ -18,7 +18,7 @@ from torch import nn
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum
-from mvector.losses.margin import AAMLoss, AMLoss, CELoss, add_angular_margin
+from mvector.losses.margin import AAMLoss, AMLoss, CELoss, MarginLoss
 from mvector.losses.shards import (
     GatherEmbeddings,
     Shard,
@@ -190,16 +190,11 @@ class ShardedClassifier(nn.Module):
     ) -> torch.Tensor:
         """Logits as they enter the softmax: with margin and scale."""
         loss = self.loss
-        if isinstance(loss, CELoss):
+        if not isinstance(loss, MarginLoss):
             return logits
-        target = logits.gather(1, column)
-        if isinstance(loss, AMLoss):
-            moved = target - loss.margin
-        else:
-            assert isinstance(loss, AAMLoss | SubCenterLoss)
-            moved = add_angular_margin(target, loss.margin, easy_margin=loss.easy_margin)
-            if isinstance(loss, SubCenterLoss) and loss.k_top:
-                logits = _move_rivals_nearer(logits, column, mine, loss, self.shard.size)
+        moved = loss.with_margin(logits.gather(1, column))
+        if isinstance(loss, SubCenterLoss) and loss.k_top:
+            logits = _move_rivals_nearer(logits, column, mine, loss, self.shard.size)
         moved = torch.where(mine.unsqueeze(1), moved, logits.gather(1, column))
         return (loss.scale * logits).scatter_(1, column, loss.scale * moved)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from mvector.compute.precision import at_least_float32
-from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum, margin_softmax
-from mvector.losses.margin import add_angular_margin
+from mvector.losses.base import cosine_of_clipped_sum
+from mvector.losses.margin import AAMLoss
 
 
-class SubCenterLoss(SpeakerLoss):
+class SubCenterLoss(AAMLoss):
     """Additive angular margin softmax on the best of each speaker's centres.
 
     Clips that do not fit a speaker's main centre (noise, wrong labels, other channels) gather at
@@ -21,13 +21,10 @@ class SubCenterLoss(SpeakerLoss):
     Inter-TopK Penalty for Speaker Verification", ICASSP 2022, with 5 speakers and 0.06.
 
     Args:
-        margin: in radians.
-        scale: factor on the cosines.
-        easy_margin: leave targets beyond 90 degrees without margin.
         num_centers: centres for each speaker; the logits of a speaker stand side by side.
         k_top: speakers to move nearer; 0 for none.
         mp: by how much, in radians.
-        label_smoothing: share of the target probability spread over all speakers.
+        others: see :class:`mvector.losses.margin.AAMLoss`.
     """
 
     def __init__(
@@ -41,29 +38,20 @@ class SubCenterLoss(SpeakerLoss):
         mp: float = 0.06,
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.margin = margin
-        self.scale = scale
-        self.easy_margin = easy_margin
+        super().__init__(
+            margin=margin, scale=scale, easy_margin=easy_margin, label_smoothing=label_smoothing
+        )
         self.num_centers = num_centers
         self.k_top = k_top
         self.mp = mp
-        self.label_smoothing = label_smoothing
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss of ``logits (batch, speakers * num_centers)`` for ``labels (batch,)``."""
         centers = at_least_float32(logits).unflatten(1, (-1, self.num_centers))
         cosine = centers.max(dim=2).values
-        target = cosine.gather(1, labels.unsqueeze(1))
         if self.k_top:
             cosine = self._move_rivals_nearer(cosine, labels)
-        return margin_softmax(
-            cosine,
-            labels,
-            add_angular_margin(target, self.margin, easy_margin=self.easy_margin),
-            scale=self.scale,
-            label_smoothing=self.label_smoothing,
-        )
+        return super().forward(cosine, labels)
 
     def _move_rivals_nearer(self, cosine: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         others = cosine.detach().scatter(1, labels.unsqueeze(1), float("-inf"))

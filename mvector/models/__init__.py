@@ -16,6 +16,7 @@ from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
 from mvector.models.tdnn import TDNN
 
+# A new backbone: a file, a line here, and its options in mvector.config.backbone_options.
 BACKBONES: dict[str, type[nn.Module]] = {
     "EcapaTdnn": EcapaTdnn,
     "TDNN": TDNN,

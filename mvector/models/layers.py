@@ -193,3 +193,12 @@ class ConvReluNorm(nn.Module):
             return x
         rows = x.transpose(1, 2)
         return self.norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
+
+
+def embedding_layers(in_dim: int, embd_dim: int, two_embedding_layers: bool) -> nn.Sequential:
+    """A linear layer; or two of them with a ReLU and a normalisation between."""
+    layers: list[nn.Module] = [nn.Linear(in_dim, embd_dim)]
+    if two_embedding_layers:
+        normalise = nn.BatchNorm1d(embd_dim, affine=False)
+        layers += [nn.ReLU(), normalise, nn.Linear(embd_dim, embd_dim)]
+    return nn.Sequential(*layers)

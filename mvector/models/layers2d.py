@@ -7,9 +7,6 @@ mix it with the clip, hence before each convolution over more than one frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import torch
 from torch import nn
 
@@ -97,51 +94,6 @@ def make_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return ConvNorm(in_channels, out_channels, stride=stride)
-
-
-class MakeBlock(Protocol):
-    """Builds a residual block of inner width ``planes``; it takes and returns a map and a mask."""
-
-    def __call__(self, in_channels: int, planes: int, stride: int) -> nn.Module:
-        """The block; its attribute ``out_channels`` says how wide its result is."""
-
-
-class Stage(nn.ModuleList):
-    """Residual blocks of one width, of which the first may halve bins and frames."""
-
-    def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map and mask to map and mask."""
-        for block in self:
-            x, mask = block(x, mask)
-        return x, mask
-
-
-def make_stages(
-    blocks: MakeBlock | Sequence[MakeBlock], channels: int, num_blocks: Sequence[int]
-) -> nn.ModuleList:
-    """The stages of a residual network behind a stem of ``channels`` channels.
-
-    Each stage has blocks twice as wide as the one before it, and all but the first halve bins and
-    frames.
-
-    Args:
-        blocks: what builds the blocks of every stage, or one for each stage.
-        channels: inner width of the first stage's blocks.
-        num_blocks: how many blocks each stage has.
-    """
-    makers = blocks if isinstance(blocks, Sequence) else [blocks] * len(num_blocks)
-    stages = nn.ModuleList()
-    in_channels = channels
-    for index, (make_block, count) in enumerate(zip(makers, num_blocks, strict=True)):
-        stage = Stage()
-        for position in range(count):
-            stride = 2 if index > 0 and position == 0 else 1
-            stage.append(make_block(in_channels, channels * 2**index, stride))
-            in_channels = int(stage[-1].out_channels)  # type: ignore[arg-type]
-        stages.append(stage)
-    return stages
 
 
 def group_width(planes: int, base_width: int) -> int:
@@ -267,12 +219,3 @@ class SqueezeExcite(nn.Module):
         average = masked_mean(spectra, None if mask is None else mask.squeeze(2))
         gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(average))))
         return x * gate[:, :, None, None].to(x.dtype)
-
-
-def embedding_layers(in_dim: int, embd_dim: int, two_embedding_layers: bool) -> nn.Sequential:
-    """A linear layer; or two of them with a ReLU and a normalisation between."""
-    layers: list[nn.Module] = [nn.Linear(in_dim, embd_dim)]
-    if two_embedding_layers:
-        normalise = nn.BatchNorm1d(embd_dim, affine=False)
-        layers += [nn.ReLU(), normalise, nn.Linear(embd_dim, embd_dim)]
-    return nn.Sequential(*layers)

@@ -244,6 +244,14 @@ class MultiQueryAttentivePooling(nn.Module):
         return torch.cat([query(x, mask) for query in self.queries], dim=1)
 
 
+# options of ASP as in SpeechBrain's ECAPA-TDNN, which most backbones of mvector 1.x have
+SPEECHBRAIN_ATTENTION: dict[str, Any] = {
+    "global_context": True,
+    "attention_norm": True,
+    "variance_floor": 1e-12,
+}
+
+# A new layer: a class, a line here, and its name in mvector.config.backbone_options.Pooling.
 POOLINGS: dict[str, type[nn.Module]] = {
     "TAP": TemporalAveragePooling,
     "TSP": TemporalVariancePooling,

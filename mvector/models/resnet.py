@@ -10,18 +10,10 @@ import torch
 from torch import nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers2d import (
-    ConvNorm,
-    MakeBlock,
-    SqueezeExcite,
-    embedding_layers,
-    feature_map,
-    flat_map,
-    make_shortcut,
-    make_stages,
-    strided_mask,
-)
+from mvector.models.layers import embedding_layers
+from mvector.models.layers2d import ConvNorm, SqueezeExcite, make_shortcut, strided_mask
 from mvector.models.pooling import build_pooling
+from mvector.models.resnet_base import MakeBlock, ResNetBase
 
 NUM_BLOCKS = {
     18: (2, 2, 2, 2),
@@ -34,22 +26,15 @@ NUM_BLOCKS = {
 }
 
 
-class ResNet(nn.Module):
+class ResNet(ResNetBase):
     """Frame features to a speaker embedding.
 
     With 80 bins and the defaults: 6,634,336 parameters; 6.81 G multiply-adds for 300 frames.
 
     Args:
-        feature_dim: bins of the input features.
-        embd_dim: size of the embedding.
-        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
         depth: number of layers: 18 and 34 have blocks of two convolutions; 50, 101, 152, 221 and
             293 have bottlenecks.
-        channels: channels of the stem; the stages have 1, 2, 4 and 8 times as many, four times
-            that with bottlenecks.
-        two_embedding_layers: a ReLU, a normalisation and a second linear layer follow the first.
-        pooling_eps: added to the variance under the root of TSTP pooling: 1e-7 in WeSpeaker, 1e-8
-            in 3D-Speaker.
+        others: see :class:`mvector.models.resnet_base.ResNetBase`.
 
     Raises:
         ConfigError: there is no such depth.
@@ -66,38 +51,15 @@ class ResNet(nn.Module):
         two_embedding_layers: bool = False,
         pooling_eps: float = 1e-7,
     ) -> None:
-        super().__init__()
         if depth not in NUM_BLOCKS:
             depths = ", ".join(map(str, NUM_BLOCKS))
             raise ConfigError(f"There is no ResNet of depth {depth}; choose from {depths}.")
-        self.feature_dim = feature_dim
-        self.embd_dim = embd_dim
         block: MakeBlock = BasicBlock if depth < 50 else Bottleneck
-        self.stem = ConvNorm(1, channels, kernel_size=3)
-        self.stages = make_stages(block, channels, NUM_BLOCKS[depth])
-        expansion = 1 if depth < 50 else 4
+        super().__init__(feature_dim, embd_dim, channels, block, NUM_BLOCKS[depth])
         self.pooling = build_pooling(
-            pooling_type, 8 * channels * expansion * -(-feature_dim // 8), eps=pooling_eps
+            pooling_type, self.pooled_channels(feature_dim), eps=pooling_eps
         )
         self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
-
-    def forward(
-        self, features: torch.Tensor, num_frames: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Embed a batch of clips.
-
-        Args:
-            features: ``(batch, frames, feature_dim)``.
-            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-        Returns:
-            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
-        """
-        x, mask = feature_map(features, num_frames)
-        x = torch.relu(self.stem(x))
-        for stage in self.stages:
-            x, mask = stage(x, mask)
-        return self.embedding(self.pooling(*flat_map(x, mask)))
 
 
 class BasicBlock(nn.Module):

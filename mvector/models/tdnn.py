@@ -14,9 +14,15 @@ import torch
 from torch import nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import ConvReluNorm, NormKind, blank_padding, frame_mask, require_frames
-from mvector.models.layers2d import embedding_layers
-from mvector.models.pooling import build_pooling
+from mvector.models.layers import (
+    ConvReluNorm,
+    NormKind,
+    blank_padding,
+    embedding_layers,
+    frame_mask,
+    require_frames,
+)
+from mvector.models.pooling import SPEECHBRAIN_ATTENTION, build_pooling
 
 KERNELS_AND_DILATIONS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))
 LOST_FRAMES = sum(dilation * (kernel - 1) for kernel, dilation in KERNELS_AND_DILATIONS)
@@ -87,9 +93,7 @@ class TDNN(nn.Module):
             widths[4],
             eps=pooling_eps,
             attention_channels=attention_channels,
-            global_context=True,
-            attention_norm=True,
-            variance_floor=1e-12,
+            **SPEECHBRAIN_ATTENTION,
         )
         pooled = self.pooling.output_dim
         self.pooling_norm = None if is_xvector else nn.BatchNorm1d(pooled)

@@ -10,6 +10,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "models"))
 
+from published_models import PUBLISHED, source_of  # noqa: E402
 from reference_weights import (  # noqa: E402
     GOLDEN,
     features,
@@ -22,6 +23,7 @@ from reference_weights import (  # noqa: E402
 __all__ = [
     "GOLDEN",
     "NAMES",
+    "PUBLISHED",
     "ROOT",
     "features",
     "golden_weights",
@@ -33,11 +35,6 @@ __all__ = [
 ]
 
 NAMES = sorted({path.name.split(".json")[0] for path in GOLDEN.glob("*.json*")})
-
-
-def source_of(name: str) -> str:
-    """The toolkit that publishes the model."""
-    return name.split("_")[0].replace("mvector1", "mvector")
 
 
 def shapes_of(name: str) -> dict[str, torch.Tensor]:

@@ -6,45 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from published import NAMES, load_golden, shapes_of, source_of
+from published import NAMES, PUBLISHED, load_golden, shapes_of, source_of
 
 from mvector.compat import SOURCES, convert
 from mvector.compat.exporting import options_in_full
 from mvector.errors import CheckpointError
 from mvector.models import build_backbone
-
-# what the published models were built with; the options left out are the backbones' defaults
-PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
-    "3dspeaker_CAMPPlus_192": ("CAMPPlus", {"pooling_eps": 0.0}),
-    "3dspeaker_ECAPA_TDNN_c1024": ("EcapaTdnn", {"layout": "speechbrain", "channels": 1024}),
-    "3dspeaker_ERes2NetV2_192": ("ERes2NetV2", {"base_width": 26, "channels": 64}),
-    "3dspeaker_ERes2Net_base_192": ("ERes2Net", {"pooling_eps": 1e-8}),
-    "3dspeaker_ERes2Net_large_512": ("ERes2Net", {"embd_dim": 512, "channels": 64}),
-    "3dspeaker_Res2Net": ("Res2Net34", {"embd_dim": 192, "pooling_eps": 1e-8}),
-    "3dspeaker_ResNet34": (
-        "ResNet",
-        {"embd_dim": 192, "two_embedding_layers": True, "pooling_eps": 1e-8},
-    ),
-    "3dspeaker_Xvector": ("TDNN", {"layout": "xvector", "embd_dim": 512, "pooling_eps": 1e-8}),
-    "mvector1_CAMPPlus": ("CAMPPlus", {"pooling_eps": 0.0}),
-    "mvector1_ERes2Net": ("ERes2Net", {"pooling_eps": 1e-8}),
-    "mvector1_ERes2NetV2": ("ERes2NetV2", {"channels": 32, "pooling_eps": 1e-8}),
-    "mvector1_EcapaTdnn": ("EcapaTdnn", {"layout": "speechbrain", "channels": 512}),
-    "mvector1_Res2Net": ("Res2Net", {}),
-    "mvector1_ResNetSE": ("ResNetSE", {}),
-    "mvector1_TDNN": ("TDNN", {}),
-    "speechbrain_ECAPA_TDNN_c1024": ("EcapaTdnn", {"layout": "speechbrain", "channels": 1024}),
-    "wespeaker_CAMPPlus_512": ("CAMPPlus", {"embd_dim": 512, "pooling_eps": 1e-7}),
-    "wespeaker_ECAPA_TDNN_GLOB_c512": ("EcapaTdnn", {"layout": "wespeaker", "channels": 512}),
-    "wespeaker_ERes2Net34_Base": ("ERes2Net", {"embd_dim": 512, "pooling_eps": 1e-7}),
-    "wespeaker_Res2Net34_Base": ("Res2Net34", {"pooling_eps": 1e-7}),
-    "wespeaker_ResNet293": ("ResNet", {"depth": 293, "pooling_eps": 1e-7}),
-    "wespeaker_ResNet34": ("ResNet", {"depth": 34, "pooling_eps": 1e-7}),
-    "wespeaker_XVEC": (
-        "TDNN",
-        {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True, "pooling_eps": 1e-7},
-    ),
-}
 
 
 def test_all_published_models_are_there() -> None:

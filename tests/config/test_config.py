@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,13 +16,14 @@ from small_settings import ROOT, SMALL_CONFIG
 
 from mvector import load_config
 from mvector.config import Config, ConfigError, config_to_dict, load_augment_config
-from mvector.config.backbone_options import BACKBONE_OPTIONS
+from mvector.config.backbone_options import BACKBONE_OPTIONS, Pooling
 from mvector.config.feature_options import FEATURE_ARGS, MelSpectrogramArgs
 from mvector.config.load import count_empty_mel_bands
 from mvector.config.options import LOSS_ARGS
 from mvector.features import FEATURE_METHODS, build_featurizer
 from mvector.losses import LOSSES
 from mvector.models import BACKBONES
+from mvector.models.pooling import POOLINGS
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yml"))
 
@@ -380,6 +381,17 @@ def test_options_equal_the_keyword_arguments_they_configure(
         for key, default in arguments.items():
             if key != "melkwargs":
                 assert fields[key] == default, f"{name}.{key}"
+
+
+def test_poolings_can_be_chosen_by_all_their_names() -> None:
+    assert get_args(Pooling) == tuple(POOLINGS)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_configuration_knows_what_a_loss_is_given(name: str) -> None:
+    args, loss = LOSS_ARGS[name], LOSSES[name]
+    assert args.classifier_type == loss.classifier_type
+    assert args.needs_embeddings == loss.needs_embeddings
 
 
 def test_the_configuration_knows_the_classifier_that_fits_the_loss() -> None:

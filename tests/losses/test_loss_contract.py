@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mvector.losses import LOSSES
 from mvector.losses.base import SpeakerLoss
 from mvector.losses.margin import AAMLoss, AMLoss, ARMLoss, CELoss
 from mvector.losses.sphereface2 import SphereFace2
@@ -50,6 +51,10 @@ def outputs_for(loss: SpeakerLoss) -> torch.Tensor:
     for clip, label in enumerate(LABELS[:3] * loss.num_centers):
         outputs[clip, label] = 0.7
     return outputs
+
+
+def test_every_loss_is_in_these_tables() -> None:
+    assert {type(make()) for make in ALL.values()} == set(LOSSES.values())
 
 
 @parametrize_all

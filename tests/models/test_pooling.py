@@ -158,6 +158,10 @@ def mask_of(num_frames: torch.Tensor, max_frames: int) -> torch.Tensor:
     return (torch.arange(max_frames) < num_frames[:, None, None]).double()
 
 
+def test_every_pooling_has_a_formula() -> None:
+    assert {name for name, _, _ in CASES.values()} == set(POOLINGS)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_formula(case: str) -> None:
     layer, (batch, num_frames) = layer_of(case), clips()

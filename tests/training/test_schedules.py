@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch.optim import lr_scheduler
 
 from mvector.config import options
-from mvector.config.choices import OptimizerConf, SchedulerName
+from mvector.config.choices import OptimizerConf
 from mvector.config.options import SCHEDULER_ARGS, Section
 from mvector.training.schedules import Plateau, learning_rate_at
 
@@ -203,10 +203,6 @@ def test_other_schedules_know_no_plateau() -> None:
 
 
 # ---- options --------------------------------------------------------------------------------
-
-
-def test_every_schedule_can_be_chosen() -> None:
-    assert set(get_args(SchedulerName)) == set(SCHEDULER_ARGS)
 
 
 @pytest.mark.parametrize(

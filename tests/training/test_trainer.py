@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from small_settings import ROOT
+from small_settings import ROOT, SMALL_BACKBONES
 
 from mvector import MVectorTrainer
 from mvector.config import load_config
@@ -29,13 +29,6 @@ from mvector.losses import LOSSES
 from mvector.models import BACKBONES
 from mvector.models.folder import load_model_folder
 from mvector.training import learning_rate_at, load_checkpoint
-
-NARROW = {
-    "ResNet": {"channels": 4, "depth": 18},
-    "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
-    "Res2Net": {"channels": 4, "num_blocks": [1, 1, 1, 1]},
-    "ERes2NetV2": {"channels": 4, "num_blocks": [1, 1, 1, 1]},
-}
 
 
 def trained(config: dict, folder: Path, **options) -> Path:
@@ -460,8 +453,7 @@ def test_every_loss_trains_on_batches_of_several_clips_a_speaker(
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_trains(small_config: dict, tmp_path: Path, name: str) -> None:
     small_config["use_model"] = name
-    width = {"channels": 16 if name in ("EcapaTdnn", "TDNN") else 4}
-    small_config["model_conf"]["backbone"] = {"embd_dim": 16, **NARROW.get(name, width)}
+    small_config["model_conf"]["backbone"] = {"embd_dim": 16, **SMALL_BACKBONES[name]}
     small_config["train_conf"]["max_epoch"] = 1
     small_config["dataset_conf"]["max_duration"] = 0.6
     best = trained(small_config, tmp_path)

@@ -1,0 +1,64 @@
+"""The published models that the backbones are held against, and what they were built with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from reference_weights import golden_weights
+from torch import nn
+
+from mvector.compat import convert
+from mvector.models import build_backbone
+
+# backbone, and the options that are not its defaults
+PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "3dspeaker_CAMPPlus_192": ("CAMPPlus", {}),
+    "3dspeaker_ECAPA_TDNN_c1024": ("EcapaTdnn", {"layout": "speechbrain", "channels": 1024}),
+    "3dspeaker_ERes2NetV2_192": ("ERes2NetV2", {}),
+    "3dspeaker_ERes2Net_base_192": ("ERes2Net", {}),
+    "3dspeaker_ERes2Net_large_512": ("ERes2Net", {"embd_dim": 512, "channels": 64}),
+    "3dspeaker_Res2Net": ("Res2Net34", {"embd_dim": 192, "pooling_eps": 1e-8}),
+    "3dspeaker_ResNet34": (
+        "ResNet",
+        {"embd_dim": 192, "two_embedding_layers": True, "pooling_eps": 1e-8},
+    ),
+    "3dspeaker_Xvector": ("TDNN", {"layout": "xvector", "embd_dim": 512, "pooling_eps": 1e-8}),
+    "mvector1_CAMPPlus": ("CAMPPlus", {}),
+    "mvector1_ERes2Net": ("ERes2Net", {}),
+    "mvector1_ERes2NetV2": ("ERes2NetV2", {"channels": 32}),
+    "mvector1_EcapaTdnn": ("EcapaTdnn", {"layout": "speechbrain"}),
+    "mvector1_Res2Net": ("Res2Net", {}),
+    "mvector1_ResNetSE": ("ResNetSE", {}),
+    "mvector1_TDNN": ("TDNN", {}),
+    "speechbrain_ECAPA_TDNN_c1024": ("EcapaTdnn", {"layout": "speechbrain", "channels": 1024}),
+    "wespeaker_CAMPPlus_512": ("CAMPPlus", {"embd_dim": 512, "pooling_eps": 1e-7}),
+    "wespeaker_ECAPA_TDNN_GLOB_c512": ("EcapaTdnn", {"layout": "wespeaker"}),
+    "wespeaker_ERes2Net34_Base": ("ERes2Net", {"embd_dim": 512, "pooling_eps": 1e-7}),
+    "wespeaker_Res2Net34_Base": ("Res2Net34", {}),
+    "wespeaker_ResNet293": ("ResNet", {"depth": 293}),
+    "wespeaker_ResNet34": ("ResNet", {}),
+    "wespeaker_XVEC": (
+        "TDNN",
+        {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True},
+    ),
+}
+
+
+def source_of(name: str) -> str:
+    """The toolkit that publishes the model."""
+    return name.split("_")[0].replace("mvector1", "mvector")
+
+
+def published_backbone(name: str, **other_options: Any) -> nn.Module:
+    """A published model for 80 bins in float64, with some of its options replaced by others."""
+    backbone, options = PUBLISHED[name]
+    model = build_backbone(backbone, 80, **{**options, **other_options}).double().eval()
+    model.load_state_dict(convert(golden_weights(name), source_of(name)).weights, strict=True)
+    return model
+
+
+def unbuilt_backbone(backbone: str, **options: Any) -> nn.Module:
+    """A backbone for 80 bins without memory behind its parameters."""
+    with torch.device("meta"):
+        return build_backbone(backbone, 80, **options).eval()
