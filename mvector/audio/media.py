@@ -38,8 +38,8 @@ def _open_av(stream: BinaryIO, name: str) -> Iterator[Any]:
         import av
     except ImportError as error:
         raise MissingDependencyError(
-            f"{name} is in a format that needs PyAV: pip install 'mvector[media]', "
-            "or convert the clip to wav, flac or mp3."
+            f"{name} is in a format that needs PyAV: pip install av, or convert "
+            "the clip to wav, flac or mp3."
         ) from error
     position = stream.tell()
     try:

@@ -193,7 +193,7 @@ def _engine() -> Iterator[Any]:
         import pyaudio
     except ImportError as error:
         raise MissingDependencyError(
-            "Recording needs PyAudio: pip install 'mvector[mic]' (on Linux first: apt-get install "
+            "Recording needs PyAudio: pip install pyaudio (on Linux first: apt-get install "
             "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
         ) from error
     with _quiet_stderr():

@@ -128,7 +128,7 @@ def _new_figure() -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "--picture needs matplotlib: pip install 'mvector[plots]'."
+            "--picture needs matplotlib: pip install matplotlib."
         ) from error
     return Figure(figsize=(12.0, 8.0), layout="constrained")
 

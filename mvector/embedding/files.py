@@ -169,8 +169,7 @@ def _require_pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
-            "write .npz or .safetensors."
+            "Writing parquet needs pyarrow: pip install pyarrow, or write .npz or .safetensors."
         ) from error
 
 

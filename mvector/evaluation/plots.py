@@ -147,7 +147,7 @@ def _new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "Drawing error curves needs matplotlib: pip install 'mvector[plots]'."
+            "Drawing error curves needs matplotlib: pip install matplotlib."
         ) from error
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -37,8 +37,7 @@ class Sealer:
             from cryptography.fernet import Fernet
         except ImportError as error:
             raise MissingDependencyError(
-                f"{KEY_VARIABLE} is set, and encryption needs cryptography: "
-                "pip install 'mvector[crypto]'."
+                f"{KEY_VARIABLE} is set, and encryption needs a package: pip install cryptography."
             ) from error
         try:
             return cls(Fernet(key))

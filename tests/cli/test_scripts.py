@@ -186,7 +186,7 @@ def test_without_pyaudio_the_menu_says_how_to_install_it(
     typed = iter(["1", "", "q"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
     assert run_script("recognition", []) == 0
-    assert "pip install 'mvector[mic]'" in capsys.readouterr().err
+    assert "pip install pyaudio" in capsys.readouterr().err
 
 
 MISTAKES = {

@@ -223,7 +223,7 @@ def test_without_matplotlib_one_line_says_so(
     assert not (tmp_path / "curves.png").exists()
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert "pip install 'mvector[plots]'" in record.getMessage()
+    assert "pip install matplotlib" in record.getMessage()
 
 
 def test_nothing_to_draw_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

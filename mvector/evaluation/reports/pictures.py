@@ -47,7 +47,7 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(
-            "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
+            "--report draws pictures, which needs matplotlib: pip install matplotlib."
         ) from error
     try:
         check_writable(Path(folder))
