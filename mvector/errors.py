@@ -18,7 +18,7 @@ class MVectorError(Exception):
 
     def __init__(self, *args: object, code: str | None = None) -> None:
         super().__init__(*args)
-        if code is not None:  # in __dict__, which is pickled beside the arguments
+        if code is not None:  # kept in __dict__, which pickles along
             self.code = code
 
 

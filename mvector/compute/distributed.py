@@ -41,6 +41,8 @@ _SIGNS_OF_A_LOST_PEER = (
 class DistributedError(MVectorError):
     """Processes of one run that cannot start together, or one of them that was lost."""
 
+    code = "distributed"
+
 
 @dataclass(frozen=True)
 class World:

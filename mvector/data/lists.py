@@ -63,7 +63,8 @@ def read_list(
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(
-            f"The list '{name}' does not exist; create it with create_data.py or correct its path."
+            f"The list '{name}' does not exist; create it with create_data.py or correct its path.",
+            code="list-not-found",
         ) from error
     except IsADirectoryError as error:
         raise DataError(f"The list '{name}' is a folder; give a list file.") from error
@@ -87,7 +88,10 @@ def read_list(
     if mistakes:
         shown = "; ".join(mistakes[:_MOST_SHOWN])
         more = f"; and {len(mistakes) - _MOST_SHOWN} more" if len(mistakes) > _MOST_SHOWN else ""
-        raise DataError(f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.")
+        raise DataError(
+            f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.",
+            code="list-malformed",
+        )
     if not paths:
         raise DataError(f"The list '{name}' is empty; expected lines 'path<TAB>speaker number'.")
     return ClipList(name, paths, np.array(labels, dtype=np.int64))

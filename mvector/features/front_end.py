@@ -132,7 +132,8 @@ class FrontEnd:
             waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
             if not len(waveform):
                 raise AudioError(
-                    f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False."
+                    f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False.",
+                    code="audio-no-speech",
                 )
             if max_duration_s is not None:
                 waveform = waveform[: round(max_duration_s * self.sample_rate)]

@@ -88,7 +88,8 @@ class LibraryContext:
             raise LibraryError(
                 f"The people in '{self.folder}' were enrolled with another model "
                 f"({people.get_meta(database, 'model')}; this one is {self.fingerprint}): use that "
-                "model, or compute their voiceprints anew by --reembed (in Python: reembed())."
+                "model, or compute their voiceprints anew by --reembed (in Python: reembed()).",
+                code="library-of-another-model",
             )
 
     def claim_model(self, database: sqlite3.Connection) -> None:

@@ -16,7 +16,7 @@ from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder
 from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "dataset/samples"
 
 

@@ -90,7 +90,8 @@ def _scan(root: Path) -> dict[str, Clip]:
         cure = unpacking_hint(root) or "check --path"
         raise DataError(
             f"No clips in speakers' folders were found in '{root}'; expected <part>/wav/{_EXAMPLE} "
-            f"or <part>/aac/id00012/21Uxsk56VDQ/00001.m4a: {cure}."
+            f"or <part>/aac/id00012/21Uxsk56VDQ/00001.m4a: {cure}.",
+            code="corpus-incomplete",
         )
     if num_copies:
         logger.info("%d clips are there in more than one format or place.", num_copies)

@@ -85,7 +85,8 @@ def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, 
         cure = unpacking_hint(root)
         raise DataError(
             f"No audio was found in speakers' folders of '{root}'; expected {expected}"
-            f"{': ' + cure if cure else ''}."
+            f"{': ' + cure if cure else ''}.",
+            code="corpus-incomplete",
         )
     return inside
 
@@ -123,7 +124,10 @@ def require_folder(folder: Path, corpus: str) -> Path:
     if folder.is_dir():
         return folder
     cure = unpacking_hint(folder.parent) or "unpack the whole archive"
-    raise DataError(f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.")
+    raise DataError(
+        f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.",
+        code="corpus-incomplete",
+    )
 
 
 def unpacking_hint(folder: Path) -> str:
