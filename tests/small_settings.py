@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,3 +27,11 @@ SMALL_CONFIG: dict[str, Any] = {
     "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
     "train_conf": {"max_epoch": 2, "log_interval": 4},
 }
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """A run within draws no curves, which takes as long as a small training does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        yield

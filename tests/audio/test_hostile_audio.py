@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mvector.audio import AudioLimits, audio_info, audio_windows, read_audio
 from mvector.errors import AudioError
 
 RATE = 16000
-FUZZ_SECONDS = 4.0
+NUM_CASES = 1000  # of each format
 
 
 def encoded(kind: str, subtype: str, *, seconds: float = 0.3, channels: int = 1) -> bytes:
@@ -171,17 +170,14 @@ def mutated(data: bytes, generator: np.random.Generator) -> bytes:
 @pytest.mark.parametrize("kind", SEEDS)
 def test_whatever_is_done_to_a_file_only_an_audio_error_comes_out(kind: str) -> None:
     data, generator = encoded(*SEEDS[kind]), np.random.default_rng(len(kind))
-    deadline = time.monotonic() + FUZZ_SECONDS / len(SEEDS)
-    outcomes, slowest = [], 0.0
-    while time.monotonic() < deadline:
-        started = time.process_time()
+    num_refused = 0
+    for _ in range(NUM_CASES):
         try:
             read = read_audio(mutated(data, generator))
+        except AudioError:
+            num_refused += 1
+        else:
             assert read.dtype == np.float32
             assert np.isfinite(read).all()
-            outcomes.append("read")
-        except AudioError:
-            outcomes.append("refused")
-        slowest = max(slowest, time.process_time() - started)
-    assert slowest < 5.0
-    assert outcomes.count("refused") > 0
+            assert len(read) < 20 * 0.3 * RATE  # whatever a header claims
+    assert num_refused > 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soxr
+from forked_scripts import PATIENCE_S
 
 from mvector.audio import level_db, speech_segments, trim_silence
 from mvector.audio import vad as vad_module
@@ -278,7 +279,7 @@ def test_worker_processes_make_their_own_session(
         pytest.skip(f"no {start} on this system")
     here = kept_samples(spoken[0])
     with multiprocessing.get_context(start).Pool(1) as pool:
-        assert pool.apply_async(kept_samples, (spoken[0],)).get(timeout=60) == here
+        assert pool.apply_async(kept_samples, (spoken[0],)).get(PATIENCE_S) == here
 
 
 @needs_silero

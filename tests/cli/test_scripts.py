@@ -93,6 +93,7 @@ def test_train_then_eval(workplace: Path, capsys: pytest.CaptureFixture) -> None
     assert "  configs: config.yml" in err
     assert "    max_epoch: 1" in err
     assert Path("models/EcapaTdnn_Fbank/best_model/model.yml").is_file()
+    assert Path("models/EcapaTdnn_Fbank/curves.png").is_file()
     assert list(Path("models/EcapaTdnn_Fbank/checkpoints").glob("step_*.pt"))
     assert Path("log/metrics.jsonl").is_file()
     assert run_script("eval", ["--save_image_path", "pictures"]) == 0
@@ -111,7 +112,9 @@ def test_contrast_answers_by_exit_code(
     assert run_script("contrast", same) == 0
     out = capsys.readouterr().out
     assert "are the same person, similarity: 1.0000" in out
-    assert re.search(r"Threshold: .* \(equal error rate on .*\)\nTime: \d+ ms", out)
+    assert re.search(
+        r"Threshold: .* \(equal error rate on .*\)\n(Inconclusive: .*\n)?Time: \d+ ms", out
+    )
     other = ["--audio_path1", a, "--audio_path2", clip(voices, 1), "--threshold", "0.999"]
     assert run_script("contrast", other) == 1
     assert "are not the same person" in capsys.readouterr().out

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from small_settings import ROOT
+from small_settings import ROOT, no_pictures
 
 from mvector import MVectorTrainer
 from mvector.config import load_config
@@ -39,7 +39,8 @@ NARROW = {
 
 
 def trained(config: dict, folder: Path, **options) -> Path:
-    return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
+    with no_pictures():
+        return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
