@@ -1,10 +1,11 @@
 # make demo   a tour: synthetic voices, training, evaluation, comparison, recognition (minutes)
-# make test   the test suite
+# make test   the test suite, in two processes (WORKERS=8: in eight)
 # make lint   ruff and mypy
 # make clean  remove what the demo and the tests wrote (not .venv)
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.requirements-installed
 
@@ -14,7 +15,7 @@ demo: $(READY)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

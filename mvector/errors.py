@@ -1,7 +1,8 @@
 """Failures a user can mend.
 
 Every message is one sentence (or a list of them) that names the file or key at fault and the cure.
-Scripts print it and leave with exit code 2; library code can catch :class:`MVectorError`.
+Scripts print it and leave with exit code 2; library code can catch :class:`MVectorError` and tell
+failures apart by their ``code``. ``docs/errors.md`` lists the codes.
 """
 
 from collections.abc import Iterator
@@ -9,35 +10,61 @@ from contextlib import contextmanager
 
 
 class MVectorError(Exception):
-    """Base of every failure that is the input's fault and not the program's."""
+    """Base of every failure that is the input's fault and not the program's.
+
+    Attributes:
+        code: which failure it is, in kebab-case. The sentence may be reworded; this stays. It is
+            the one of the class, unless the place that raises the error names a narrower one.
+    """
+
+    code = "usage"
+
+    def __init__(self, *args: object, code: str | None = None) -> None:
+        super().__init__(*args)
+        if code is not None:  # kept in __dict__, which pickles along
+            self.code = code
 
 
 class ConfigError(MVectorError):
     """A configuration that cannot be used; the message lists every mistake found."""
 
+    code = "config"
+
 
 class AudioError(MVectorError):
     """A clip that cannot be decoded, is too short, silent or not finite."""
+
+    code = "audio"
 
 
 class DataError(MVectorError):
     """A list or corpus that is missing, empty or malformed."""
 
+    code = "data"
+
 
 class CheckpointError(MVectorError):
     """A model folder or checkpoint that is missing, damaged or does not fit."""
+
+    code = "checkpoint"
 
 
 class EvaluationError(MVectorError):
     """Trials or scores that no error rate can be computed from."""
 
+    code = "evaluation"
+
 
 class LibraryError(MVectorError):
     """The speaker library refused an operation."""
 
+    code = "library"
+
 
 class MissingDependencyError(MVectorError):
     """An optional package is needed for this operation; the message says how to install it."""
+
+    code = "missing-dependency"
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def write_errors_as(
 
 @contextmanager
 def read_errors_as(
-    kind: type[MVectorError], what: str, cure: str = "check the path"
+    kind: type[MVectorError], what: str, cure: str = "check the path", *, code: str | None = None
 ) -> Iterator[None]:
     """Within the block, a file that is missing, no text or unreadable becomes a sentence.
 
@@ -56,6 +56,7 @@ def read_errors_as(
         kind: of the error to raise.
         what: begins the sentence, such as ``The list 'a.txt'``.
         cure: what to do where it does not exist.
+        code: of the error where it does not exist.
 
     Raises:
         MVectorError: of ``kind``.
@@ -63,7 +64,7 @@ def read_errors_as(
     try:
         yield
     except FileNotFoundError as error:
-        raise kind(f"{what} does not exist; {cure}.") from error
+        raise kind(f"{what} does not exist; {cure}.", code=code) from error
     except IsADirectoryError as error:
         raise kind(f"{what} is a folder; give a file.") from error
     except UnicodeDecodeError as error:

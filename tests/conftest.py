@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_settings import SMALL_CONFIG
+from small_settings import SMALL_CONFIG, no_pictures
 
 os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests and pytest-xdist start
 torch.set_num_threads(1)
 
 
@@ -71,4 +72,5 @@ def trained_model(lists: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         config["dataset_conf"][key] = str(lists / config["dataset_conf"][key])
     config["train_conf"]["max_epoch"] = 12
     folder = tmp_path_factory.mktemp("trained")
-    return MVectorTrainer(config, use_gpu=False).train(folder / "models", folder / "log")
+    with no_pictures():
+        return MVectorTrainer(config, use_gpu=False).train(folder / "models", folder / "log")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,3 +40,11 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "ERes2NetV2": {"channels": 8, "num_blocks": [1, 2, 1, 1], "two_embedding_layers": True},
     "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
 }
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """A run within draws no curves, which takes as long as a small training does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.figure", None)
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from forked_scripts import PATIENCE_S, forking
 
 from mvector.compute.distributed import open_world
 
@@ -22,18 +22,11 @@ needs_gloo = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()),
     reason="this build of PyTorch has no torch.distributed with gloo",
 )
-PATIENCE_S = 100.0
-# one process that has imported torch already makes all others by forking
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 def run_ranks(worker: Callable[..., Any], *args: Any, timeout_s: float = 90.0) -> list[Any]:
     """What ``worker(world, *args)`` returns in each of two processes; None if it just ended."""
-    context = multiprocessing.get_context(_METHOD)
-    context.set_forkserver_preload(["torch", "mvector.compute.distributed"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    context, port = forking(), free_port()
     pipes = [context.Pipe(duplex=False) for _ in range(2)]
     ready = context.Barrier(2)  # the time that imports take is not to count as a missing peer
     processes = [
@@ -49,6 +42,13 @@ def run_ranks(worker: Callable[..., Any], *args: Any, timeout_s: float = 90.0) -
         for process in processes:
             process.join(timeout=5)
             process.kill()
+
+
+def free_port() -> str:
+    """A port that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
 
 
 def _received(pipe: Connection) -> Any:

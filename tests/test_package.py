@@ -16,7 +16,7 @@ import mvector
 MODULES = sorted((ROOT / "mvector").rglob("*.py"))
 OPTIONAL = (
     *("torchaudio", "librosa", "matplotlib", "visualdl", "torchinfo", "pyaudio", "av"),
-    *("faiss", "cryptography"),
+    *("faiss", "cryptography", "silero_vad", "onnxruntime", "pyarrow", "tensorboard"),
 )
 
 
@@ -26,24 +26,20 @@ def run_python(code: str) -> str:
     return run.stdout.strip()
 
 
-def test_everything_imports_with_the_core_dependencies_alone() -> None:
+def test_everything_imports_and_training_works_with_the_core_dependencies_alone(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 1
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in MODULES
     ]
     hidden = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
     imports = "\n".join(f"import {module}" for module in modules)
-    run_python(f"import sys\n{hidden}\n{imports}")
-
-
-def test_training_works_with_the_core_dependencies_alone(
-    small_config: dict, tmp_path: Path
-) -> None:
-    small_config["train_conf"]["max_epoch"] = 1
-    hidden = "\n".join(f"sys.modules[{name!r}] = None" for name in OPTIONAL)
     code = f"""
 import sys
 {hidden}
+{imports}
 from mvector import MVectorPredictor, MVectorTrainer
 best = MVectorTrainer({small_config!r}, use_gpu=False).train({str(tmp_path / "m")!r},
                                                              {str(tmp_path / "log")!r})
@@ -99,6 +95,19 @@ def test_requirements_are_pinned_and_need_no_compiler() -> None:
         assert re.match(r"[\w.-]+==[\w.]+", line), line
     (pyaudio,) = [line for line in named if line.startswith("pyaudio")]
     assert 'sys_platform == "win32"' in pyaudio
+
+
+def test_texts_name_packages_to_install_and_no_extra() -> None:
+    """On the package index ``mvector`` is another project, whose extras would be installed."""
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = project.split("\ndependencies")[1].split("[project.scripts]")[0]
+    packages = {*re.findall(r'"([\w-]+)', listed), "tensorboard"}
+    texts = [ROOT / "README.md", ROOT / "dataset" / "README.md", *MODULES]
+    for path in [*texts, *ROOT.glob("configs/*.yml"), *ROOT.glob("docs/*.md")]:
+        text = re.sub(r'"\n\s*f?"', "", path.read_text(encoding="utf-8"))
+        assert "mvector[" not in text, path
+        for named in re.findall(r"pip\s+install\s+(?:-U |--upgrade )?([a-z][\w -]*)", text):
+            assert set(named.split()) <= packages, (path, named)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -127,7 +127,8 @@ def _soundfile_blocks(
             block = clip.read(min(block_frames, wanted - decoded), dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
             raise AudioError(
-                f"{name} is damaged: it cannot be decoded to its end; copy or export it again."
+                f"{name} is damaged: it cannot be decoded to its end; copy or export it again.",
+                code="audio-undecodable",
             ) from error
         if not len(block):
             break
@@ -137,7 +138,8 @@ def _soundfile_blocks(
     if wanted - decoded > rate // 2:
         raise AudioError(
             f"{name} is cut short: its header promises {clip.frames / rate:.2f} s, only "
-            f"{(start + decoded) / rate:.2f} s can be decoded; copy it again."
+            f"{(start + decoded) / rate:.2f} s can be decoded; copy it again.",
+            code="audio-undecodable",
         )
 
 
@@ -148,7 +150,8 @@ def _open_soundfile(stream: BinaryIO, name: str) -> Iterator[soundfile.SoundFile
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
         raise AudioError(
             f"{name} is not audio that can be decoded: its content is neither wav, flac, ogg nor "
-            "mp3, or it is damaged."
+            "mp3, or it is damaged.",
+            code="audio-undecodable",
         ) from error
     with clip:
         yield clip
@@ -159,7 +162,7 @@ def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryI
     """A seekable binary stream over any encoded source."""
     if isinstance(source, bytes):
         if not source:
-            raise AudioError(f"{name} is empty.")
+            raise AudioError(f"{name} is empty.", code="audio-empty")
         yield io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
         with _open_file(source, name) as stream:
@@ -196,11 +199,12 @@ def read_stream(stream: BinaryIO, name: str, limits: AudioLimits) -> bytes:
     """
     data = stream.read(limits.max_stream_bytes + 1)
     if not data:
-        raise AudioError(f"{name} is empty.")
+        raise AudioError(f"{name} is empty.", code="audio-empty")
     if len(data) > limits.max_stream_bytes:
         raise AudioError(
             f"{name} goes on beyond {limits.max_stream_bytes:,} bytes; give a file, or raise "
-            "AudioLimits.max_stream_bytes."
+            "AudioLimits.max_stream_bytes.",
+            code="audio-beyond-limits",
         )
     return data
 
@@ -211,11 +215,13 @@ def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
             raise AudioError(f"{name} cannot be opened: it is not a file.")
         stream = open(source, "rb")  # noqa: SIM115 - the caller closes it
     except FileNotFoundError as error:
-        raise AudioError(f"{name} does not exist; check the path.") from error
+        raise AudioError(
+            f"{name} does not exist; check the path.", code="audio-not-found"
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{name} cannot be opened: {reason}.") from error
     if os.fstat(stream.fileno()).st_size == 0:
         stream.close()
-        raise AudioError(f"{name} is an empty file; record or copy it again.")
+        raise AudioError(f"{name} is an empty file; record or copy it again.", code="audio-empty")
     return stream

@@ -83,7 +83,8 @@ def read_audio(
         samples = samples[: round(duration_s * sample_rate)]
     if not samples.size:
         raise AudioError(
-            f"{name} ends before {offset_s:g} s." if offset_s else f"{name} holds no samples."
+            f"{name} ends before {offset_s:g} s." if offset_s else f"{name} holds no samples.",
+            code="audio-empty",
         )
     return np.ascontiguousarray(samples, dtype=np.float32)
 

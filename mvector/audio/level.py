@@ -31,7 +31,10 @@ def check_speech(
     """
     check_duration(len(waveform) / sample_rate, name=name, min_duration_s=min_duration_s)
     if level_db(waveform) < SILENCE_DB:
-        raise AudioError(f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.")
+        raise AudioError(
+            f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.",
+            code="audio-silent",
+        )
 
 
 def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> None:
@@ -43,5 +46,6 @@ def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> No
     if duration_s < min_duration_s:
         raise AudioError(
             f"{name} is too short: it lasts {duration_s:.2f} s, "
-            f"and at least {min_duration_s:g} s are needed."
+            f"and at least {min_duration_s:g} s are needed.",
+            code="audio-too-short",
         )

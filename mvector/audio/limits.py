@@ -35,12 +35,14 @@ class AudioLimits:
         if not 1_000 <= sample_rate <= self.max_sample_rate:
             raise AudioError(
                 f"{name} has the sample rate {sample_rate} Hz; rates from 1,000 to "
-                f"{self.max_sample_rate:,} Hz are sound."
+                f"{self.max_sample_rate:,} Hz are sound.",
+                code="audio-beyond-limits",
             )
         if not 1 <= num_channels <= self.max_channels:
             raise AudioError(
                 f"{name} has {num_channels} channels, and at most {self.max_channels} are read; "
-                "mix them down, or raise AudioLimits.max_channels."
+                "mix them down, or raise AudioLimits.max_channels.",
+                code="audio-beyond-limits",
             )
 
     def check_duration(self, duration_s: float, name: str) -> None:
@@ -53,7 +55,8 @@ class AudioLimits:
             raise AudioError(
                 f"{name} claims to last {duration_s / 3600.0:,.1f} h, and at most "
                 f"{self.max_duration_s / 3600.0:g} h are decoded; cut it, or raise "
-                "AudioLimits.max_duration_s."
+                "AudioLimits.max_duration_s.",
+                code="audio-beyond-limits",
             )
 
 

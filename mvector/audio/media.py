@@ -35,7 +35,7 @@ def needs_av(source: object, stream: BinaryIO) -> bool:
 @contextmanager
 def _open_av(stream: BinaryIO, name: str) -> Iterator[Any]:
     with import_errors_as(
-        f"{name} is in a format that needs PyAV: pip install 'mvector[media]', "
+        f"{name} is in a format that needs PyAV: pip install av, "
         "or convert the clip to wav, flac or mp3."
     ):
         import av
@@ -43,10 +43,12 @@ def _open_av(stream: BinaryIO, name: str) -> Iterator[Any]:
     try:
         with av.open(stream, options={"format_whitelist": _FORMATS}) as container:
             if not container.streams.audio:
-                raise AudioError(f"{name} has no audio track.")
+                raise AudioError(f"{name} has no audio track.", code="audio-undecodable")
             yield container
     except (av.FFmpegError, ValueError, OSError, UnicodeDecodeError) as error:
-        raise AudioError(f"{name} is not audio that can be decoded, or it is damaged.") from error
+        raise AudioError(
+            f"{name} is not audio that can be decoded, or it is damaged.", code="audio-undecodable"
+        ) from error
     finally:
         stream.seek(position)
 
@@ -84,4 +86,4 @@ def av_blocks(
             if position >= stop:
                 break
     if not position:
-        raise AudioError(f"{name} holds no samples.")
+        raise AudioError(f"{name} holds no samples.", code="audio-empty")

@@ -55,7 +55,9 @@ def input_devices() -> list[InputDevice]:
         if info["maxInputChannels"] > 0
     ]
     if not devices:
-        raise AudioError("There is no microphone here; connect one, or give a file instead.")
+        raise AudioError(
+            "There is no microphone here; connect one, or give a file instead.", code="microphone"
+        )
     return devices
 
 
@@ -72,7 +74,7 @@ def find_device(wanted: str, devices: list[InputDevice]) -> InputDevice:
         if wanted.lower() in device.name.lower():
             return device
     names = "; ".join(str(device) for device in devices)
-    raise AudioError(f"There is no input device '{wanted}'; there are: {names}.")
+    raise AudioError(f"There is no input device '{wanted}'; there are: {names}.", code="microphone")
 
 
 def record(
@@ -183,14 +185,15 @@ def _blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
 def _unusable(error: OSError) -> AudioError:
     reason = error.args[-1] if error.args else error
     return AudioError(
-        f"The microphone cannot be used ({reason}); connect one, or give a file instead."
+        f"The microphone cannot be used ({reason}); connect one, or give a file instead.",
+        code="microphone",
     )
 
 
 @contextmanager
 def _engine() -> Iterator[Any]:
     with import_errors_as(
-        "Recording needs PyAudio: pip install 'mvector[mic]' (on Linux first: apt-get install "
+        "Recording needs PyAudio: pip install pyaudio (on Linux first: apt-get install "
         "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
     ):
         import pyaudio

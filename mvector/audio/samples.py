@@ -122,9 +122,11 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
     bad = int(np.count_nonzero(~np.isfinite(samples)))
     if bad:
         raise AudioError(
-            f"{name} holds {bad} samples that are NaN or infinite; export the clip again."
+            f"{name} holds {bad} samples that are NaN or infinite; export the clip again.",
+            code="audio-not-finite",
         )
     raise AudioError(
         f"{name} holds samples as large as {np.abs(samples).max():.0e} where full scale is 1; "
-        "export the clip again."
+        "export the clip again.",
+        code="audio-not-finite",
     )

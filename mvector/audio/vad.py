@@ -121,7 +121,7 @@ def _tidy(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
 def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Stretches ``(stretches, 2)`` in samples whose level is near that of the loudest frame."""
     with import_errors_as(
-        "The energy VAD needs librosa: pip install 'mvector[train]', or set do_vad to False."
+        "The energy VAD needs librosa: pip install librosa, or set do_vad to False."
     ):
         from librosa.effects import split
     if level_db(waveform) < SILENCE_DB:  # relative to its own peak, silence would be loud
@@ -183,15 +183,15 @@ def _silero_session(process: int) -> InferenceSession:
         package = None
     if package is None or not package.submodule_search_locations:
         raise MissingDependencyError(
-            "The silero VAD needs silero-vad and onnxruntime: pip install 'mvector[vad]', "
-            "or set the VAD method to 'energy'."
+            "The silero VAD needs two packages: pip install silero-vad onnxruntime, or set the VAD "
+            "method to 'energy'."
         )
     # One call runs many chunks; the streaming model of the same weights takes one at a time.
     name = "silero_vad_16k_sequence.onnx"
     file = Path(package.submodule_search_locations[0]) / "data" / name
     if not file.is_file():
         raise MissingDependencyError(
-            f"The silero-vad installed here has no {name}: pip install -U 'mvector[vad]'."
+            f"The silero-vad installed here has no {name}: pip install -U silero-vad."
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -101,7 +101,7 @@ def _require_decoder(clips: list[Clip]) -> None:
     except ImportError as error:
         raise MissingDependencyError(
             f"{len(needing)} of {len(clips)} clips, such as '{needing[0].path}', need PyAV: pip "
-            "install 'mvector[media]', or convert them to wav or flac."
+            "install av, or convert them to wav or flac."
         ) from error
 
 

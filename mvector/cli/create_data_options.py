@@ -43,7 +43,7 @@ what each corpus must look like (dataset/README.md tells more, and where each co
   voxceleb  --path is VoxCeleb 1 or 2 or the folder that holds both, in any of the usual layouts:
               vox1/dev/wav/id10001/1zcIwhmdeo4/00001.wav    wav, flac or m4a
               vox1/test/wav/id10270/5r0dWxy17C8/00001.wav   folders named *test*: test speakers
-              vox2/dev/aac/id00012/21Uxsk56VDQ/00001.m4a    needs pip install 'mvector[media]'
+              vox2/dev/aac/id00012/21Uxsk56VDQ/00001.m4a    needs pip install av
             --trials takes veri_test2.txt (Vox1-O), list_test_all2.txt (E), list_test_hard2.txt (H).
   zhvoice   --path is the folder zhvoice, or the one that holds it:
               zhvoice/zhaidatatang/G0002/*.mp3              sub-corpus / speaker / clip
@@ -61,7 +61,7 @@ what each corpus must look like (dataset/README.md tells more, and where each co
               my_corpus/alice/1.wav
               my_corpus/alice/phone/2.m4a                   folders below are the same speaker's
               my_corpus/bob/1.flac
-            wav, flac, ogg, opus, mp3, aiff; m4a, aac, mp4, webm with pip install 'mvector[media]'.
+            wav, flac, ogg, opus, mp3, aiff; m4a, aac, mp4, webm with pip install av.
   Hidden files are skipped. An mp3 beside a wav of the same name is the same recording: the wav
   is taken.
 
@@ -123,7 +123,7 @@ class Scan(WorkerOptions, OutputOption):
     do_vad: Vad = option(  # noqa: RUF009
         "none",
         "keep the speech of each clip alone, in 16 kHz FLAC files in <output>/trimmed, and list "
-        "these; energy needs pip install 'mvector[train]', silero 'mvector[vad]' (default: "
+        "these; energy needs librosa, silero needs silero-vad and onnxruntime (default: "
         "%(default)s)",
         choices=get_args(Vad),
     )

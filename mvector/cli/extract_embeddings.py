@@ -26,7 +26,7 @@ says which:
   .npz            numpy: arrays paths, embeddings, labels, fingerprint
   .safetensors    tensors embeddings and labels; paths (JSON) and fingerprint in the metadata
   .ark            Kaldi: binary float vectors keyed by path, with an index .scp beside it
-  .parquet        columns path, embedding, label (needs pip install 'mvector[parquet]')
+  .parquet        columns path, embedding, label (needs pip install pyarrow)
 
 LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once.
 Embeddings are not length-normalised. The fingerprint is that of the model and, where it heard only

@@ -125,7 +125,8 @@ def _load_torch(file: Path) -> Any:
             f"'{file}' holds more than tensors, and loading it could execute code "
             f"({_reason(error)}); if you trust its origin, convert it in an environment that you "
             'can throw away: torch.save(torch.load(FILE, weights_only=False)["state_dict"], NEW), '
-            "and import NEW."
+            "and import NEW.",
+            code="checkpoint-unsafe",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         raise _damaged(file, error) from error

@@ -188,7 +188,10 @@ def _check_entries(
         *not_numbers[:3],
     ]
     if faults:
-        raise CheckpointError(f"{what}, but {'; '.join(faults)}; it is damaged or of another kind.")
+        raise CheckpointError(
+            f"{what}, but {'; '.join(faults)}; it is damaged or of another kind.",
+            code="checkpoint-mismatch",
+        )
 
 
 def _renamed(

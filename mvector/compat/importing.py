@@ -175,7 +175,8 @@ def _check_front_end(conversion: Conversion, front_end: FrontEnd, name: str) -> 
     if featurizer.feature_dim != bins:
         raise CheckpointError(
             f"'{name}' hears {bins} bins and its front end has {featurizer.feature_dim}; give the "
-            "front end that it was trained with, or its feature_dim."
+            "front end that it was trained with, or its feature_dim.",
+            code="front-end-mismatch",
         )
     if featurizer.sample_rate != front_end.sample_rate:
         raise CheckpointError(

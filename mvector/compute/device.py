@@ -29,7 +29,8 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
     if use_gpu and not torch.cuda.is_available():
         raise MVectorError(
             "use_gpu is True, but PyTorch finds no CUDA GPU here; leave --use_gpu out to run on "
-            "the CPU, or install a driver and a CUDA build of PyTorch."
+            "the CPU, or install a driver and a CUDA build of PyTorch.",
+            code="gpu-not-found",
         )
     return torch.device("cuda" if use_gpu else "cpu")
 

@@ -38,8 +38,13 @@ _SIGNS_OF_A_LOST_PEER = (
 )
 
 
+_kept_groups: list[object] = []
+
+
 class DistributedError(MVectorError):
     """Processes of one run that cannot start together, or one of them that was lost."""
+
+    code = "distributed"
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ def open_world(device_type: str, *, timeout_s: float | None = None) -> Iterator[
             f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({_first_line(error)}); "
             "check that all hosts reach this address and start as many processes as they say."
         ) from error
+    # A DistributedDataParallel that outlives the group must not drop its last reference: it would
+    # hold the GIL while it waits for threads of gloo that want the GIL, for ever.
+    _kept_groups.append(dist.group.WORLD)
     failed = True
     try:
         yield world

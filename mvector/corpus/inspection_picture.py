@@ -109,6 +109,6 @@ def _whole(counts: np.ndarray) -> np.ndarray:
 
 
 def _new_figure() -> Figure:
-    with import_errors_as("--picture needs matplotlib: pip install 'mvector[plots]'."):
+    with import_errors_as("--picture needs matplotlib: pip install matplotlib."):
         from matplotlib.figure import Figure
     return Figure(figsize=(12.0, 8.0), layout="constrained")

@@ -160,5 +160,6 @@ def _refuse_shared_clips(names: list[str], lists: list[_Lists]) -> None:
     if num_shared:
         raise DataError(
             f"{num_shared} clips are listed twice, the first {example}: nobody may have two "
-            "numbers or both train and test; give each corpus once."
+            "numbers or both train and test; give each corpus once.",
+            code="clip-listed-twice",
         )

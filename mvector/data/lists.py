@@ -60,7 +60,7 @@ def read_list(
     """
     name = os.fspath(path)
     cure = "create it with create_data.py or correct its path"
-    with read_errors_as(DataError, f"The list '{name}'", cure):
+    with read_errors_as(DataError, f"The list '{name}'", cure, code="list-not-found"):
         text = Path(path).read_text(encoding="utf-8-sig")
     paths: list[str] = []
     labels: list[int] = []
@@ -77,7 +77,10 @@ def read_list(
     if mistakes:
         shown = "; ".join(mistakes[:_MOST_SHOWN])
         more = f"; and {len(mistakes) - _MOST_SHOWN} more" if len(mistakes) > _MOST_SHOWN else ""
-        raise DataError(f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.")
+        raise DataError(
+            f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.",
+            code="list-malformed",
+        )
     if not paths:
         raise DataError(f"The list '{name}' is empty; expected lines 'path<TAB>speaker number'.")
     return ClipList(name, paths, np.array(labels, dtype=np.int64))

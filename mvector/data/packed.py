@@ -208,7 +208,7 @@ class PackedFolder:
             if version == FORMAT_VERSION:
                 _ = meta["dtype"], meta["row_shape"], meta["files"], meta["num_clips"]
         except OSError as error:
-            raise DataError(self._why_missing(error)) from error
+            raise DataError(self._why_missing(error), code="packed-not-there") from error
         except (ValueError, KeyError) as error:
             raise DataError(f"'{self.path / META_NAME}' is damaged; {_AGAIN}.") from error
         if version != FORMAT_VERSION:
@@ -217,7 +217,10 @@ class PackedFolder:
                 f"version {FORMAT_VERSION}; pack it again with {self.tool}."
             )
         if kind != self.kind:
-            raise DataError(f"'{self.path}' holds packed {kind}, not {self.kind}; use {self.tool}.")
+            raise DataError(
+                f"'{self.path}' holds packed {kind}, not {self.kind}; use {self.tool}.",
+                code="packed-other-kind",
+            )
         return meta
 
     def _why_missing(self, error: OSError) -> str:

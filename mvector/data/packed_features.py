@@ -94,7 +94,8 @@ class PackedFeatures(PackedFolder):
             raise DataError(
                 f"The features in '{self.path}' were computed with other settings "
                 f"({'; '.join(differences)}): extract them again with {self.tool}, or set the "
-                "configuration to what it was."
+                "configuration to what it was.",
+                code="packed-other-settings",
             )
 
 

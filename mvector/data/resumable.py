@@ -139,7 +139,8 @@ class ResumableFolder:
         if changes:
             raise DataError(
                 f"'{self.path}' holds unfinished work that was begun otherwise ({changes}): go on "
-                "with the list and options it was begun with, or delete that folder to start anew."
+                "with the list and options it was begun with, or delete that folder to start anew.",
+                code="packed-other-settings",
             )
 
     def _read_journal(self) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def _write_parquet(path: Path, table: _Table) -> None:
 
 def _require_pyarrow() -> None:
     with import_errors_as(
-        "Writing parquet needs pyarrow; install it with pip install 'mvector[parquet]', or "
+        "Writing parquet needs pyarrow; install it with pip install pyarrow, or "
         "write .npz or .safetensors."
     ):
         import pyarrow  # noqa: F401

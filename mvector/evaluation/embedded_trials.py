@@ -231,14 +231,16 @@ def _located(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]
         raise EvaluationError(
             f"None of the {len(paths)} clips of {source} exists, such as '{paths[0]}'; relative "
             f"paths start from '{os.getcwd()}' unless dataset_conf.data_root is set, and names "
-            "that are no paths need dataset_conf.enroll_list to say where their clips are."
+            "that are no paths need dataset_conf.enroll_list to say where their clips are.",
+            code="trial-clips-missing",
         )
     if missing and not skip_missing:
         listed = "".join(f"\n  {path}" for path in missing)
         raise EvaluationError(
             f"{len(missing)} of the {len(paths)} clips of {source} do not exist; restore them, or "
             "leave their trials out with --skip_missing (dataset_conf.eval_conf.skip_missing):"
-            f"{listed}"
+            f"{listed}",
+            code="trial-clips-missing",
         )
     return found
 

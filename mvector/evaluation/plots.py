@@ -125,7 +125,7 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    with import_errors_as("Drawing error curves needs matplotlib: pip install 'mvector[plots]'."):
+    with import_errors_as("Drawing error curves needs matplotlib: pip install matplotlib."):
         from matplotlib.figure import Figure
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -44,7 +44,8 @@ def checked_trials(scores: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np
     if num_bad:
         raise EvaluationError(
             f"{num_bad} of {len(score_array)} scores are NaN or infinite "
-            f"({int(np.count_nonzero(np.isnan(score_array)))} NaN); check the embeddings."
+            f"({int(np.count_nonzero(np.isnan(score_array)))} NaN); check the embeddings.",
+            code="scores-not-finite",
         )
     check_both_kinds(int(np.count_nonzero(is_target)), len(is_target))
     return score_array, is_target
@@ -59,12 +60,14 @@ def check_both_kinds(num_target: int, num_trials: int) -> None:
     if num_target == 0:
         raise EvaluationError(
             "There are no target trials (label 1), so no error rate can be measured; "
-            "add pairs of clips of the same speaker."
+            "add pairs of clips of the same speaker.",
+            code="trials-of-one-kind",
         )
     if num_target == num_trials:
         raise EvaluationError(
             "There are no non-target trials (label 0), so no error rate can be measured; "
-            "add pairs of clips of different speakers."
+            "add pairs of clips of different speakers.",
+            code="trials-of-one-kind",
         )
 
 

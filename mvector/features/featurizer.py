@@ -174,7 +174,8 @@ class Featurizer(nn.Module):
             raise AudioError(
                 f"A clip of {shortest} samples is too short for {self.feature_method}: at least "
                 f"{self.min_samples} samples ({self.min_samples / self.sample_rate:.3f} s) are "
-                "needed; leave it out or record it again."
+                "needed; leave it out or record it again.",
+                code="audio-too-short",
             )
 
 

@@ -114,7 +114,8 @@ class FrontEnd:
         waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
         if not len(waveform):
             raise AudioError(
-                f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False."
+                f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False.",
+                code="audio-no-speech",
             )
         return waveform
 

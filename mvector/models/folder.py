@@ -132,12 +132,14 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
         raise CheckpointError(f"'{folder}' has no {WEIGHTS}; copy the whole folder.") from error
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(
-            f"'{folder / WEIGHTS}' is damaged or belongs to another model: {error}"
+            f"'{folder / WEIGHTS}' is damaged or belongs to another model: {error}",
+            code="checkpoint-damaged",
         ) from error
     if fingerprint_of(model) != info.fingerprint:
         raise CheckpointError(
             f"'{folder}': weights and {DESCRIPTION} do not belong together (the fingerprint "
-            "differs); copy both files from one model."
+            "differs); copy both files from one model.",
+            code="checkpoint-damaged",
         )
     return model.eval(), info
 
@@ -204,13 +206,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise CheckpointError(
             f"The model folder '{folder}' does not exist; train a model with train.py or give "
-            "another --model_path."
+            "another --model_path.",
+            code="model-not-found",
         )
     file = folder / DESCRIPTION
     if not file.is_file():
         raise CheckpointError(
             f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "
-            "holds it, such as models/EcapaTdnn_Fbank/best_model."
+            "holds it, such as models/EcapaTdnn_Fbank/best_model.",
+            code="model-not-found",
         )
     try:
         description = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -58,7 +58,8 @@ def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int
     if shortest < needed:
         raise AudioError(
             f"A clip of {shortest} frames is too short for this model, which needs at least "
-            f"{needed} frames; give longer clips."
+            f"{needed} frames; give longer clips.",
+            code="audio-too-short",
         )
 
 

@@ -133,7 +133,8 @@ class Judge:
     def __post_init__(self) -> None:
         if self.given is not None and not -1.0 <= self.given <= 1.0:
             raise MVectorError(
-                f"The threshold {self.given:g} is not a cosine: it must lie between -1 and 1."
+                f"The threshold {self.given:g} is not a cosine: it must lie between -1 and 1.",
+                code="threshold-invalid",
             )
 
     def with_threshold(self, threshold: float | None) -> Judge:
@@ -178,7 +179,8 @@ class Judge:
             if given is None:
                 raise MVectorError(
                     f"The model '{self.model}' has no calibrated threshold: measure one with "
-                    f"eval.py --model_path '{self.model}', or give --threshold."
+                    f"eval.py --model_path '{self.model}', or give --threshold.",
+                    code="threshold-not-calibrated",
                 )
             return Limits(given, math.inf, -math.inf)
         if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach

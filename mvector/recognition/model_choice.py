@@ -46,7 +46,10 @@ def find_model(
     trained = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))
     if len(trained) > 1:
         choices = ", ".join(f"'{path}'" for path in trained)
-        raise CheckpointError(f"There are several models; choose one by --model_path: {choices}.")
+        raise CheckpointError(
+            f"There are several models; choose one by --model_path: {choices}.",
+            code="model-ambiguous",
+        )
     if trained:
         logger.info("The model '%s' is used, which was trained here.", trained[0])
         return trained[0]

@@ -218,7 +218,8 @@ class MVectorPredictor:
         if refused and not force:
             raise AudioError(
                 f"{name} is too bad to be enrolled: {'; '.join(refused)}; record it again, or "
-                "insist by --force (force=True)."
+                "insist by --force (force=True).",
+                code="audio-too-bad",
             )
         options: dict[str, Any] = {"metadata": metadata} if metadata is not None else {}
         if groups:

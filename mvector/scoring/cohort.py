@@ -88,7 +88,8 @@ class Cohort:
         if fingerprint is not None and fingerprint != found:
             raise CheckpointError(
                 f"The cohort '{os.fspath(path)}' belongs to model {found or 'unknown'}, not to "
-                f"{fingerprint}; make it of embeddings of the model in use."
+                f"{fingerprint}; make it of embeddings of the model in use.",
+                code="model-mismatch",
             )
         return cls(values["vectors"], found)
 

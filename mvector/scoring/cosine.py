@@ -115,7 +115,8 @@ def _length_normalised(embeddings: np.ndarray, paths: tuple[str, ...], kind: str
         others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise EvaluationError(
             f"The {kind} embedding {index} ('{paths[index]}'){others} {fault}, "
-            "so it has no direction to compare; check that clip and the model."
+            "so it has no direction to compare; check that clip and the model.",
+            code="embedding-without-direction",
         )
     normalised = np.empty(embeddings.shape, dtype=np.float32)
     return np.divide(embeddings, np.sqrt(power)[:, None], out=normalised, casting="same_kind")

@@ -52,7 +52,8 @@ def checked_embeddings(embeddings: ArrayLike, *, name: str = "embedding") -> np.
     if len(bad):
         raise EvaluationError(
             f"The {name} in row {bad[0]} is NaN or infinite ({len(bad)} of {len(array)} are); "
-            "check that clip and the model."
+            "check that clip and the model.",
+            code="embedding-without-direction",
         )
     return array
 

@@ -141,7 +141,8 @@ class Plda:
         if fingerprint is not None and fingerprint != found:
             raise CheckpointError(
                 f"The PLDA '{name}' belongs to model {found or 'unknown'}, not to {fingerprint}; "
-                "train it on embeddings of the model in use."
+                "train it on embeddings of the model in use.",
+                code="model-mismatch",
             )
         return cls(LdaTransform(centre, projection), mean, between, within, found)
 

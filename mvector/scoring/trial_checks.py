@@ -65,7 +65,8 @@ def check_both_kinds(trials: PairTrials, *, trials_list: str) -> None:
         kind = "non-target" if label == "1" else "target"
         raise EvaluationError(
             f"{trials_list}: every trial is labelled {label}, so there are no {kind} trials; "
-            f"add pairs labelled {missing}."
+            f"add pairs labelled {missing}.",
+            code="trials-of-one-kind",
         )
 
 

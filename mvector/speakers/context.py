@@ -95,7 +95,8 @@ class LibraryContext:
         raise LibraryError(
             f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
             f"{self.fingerprint}): use that model, or compute their voiceprints anew by --reembed "
-            "(in Python: reembed())."
+            "(in Python: reembed()).",
+            code="library-of-another-model",
         )
 
     def claim_model(self, database: sqlite3.Connection) -> None:

@@ -82,7 +82,8 @@ class Identification:
             if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
                 raise LibraryError(
                     f"Nobody is enrolled in '{self._context.folder}'; register a clip of each "
-                    "person first."
+                    "person first.",
+                    code="library-empty",
                 )
 
     def refresh(self) -> None:

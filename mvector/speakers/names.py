@@ -37,12 +37,19 @@ def checked_name(name: str, what: str = "name") -> str:
         LibraryError: it is no text, empty, too long or holds control characters.
     """
     if not isinstance(name, str):
-        raise LibraryError(f"A {what} is text; this one is {type(name).__name__}.")
+        raise LibraryError(
+            f"A {what} is text; this one is {type(name).__name__}.", code="name-invalid"
+        )
     name = normalised(name)
     if not name or len(name) > _MAX_NAME:
-        raise LibraryError(f"A {what} needs 1 to {_MAX_NAME} characters; this one has {len(name)}.")
+        raise LibraryError(
+            f"A {what} needs 1 to {_MAX_NAME} characters; this one has {len(name)}.",
+            code="name-invalid",
+        )
     if any(unicodedata.category(character) in _REFUSED for character in name):
-        raise LibraryError(f"The {what} {name!r} holds control characters; leave them out.")
+        raise LibraryError(
+            f"The {what} {name!r} holds control characters; leave them out.", code="name-invalid"
+        )
     return name
 
 
@@ -64,15 +71,20 @@ def encoded_metadata(metadata: Mapping[str, Any]) -> str:
         LibraryError: it is no mapping, cannot be turned into JSON, or is too long.
     """
     if not isinstance(metadata, Mapping):
-        raise LibraryError(f"Metadata is a mapping; this is {type(metadata).__name__}.")
+        raise LibraryError(
+            f"Metadata is a mapping; this is {type(metadata).__name__}.", code="metadata-invalid"
+        )
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise LibraryError(f"The metadata cannot be turned into JSON: {error}.") from error
+        raise LibraryError(
+            f"The metadata cannot be turned into JSON: {error}.", code="metadata-invalid"
+        ) from error
     if len(text) > _MAX_METADATA:
         raise LibraryError(
-            f"The metadata has {len(text)} characters; at most {_MAX_METADATA} are kept."
+            f"The metadata has {len(text)} characters; at most {_MAX_METADATA} are kept.",
+            code="metadata-invalid",
         )
     return text
 

@@ -86,7 +86,10 @@ def find_person(database: sqlite3.Connection, name: str) -> int:
     names = [other for (other,) in database.execute(query, (_NAMES_TOLD + 1,))]
     if len(names) > _NAMES_TOLD:
         names = [*names[:_NAMES_TOLD], "…"]
-    raise LibraryError(f"'{name}' is not in the library; it holds: {', '.join(names) or 'nobody'}.")
+    raise LibraryError(
+        f"'{name}' is not in the library; it holds: {', '.join(names) or 'nobody'}.",
+        code="speaker-not-found",
+    )
 
 
 def insert_clip(
@@ -186,7 +189,7 @@ def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
         query = "SELECT person FROM memberships WHERE group_name = ?"
         people = [person for (person,) in database.execute(query, (name,))]
         if not people:
-            raise LibraryError(f"Nobody is in the group '{name}'.")
+            raise LibraryError(f"Nobody is in the group '{name}'.", code="group-not-found")
         found.update(people)
     return np.array(sorted(found), dtype=np.int64)
 

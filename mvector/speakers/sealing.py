@@ -37,15 +37,15 @@ class Sealer:
             from cryptography.fernet import Fernet
         except ImportError as error:
             raise MissingDependencyError(
-                f"{KEY_VARIABLE} is set, and encryption needs cryptography: "
-                "pip install 'mvector[crypto]'."
+                f"{KEY_VARIABLE} is set, and encryption needs a package: pip install cryptography."
             ) from error
         try:
             return cls(Fernet(key))
         except ValueError as error:
             raise LibraryError(
                 f"{KEY_VARIABLE} is no Fernet key; make one with "
-                "cryptography.fernet.Fernet.generate_key()."
+                "cryptography.fernet.Fernet.generate_key().",
+                code="library-key",
             ) from error
 
     @property
@@ -71,7 +71,8 @@ class Sealer:
             return bytes(self._fernet.decrypt(data))
         except InvalidToken as error:
             raise LibraryError(
-                f"What is encrypted is damaged, or {KEY_VARIABLE} is not the key it was made with."
+                f"What is encrypted is damaged, or {KEY_VARIABLE} is not the key it was made with.",
+                code="library-key",
             ) from error
 
     def proof(self) -> str:
@@ -89,7 +90,9 @@ class Sealer:
             LibraryError: as said.
         """
         if proof and not self.is_on:
-            raise LibraryError(f"{what} is encrypted; set {KEY_VARIABLE} to its key.")
+            raise LibraryError(
+                f"{what} is encrypted; set {KEY_VARIABLE} to its key.", code="library-key"
+            )
         if self.is_on and not proof:
             raise LibraryError(
                 f"{what} is not encrypted, and {KEY_VARIABLE} is set: unset it, or export the "
@@ -102,5 +105,6 @@ class Sealer:
                 known = False
             if not known:
                 raise LibraryError(
-                    f"{what} was encrypted under another key than {KEY_VARIABLE} holds."
+                    f"{what} was encrypted under another key than {KEY_VARIABLE} holds.",
+                    code="library-key",
                 )

@@ -116,7 +116,7 @@ class Search:
             import faiss
         except ImportError:
             logger.info(
-                "%d people are compared one by one; pip install 'mvector[search]' is faster.",
+                "%d people are compared one by one; faster with faiss (pip install faiss-cpu).",
                 len(prints),
             )
             return False

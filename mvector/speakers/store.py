@@ -36,6 +36,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class DamagedDatabaseError(LibraryError):
     """The file is no database, or not a whole one."""
 
+    code = "library-damaged"
+
 
 class Store:
     """Connection to a library's database; usable from any thread and after a fork.
@@ -58,7 +60,10 @@ class Store:
         if not read_only:
             self.read_only = not _can_write(folder)
         if self.read_only and not self.path.is_file():
-            raise LibraryError(f"There is no speaker library in '{folder}' that can be read.")
+            raise LibraryError(
+                f"There is no speaker library in '{folder}' that can be read.",
+                code="library-not-found",
+            )
         try:
             with self._told():
                 self._connect()
@@ -83,7 +88,8 @@ class Store:
         if self.read_only:
             raise LibraryError(
                 f"The speaker library '{self.path.parent}' is read-only: it can list and identify, "
-                "but nothing can be changed."
+                "but nothing can be changed.",
+                code="library-read-only",
             )
         with self._operation("BEGIN IMMEDIATE") as database:
             yield database

@@ -90,7 +90,7 @@ class LearningRateCurve:
             from matplotlib.figure import Figure
         except ImportError as error:
             raise MissingDependencyError(
-                "Drawing the learning-rate curve needs matplotlib: pip install 'mvector[plots]'."
+                "Drawing the learning-rate curve needs matplotlib: pip install matplotlib."
             ) from error
         figure = Figure(figsize=(8.0, 5.0), layout="constrained")
         axes = figure.subplots()

@@ -250,7 +250,7 @@ def draw_curves(metrics: str | os.PathLike[str], picture: str | os.PathLike[str]
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        logger.info("No picture of the curves without matplotlib: pip install 'mvector[plots]'.")
+        logger.info("No picture of the curves without matplotlib: pip install matplotlib.")
         return False
     try:
         points = read_metrics(metrics)

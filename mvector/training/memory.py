@@ -50,5 +50,6 @@ def full_memory_errors(data: DatasetConf) -> Iterator[None]:
         raise MVectorError(
             f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
             f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
-            "train_conf.accumulate_batches the steps stay as large) or max_duration."
+            "train_conf.accumulate_batches the steps stay as large) or max_duration.",
+            code="out-of-memory",
         ) from error

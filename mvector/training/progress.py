@@ -211,7 +211,8 @@ class NanGuard:
             raise MVectorError(
                 f"Loss or gradient was not finite in {self.num_consecutive} steps in a row, the "
                 f"last of them {where}; lower optimizer_conf.learning_rate (or set "
-                "train_conf.enable_amp to False) and resume from the last checkpoint."
+                "train_conf.enable_amp to False) and resume from the last checkpoint.",
+                code="training-diverged",
             )
         if self._num_warned <= _MOST_WARNED:
             share = "" if num_steps == 1 else f" in {num_bad} of the last {num_steps} steps"

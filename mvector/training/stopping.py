@@ -23,7 +23,9 @@ class TrainingStopped(MVectorError):  # noqa: N818 - asked for, and no error
         signal_number: what asked it to.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
+    code = "training-stopped"
+
+    def __init__(self, message: str, signal_number: int = 0) -> None:
         super().__init__(message)
         self.signal_number = signal_number
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from error_codes import raises_code
 
 from mvector.audio import AudioLimits, audio_info, audio_windows, read_audio
 from mvector.errors import AudioError
 
 RATE = 16000
-FUZZ_SECONDS = 4.0
+NUM_CASES = 1000  # of each format
 
 
 def encoded(kind: str, subtype: str, *, seconds: float = 0.3, channels: int = 1) -> bytes:
@@ -64,7 +64,7 @@ def test_absurd_headers_are_refused_before_anything_is_allocated(data: bytes, wo
 
 def test_a_claim_within_the_limit_costs_what_can_be_decoded() -> None:
     tracemalloc.start()
-    with pytest.raises(AudioError, match=r"damaged|cut short"):
+    with raises_code("audio-undecodable"):
         read_audio(flac_with_header(3 * 3600 * RATE))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -76,9 +76,9 @@ def test_a_bomb_of_silence_is_refused_and_a_part_of_it_can_be_read(tmp_path: Pat
         for _ in range(5):
             clip.write(np.zeros(3600 * 1000, dtype=np.int16))  # five hours at 1 kHz
     assert (tmp_path / "bomb.flac").stat().st_size < 200_000
-    with pytest.raises(AudioError, match=r"bomb\.flac' claims to last 5\.0 h"):
+    with raises_code("audio-beyond-limits"):
         read_audio(tmp_path / "bomb.flac")
-    with pytest.raises(AudioError, match="at most 4 h"):
+    with raises_code("audio-beyond-limits"):
         next(audio_windows(tmp_path / "bomb.flac", window_s=60.0))
     assert len(read_audio(tmp_path / "bomb.flac", offset_s=16000.0, duration_s=2.0)) == 2 * RATE
     relaxed = AudioLimits(max_duration_s=6 * 3600)
@@ -87,10 +87,10 @@ def test_a_bomb_of_silence_is_refused_and_a_part_of_it_can_be_read(tmp_path: Pat
 
 def test_limits_can_be_raised_and_lowered() -> None:
     many = encoded("WAV", "PCM_16", channels=20)
-    with pytest.raises(AudioError, match="20 channels"):
+    with raises_code("audio-beyond-limits"):
         audio_info(many)
     assert len(read_audio(many, limits=AudioLimits(max_channels=20))) == 4800
-    with pytest.raises(AudioError, match="claims to last"):
+    with raises_code("audio-beyond-limits"):
         read_audio((np.zeros(RATE), RATE), limits=AudioLimits(max_duration_s=0.5))
 
 
@@ -116,7 +116,7 @@ def test_a_tensor_and_a_bare_array_have_the_rate_of_the_reader() -> None:
     for source in (samples, torch.from_numpy(samples), stereo, (stereo, RATE)):
         np.testing.assert_allclose(read_audio(source), samples, atol=1e-7)
     assert len(read_audio((torch.from_numpy(samples), 8000))) == 2 * RATE
-    with pytest.raises(AudioError, match="16000 channels"):
+    with raises_code("audio-beyond-limits"):
         read_audio((stereo.numpy(), RATE))  # arrays have their channels behind
 
 
@@ -170,17 +170,14 @@ def mutated(data: bytes, generator: np.random.Generator) -> bytes:
 @pytest.mark.parametrize("kind", SEEDS)
 def test_whatever_is_done_to_a_file_only_an_audio_error_comes_out(kind: str) -> None:
     data, generator = encoded(*SEEDS[kind]), np.random.default_rng(len(kind))
-    deadline = time.monotonic() + FUZZ_SECONDS / len(SEEDS)
-    outcomes, slowest = [], 0.0
-    while time.monotonic() < deadline:
-        started = time.process_time()
+    num_refused = 0
+    for _ in range(NUM_CASES):
         try:
             read = read_audio(mutated(data, generator))
+        except AudioError:
+            num_refused += 1
+        else:
             assert read.dtype == np.float32
             assert np.isfinite(read).all()
-            outcomes.append("read")
-        except AudioError:
-            outcomes.append("refused")
-        slowest = max(slowest, time.process_time() - started)
-    assert slowest < 5.0
-    assert outcomes.count("refused") > 0
+            assert len(read) < 20 * 0.3 * RATE  # whatever a header claims
+    assert num_refused > 0

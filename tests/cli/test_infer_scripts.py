@@ -10,12 +10,12 @@ import select
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_scripts import PATIENCE_S
 from small_model import RATE, small_calibration, small_model, speech
 from small_settings import ROOT
 
@@ -260,11 +260,10 @@ class Terminal:
         os.close(slave)
         self.master, self.screen = master, ""
 
-    def expect(self, words: str, seconds: float = 120.0) -> None:
+    def expect(self, words: str) -> None:
         """Read until the words stand on the screen, behind what was expected before."""
-        deadline = time.monotonic() + seconds
         while words not in self.screen:
-            ready, _, _ = select.select([self.master], [], [], deadline - time.monotonic())
+            ready, _, _ = select.select([self.master], [], [], PATIENCE_S)
             assert ready, f"no '{words}' in: {self.screen}"
             try:
                 self.screen += os.read(self.master, 4096).decode()
@@ -276,7 +275,7 @@ class Terminal:
         os.write(self.master, f"{line}\n".encode())
 
     def leave(self) -> int:
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(PATIENCE_S)
         os.close(self.master)
         return code
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -145,41 +145,39 @@ def test_features_other_than_the_toolkits_are_warned_of(caplog: pytest.LogCaptur
     assert "other features than WeSpeaker computes (preprocess, waveform_scale)" in caplog.text
 
 
-def run_tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "tools" / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+def run_tool(name: str, *arguments: str) -> object:
+    """The exit code of a tool that is run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "tools" / name), run_name="__main__")
+    return end.value.code
 
 
-def test_the_tools_go_there_and_back(tmp_path: Path) -> None:
+def test_the_tools_go_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = {"layout": "xvector", "two_embedding_layers": True, "channels": 8}
     model = untrained("wespeaker", "TDNN", 16, options)
     save_model_folder(tmp_path / "ours", model)
     file = tmp_path / "avg_model.safetensors"
-    there = run_tool(
-        "export_checkpoint.py",
-        *("--target", "wespeaker", "--model_path", str(tmp_path / "ours"), "--out", str(file)),
-    )
-    assert there.returncode == 0, there.stderr
-    assert "32 entries" in there.stdout
+    words = ("--target", "wespeaker", "--model_path", str(tmp_path / "ours"), "--out", str(file))
+    assert run_tool("export_checkpoint.py", *words) == 0
+    assert "32 entries" in capsys.readouterr().out
     assert len(load_file(file)) == 32
-    back = run_tool(
-        "import_checkpoint.py",
-        *("--source", "wespeaker", "--path", str(file), "--out", str(tmp_path / "back")),
-    )
-    assert back.returncode == 0, back.stderr
-    assert "scale 32768" in back.stdout
+    words = ("--source", "wespeaker", "--path", str(file), "--out", str(tmp_path / "back"))
+    assert run_tool("import_checkpoint.py", *words) == 0
+    assert "scale 32768" in capsys.readouterr().out
     again, _ = load_model_folder(tmp_path / "back")
     clip = torch.randn(1, 16000)
     with torch.inference_mode():
         assert torch.equal(again(clip), model(clip))
 
 
-def test_the_tools_end_with_one_sentence_and_code_2(tmp_path: Path) -> None:
-    run = run_tool(
-        "import_checkpoint.py",
-        *("--source", "wespeaker", "--path", str(tmp_path / "no.pt"), "--out", str(tmp_path / "o")),
-    )
-    assert run.returncode == 2
-    assert run.stderr.count("\n") == 1
-    assert "does not exist" in run.stderr
+def test_the_tools_end_with_one_sentence_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ("--source", "wespeaker", "--path", str(tmp_path / "no.pt"))
+    assert run_tool("import_checkpoint.py", *words, "--out", str(tmp_path / "o")) == 2
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1
+    assert "does not exist" in written
     assert not (tmp_path / "o").exists()

@@ -478,7 +478,7 @@ def test_a_picture_without_matplotlib_is_refused_before_any_clip_is_opened(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     write_list("list.txt", [("missing.wav", 0)])
     assert run_script("inspect_data", ["list.txt", "--picture", "a.png"]) == 2
-    assert "pip install 'mvector[plots]'" in capsys.readouterr().err
+    assert "pip install matplotlib" in capsys.readouterr().err
 
 
 def test_help_explains_the_exit_codes_and_shows_examples() -> None:

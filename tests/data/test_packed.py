@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from error_codes import raises_code
 from small_settings import ROOT
 
 from mvector.cli import run_script
@@ -383,18 +384,22 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     pack_corpus(clips, tmp_path / "reference", num_workers=0, sample_rate=4000)
     arguments = [str(clips), str(tmp_path / "out"), "--sample_rate", "4000", "--num_workers", "2"]
     journal = tmp_path / "out.partial" / "journal.jsonl"
-    run = subprocess.Popen([sys.executable, TOOL, *arguments], start_new_session=True)
-    while not (journal.exists() and journal.stat().st_size) and run.poll() is None:
-        time.sleep(0.001)
-    time.sleep(random.uniform(0, 0.05))
-    os.kill(run.pid, signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    assert 256 <= json.loads(journal.read_text().splitlines()[-1])["num_listed"] < 900
-    with pytest.raises(DataError, match=r"cut off"):
+    for _ in range(20):
+        run = subprocess.Popen([sys.executable, TOOL, *arguments], start_new_session=True)
+        while not (journal.exists() and journal.stat().st_size) and run.poll() is None:
+            time.sleep(0.001)
+        time.sleep(random.uniform(0, 0.05))
+        os.kill(run.pid, signal.SIGKILL)
+        if run.wait() == -signal.SIGKILL:
+            break
+        shutil.rmtree(tmp_path / "out")  # on a busy machine it may end before: again
+    assert 256 <= json.loads(journal.read_text().splitlines()[-1])["num_listed"] <= 900
+    with raises_code("packed-not-there"):
         PackedCorpus(tmp_path / "out")
-    deadline = time.monotonic() + 10
-    while living(run.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    for _ in range(3000):
+        if not living(run.pid):
+            break
+        time.sleep(0.1)
     assert not living(run.pid)
     assert run_script("pack_corpus", arguments) == 0
     assert same_files(tmp_path / "out", tmp_path / "reference")

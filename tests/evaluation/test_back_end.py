@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from error_codes import raises_code
 from small_encoder import small_encoder, write_noise
 
 from mvector.embedding import SpeakerEncoder
@@ -221,7 +222,7 @@ def test_what_does_not_go_together_is_refused(options, words):
 
 def test_lists_are_checked_before_any_clip_is_heard(encoder, place, monkeypatch):
     monkeypatch.setattr(verification, "embed_trials", lambda *_, **__: pytest.fail("too late"))
-    with pytest.raises(DataError, match=r"gone\.txt' does not exist"):
+    with raises_code("list-not-found"):
         verify(encoder, place, back_end=BackEnd(norm="snorm", cohort="gone.txt"))
     (place / "packed").mkdir()
     (place / "packed" / "corpus.json").write_text("{}", encoding="utf-8")

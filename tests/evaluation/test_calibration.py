@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from error_codes import raises_code
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
@@ -435,5 +436,5 @@ def test_a_table_with_missing_keys_is_refused(calibration):
 
 
 def test_scores_without_both_classes_are_refused():
-    with pytest.raises(EvaluationError, match="no target trials"):
+    with raises_code("trials-of-one-kind"):
         calibrate([0.1, 0.2], [0, 0], description="")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from error_codes import raises_code
 
 from mvector.errors import AudioError
 from mvector.features.front_end import FrontEnd
@@ -29,12 +30,12 @@ def test_a_clip_without_its_pauses_is_as_long_as_its_sound() -> None:
 
 def test_a_clip_with_too_little_sound_is_too_short() -> None:
     front_end = FrontEnd(RATE, FBANK, do_vad=True, min_duration=1.0)
-    with pytest.raises(AudioError, match=r"too short: it lasts 0\.\d+ s, and at least 1 s"):
+    with raises_code("audio-too-short"):
         front_end.read_clip((with_pauses(0.3), RATE))
 
 
 def test_a_silent_clip_is_called_silent() -> None:
-    with pytest.raises(AudioError, match="is silent"):
+    with raises_code("audio-silent"):
         FrontEnd(RATE, FBANK, do_vad=True).read_clip((np.zeros(RATE, dtype=np.float32), RATE))
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from error_codes import raises_code
 
 from mvector import MVectorPredictor
-from mvector.errors import CheckpointError, LibraryError, MVectorError
+from mvector.errors import LibraryError, MVectorError
 from mvector.models.folder import load_model_folder, save_model_folder
 
 
@@ -87,7 +88,7 @@ def test_without_a_model_path_the_only_model_is_taken(
     shutil.copytree(trained_model, "models/EcapaTdnn_Fbank/best_model")
     assert MVectorPredictor(use_gpu=False).model_path == Path("models/EcapaTdnn_Fbank/best_model")
     shutil.copytree(trained_model, "models/Other_Fbank/best_model")
-    with pytest.raises(CheckpointError, match="several models; choose one by --model_path"):
+    with raises_code("model-ambiguous"):
         MVectorPredictor(use_gpu=False)
     found = MVectorPredictor(configs=small_config, use_gpu=False).model_path
     assert found == Path("models/EcapaTdnn_Fbank/best_model")

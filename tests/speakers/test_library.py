@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from error_codes import raises_code
 from small_encoder import small_encoder, write_noise
 from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
 
 from mvector.audio import read_audio
-from mvector.errors import AudioError, LibraryError
+from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
 
 
@@ -311,7 +312,7 @@ def test_refusals_are_one_sentence(encoder: Any, tmp_path: Path) -> None:
             library.register(name, clip_of(0))
     with pytest.raises(LibraryError, match="A name is text"):
         library.register(7, clip_of(0))  # type: ignore[arg-type]
-    with pytest.raises(AudioError, match="does not exist"):
+    with raises_code("audio-not-found"):
         library.register("Bob", "gone.wav")
     assert not (tmp_path / "db" / "Bob").exists()
     (tmp_path / "file").touch()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from stand_in import StandInEncoder, clip_of
 from mvector.errors import LibraryError, MVectorError
 from mvector.speakers import SpeakerLibrary
 
-MOST_SECONDS = 8.0
 NAMES = ["Ada", "Bob", "王"]
 
 
@@ -53,14 +51,12 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
 def test_a_changed_database_is_refused_or_made_anew_and_no_clip_is_lost(
     made: Path, tmp_path: Path
 ) -> None:
-    rng, end = np.random.default_rng(5), time.monotonic() + MOST_SECONDS
+    rng = np.random.default_rng(5)
     encoder: Any = StandInEncoder()
     original = (made / "db/voiceprints.db").read_bytes()
     clips = sorted(path.relative_to(made / "db") for path in (made / "db").rglob("*.wav"))
     outcomes: set[str] = set()
     for turn in range(150):
-        if time.monotonic() > end:
-            break
         folder = Path(shutil.copytree(made / "db", tmp_path / str(turn)))
         for rest in folder.glob("voiceprints.db-*"):
             rest.unlink()
@@ -78,13 +74,11 @@ def test_a_changed_database_is_refused_or_made_anew_and_no_clip_is_lost(
 
 
 def test_a_changed_export_is_refused_or_whole(made: Path, tmp_path: Path) -> None:
-    rng, end = np.random.default_rng(6), time.monotonic() + MOST_SECONDS
+    rng = np.random.default_rng(6)
     encoder: Any = StandInEncoder()
     original = (made / "export.zip").read_bytes()
     refused = 0
     for turn in range(100):
-        if time.monotonic() > end:
-            break
         file, folder = tmp_path / f"{turn}.zip", tmp_path / str(turn)
         file.write_bytes(mutated(original, rng))
         try:

@@ -166,11 +166,11 @@ def test_a_picture_of_no_format_or_in_no_place_is_a_mistake_with_its_cure(
         curve.save_picture(tmp_path / "file" / "curve.png")
 
 
-def test_without_matplotlib_the_message_names_the_extra(
+def test_without_matplotlib_the_message_says_what_to_install(
     curve: LearningRateCurve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"mvector\[plots\]"):
+    with pytest.raises(MissingDependencyError, match="pip install matplotlib"):
         curve.save_picture(tmp_path / "curve.png")
 
 

@@ -46,13 +46,14 @@ def steps_of(folder: Path, name: str = "metrics.jsonl") -> list[int]:
 
 
 def test_a_point_is_on_disk_as_soon_as_it_is_logged(tmp_path: Path) -> None:
+    before = time.time()
     with curves_of(tmp_path) as curves:
         curves.log(3, **{"train/loss": 1.5})
         (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     point = json.loads(line)
     assert point["step"] == 3
     assert point["train/loss"] == 1.5
-    assert abs(point["time"] - time.time()) < 60
+    assert before - 0.001 <= point["time"] <= time.time() + 0.001
 
 
 def test_a_new_run_begins_new_curves_and_keeps_what_a_dead_one_left(tmp_path: Path) -> None:
@@ -317,7 +318,7 @@ def test_without_matplotlib_one_line_says_so(
     assert not (tmp_path / "curves.png").exists()
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert "pip install 'mvector[plots]'" in record.getMessage()
+    assert "pip install matplotlib" in record.getMessage()
 
 
 def test_nothing_to_draw_is_no_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

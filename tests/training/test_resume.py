@@ -7,16 +7,16 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from small_settings import ROOT
+from forked_scripts import finish, start_script
+from small_settings import no_pictures
 
 from mvector import MVectorTrainer
 from mvector.errors import CheckpointError, ConfigError, MVectorError
@@ -46,7 +46,8 @@ class StoppingTrainer(MVectorTrainer):
 
 
 def train(trainer: MVectorTrainer, folder: Path, **options: Any) -> Path:
-    return trainer.train(folder / "m", folder / "log", **options)
+    with no_pictures():
+        return trainer.train(folder / "m", folder / "log", **options)
 
 
 def stopped_at(config: dict, folder: Path, batch: int, **options: Any) -> Path:
@@ -264,7 +265,8 @@ def test_a_rate_that_follows_the_error_rate_needs_trials(
 # ---- a real process -------------------------------------------------------------------------
 
 
-def command(config: dict, folder: Path) -> list[str]:
+def start(config: dict, folder: Path) -> BaseProcess:
+    """``train.py``, which resumes what there is; its output goes into out.txt."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yml").write_text(yaml.safe_dump(config))
     options = {
@@ -275,51 +277,36 @@ def command(config: dict, folder: Path) -> list[str]:
         "use_gpu": False,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    return [sys.executable, str(ROOT / "train.py"), *words]
-
-
-def start(words: list[str], folder: Path) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    log = open(folder / "out.txt", "ab")  # noqa: SIM115 - the process holds it
-    return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    return start_script("train.py", words, folder / "out.txt")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_run_killed_at_random_moments_goes_on_and_ends_as_if_nothing_had_happened(
     small_config: dict, tmp_path: Path
 ) -> None:
-    small_config["train_conf"].update(max_epoch=40, save_interval=1)
+    small_config["train_conf"].update(max_epoch=25, save_interval=1)
     small_config["dataset_conf"].update(max_duration=0.6, trials_list=None, enroll_list=None)
     whole = MVectorTrainer(small_config, use_gpu=False)
     unbroken = train(whole, tmp_path / "whole", do_eval=False).parent
-    words = command(small_config, tmp_path / "killed")
-    run = tmp_path / "killed" / "m" / "EcapaTdnn_Fbank"
-    rng, kills = random.Random(0), 0
-    for _ in range(60):
-        process = start(words, tmp_path / "killed")
-        before = _newest(run)
-        while process.poll() is None and _newest(run) == before:
-            time.sleep(0.01)  # not before it has done something: imports take most of the time
-        time.sleep(rng.uniform(0.0, 0.3))
-        if process.poll() is not None:
-            break
+    folder = tmp_path / "killed"
+    run, rng = folder / "m" / "EcapaTdnn_Fbank", random.Random(0)
+    for _ in range(20):
+        process, goal = start(small_config, folder), _newest_step(run) + rng.randint(1, 8)
+        while process.is_alive() and _newest_step(run) < goal:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0.0, 0.03))  # anywhere in a step, or while one is saved
         process.kill()
-        process.wait()
-        kills += 1
+        assert finish(process) == -signal.SIGKILL, (folder / "out.txt").read_text()
         load_checkpoint(run)
-        if kills == 20:
-            break
-    finished = start(words, tmp_path / "killed")
-    assert finished.wait() == 0, (tmp_path / "killed" / "out.txt").read_text()
-    assert kills == 20
+    assert finish(start(small_config, folder)) == 0, (folder / "out.txt").read_text()
     assert_equal(states(run), states(unbroken))
     lines = (run / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
 
 
-def _newest(run: Path) -> str:
-    return max((path.name for path in (run / "checkpoints").glob("step_*.pt")), default="")
+def _newest_step(run: Path) -> int:
+    return max((int(path.stem[5:]) for path in (run / "checkpoints").glob("step_*.pt")), default=0)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -329,12 +316,13 @@ def test_a_signal_saves_and_stops_the_script(
     small_config["train_conf"]["max_epoch"] = 500
     small_config["dataset_conf"].update(trials_list=None, enroll_list=None)
     small_config["dataset_conf"]["dataLoader"]["num_workers"] = 1
-    process = start(command(small_config, tmp_path), tmp_path)
     log = tmp_path / "out.txt"
-    while process.poll() is None and "Train epoch: [1/500]" not in log.read_text():
+    log.touch()
+    process = start(small_config, tmp_path)
+    while process.is_alive() and "Train epoch: [1/500]" not in log.read_text():
         time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(timeout=30) == code, log.read_text()
+    os.kill(process.pid, number)
+    assert finish(process) == code, log.read_text()
     assert "stopped the run in epoch" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert load_checkpoint(tmp_path / "m" / "EcapaTdnn_Fbank")["step"] > 0

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 import yaml
-from small_settings import ROOT, SMALL_BACKBONES
+from small_settings import ROOT, SMALL_BACKBONES, no_pictures
 
 from mvector import MVectorTrainer
 from mvector.config import load_config
@@ -32,7 +32,8 @@ from mvector.training import learning_rate_at, load_checkpoint
 
 
 def trained(config: dict, folder: Path, **options) -> Path:
-    return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
+    with no_pictures():
+        return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -120,13 +120,16 @@ def require_folder(folder: Path, corpus: str) -> Path:
     if folder.is_dir():
         return folder
     cure = unpacking_hint(folder.parent) or "unpack the whole archive"
-    raise DataError(f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.")
+    raise DataError(
+        f"{corpus} is not complete: the folder '{folder}' is missing; {cure}.",
+        code="corpus-incomplete",
+    )
 
 
 def not_found(what: str, root: Path, expected: str) -> DataError:
     """The error of a corpus that is not there: what was looked for, the layout and the cure."""
     cure = unpacking_hint(root) or "check --path"
-    return DataError(f"{what} '{root}'; expected {expected}: {cure}.")
+    return DataError(f"{what} '{root}'; expected {expected}: {cure}.", code="corpus-incomplete")
 
 
 def inner_folder(root: Path, *names: str) -> Path:

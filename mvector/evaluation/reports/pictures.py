@@ -45,7 +45,7 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
         MissingDependencyError: matplotlib is not installed.
     """
     with import_errors_as(
-        "--report draws pictures, which needs matplotlib: pip install 'mvector[plots]'."
+        "--report draws pictures, which needs matplotlib: pip install matplotlib."
     ):
         import matplotlib.figure  # noqa: F401
     with _report_errors(folder):
