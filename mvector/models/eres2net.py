@@ -54,10 +54,11 @@ class ERes2Net(ResNetBase):
         )
         self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
 
-    def run_stages(
+    def trunk(
         self, x: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map and mask to map and mask: each stage's result joins those of all before it."""
+        """Stem and stages; each stage's result joins those of all before it."""
+        x, mask = self.run_stem(x, mask)
         x, mask = self.stages[0](x, mask)
         fused = x
         for stage, downsample, fuse in zip(

@@ -54,10 +54,11 @@ class ERes2NetV2(ResNetBase):
         )
         self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
 
-    def run_stages(
+    def trunk(
         self, x: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map and mask to map and mask: the last stage's result joins the one before it."""
+        """Stem and stages; the last stage's result joins the one before it."""
+        x, mask = self.run_stem(x, mask)
         for stage in self.stages[:-1]:
             x, mask = stage(x, mask)
         downsampled = self.downsampling(zero_padding(x, mask))

@@ -89,23 +89,24 @@ class ResNetBase(nn.Module):
         Raises:
             AudioError: a clip has no frames.
         """
-        x, mask = self.run_stem(*feature_map(features, num_frames))
-        x, mask = self.run_stages(x, mask)
+        x, mask = feature_map(features, num_frames)
+        x, mask = self.trunk(x, mask)
         return self.embed(*flat_map(x, mask))
+
+    def trunk(
+        self, x: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features ``(batch, 1, bins, frames)`` and their mask to the last map and its mask."""
+        x, mask = self.run_stem(x, mask)
+        for stage in self.stages:
+            x, mask = stage(x, mask)
+        return x, mask
 
     def run_stem(
         self, x: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Features ``(batch, 1, bins, frames)`` and their mask to the first map and its mask."""
         return torch.relu(self.stem(x)), mask
-
-    def run_stages(
-        self, x: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map and mask to map and mask: one stage after the other."""
-        for stage in self.stages:
-            x, mask = stage(x, mask)
-        return x, mask
 
     def embed(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """``(batch, channels * bins, frames) -> (batch, embd_dim)``."""
