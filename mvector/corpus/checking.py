@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mvector.audio import write_wav
 from mvector.corpus.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
-from mvector.corpus.recipes import Clip
+from mvector.corpus.recipes.clip import Clip
 from mvector.data.lists import printable
 from mvector.data.packing import why_unusable
 from mvector.data.workers import map_in_order
@@ -23,8 +23,7 @@ from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
-MOST_BAD_LOGGED = 5
-
+_MAX_LOGGED = 5
 _CLIPS_PER_TASK = 32
 
 
@@ -57,7 +56,7 @@ def check_clips(
 
     Args:
         clips: clips of a scan.
-        min_duration_s: shortest accepted duration in seconds.
+        min_duration_s: shortest accepted duration.
         convert_mp3: write each good mp3 as 16 kHz wav beside it, and go on with the wav.
         targets: for each clip the flac that what is kept of it is written to, to go on with that;
             ``None`` leaves the clip as it is. See :func:`mvector.corpus.cutting.cut_targets`.
@@ -105,11 +104,13 @@ def check_paths(clips: Sequence[Clip]) -> tuple[list[Clip], list[BadClip]]:
     Raises:
         DataError: no clip is left.
     """
-    reasons = [_unlistable(clip.path) for clip in clips]
-    good = [clip for clip, reason in zip(clips, reasons, strict=True) if not reason]
-    bad = [
-        BadClip(clip.path, reason) for clip, reason in zip(clips, reasons, strict=True) if reason
-    ]
+    good: list[Clip] = []
+    bad: list[BadClip] = []
+    for clip in clips:
+        if reason := _why_unlistable(clip.path):
+            bad.append(BadClip(clip.path, reason))
+        else:
+            good.append(clip)
     _report_bad(bad, len(clips))
     return good, bad
 
@@ -138,7 +139,7 @@ def _check_batch(
 
 def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) -> _Outcome:
     path = cut.path
-    reason = _unlistable(path) or _unlistable(cut.target or "")
+    reason = _why_unlistable(path) or _why_unlistable(cut.target or "")
     if reason:
         return _Outcome(path, reason=reason)
     try:
@@ -159,7 +160,7 @@ def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) ->
     return _Outcome(f"{stem}.wav", duration_s)
 
 
-def _unlistable(path: str) -> str:
+def _why_unlistable(path: str) -> str:
     if any(character in path for character in "\t\r\n"):
         return "has a tab or a line break in its path, which a list cannot hold; rename it."
     try:
@@ -178,5 +179,5 @@ def _report_bad(bad: Sequence[BadClip], num_clips: int) -> None:
             f"{bad[0].reason}"
         )
     logger.warning("%d of %d clips are bad and left out; the first of them:", len(bad), num_clips)
-    for clip in bad[:MOST_BAD_LOGGED]:
+    for clip in bad[:_MAX_LOGGED]:
         logger.warning("  '%s' %s", printable(clip.path), clip.reason)

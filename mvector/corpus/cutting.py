@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 
 from mvector.audio import check_speech, read_audio
-from mvector.corpus.recipes import Clip, Segment, listed_path
+from mvector.corpus.recipes.clip import Clip, Segment
+from mvector.corpus.recipes.walk import listed_path
 from mvector.errors import AudioError, DataError
 from mvector.files import write_atomically, write_errors_as
 
@@ -21,7 +22,7 @@ SAMPLE_RATE = 16000
 TRIMMED, SEGMENTS = "trimmed", "segments"
 Vad: TypeAlias = Literal["none", "energy", "silero"]
 
-_MOST_OVERSHOOT_S = 0.5  # of a segment past the end of its recording: rounding, not a mistake
+_MAX_OVERSHOOT_S = 0.5  # of a segment past the end of its recording: rounding, not a mistake
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def cut_targets(
     *,
     trim: bool,
 ) -> list[str | None]:
-    """Where each clip is written.
+    """Where each clip is written, as the lists give it; ``None`` where it stays as it is.
 
     Args:
         clips: clips of a scan.
@@ -57,11 +58,8 @@ def cut_targets(
             trimmed clips to ``trimmed/<path beneath root>.flac``, trimmed segments to
             ``trimmed/<speaker>/<utterance>.flac``.
         trim: whether clips are trimmed; otherwise only segments are written.
-
-    Returns:
-        A path for each clip, as the lists give it; ``None`` where it stays as it is.
     """
-    beneath = [_place(clip, root) if trim or clip.segment else None for clip in clips]
+    beneath = [_relative_target(clip, root) if trim or clip.segment else None for clip in clips]
     # 1.wav and 1.m4a of one folder are two clips: they become 1.wav.flac and 1.m4a.flac
     stems = Counter(os.path.splitext(place)[0].lower() for place in beneath if place is not None)
     folder = Path(listed_path(Path(output) / (TRIMMED if trim else SEGMENTS)))
@@ -77,16 +75,12 @@ def cut_targets(
 
 
 def read_cut(cut: Cut, *, min_duration_s: float, vad: Vad = "none") -> np.ndarray:
-    """Decode a clip at 16 kHz and keep its speech.
+    """Decode a clip at 16 kHz, float32 ``(samples,)``, and keep its speech.
 
     Args:
         cut: the clip.
         min_duration_s: shortest accepted duration, before and after trimming, in seconds.
-        vad: ``none`` keeps all; ``energy`` and ``silero`` are the methods of
-            :func:`mvector.audio.vad.trim_silence`.
-
-    Returns:
-        float32 array of shape ``(samples,)``.
+        vad: ``none`` keeps all; the others are as in :func:`mvector.audio.vad.trim_silence`.
 
     Raises:
         AudioError: the clip cannot be decoded, is silent or too short, or a segment does not lie
@@ -135,7 +129,7 @@ def write_flac(path: str | os.PathLike[str], waveform: np.ndarray) -> None:
         write_atomically(Path(path), write)
 
 
-def _place(clip: Clip, root: str | os.PathLike[str]) -> str:
+def _relative_target(clip: Clip, root: str | os.PathLike[str]) -> str:
     """Where a clip goes beneath the folder of new clips, with a suffix."""
     if clip.segment is not None:
         return f"{_as_file_name(clip.speaker)}/{_as_file_name(clip.segment.name)}.seg"
@@ -165,7 +159,7 @@ def _decode(cut: Cut) -> np.ndarray:
         )
     else:
         waveform = _read_channel(cut, segment, segment.channel, duration_s)
-    if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MOST_OVERSHOOT_S:
+    if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MAX_OVERSHOOT_S:
         raise AudioError(
             f"{cut.name} reaches past the end of its recording, at "
             f"{segment.start_s + len(waveform) / SAMPLE_RATE:.2f} s; correct segments."

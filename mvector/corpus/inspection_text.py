@@ -16,13 +16,9 @@ _BAR_WIDTH = 40
 
 
 def render_report(report: Report) -> str:
-    """The text of a report.
-
-    Args:
-        report: as :func:`mvector.corpus.inspection_report.build_report` returns it.
-    """
+    """The text of what :func:`mvector.corpus.inspection_report.build_report` returns."""
     lines = [
-        *_head(report),
+        *_title(report),
         "",
         *_summaries(report),
         "",
@@ -32,9 +28,9 @@ def render_report(report: Report) -> str:
             "Clips per speaker", "speakers", report["clips_per_speaker"]["histogram"], whole=True
         ),
         "",
-        f"Sample rates   {_counted(report['sample_rates'], ' Hz')}",
-        f"Channels       {_counted(report['channels'])}",
-        f"Formats        {_counted(report['formats'])}",
+        f"Sample rates   {_value_counts(report['sample_rates'], ' Hz')}",
+        f"Channels       {_value_counts(report['channels'])}",
+        f"Formats        {_value_counts(report['formats'])}",
         "",
         *_findings(report),
         "",
@@ -43,7 +39,7 @@ def render_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _head(report: Report) -> Iterator[str]:
+def _title(report: Report) -> Iterator[str]:
     clips = report["clips"]
     yield (
         f"{printable(report['source'])}: {report['speakers']:,} speakers, "
@@ -86,7 +82,7 @@ def _histogram(title: str, unit: str, bins: Sequence[Report], *, whole: bool) ->
         yield f"  {span:<16}{count:>10,} {100 * count / total:5.1f} %  {bar}".rstrip()
 
 
-def _counted(counts: dict[str, int], unit: str = "") -> str:
+def _value_counts(counts: dict[str, int], unit: str = "") -> str:
     return ", ".join(f"{value}{unit}: {count:,}" for value, count in counts.items())
 
 
@@ -126,23 +122,23 @@ def _findings(report: Report) -> Iterator[str]:
 
 
 def _flagged(title: str, part: Report, column: str, show: Callable[[Any], str]) -> Iterator[str]:
-    yield f"{title}: {_some(part['count'])}"
+    yield f"{title}: {_count_or_none(part['count'])}"
     clips = part["clips"]
     rows = zip(clips["path"], clips["label"], clips[column], strict=True)
     for path, label, value in islice(rows, MOST_SHOWN):
-        yield f"    {show(value):>9}  {_clip(path, label)}"
-    yield from _more(part["count"] - MOST_SHOWN)
+        yield f"    {show(value):>9}  {_path_and_label(path, label)}"
+    yield from _how_many_more(part["count"] - MOST_SHOWN)
 
 
 def _unreadable(part: Report) -> Iterator[str]:
-    yield f"Unreadable clips: {_some(part['count'])}"
+    yield f"Unreadable clips: {_count_or_none(part['count'])}"
     paths, reasons = part["clips"]["path"], part["clips"]["reason"]
     examples = dict(zip(reversed(reasons), reversed(paths), strict=True))  # the first of a reason
     shown = Counter(reasons).most_common(MOST_SHOWN)
     for reason, count in shown:
         others = f" ({count:,} clips have this reason)" if count > 1 else ""
         yield f"    {printable(examples[reason])} {reason}{others}"
-    yield from _more(part["count"] - sum(count for _, count in shown))
+    yield from _how_many_more(part["count"] - sum(count for _, count in shown))
 
 
 def _duplicates(part: Report) -> Iterator[str]:
@@ -150,14 +146,14 @@ def _duplicates(part: Report) -> Iterator[str]:
         ("Recordings under different labels", part["groups_across_labels"], True),
         ("Recordings more than once under one label", part["groups_within_label"], False),
     ):
-        yield f"{title}: {_some(count)}"
+        yield f"{title}: {_count_or_none(count)}"
         groups = (group for group in part["groups"] if group["across_labels"] == across)
         for group in islice(groups, MOST_SHOWN):
             members = list(zip(group["paths"], group["labels"], strict=True))
-            shown = " = ".join(_clip(*member) for member in members[:MOST_SHOWN])
+            shown = " = ".join(_path_and_label(*member) for member in members[:MOST_SHOWN])
             more = f" and {len(members) - MOST_SHOWN:,} more" if len(members) > MOST_SHOWN else ""
             yield f"    {shown}{more}"
-        yield from _more(count - MOST_SHOWN)
+        yield from _how_many_more(count - MOST_SHOWN)
 
 
 def _labels(part: Report) -> Iterator[str]:
@@ -185,15 +181,15 @@ def _verdict(report: Report) -> str:
     return f"Not clean: {' and '.join(found)}."
 
 
-def _some(count: int) -> str:
+def _count_or_none(count: int) -> str:
     return f"{count:,}" if count else "none"
 
 
-def _clip(path: str, label: int) -> str:
+def _path_and_label(path: str, label: int) -> str:
     return f"{printable(path)} (label {label})"
 
 
-def _more(count: int) -> Iterator[str]:
+def _how_many_more(count: int) -> Iterator[str]:
     if count > 0:
         yield f"    ... and {count:,} more, all of them in the file of --json"
 
