@@ -20,6 +20,7 @@ from mvector.data.lists import ClipList, read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import META_NAME, PackedCorpus, PackedFolder, is_packed
 from mvector.data.packing import log_resumed, why_unusable
+from mvector.data.resumable import describe_changes
 from mvector.data.workers import map_in_order
 from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
@@ -75,12 +76,7 @@ class PackedFeatures(PackedFolder):
         Raises:
             DataError: settings differ; all of them are named.
         """
-        mine, theirs = _settings(self.front_end), _settings(front_end.to_dict())
-        differences = [
-            f"{key} was {mine.get(key, 'not known')!r} and is {theirs.get(key, 'not known')!r}"
-            for key in {**mine, **theirs}
-            if mine.get(key) != theirs.get(key)
-        ]
+        differences = describe_changes(_settings(self.front_end), _settings(front_end.to_dict()))
         if differences:
             raise DataError(
                 f"The features in '{self.path}' were computed with other settings "

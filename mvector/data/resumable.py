@@ -119,11 +119,7 @@ class ResumableFolder:
             begun = dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise self._damaged_error() from error
-        changes = ", ".join(
-            f"{key} was {begun.get(key)!r} and is {job.get(key)!r}"
-            for key in {**job, **begun}
-            if job.get(key) != begun.get(key)
-        )
+        changes = ", ".join(describe_changes(begun, job))
         if changes:
             raise DataError(
                 f"'{self.path}' holds unfinished work that was begun otherwise ({changes}): go on "
@@ -147,6 +143,15 @@ class ResumableFolder:
         return DataError(
             f"The unfinished work in '{self.path}' is damaged; delete that folder to start anew."
         )
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``sample_rate was 16000 and is 8000`` for each value that differs."""
+    return [
+        f"{key} was {before.get(key, 'not known')!r} and is {now.get(key, 'not known')!r}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
 
 
 class _Appender:

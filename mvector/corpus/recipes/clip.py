@@ -60,6 +60,14 @@ class Clip:
             return self.origin
         return f"{self.path}\t{self.segment.name}" if self.segment else self.path
 
+    @property
+    def description(self) -> str:
+        """How messages call the clip."""
+        if self.segment is None:
+            return f"'{self.path}'"
+        end = "its end" if self.segment.end_s is None else f"{self.segment.end_s:g} s"
+        return f"'{self.path}' ({self.segment.name}, {self.segment.start_s:g} s to {end})"
+
 
 def keep_from_training(clips: Iterable[Clip], speakers: set[str]) -> list[Clip]:
     """The clips, those of these speakers as ``unlisted`` ones instead of training clips."""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mvector.audio import AUDIO_SUFFIXES, audio_info, read_audio
 from mvector.data.augmentation.memory import SharedArrays
+from mvector.data.packed import PackedCorpus, is_packed
 from mvector.errors import MVectorError
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,6 @@ class ClipPool:
         dtype: type = np.int16,
         if_empty: str = "is off",
     ) -> None:
-        from mvector.data.packed import PackedCorpus, is_packed
-
         self.kind, self.sample_rate = kind, sample_rate
         self.packed: PackedCorpus | None = None
         self.paths: Sequence[str | Path] = []
