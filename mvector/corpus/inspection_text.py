@@ -10,7 +10,7 @@ from typing import Any
 from mvector.corpus.inspection_report import SUMMARY, Report
 from mvector.data.lists import printable
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 
 _BAR_WIDTH = 40
 
@@ -125,16 +125,16 @@ def _flagged(title: str, part: Report, column: str, show: Callable[[Any], str]) 
     yield f"{title}: {_count_or_none(part['count'])}"
     clips = part["clips"]
     rows = zip(clips["path"], clips["label"], clips[column], strict=True)
-    for path, label, value in islice(rows, MOST_SHOWN):
+    for path, label, value in islice(rows, MAX_SHOWN):
         yield f"    {show(value):>9}  {_path_and_label(path, label)}"
-    yield from _how_many_more(part["count"] - MOST_SHOWN)
+    yield from _how_many_more(part["count"] - MAX_SHOWN)
 
 
 def _unreadable(part: Report) -> Iterator[str]:
     yield f"Unreadable clips: {_count_or_none(part['count'])}"
     paths, reasons = part["clips"]["path"], part["clips"]["reason"]
     examples = dict(zip(reversed(reasons), reversed(paths), strict=True))  # the first of a reason
-    shown = Counter(reasons).most_common(MOST_SHOWN)
+    shown = Counter(reasons).most_common(MAX_SHOWN)
     for reason, count in shown:
         others = f" ({count:,} clips have this reason)" if count > 1 else ""
         yield f"    {printable(examples[reason])} {reason}{others}"
@@ -148,25 +148,25 @@ def _duplicates(part: Report) -> Iterator[str]:
     ):
         yield f"{title}: {_count_or_none(count)}"
         groups = (group for group in part["groups"] if group["across_labels"] == across)
-        for group in islice(groups, MOST_SHOWN):
+        for group in islice(groups, MAX_SHOWN):
             members = list(zip(group["paths"], group["labels"], strict=True))
-            shown = " = ".join(_path_and_label(*member) for member in members[:MOST_SHOWN])
-            more = f" and {len(members) - MOST_SHOWN:,} more" if len(members) > MOST_SHOWN else ""
+            shown = " = ".join(_path_and_label(*member) for member in members[:MAX_SHOWN])
+            more = f" and {len(members) - MAX_SHOWN:,} more" if len(members) > MAX_SHOWN else ""
             yield f"    {shown}{more}"
-        yield from _how_many_more(count - MOST_SHOWN)
+        yield from _how_many_more(count - MAX_SHOWN)
 
 
 def _labels(part: Report) -> Iterator[str]:
-    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in part["missing_ranges"][:MOST_SHOWN]]
-    more = ", ..." if len(part["missing_ranges"]) > MOST_SHOWN else ""
+    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in part["missing_ranges"][:MAX_SHOWN]]
+    more = ", ..." if len(part["missing_ranges"]) > MAX_SHOWN else ""
     missing = f"{part['missing']:,} ({', '.join(ranges)}{more})" if part["missing"] else "none"
     yield f"Labels without a speaker, from 0 to {part['largest']}: {missing}"
     for title, labels in (
         ("Speakers with a single clip", part["single_clip"]),
         ("Speakers without a readable clip", part["without_clips"]),
     ):
-        shown = ", ".join(map(str, labels[:MOST_SHOWN]))
-        more = ", ..." if len(labels) > MOST_SHOWN else ""
+        shown = ", ".join(map(str, labels[:MAX_SHOWN]))
+        more = ", ..." if len(labels) > MAX_SHOWN else ""
         yield f"{title}: {f'{len(labels):,} (labels {shown}{more})' if labels else 'none'}"
 
 

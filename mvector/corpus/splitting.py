@@ -94,17 +94,17 @@ def assign_to_lists(
             logger.warning(
                 "The corpus comes with its own test speakers: --test_speakers has no effect."
             )
-        return _divide_published_test(_without_test_speakers(clips), enroll_clips, seed)
+        return _divide_published_test(_drop_test_speakers_from_training(clips), enroll_clips, seed)
     if has_pairs and test_speakers is None:
-        return _without_test_speakers(clips)
+        return _drop_test_speakers_from_training(clips)
     others = [clip for clip in clips if clip.part != "train"]
-    training = [clip for clip in _without_test_speakers(clips) if clip.part == "train"]
+    training = [clip for clip in _drop_test_speakers_from_training(clips) if clip.part == "train"]
     return others + split_by_speaker(
         training, test_speakers=test_speakers, enroll_clips=enroll_clips, seed=seed
     )
 
 
-def _without_test_speakers(clips: Sequence[Clip]) -> list[Clip]:
+def _drop_test_speakers_from_training(clips: Sequence[Clip]) -> list[Clip]:
     """Leave out the training clips of speakers who have test clips too, with a warning."""
     testing = {clip.speaker for clip in clips if clip.part != "train"}
     both = {clip.speaker for clip in clips if clip.part == "train"} & testing

@@ -74,16 +74,16 @@ class BalancedBatches:
     def __init__(
         self, labels: np.ndarray, batch_size: int, *, drop_last: bool, seed: int, multiple: int = 1
     ) -> None:
-        self.frame = RandomBatches(
+        self.unbalanced = RandomBatches(
             len(labels), batch_size, drop_last=drop_last, seed=seed, multiple=multiple
         )
         _, self.speaker, self.num_clips = np.unique(labels, return_inverse=True, return_counts=True)
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.unbalanced)
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        rng = np.random.default_rng((self.frame.seed, epoch))
+        rng = np.random.default_rng((self.unbalanced.seed, epoch))
         total, num_speakers = len(self.speaker), len(self.num_clips)
         shuffled = rng.permutation(total)
         by_speaker = shuffled[np.argsort(self.speaker[shuffled], kind="stable")]
@@ -93,7 +93,7 @@ class BalancedBatches:
         turns = np.tile(np.arange(num_speakers), (int(rounds[-1]) + 1, 1))
         speakers = rng.permuted(turns, axis=1).ravel()[:total]
         clips = by_speaker[first[speakers] + rounds % self.num_clips[speakers]]
-        return self.frame.in_batches(clips)
+        return self.unbalanced.in_batches(clips)
 
     def describe(self) -> str:
         turns = len(self.speaker) // len(self.num_clips)

@@ -13,7 +13,7 @@ import numpy as np
 from mvector.errors import DataError
 from mvector.files import read_errors_as, write_errors_as, write_text
 
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -76,8 +76,8 @@ def read_list(
         paths.append(clip if root is None else os.path.join(root, clip))
         labels.append(label)
     if mistakes:
-        shown = "; ".join(mistakes[:_MOST_SHOWN])
-        more = f"; and {len(mistakes) - _MOST_SHOWN} more" if len(mistakes) > _MOST_SHOWN else ""
+        shown = "; ".join(mistakes[:_MAX_SHOWN])
+        more = f"; and {len(mistakes) - _MAX_SHOWN} more" if len(mistakes) > _MAX_SHOWN else ""
         raise DataError(
             f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.",
             code="list-malformed",

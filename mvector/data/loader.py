@@ -31,7 +31,6 @@ from mvector.features.front_end import FrontEnd
 
 logger = logging.getLogger(__name__)
 
-
 Durations = Callable[[], np.ndarray]  # seconds of each clip, ``(clips,)``; reads all headers
 
 

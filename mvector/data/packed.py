@@ -44,7 +44,7 @@ INDEX_DTYPE = np.dtype(
 INT16_SCALE = 32768.0
 
 _CURE = "copy the whole folder again, or pack it again"
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 def partial_folder(path: Path) -> Path:
@@ -182,8 +182,8 @@ class PackedFolder:
         clips = tqdm(range(len(self)), desc="Verifying", disable=None if show_progress else True)
         damaged = [clip for clip in clips if not self._is_intact(clip)]
         if damaged:
-            named = ", ".join(f"'{self.paths[clip]}'" for clip in damaged[:_MOST_SHOWN])
-            more = " and others" if len(damaged) > _MOST_SHOWN else ""
+            named = ", ".join(f"'{self.paths[clip]}'" for clip in damaged[:_MAX_SHOWN])
+            more = " and others" if len(damaged) > _MAX_SHOWN else ""
             raise DataError(
                 f"{len(damaged)} of {len(self)} clips in '{self.path}' are damaged: {named}{more}; "
                 f"{_CURE}."

@@ -21,7 +21,7 @@ from mvector.errors import DataError
 _TASKS_PER_WORKER = 4
 _GRACE_S = 1.0
 # Windows waits for 63 things at once at the most, of which the pool needs two itself.
-_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
+_MAX_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -92,7 +92,7 @@ def map_in_order(
     if num_workers == 0:
         yield from map(task, items)
         return
-    num_workers = min(num_workers or default_workers(), max(num_items, 1), _MOST_WORKERS)
+    num_workers = min(num_workers or default_workers(), max(num_items, 1), _MAX_WORKERS)
     remaining = iter(items)
     while lost := (yield from _map_in_one_pool(task, remaining, num_workers)):
         if when_lost is None:
