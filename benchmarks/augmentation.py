@@ -23,7 +23,8 @@ from common import print_machine, timed_training
 from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
 from mvector.config import Config, load_config
-from mvector.data.augmentation import add_noise, add_reverb
+from mvector.data.augmentation.noise import add_noise
+from mvector.data.augmentation.reverb import add_reverb
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation.run import verify_lists
 from mvector.scoring import read_trials

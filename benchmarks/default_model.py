@@ -28,7 +28,7 @@ from common import print_machine
 
 from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
-from mvector.data.augmentation import telephone_line
+from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import (
     Calibration,

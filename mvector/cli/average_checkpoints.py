@@ -168,7 +168,7 @@ class _Waveforms:
         import numpy as np
 
         try:
-            return np.resize(self.source.whole(index)[: self.num_samples], self.num_samples)
+            return np.resize(self.source.read_whole(index)[: self.num_samples], self.num_samples)
         except (MVectorError, OSError, ValueError) as error:
             return error
 

@@ -14,19 +14,12 @@ from mvector.cli.options import Action, Command
 from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad_clips
 from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
 from mvector.corpus.merging import merge_lists
-from mvector.corpus.recipes import (
-    SCANS,
-    SCANS_WITH_TRIALS,
-    Clip,
-    Part,
-    PublishedTrials,
-    WrittenPairs,
-    cnceleb_trials,
-    name_some,
-    scan_csv,
-    write_pairs,
-)
-from mvector.corpus.splitting import LIST_NAMES, divide, write_lists
+from mvector.corpus.recipes import SCANS, SCANS_WITH_TRIALS
+from mvector.corpus.recipes.clip import Clip, Part, name_some
+from mvector.corpus.recipes.cnceleb import cnceleb_trials
+from mvector.corpus.recipes.pairs import PublishedTrials, WrittenPairs, write_pairs
+from mvector.corpus.recipes.table import scan_csv
+from mvector.corpus.splitting import LIST_NAMES, assign_to_lists, write_lists
 from mvector.errors import DataError, MissingDependencyError
 from mvector.files import check_writable
 
@@ -126,7 +119,7 @@ def _check(clips: list[Clip], args: Scan) -> tuple[list[Clip], list[BadClip]]:
 def _divide(good: list[Clip], args: Scan, *, has_pairs: bool) -> list[Clip]:
     if args.dataset == "cnceleb":  # it comes with its own test speakers
         return good
-    return divide(
+    return assign_to_lists(
         good,
         test_speakers=args.test_speakers,
         enroll_clips=args.enroll_clips,

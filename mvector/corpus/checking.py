@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from mvector.audio import write_wav
-from mvector.corpus.cutting import SAMPLE_RATE, Cut, Vad, read_cut, write_flac
-from mvector.corpus.recipes import Clip
+from mvector.corpus.cutting import SAMPLE_RATE, Vad, read_clip, write_flac
+from mvector.corpus.recipes.clip import Clip
 from mvector.data.lists import printable
 from mvector.data.packing import why_unusable
 from mvector.data.workers import map_in_order
@@ -23,8 +24,7 @@ from mvector.files import write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
-MOST_BAD_LOGGED = 5
-
+_MAX_LOGGED = 5
 _CLIPS_PER_TASK = 32
 
 
@@ -34,13 +34,6 @@ class BadClip:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    path: str  # of the wav or flac where the clip was converted, cut or trimmed
-    duration_s: float = 0.0
-    reason: str = ""  # empty for a good clip
 
 
 def check_clips(
@@ -57,7 +50,7 @@ def check_clips(
 
     Args:
         clips: clips of a scan.
-        min_duration_s: shortest accepted duration in seconds.
+        min_duration_s: shortest accepted duration.
         convert_mp3: write each good mp3 as 16 kHz wav beside it, and go on with the wav.
         targets: for each clip the flac that what is kept of it is written to, to go on with that;
             ``None`` leaves the clip as it is. See :func:`mvector.corpus.cutting.cut_targets`.
@@ -74,29 +67,17 @@ def check_clips(
     """
     task = partial(_check_batch, min_duration_s=min_duration_s, convert_mp3=convert_mp3, vad=vad)
     goals = [None] * len(clips) if targets is None else targets
-    cuts = [Cut(clip.path, goal, clip.segment) for clip, goal in zip(clips, goals, strict=True)]
-    batches = [cuts[i : i + _CLIPS_PER_TASK] for i in range(0, len(cuts), _CLIPS_PER_TASK)]
+    jobs = list(zip(clips, goals, strict=True))
+    batches = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
     results = map_in_order(task, batches, num_workers, num_items=len(batches))
-    outcomes: list[_Outcome] = []
+    checked: list[Clip | BadClip] = []
     disable = None if show_progress else True
-    bar = tqdm(total=len(cuts), desc="Checking", unit="clip", disable=disable)
+    bar = tqdm(total=len(jobs), desc="Checking", unit="clip", disable=disable)
     with bar, closing(results):
         for batch in results:
-            outcomes += batch
+            checked += batch
             bar.update(len(batch))
-    good = [
-        replace(
-            clip,
-            path=outcome.path,
-            duration_s=outcome.duration_s,
-            origin=None if outcome.path == clip.path else clip.key,
-        )
-        for clip, outcome in zip(clips, outcomes, strict=True)
-        if not outcome.reason
-    ]
-    bad = [BadClip(outcome.path, outcome.reason) for outcome in outcomes if outcome.reason]
-    _report_bad(bad, len(clips))
-    return good, bad
+    return _good_and_bad(checked)
 
 
 def check_paths(clips: Sequence[Clip]) -> tuple[list[Clip], list[BadClip]]:
@@ -105,13 +86,9 @@ def check_paths(clips: Sequence[Clip]) -> tuple[list[Clip], list[BadClip]]:
     Raises:
         DataError: no clip is left.
     """
-    reasons = [_unlistable(clip.path) for clip in clips]
-    good = [clip for clip, reason in zip(clips, reasons, strict=True) if not reason]
-    bad = [
-        BadClip(clip.path, reason) for clip, reason in zip(clips, reasons, strict=True) if reason
-    ]
-    _report_bad(bad, len(clips))
-    return good, bad
+    reasons = [_why_unlistable(clip.path) for clip in clips]
+    pairs = zip(clips, reasons, strict=True)
+    return _good_and_bad([BadClip(clip.path, reason) if reason else clip for clip, reason in pairs])
 
 
 def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> None:
@@ -131,35 +108,41 @@ def write_bad_clips(path: str | os.PathLike[str], bad: Sequence[BadClip]) -> Non
 
 
 def _check_batch(
-    cuts: list[Cut], *, min_duration_s: float, convert_mp3: bool, vad: Vad
-) -> list[_Outcome]:
-    return [_check_clip(cut, min_duration_s, convert_mp3, vad) for cut in cuts]
+    jobs: list[tuple[Clip, str | None]], *, min_duration_s: float, convert_mp3: bool, vad: Vad
+) -> list[Clip | BadClip]:
+    return [_check_clip(clip, target, min_duration_s, convert_mp3, vad) for clip, target in jobs]
 
 
-def _check_clip(cut: Cut, min_duration_s: float, convert_mp3: bool, vad: Vad) -> _Outcome:
-    path = cut.path
-    reason = _unlistable(path) or _unlistable(cut.target or "")
+def _check_clip(
+    clip: Clip, target: str | None, min_duration_s: float, convert_mp3: bool, vad: Vad
+) -> Clip | BadClip:
+    reason = _why_unlistable(clip.path) or _why_unlistable(target or "")
     if reason:
-        return _Outcome(path, reason=reason)
+        return BadClip(clip.path, reason)
     try:
-        waveform = read_cut(cut, min_duration_s=min_duration_s, vad=vad)
+        waveform = read_clip(clip, min_duration_s=min_duration_s, vad=vad)
     except Exception as error:  # one odd file must not end hours of checking
-        return _Outcome(path, reason=why_unusable(path, error))
+        return BadClip(clip.path, why_unusable(clip.path, error))
     duration_s = len(waveform) / SAMPLE_RATE
-    if cut.target is not None:
-        write_flac(cut.target, waveform)
-        return _Outcome(cut.target, duration_s)
-    stem, suffix = os.path.splitext(path)
-    if not convert_mp3 or suffix.lower() != ".mp3":
-        return _Outcome(path, duration_s)
+    stem, suffix = os.path.splitext(clip.path)
+    if target is not None:
+        write_flac(target, waveform)
+    elif convert_mp3 and suffix.lower() == ".mp3":
+        target = f"{stem}.wav"
+        _write_wav(target, waveform)
+    else:
+        return replace(clip, duration_s=duration_s)
+    return replace(clip, path=target, duration_s=duration_s, origin=clip.key)
+
+
+def _write_wav(path: str, waveform: np.ndarray) -> None:
     try:
-        write_wav(f"{stem}.wav", waveform, SAMPLE_RATE)
+        write_wav(path, waveform, SAMPLE_RATE)
     except AudioError as error:
         raise DataError(f"{error} --convert_mp3 needs a corpus folder with free space.") from error
-    return _Outcome(f"{stem}.wav", duration_s)
 
 
-def _unlistable(path: str) -> str:
+def _why_unlistable(path: str) -> str:
     if any(character in path for character in "\t\r\n"):
         return "has a tab or a line break in its path, which a list cannot hold; rename it."
     try:
@@ -169,14 +152,18 @@ def _unlistable(path: str) -> str:
     return ""
 
 
-def _report_bad(bad: Sequence[BadClip], num_clips: int) -> None:
-    if not bad:
-        return
-    if len(bad) == num_clips:
+def _good_and_bad(checked: Sequence[Clip | BadClip]) -> tuple[list[Clip], list[BadClip]]:
+    """Both in the order given; some of the bad clips are named in warnings."""
+    good = [clip for clip in checked if isinstance(clip, Clip)]
+    bad = [clip for clip in checked if isinstance(clip, BadClip)]
+    if bad and not good:
         raise DataError(
-            f"None of the {num_clips} clips can be used; the first, '{printable(bad[0].path)}', "
+            f"None of the {len(bad)} clips can be used; the first, '{printable(bad[0].path)}', "
             f"{bad[0].reason}"
         )
-    logger.warning("%d of %d clips are bad and left out; the first of them:", len(bad), num_clips)
-    for clip in bad[:MOST_BAD_LOGGED]:
+    if bad:
+        message = "%d of %d clips are bad and left out; the first of them:"
+        logger.warning(message, len(bad), len(checked))
+    for clip in bad[:_MAX_LOGGED]:
         logger.warning("  '%s' %s", printable(clip.path), clip.reason)
+    return good, bad

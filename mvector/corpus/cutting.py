@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -13,7 +12,8 @@ import numpy as np
 import soundfile
 
 from mvector.audio import check_speech, read_audio
-from mvector.corpus.recipes import Clip, Segment, listed_path
+from mvector.corpus.recipes.clip import Clip, Segment
+from mvector.corpus.recipes.walk import listed_path
 from mvector.errors import AudioError, DataError
 from mvector.files import write_atomically, write_errors_as
 
@@ -21,24 +21,7 @@ SAMPLE_RATE = 16000
 TRIMMED, SEGMENTS = "trimmed", "segments"
 Vad: TypeAlias = Literal["none", "energy", "silero"]
 
-_MOST_OVERSHOOT_S = 0.5  # of a segment past the end of its recording: rounding, not a mistake
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A clip to decode: all of a file or a segment, and where to write what is kept of it."""
-
-    path: str
-    target: str | None = None
-    segment: Segment | None = None
-
-    @property
-    def name(self) -> str:
-        """How messages call the clip."""
-        if self.segment is None:
-            return f"'{self.path}'"
-        end = "its end" if self.segment.end_s is None else f"{self.segment.end_s:g} s"
-        return f"'{self.path}' ({self.segment.name}, {self.segment.start_s:g} s to {end})"
+_MAX_OVERSHOOT_S = 0.5  # of a segment past the end of its recording: rounding, not a mistake
 
 
 def cut_targets(
@@ -48,7 +31,7 @@ def cut_targets(
     *,
     trim: bool,
 ) -> list[str | None]:
-    """Where each clip is written.
+    """Where each clip is written, as the lists give it; ``None`` where it stays as it is.
 
     Args:
         clips: clips of a scan.
@@ -57,11 +40,8 @@ def cut_targets(
             trimmed clips to ``trimmed/<path beneath root>.flac``, trimmed segments to
             ``trimmed/<speaker>/<utterance>.flac``.
         trim: whether clips are trimmed; otherwise only segments are written.
-
-    Returns:
-        A path for each clip, as the lists give it; ``None`` where it stays as it is.
     """
-    beneath = [_place(clip, root) if trim or clip.segment else None for clip in clips]
+    beneath = [_relative_target(clip, root) if trim or clip.segment else None for clip in clips]
     # 1.wav and 1.m4a of one folder are two clips: they become 1.wav.flac and 1.m4a.flac
     stems = Counter(os.path.splitext(place)[0].lower() for place in beneath if place is not None)
     folder = Path(listed_path(Path(output) / (TRIMMED if trim else SEGMENTS)))
@@ -76,24 +56,20 @@ def cut_targets(
     return targets
 
 
-def read_cut(cut: Cut, *, min_duration_s: float, vad: Vad = "none") -> np.ndarray:
-    """Decode a clip at 16 kHz and keep its speech.
+def read_clip(clip: Clip, *, min_duration_s: float, vad: Vad = "none") -> np.ndarray:
+    """Decode a clip at 16 kHz, float32 ``(samples,)``, and keep its speech.
 
     Args:
-        cut: the clip.
+        clip: a recording or a segment of one.
         min_duration_s: shortest accepted duration, before and after trimming, in seconds.
-        vad: ``none`` keeps all; ``energy`` and ``silero`` are the methods of
-            :func:`mvector.audio.vad.trim_silence`.
-
-    Returns:
-        float32 array of shape ``(samples,)``.
+        vad: ``none`` keeps all; the others are as in :func:`mvector.audio.vad.trim_silence`.
 
     Raises:
         AudioError: the clip cannot be decoded, is silent or too short, or a segment does not lie
             within its recording.
     """
-    waveform = _decode(cut)
-    check_speech(waveform, SAMPLE_RATE, name=cut.name, min_duration_s=min_duration_s)
+    waveform = _decode(clip)
+    check_speech(waveform, SAMPLE_RATE, name=clip.description, min_duration_s=min_duration_s)
     if vad == "none":
         return waveform
     from mvector.audio.vad import trim_silence
@@ -102,8 +78,8 @@ def read_cut(cut: Cut, *, min_duration_s: float, vad: Vad = "none") -> np.ndarra
     speech_s = len(speech) / SAMPLE_RATE
     if speech_s < min_duration_s or not len(speech):
         raise AudioError(
-            f"{cut.name} holds only {speech_s:.2f} s of speech, found by --do_vad {vad}, and at "
-            f"least {min_duration_s:g} s are needed."
+            f"{clip.description} holds only {speech_s:.2f} s of speech, found by --do_vad {vad}, "
+            f"and at least {min_duration_s:g} s are needed."
         )
     return speech
 
@@ -135,7 +111,7 @@ def write_flac(path: str | os.PathLike[str], waveform: np.ndarray) -> None:
         write_atomically(Path(path), write)
 
 
-def _place(clip: Clip, root: str | os.PathLike[str]) -> str:
+def _relative_target(clip: Clip, root: str | os.PathLike[str]) -> str:
     """Where a clip goes beneath the folder of new clips, with a suffix."""
     if clip.segment is not None:
         return f"{_as_file_name(clip.speaker)}/{_as_file_name(clip.segment.name)}.seg"
@@ -152,36 +128,38 @@ def _as_file_name(name: str) -> str:
     return escaped.replace(".", "%2E", 1) if escaped.startswith(".") else escaped
 
 
-def _decode(cut: Cut) -> np.ndarray:
-    segment = cut.segment
+def _decode(clip: Clip) -> np.ndarray:
+    segment = clip.segment
     if segment is None:
-        return read_audio(cut.path, SAMPLE_RATE)
+        return read_audio(clip.path, SAMPLE_RATE)
     duration_s = None if segment.end_s is None else segment.end_s - segment.start_s
     if not segment.start_s >= 0.0 or (duration_s is not None and not duration_s > 0.0):
-        raise AudioError(f"{cut.name} does not end after its start; correct segments.")
+        raise AudioError(f"{clip.description} does not end after its start; correct segments.")
     if segment.channel is None:
         waveform = read_audio(
-            cut.path, SAMPLE_RATE, offset_s=segment.start_s, duration_s=duration_s
+            clip.path, SAMPLE_RATE, offset_s=segment.start_s, duration_s=duration_s
         )
     else:
-        waveform = _read_channel(cut, segment, segment.channel, duration_s)
-    if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MOST_OVERSHOOT_S:
+        waveform = _read_channel(clip, segment, segment.channel, duration_s)
+    if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MAX_OVERSHOOT_S:
         raise AudioError(
-            f"{cut.name} reaches past the end of its recording, at "
+            f"{clip.description} reaches past the end of its recording, at "
             f"{segment.start_s + len(waveform) / SAMPLE_RATE:.2f} s; correct segments."
         )
     return waveform
 
 
-def _read_channel(cut: Cut, segment: Segment, channel: int, duration_s: float | None) -> np.ndarray:
-    with soundfile.SoundFile(cut.path) as clip:
-        if not 0 <= channel < clip.channels:
+def _read_channel(
+    clip: Clip, segment: Segment, channel: int, duration_s: float | None
+) -> np.ndarray:
+    with soundfile.SoundFile(clip.path) as recording:
+        if not 0 <= channel < recording.channels:
             raise AudioError(
-                f"{cut.name} asks for channel {channel}, counted from 0, of {clip.channels}; "
-                "correct segments."
+                f"{clip.description} asks for channel {channel}, counted from 0, of "
+                f"{recording.channels}; correct segments."
             )
-        rate = clip.samplerate
-        clip.seek(min(round(segment.start_s * rate), clip.frames))
+        rate = recording.samplerate
+        recording.seek(min(round(segment.start_s * rate), recording.frames))
         num_samples = -1 if duration_s is None else round(duration_s * rate)
-        samples = clip.read(num_samples, dtype="float32", always_2d=True)
+        samples = recording.read(num_samples, dtype="float32", always_2d=True)
     return read_audio((samples[:, channel], rate), SAMPLE_RATE)

@@ -38,7 +38,7 @@ class Inspection:
         source: the list file or packed corpus.
         paths: where each clip lies.
         labels: int64 ``(clips,)``, speaker of each clip.
-        measures: records of type :data:`MEASURES`, ``(clips,)``.
+        measures: records of type :data:`MEASURES`, ``(clips,)``, of 71 bytes each.
         reasons: why a clip is unreadable, by its place in the list.
     """
 
@@ -67,17 +67,14 @@ def inspect_list(
         num_workers: processes; 0 works in this one, ``None`` takes one per processor.
         show_progress: draw a progress bar where standard error is a terminal.
 
-    Returns:
-        One record of 71 bytes a clip, in the order of the list.
-
     Raises:
         DataError: the list or the packed corpus cannot be read, or not one of its clips can.
     """
     task, items, paths, labels = _open(path, root)
     batches = (items[i : i + _CLIPS_PER_TASK] for i in range(0, len(items), _CLIPS_PER_TASK))
     num_batches = -(-len(items) // _CLIPS_PER_TASK)
-    apart = partial(_measure_apart, task)
-    results = map_in_order(task, batches, num_workers, num_items=num_batches, when_lost=apart)
+    when_lost = partial(_measure_isolated, task)
+    results = map_in_order(task, batches, num_workers, num_items=num_batches, when_lost=when_lost)
     measures = np.zeros(len(items), MEASURES)
     reasons: dict[int, str] = {}
     done = 0
@@ -162,7 +159,7 @@ def _measure_batch(measure: Callable[[Any], np.ndarray], items: _Batch) -> _Resu
     return records, reasons
 
 
-def _measure_apart(task: _Task, batch: _Batch) -> _Result:
+def _measure_isolated(task: _Task, batch: _Batch) -> _Result:
     """Measure a batch in a process of its own, halving it until the fatal clip stands alone."""
     halve = partial(_measure_halves, task)
     (result,) = map_in_order(task, [batch], 1, when_lost=halve)
@@ -173,7 +170,7 @@ def _measure_halves(task: _Task, batch: _Batch) -> _Result:
     if len(batch) == 1:
         return np.zeros(1, MEASURES), {0: _CRASHED}
     half = len(batch) // 2
-    first, first_reasons = _measure_apart(task, batch[:half])
-    second, second_reasons = _measure_apart(task, batch[half:])
+    first, first_reasons = _measure_isolated(task, batch[:half])
+    second, second_reasons = _measure_isolated(task, batch[half:])
     moved = {half + place: reason for place, reason in second_reasons.items()}
     return np.concatenate([first, second]), first_reasons | moved

@@ -47,8 +47,7 @@ def measure_waveform(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         sample_rate: its rate in Hz.
 
     Returns:
-        A record of type :data:`MEASURES` with these fields and ``num_samples``, ``sample_rate`` and
-        ``readable`` set; shape ``()``.
+        A :data:`MEASURES` record ``()``, in which ``num_channels`` and ``format`` are not set.
     """
     record = np.zeros((), MEASURES)
     record["readable"] = True

@@ -33,22 +33,11 @@ def check_picture_path(path: str | os.PathLike[str]) -> None:
 def save_picture(inspection: Inspection, path: str | os.PathLike[str]) -> None:
     """Draw histograms of duration, clips per speaker, level and silence into a file.
 
-    Args:
-        inspection: as :func:`mvector.corpus.inspection.inspect_list` returns it.
-        path: where to; the suffix chooses the format (png, pdf, svg), png without one. The file
-            appears whole or not at all.
+    The suffix of ``path`` chooses the format (png, pdf, svg), png without one. The file appears
+    whole or not at all.
 
     Raises:
         DataError: the file cannot be written.
-        MissingDependencyError: matplotlib is not installed.
-    """
-    save_figure(inspection_figure(inspection), path, DataError)
-
-
-def inspection_figure(inspection: Inspection) -> Figure:
-    """The four histograms.
-
-    Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     figure = _new_figure()
@@ -57,23 +46,25 @@ def inspection_figure(inspection: Inspection) -> Figure:
     duration_s = found["num_samples"] / found["sample_rate"]
     speakers, per_speaker = np.unique(labels, return_counts=True)
     (durations, speaker_counts), (levels, silence) = figure.subplots(2, 2)
-    _draw(durations, duration_s, _even(duration_s), "Duration", "seconds", "clips")
-    edges = _whole(per_speaker)
-    _draw(speaker_counts, per_speaker, edges, "Clips per speaker", "clips", "speakers")
+    edges = _linear_edges(duration_s)
+    _draw_histogram(durations, duration_s, edges, "Duration", "seconds", "clips")
+    edges = _integer_edges(per_speaker)
+    _draw_histogram(speaker_counts, per_speaker, edges, "Clips per speaker", "clips", "speakers")
     audible = found["level_db"][found["level_db"] >= SILENCE_DB]
-    _draw(levels, audible, _even(audible), "Level", "RMS level (dB full scale)", "clips")
+    edges = _linear_edges(audible)
+    _draw_histogram(levels, audible, edges, "Level", "RMS level (dB full scale)", "clips")
     share = 100.0 * found["silence_share"].astype(np.float64)
     edges = np.arange(-1.0, 102.0, 2.0)  # a clip of a second has 50 frames: steps of 2 %
-    _draw(silence, share, edges, "Silence", "silent frames of a clip (%)", "clips")
+    _draw_histogram(silence, share, edges, "Silence", "silent frames of a clip (%)", "clips")
     title = (
         f"{os.path.basename(os.path.abspath(inspection.source))}: {len(found):,} clips, "
         f"{len(speakers):,} speakers, {duration_s.sum() / 3600:,.2f} hours"
     )
     figure.suptitle(title, fontsize=12, parse_math=False)
-    return figure
+    save_figure(figure, path, DataError)
 
 
-def _draw(
+def _draw_histogram(
     axes: Axes, values: np.ndarray, edges: np.ndarray, title: str, x_label: str, y_label: str
 ) -> None:
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
@@ -94,14 +85,14 @@ def _draw(
     axes.legend(frameon=False)
 
 
-def _even(values: np.ndarray) -> np.ndarray:
+def _linear_edges(values: np.ndarray) -> np.ndarray:
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, _MAX_BINS + 1)
 
 
-def _whole(counts: np.ndarray) -> np.ndarray:
+def _integer_edges(counts: np.ndarray) -> np.ndarray:
     """Edges between whole numbers, one or more of them a bin."""
     low, high = int(counts.min()), int(counts.max())
     step = -(-(high - low + 1) // _MAX_BINS)

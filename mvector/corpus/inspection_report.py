@@ -75,9 +75,7 @@ def build_report(inspection: Inspection, *, min_duration_s: float = 0.5) -> Repo
     ``unreadable``            ``count``, ``clips`` (``reason``) in the order of the list
     ========================  ==================================================================
 
-    Args:
-        inspection: as :func:`mvector.corpus.inspection.inspect_list` returns it.
-        min_duration_s: shorter clips are named, in seconds.
+    Clips shorter than ``min_duration_s`` are named.
     """
     clips = _Clips(inspection)
     found = clips.measures
@@ -109,9 +107,9 @@ def build_report(inspection: Inspection, *, min_duration_s: float = 0.5) -> Repo
             "histogram": _histogram(per_speaker, _COUNT_EDGES),
         },
         "seconds_per_speaker": {"summary": _summary(seconds)},
-        "sample_rates": _counted(found["sample_rate"]),
-        "channels": _counted(found["num_channels"]),
-        "formats": _counted(found["format"].astype(str)),
+        "sample_rates": _value_counts(found["sample_rate"]),
+        "channels": _value_counts(found["num_channels"]),
+        "formats": _value_counts(found["format"].astype(str)),
         "level_db": {"summary": _summary(found["level_db"][~silent])},
         "labels": _labels(inspection.labels, speakers, per_speaker),
         "silence": {
@@ -157,7 +155,7 @@ class _Clips:
         columns = {
             "path": self.paths_of(chosen),
             "label": self.labels[chosen].tolist(),
-            name: [_number(value) for value in values[chosen].tolist()],
+            name: [_finite_or_none(value) for value in values[chosen].tolist()],
         }
         return {"count": len(chosen), "clips": columns}
 
@@ -260,12 +258,12 @@ def _histogram(values: np.ndarray, edges: np.ndarray) -> list[dict[str, float | 
     ]
 
 
-def _counted(values: np.ndarray) -> dict[str, int]:
+def _value_counts(values: np.ndarray) -> dict[str, int]:
     kinds, counts = np.unique(values, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {str(kinds[i]): int(counts[i]) for i in order}
 
 
-def _number(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     """JSON knows neither infinity nor NaN."""
     return value if np.isfinite(value) else None

@@ -10,19 +10,15 @@ from typing import Any
 from mvector.corpus.inspection_report import SUMMARY, Report
 from mvector.data.lists import printable
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 
 _BAR_WIDTH = 40
 
 
 def render_report(report: Report) -> str:
-    """The text of a report.
-
-    Args:
-        report: as :func:`mvector.corpus.inspection_report.build_report` returns it.
-    """
+    """The text of what :func:`mvector.corpus.inspection_report.build_report` returns."""
     lines = [
-        *_head(report),
+        *_title(report),
         "",
         *_summaries(report),
         "",
@@ -32,9 +28,9 @@ def render_report(report: Report) -> str:
             "Clips per speaker", "speakers", report["clips_per_speaker"]["histogram"], whole=True
         ),
         "",
-        f"Sample rates   {_counted(report['sample_rates'], ' Hz')}",
-        f"Channels       {_counted(report['channels'])}",
-        f"Formats        {_counted(report['formats'])}",
+        f"Sample rates   {_value_counts(report['sample_rates'], ' Hz')}",
+        f"Channels       {_value_counts(report['channels'])}",
+        f"Formats        {_value_counts(report['formats'])}",
         "",
         *_findings(report),
         "",
@@ -43,7 +39,7 @@ def render_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _head(report: Report) -> Iterator[str]:
+def _title(report: Report) -> Iterator[str]:
     clips = report["clips"]
     yield (
         f"{printable(report['source'])}: {report['speakers']:,} speakers, "
@@ -86,7 +82,7 @@ def _histogram(title: str, unit: str, bins: Sequence[Report], *, whole: bool) ->
         yield f"  {span:<16}{count:>10,} {100 * count / total:5.1f} %  {bar}".rstrip()
 
 
-def _counted(counts: dict[str, int], unit: str = "") -> str:
+def _value_counts(counts: dict[str, int], unit: str = "") -> str:
     return ", ".join(f"{value}{unit}: {count:,}" for value, count in counts.items())
 
 
@@ -126,23 +122,23 @@ def _findings(report: Report) -> Iterator[str]:
 
 
 def _flagged(title: str, part: Report, column: str, show: Callable[[Any], str]) -> Iterator[str]:
-    yield f"{title}: {_some(part['count'])}"
+    yield f"{title}: {_count_or_none(part['count'])}"
     clips = part["clips"]
     rows = zip(clips["path"], clips["label"], clips[column], strict=True)
-    for path, label, value in islice(rows, MOST_SHOWN):
-        yield f"    {show(value):>9}  {_clip(path, label)}"
-    yield from _more(part["count"] - MOST_SHOWN)
+    for path, label, value in islice(rows, MAX_SHOWN):
+        yield f"    {show(value):>9}  {_path_and_label(path, label)}"
+    yield from _how_many_more(part["count"] - MAX_SHOWN)
 
 
 def _unreadable(part: Report) -> Iterator[str]:
-    yield f"Unreadable clips: {_some(part['count'])}"
+    yield f"Unreadable clips: {_count_or_none(part['count'])}"
     paths, reasons = part["clips"]["path"], part["clips"]["reason"]
     examples = dict(zip(reversed(reasons), reversed(paths), strict=True))  # the first of a reason
-    shown = Counter(reasons).most_common(MOST_SHOWN)
+    shown = Counter(reasons).most_common(MAX_SHOWN)
     for reason, count in shown:
         others = f" ({count:,} clips have this reason)" if count > 1 else ""
         yield f"    {printable(examples[reason])} {reason}{others}"
-    yield from _more(part["count"] - sum(count for _, count in shown))
+    yield from _how_many_more(part["count"] - sum(count for _, count in shown))
 
 
 def _duplicates(part: Report) -> Iterator[str]:
@@ -150,27 +146,27 @@ def _duplicates(part: Report) -> Iterator[str]:
         ("Recordings under different labels", part["groups_across_labels"], True),
         ("Recordings more than once under one label", part["groups_within_label"], False),
     ):
-        yield f"{title}: {_some(count)}"
+        yield f"{title}: {_count_or_none(count)}"
         groups = (group for group in part["groups"] if group["across_labels"] == across)
-        for group in islice(groups, MOST_SHOWN):
+        for group in islice(groups, MAX_SHOWN):
             members = list(zip(group["paths"], group["labels"], strict=True))
-            shown = " = ".join(_clip(*member) for member in members[:MOST_SHOWN])
-            more = f" and {len(members) - MOST_SHOWN:,} more" if len(members) > MOST_SHOWN else ""
+            shown = " = ".join(_path_and_label(*member) for member in members[:MAX_SHOWN])
+            more = f" and {len(members) - MAX_SHOWN:,} more" if len(members) > MAX_SHOWN else ""
             yield f"    {shown}{more}"
-        yield from _more(count - MOST_SHOWN)
+        yield from _how_many_more(count - MAX_SHOWN)
 
 
 def _labels(part: Report) -> Iterator[str]:
-    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in part["missing_ranges"][:MOST_SHOWN]]
-    more = ", ..." if len(part["missing_ranges"]) > MOST_SHOWN else ""
+    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in part["missing_ranges"][:MAX_SHOWN]]
+    more = ", ..." if len(part["missing_ranges"]) > MAX_SHOWN else ""
     missing = f"{part['missing']:,} ({', '.join(ranges)}{more})" if part["missing"] else "none"
     yield f"Labels without a speaker, from 0 to {part['largest']}: {missing}"
     for title, labels in (
         ("Speakers with a single clip", part["single_clip"]),
         ("Speakers without a readable clip", part["without_clips"]),
     ):
-        shown = ", ".join(map(str, labels[:MOST_SHOWN]))
-        more = ", ..." if len(labels) > MOST_SHOWN else ""
+        shown = ", ".join(map(str, labels[:MAX_SHOWN]))
+        more = ", ..." if len(labels) > MAX_SHOWN else ""
         yield f"{title}: {f'{len(labels):,} (labels {shown}{more})' if labels else 'none'}"
 
 
@@ -185,15 +181,15 @@ def _verdict(report: Report) -> str:
     return f"Not clean: {' and '.join(found)}."
 
 
-def _some(count: int) -> str:
+def _count_or_none(count: int) -> str:
     return f"{count:,}" if count else "none"
 
 
-def _clip(path: str, label: int) -> str:
+def _path_and_label(path: str, label: int) -> str:
     return f"{printable(path)} (label {label})"
 
 
-def _more(count: int) -> Iterator[str]:
+def _how_many_more(count: int) -> Iterator[str]:
     if count > 0:
         yield f"    ... and {count:,} more, all of them in the file of --json"
 

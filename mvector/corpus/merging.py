@@ -10,15 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.corpus.recipes import Part
+from mvector.corpus.recipes.clip import Part
 from mvector.corpus.splitting import LIST_NAMES
 from mvector.data.lists import ClipList, read_list, write_list
 from mvector.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-# Training speakers are numbered in one row, test speakers in another.
-_ROWS: dict[str, tuple[Part, ...]] = {"training": ("train",), "test": ("enroll", "trials")}
+# Training speakers are numbered from 0, and so are test speakers, in both of their lists.
+_NUMBERED_TOGETHER: dict[str, tuple[Part, ...]] = {
+    "training": ("train",),
+    "test": ("enroll", "trials"),
+}
 
 _Lists = dict[Part, ClipList]
 
@@ -43,28 +46,25 @@ def merge_lists(
             enrolment and trials lists are joined. A test speaker has one number in both of these.
         output: folder of the joined lists; made where missing.
 
-    Returns:
-        The lists written, and nothing is written where anything is refused.
-
     Raises:
         DataError: there are fewer than two sources, or both lists and folders; a list is missing
             or malformed, a folder holds half a test; a clip is in two sources, in training and
-            test, or of two speakers; the output would overwrite a source.
+            test, or of two speakers; the output would overwrite a source. Nothing is written then.
     """
     if len(sources) < 2:
         raise DataError("--merge joins two lists or more; give another list or folder.")
     names = [os.fspath(source) for source in sources]
     if len({os.path.isdir(name) for name in names}) > 1:
         raise DataError("--merge takes lists or folders; give all of one kind.")
-    files = [_files_of(name) for name in names]
+    files = [_find_lists(name) for name in names]
     _refuse_to_overwrite(files, Path(output))
     lists = [
         {part: _without_repeats(read_list(file)) for part, file in own.items()} for own in files
     ]
     _refuse_shared_clips(names, lists)
     joined: dict[Part, list[tuple[str, int]]] = {}
-    for row, parts in _ROWS.items():
-        joined |= _join_row(row, parts, names, lists)
+    for kind, parts in _NUMBERED_TOGETHER.items():
+        joined |= _join_and_number(kind, parts, names, lists)
     merged: list[MergedList] = []
     for part, entries in joined.items():
         target = Path(output) / LIST_NAMES[part]
@@ -74,8 +74,8 @@ def merge_lists(
     return merged
 
 
-def _join_row(
-    row: str, parts: tuple[Part, ...], names: list[str], lists: list[_Lists]
+def _join_and_number(
+    kind: str, parts: tuple[Part, ...], names: list[str], lists: list[_Lists]
 ) -> dict[Part, list[tuple[str, int]]]:
     joined: dict[Part, list[tuple[str, int]]] = {}
     first = 0
@@ -88,12 +88,12 @@ def _join_row(
             labels = (first + np.searchsorted(known, clips.labels)).tolist()
             joined.setdefault(part, []).extend(zip(clips.paths, labels, strict=True))
         last = first + len(known) - 1
-        logger.info("'%s': %s speakers are numbers %d to %d.", name, row, first, last)
+        logger.info("'%s': %s speakers are numbers %d to %d.", name, kind, first, last)
         first = last + 1
     return joined
 
 
-def _files_of(name: str) -> dict[Part, Path]:
+def _find_lists(name: str) -> dict[Part, Path]:
     source = Path(name)
     if not source.is_dir():
         return {"train": source}

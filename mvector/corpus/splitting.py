@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mvector.corpus.recipes import MIN_SPEAKERS, Clip, Part, name_some
+from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
 from mvector.data.lists import write_list
 from mvector.errors import DataError
 
@@ -20,8 +20,8 @@ LIST_NAMES: dict[Part, str] = {
     "enroll": "enroll_list.txt",
     "trials": "trials_list.txt",
 }
-DEFAULT_TEST_FRACTION = 0.1
-MOST_DEFAULT_TEST_SPEAKERS = 200
+_DEFAULT_TEST_SHARE = 0.1
+_MAX_DEFAULT_TEST_SPEAKERS = 200
 
 
 def split_by_speaker(
@@ -41,13 +41,10 @@ def split_by_speaker(
             Speakers with no more clips than that cannot be tested and stay in training.
         seed: chooses the speakers and shuffles each one's clips.
 
-    Returns:
-        The clips with their parts, ordered as given within training.
-
     Raises:
         DataError: the number asked for cannot be had.
     """
-    by_speaker = _by_speaker(clips)
+    by_speaker = _group_by_speaker(clips)
     testable = sorted(name for name, own in by_speaker.items() if len(own) > enroll_clips)
     num_test = _num_test_speakers(test_speakers, len(by_speaker), len(testable), enroll_clips)
     if num_test and len(testable) < len(by_speaker):
@@ -60,13 +57,12 @@ def split_by_speaker(
         )
     chosen = set(random.Random(seed).sample(testable, num_test))
     result: list[Clip] = []
-    for name in sorted(by_speaker):
-        own = by_speaker[name]
-        result += _enrol_and_try(own, name, enroll_clips, seed) if name in chosen else own
+    for name, own in sorted(by_speaker.items()):
+        result += _divide_test_clips(own, name, enroll_clips, seed) if name in chosen else own
     return result
 
 
-def divide(
+def assign_to_lists(
     clips: Sequence[Clip],
     *,
     test_speakers: int | float | None = None,
@@ -82,13 +78,8 @@ def divide(
 
     Args:
         clips: good clips.
-        test_speakers: as in :func:`split_by_speaker`.
-        enroll_clips: clips of each test speaker to enrol.
-        seed: as in :func:`split_by_speaker`.
+        test_speakers, enroll_clips, seed: as in :func:`split_by_speaker`.
         has_pairs: whether published pairs are written too, so that a test is there without this.
-
-    Returns:
-        The clips in the parts that lists are written of, and ``unlisted`` ones.
 
     Raises:
         DataError: the number of test speakers asked for cannot be had, or everyone who trains is
@@ -103,22 +94,18 @@ def divide(
             logger.warning(
                 "The corpus comes with its own test speakers: --test_speakers has no effect."
             )
-        return _enrol(keep_apart(clips), enroll_clips, seed)
+        return _divide_published_test(_drop_test_speakers_from_training(clips), enroll_clips, seed)
     if has_pairs and test_speakers is None:
-        return keep_apart(clips)
+        return _drop_test_speakers_from_training(clips)
     others = [clip for clip in clips if clip.part != "train"]
-    training = [clip for clip in keep_apart(clips) if clip.part == "train"]
+    training = [clip for clip in _drop_test_speakers_from_training(clips) if clip.part == "train"]
     return others + split_by_speaker(
         training, test_speakers=test_speakers, enroll_clips=enroll_clips, seed=seed
     )
 
 
-def keep_apart(clips: Sequence[Clip]) -> list[Clip]:
-    """Leave out the training clips of speakers who have test clips too, with a warning.
-
-    Raises:
-        DataError: nobody is left to train on.
-    """
+def _drop_test_speakers_from_training(clips: Sequence[Clip]) -> list[Clip]:
+    """Leave out the training clips of speakers who have test clips too, with a warning."""
     testing = {clip.speaker for clip in clips if clip.part != "train"}
     both = {clip.speaker for clip in clips if clip.part == "train"} & testing
     if not both:
@@ -144,17 +131,14 @@ def write_lists(
 ) -> list[Path]:
     """Write the list of each part that has clips, one ``path<TAB>label`` a line.
 
-    Labels count the speakers from 0 in the order of their names: the training speakers in one
-    row, the test speakers in another that the enrolment and trials lists share.
+    Labels count the speakers from 0 in the order of their names: the training speakers, and from 0
+    again the test speakers of the enrolment and trials lists.
 
     Args:
         clips: checked clips with their parts.
         output: folder of the lists; made where missing.
         may_lack_training: write no training list where fewer than two speakers train, as for a
             corpus that is only tested on.
-
-    Returns:
-        The files written.
 
     Raises:
         DataError: there are fewer than two training speakers, only half of a test, or the folder
@@ -192,9 +176,9 @@ def write_lists(
     return written
 
 
-def _enrol(clips: list[Clip], enroll_clips: int, seed: int) -> list[Clip]:
+def _divide_published_test(clips: list[Clip], enroll_clips: int, seed: int) -> list[Clip]:
     """Enrol clips of the test speakers that a corpus came with, and try the others."""
-    by_speaker = _by_speaker(clip for clip in clips if clip.part == "test")
+    by_speaker = _group_by_speaker(clip for clip in clips if clip.part == "test")
     few = [name for name, own in by_speaker.items() if len(own) <= enroll_clips]
     if few:
         logger.warning(
@@ -204,15 +188,15 @@ def _enrol(clips: list[Clip], enroll_clips: int, seed: int) -> list[Clip]:
             name_some(few),
         )
     result = [clip for clip in clips if clip.part != "test"]
-    for name in sorted(by_speaker):
-        if len(by_speaker[name]) > enroll_clips:
-            result += _enrol_and_try(by_speaker[name], name, enroll_clips, seed)
+    for name, own in sorted(by_speaker.items()):
+        if len(own) > enroll_clips:
+            result += _divide_test_clips(own, name, enroll_clips, seed)
         else:
-            result += [replace(clip, part="unlisted") for clip in by_speaker[name]]
+            result += [replace(clip, part="unlisted") for clip in own]
     return result
 
 
-def _enrol_and_try(clips: list[Clip], name: str, enroll_clips: int, seed: int) -> list[Clip]:
+def _divide_test_clips(clips: list[Clip], name: str, enroll_clips: int, seed: int) -> list[Clip]:
     random.Random(f"{seed}:{name}").shuffle(clips)
     return [
         replace(clip, part="enroll" if place < enroll_clips else "trials")
@@ -220,7 +204,7 @@ def _enrol_and_try(clips: list[Clip], name: str, enroll_clips: int, seed: int) -
     ]
 
 
-def _by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+def _group_by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     by_speaker: dict[str, list[Clip]] = {}
     for clip in clips:
         by_speaker.setdefault(clip.speaker, []).append(clip)
@@ -231,8 +215,8 @@ def _num_test_speakers(
     wanted: int | float | None, num_speakers: int, num_testable: int, enroll_clips: int
 ) -> int:
     if wanted is None:
-        number = max(MIN_SPEAKERS, round(DEFAULT_TEST_FRACTION * num_speakers))
-        number = min(number, MOST_DEFAULT_TEST_SPEAKERS, num_testable)
+        number = max(MIN_SPEAKERS, round(_DEFAULT_TEST_SHARE * num_speakers))
+        number = min(number, _MAX_DEFAULT_TEST_SPEAKERS, num_testable)
         if number >= MIN_SPEAKERS and num_speakers - number >= MIN_SPEAKERS:
             return number
         logger.warning(

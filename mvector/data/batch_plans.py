@@ -22,8 +22,8 @@ class RandomBatches:
         drop_last: leave out the clips that do not fill a batch, other ones in every epoch.
             Otherwise the last batch may be smaller; it is topped up with clips from the start of
             the epoch to ``multiple``, and to two, as batch normalisation cannot work on one.
-        multiple: number of processes that share a batch.
         seed: of the whole run.
+        multiple: number of processes that share a batch.
 
     Raises:
         DataError: there are too few clips for a single batch.
@@ -48,12 +48,16 @@ class RandomBatches:
         return full if self.drop_last or not rest else full + 1
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.num_clips)
-        yield from _cut(order, self.batch_size, len(self), self.multiple)
+        return self.in_batches(order)
+
+    def in_batches(self, order: np.ndarray) -> Iterator[PlannedBatch]:
+        """Clips in batches of the configured size, the last one topped up."""
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            clips = order[start : start + self.batch_size]
+            yield PlannedBatch(top_up_batch(clips, order, self.multiple))
 
     def describe(self) -> str:
-        """One sentence for the log."""
         left_out = self.num_clips % self.batch_size if self.drop_last else 0
         but = f" but {left_out}, others in every epoch (dataLoader.drop_last)" if left_out else ""
         return f"An epoch holds every clip{but}."
@@ -63,30 +67,23 @@ class BalancedBatches:
     """Every speaker as often, however many clips each has; as many samples as there are clips.
 
     A speaker with few clips has them repeated (as other crops); of a speaker with many, others
-    are drawn in each epoch.
-
-    Args:
-        labels: ``(clips,)`` speaker of each clip.
-        batch_size, drop_last, multiple, seed: as for :class:`RandomBatches`.
-
-    Raises:
-        DataError: there are too few clips for a single batch.
+    are drawn in each epoch. ``labels`` is the speaker of each clip, ``(clips,)``; all else is as
+    for :class:`RandomBatches`.
     """
 
     def __init__(
         self, labels: np.ndarray, batch_size: int, *, drop_last: bool, seed: int, multiple: int = 1
     ) -> None:
-        self.frame = RandomBatches(
+        self.unbalanced = RandomBatches(
             len(labels), batch_size, drop_last=drop_last, seed=seed, multiple=multiple
         )
         _, self.speaker, self.num_clips = np.unique(labels, return_inverse=True, return_counts=True)
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.unbalanced)
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
-        rng = np.random.default_rng((self.frame.seed, epoch))
+        rng = np.random.default_rng((self.unbalanced.seed, epoch))
         total, num_speakers = len(self.speaker), len(self.num_clips)
         shuffled = rng.permutation(total)
         by_speaker = shuffled[np.argsort(self.speaker[shuffled], kind="stable")]
@@ -96,10 +93,9 @@ class BalancedBatches:
         turns = np.tile(np.arange(num_speakers), (int(rounds[-1]) + 1, 1))
         speakers = rng.permuted(turns, axis=1).ravel()[:total]
         clips = by_speaker[first[speakers] + rounds % self.num_clips[speakers]]
-        yield from _cut(clips, self.frame.batch_size, len(self), self.frame.multiple)
+        return self.unbalanced.in_batches(clips)
 
     def describe(self) -> str:
-        """One sentence for the log."""
         turns = len(self.speaker) // len(self.num_clips)
         return (
             f"An epoch holds every speaker {turns} or {turns + 1} times; those with more clips "
@@ -155,7 +151,6 @@ class SpeakerBatches:
         return int((num_speakers // self.speakers_per_batch).sum())
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
         rng = np.random.default_rng((self.seed, epoch))
         clips = [rng.permutation(own) for own in self.clips]
         batches = self._speakers_of_batches(rng)
@@ -166,7 +161,6 @@ class SpeakerBatches:
             )
 
     def describe(self) -> str:
-        """One sentence for the log."""
         used = len(self) * self.speakers_per_batch * self.clips_per_speaker
         return (
             f"An epoch holds {used} samples of the {self.num_clips} clips, "
@@ -191,15 +185,7 @@ class SpeakerBatches:
         return np.resize(clips[start : start + self.clips_per_speaker], self.clips_per_speaker)
 
 
-def _cut(
-    order: np.ndarray, batch_size: int, num_batches: int, multiple: int
-) -> Iterator[PlannedBatch]:
-    for number in range(num_batches):
-        clips = order[number * batch_size : (number + 1) * batch_size]
-        yield PlannedBatch(topped_up(clips, order, multiple))
-
-
-def topped_up(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:
+def top_up_batch(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:
     """The last clips of an epoch, with some from its start until all processes have as many."""
     size = max(-(-len(clips) // multiple) * multiple, 2 * multiple)
     missing = size - len(clips)

@@ -10,7 +10,10 @@ from torch.utils.data import Dataset, default_collate
 
 from mvector.audio import SILENCE_DB, check_duration, source_name
 from mvector.config.augment_options import SpecAugConf
-from mvector.data.augmentation import SPEEDS, WaveformAugmentor, num_draws
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.features import num_draws
+from mvector.data.augmentation.noise import mean_power
+from mvector.data.augmentation.speed import SPEEDS, change_speed
 from mvector.data.lists import ClipList
 from mvector.data.samplers import SampleKey
 from mvector.data.sources import ClipSource
@@ -19,7 +22,6 @@ from mvector.errors import MVectorError
 from mvector.features.front_end import FrontEnd
 
 _SILENT_POWER = 10.0 ** (SILENCE_DB / 10.0)
-_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ class TrainingBatch:
     """Crops of equal length.
 
     Attributes:
-        inputs: ``(batch, samples)`` float32 in [-1, 1]; or ``(batch, frames, bins)`` float32,
-            features to be normalised.
+        inputs: float32 ``(batch, samples)`` in [-1, 1]; or ``(batch, frames, bins)``, features to
+            be normalised.
         labels: ``(batch,)`` int64.
         mask_draws: ``(batch, draws)`` uniform numbers for
-            :func:`mvector.data.augmentation.mask_features`.
+            :func:`mvector.data.augmentation.features.mask_features`.
         skipped: clips of this batch that could not be read.
     """
 
@@ -67,12 +69,12 @@ class TrainingClips(Dataset):
     A clip shorter than the crop is repeated until it fills it, so that batches hold no padding.
 
     Args:
-        clips: paths, for messages, and labels.
+        clips: labels, and paths for messages.
         source: where the audio comes from.
         num_speakers: classes before any speed classes.
         front_end: how clips are checked.
         crop_s: length of a crop in seconds, unless the key has another.
-        augmentor: what is done to the waveforms.
+        augmentor: changes the waveforms.
         spec_aug: feature masks, for which random numbers are drawn here.
         seed: of the whole run.
     """
@@ -108,15 +110,18 @@ class TrainingClips(Dataset):
         num_samples = round(crop_s * self.front_end.sample_rate)
         try:
             waveform = self._crop(key.clip, crop_s * SPEEDS[speed], rng)
-            waveform = self.augmentor.change_speed(waveform, SPEEDS[speed])
+            waveform = change_speed(waveform, SPEEDS[speed])
             if len(waveform) != num_samples:
                 waveform = np.resize(waveform, num_samples)
             waveform = self.augmentor(waveform, rng)
-        except (MVectorError, OSError, ValueError) as error:
+        except MVectorError as error:
+            return SkippedClip(self.clips.paths[key.clip], str(error))
+        except (OSError, ValueError) as error:
             path = self.clips.paths[key.clip]
-            return SkippedClip(path, _reason(path, error))
-        speed_class = speed if self.augmentor.num_speed_classes > 1 else 0
-        label = int(self.clips.labels[key.clip]) + speed_class * self.num_speakers
+            return SkippedClip(path, f"'{path}' cannot be used: {error}.")
+        label = int(self.clips.labels[key.clip])
+        if self.augmentor.config.speed.speed_perturb_3_class:
+            label += speed * self.num_speakers
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
         return TrainingSample(waveform.astype(np.float32, copy=False), label, draws)
 
@@ -124,46 +129,29 @@ class TrainingClips(Dataset):
         place = rng.random()
         num_samples = round(crop_s * self.front_end.sample_rate)
         if self.front_end.do_vad:  # where speech is shows only after decoding the whole clip
-            whole = self.source.whole(index)
-            return _cut(whole, num_samples, int(place * (len(whole) - num_samples)))
+            whole = self.source.read_whole(index)
+            return _slice_within(whole, int(place * (len(whole) - num_samples)), num_samples)
         duration_s = self.source.duration_s(index)
         check_duration(
             duration_s,
             name=source_name(self.clips.paths[index]),
             min_duration_s=self.front_end.min_duration,
         )
-        crop = self.source.stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
-        if _is_silent(crop):
-            whole = self.source.whole(index)  # a pause: the clip may still hold speech elsewhere
-            return _cut(whole, num_samples, int(np.argmax(np.abs(whole))) - num_samples // 2)
+        crop = self.source.read_stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
+        if mean_power(crop) < _SILENT_POWER:
+            whole = self.source.read_whole(index)  # a pause: speech may be elsewhere in the clip
+            loudest = int(np.argmax(np.abs(whole)))
+            return _slice_within(whole, loudest - num_samples // 2, num_samples)
         return crop
 
 
-def _is_silent(waveform: np.ndarray) -> bool:
-    """Whether the level is below that of silence; mostly the first block shows that it is not."""
-    enough, energy = _SILENT_POWER * len(waveform), 0.0
-    for start in range(0, len(waveform), _BLOCK):
-        block = waveform[start : start + _BLOCK]
-        energy += float(np.dot(block, block))
-        if energy >= enough:
-            return False
-    return True
-
-
-def _cut(waveform: np.ndarray, num_samples: int, start: int) -> np.ndarray:
+def _slice_within(waveform: np.ndarray, start: int, num_samples: int) -> np.ndarray:
     start = max(0, min(start, len(waveform) - num_samples))
     return waveform[start : start + num_samples]
 
 
-def _reason(path: str, error: Exception) -> str:
-    return str(error) if isinstance(error, MVectorError) else f"'{path}' cannot be used: {error}."
-
-
 def collate(samples: list[TrainingSample | SkippedClip]) -> TrainingBatch:
-    """Stack what could be read; what could not is listed in the batch.
-
-    In a worker the batch is put together in the memory that it travels in.
-    """
+    """Stack what could be read (in a worker: in shared memory), and list what could not."""
     good = [sample for sample in samples if isinstance(sample, TrainingSample)]
     skipped = [sample for sample in samples if isinstance(sample, SkippedClip)]
     if not good:

@@ -6,7 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from mvector.config.augment_options import SpecAugConf
-from mvector.data.augmentation import num_draws
+from mvector.data.augmentation.features import num_draws
 from mvector.data.dataset import SkippedClip, TrainingSample
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import SampleKey
@@ -19,17 +19,11 @@ class TrainingFeatures(Dataset):
     """Random stretches of cached features, indexed by :class:`mvector.data.samplers.SampleKey`.
 
     They are not normalised yet: a stretch is normalised by its own mean, as a crop of audio is. A
-    clip shorter than the crop is repeated until it fills it.
-
-    Args:
-        packed: the features.
-        front_end: how the model computes features; the cached ones must have been computed so.
-        crop_s: length of a crop in seconds, unless the key has another.
-        spec_aug: feature masks, for which random numbers are drawn here.
-        seed: of the whole run.
+    clip shorter than the crop is repeated. ``crop_s``, ``spec_aug`` and ``seed`` are as for
+    :class:`mvector.data.dataset.TrainingClips`.
 
     Raises:
-        DataError: the features were computed in another way.
+        DataError: the features were not computed by this front end.
     """
 
     def __init__(

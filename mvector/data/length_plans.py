@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mvector.data.batch_plans import topped_up
+from mvector.data.batch_plans import top_up_batch
 from mvector.data.samplers import BatchPlan, PlannedBatch
 from mvector.errors import DataError
 
@@ -24,8 +24,8 @@ class DurationBatches:
         batch_s: seconds of audio in a batch, at most.
         min_s: shortest crop.
         max_s: longest crop.
-        multiple: number of processes that share a batch.
         seed: of the whole run.
+        multiple: number of processes that share a batch.
 
     Raises:
         DataError: a batch cannot hold two of the longest crops for each process.
@@ -62,16 +62,14 @@ class DurationBatches:
         return len(self.ends)
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
         rng = np.random.default_rng((self.seed, epoch))
         order = np.lexsort((rng.random(len(self.crops)), -self.crops))
         starts = [0, *self.ends[:-1]]
         for number in rng.permutation(len(self.ends)):
-            clips = topped_up(order[starts[number] : self.ends[number]], order, self.multiple)
+            clips = top_up_batch(order[starts[number] : self.ends[number]], order, self.multiple)
             yield PlannedBatch(clips, float(self.crops[clips].min()))
 
     def describe(self) -> str:
-        """One sentence for the log."""
         shortest, longest = self.crops.min(), self.crops.max()
         return f"An epoch holds every clip, in crops of {shortest:g} to {longest:g} s."
 
@@ -99,7 +97,6 @@ class MixedLengths:
         return len(self.plan)
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
-        """The epoch's batches in order."""
         num_batches = len(self.plan)
         spread = np.arange(num_batches) * _NUM_LENGTHS // num_batches
         order = np.random.default_rng((self.seed, epoch, 1)).permutation(spread)
@@ -107,7 +104,6 @@ class MixedLengths:
             yield PlannedBatch(batch.clips, float(self.lengths_s[number]))
 
     def describe(self) -> str:
-        """One sentence for the log."""
         shortest, longest = self.lengths_s[[0, -1]]
         return (
             f"{self.plan.describe()} Crops are {shortest:g} to {longest:g} s long, "

@@ -13,7 +13,7 @@ import numpy as np
 from mvector.errors import DataError
 from mvector.files import read_errors_as, write_errors_as, write_text
 
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -68,15 +68,16 @@ def read_list(
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        clip, label, mistake = _parse_line(line.rstrip("\r"), num_speakers)
-        if mistake:
-            mistakes.append(f"line {number}: {mistake}")
-        else:
-            paths.append(clip if root is None else os.path.join(root, clip))
-            labels.append(label)
+        try:
+            clip, label = _parse_line(line.rstrip("\r"), num_speakers)
+        except ValueError as error:
+            mistakes.append(f"line {number}: {error}")
+            continue
+        paths.append(clip if root is None else os.path.join(root, clip))
+        labels.append(label)
     if mistakes:
-        shown = "; ".join(mistakes[:_MOST_SHOWN])
-        more = f"; and {len(mistakes) - _MOST_SHOWN} more" if len(mistakes) > _MOST_SHOWN else ""
+        shown = "; ".join(mistakes[:_MAX_SHOWN])
+        more = f"; and {len(mistakes) - _MAX_SHOWN} more" if len(mistakes) > _MAX_SHOWN else ""
         raise DataError(
             f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.",
             code="list-malformed",
@@ -96,43 +97,36 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]])
         write_text(Path(path), (f"{clip}\t{label}\n" for clip, label in entries))
 
 
-def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int, str]:
+def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int]:
     clip, tab, label_text = line.rpartition("\t")
     if not tab or not clip.strip():
-        return "", 0, f"no tab between path and speaker number in '{_shorten(line)}'"
+        raise ValueError(f"no tab between path and speaker number in '{_shorten(line)}'")
     try:
         label = int(label_text)
     except ValueError:
-        return "", 0, f"the label '{_shorten(label_text)}' is not a whole number"
+        raise ValueError(f"the label '{_shorten(label_text)}' is not a whole number") from None
     if label < 0:
-        return "", 0, f"the label {label} is negative; speakers are counted from 0"
+        raise ValueError(f"the label {label} is negative; speakers are counted from 0")
     if label > _LARGEST_LABEL:
-        return "", 0, f"the label {_shorten(label_text)} is no number of a speaker; count from 0"
-    if num_speakers is not None and label >= num_speakers:
-        return (
-            "",
-            0,
-            (
-                f"the label {label} is out of range for num_speakers {num_speakers} "
-                f"(allowed: 0 to {num_speakers - 1})"
-            ),
+        raise ValueError(
+            f"the label {_shorten(label_text)} is no number of a speaker; count from 0"
         )
-    return clip, label, ""
+    if num_speakers is not None and label >= num_speakers:
+        raise ValueError(
+            f"the label {label} is out of range for num_speakers {num_speakers} "
+            f"(allowed: 0 to {num_speakers - 1})"
+        )
+    return clip, label
 
 
 def _shorten(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def evenly(labels: Sequence[int] | np.ndarray, most: int | None) -> list[np.ndarray]:
-    """Positions of at most so many clips of each speaker, evenly from those there are.
+def clips_of_each_speaker(labels: Sequence[int] | np.ndarray, most: int | None) -> list[np.ndarray]:
+    """Positions of at most ``most`` clips of each speaker (``None``: all), evenly spaced.
 
-    Args:
-        labels: ``(clips,)`` speakers.
-        most: clips of a speaker; ``None`` takes all.
-
-    Returns:
-        For each speaker, in ascending order, the positions of the clips that are taken.
+    ``labels`` are ``(clips,)``; the speakers come in ascending order.
     """
     order = np.argsort(labels, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1)

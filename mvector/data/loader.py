@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import logging
 import signal
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
-from mvector.data.augmentation import WaveformAugmentor, num_speed_classes
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.speed import num_speed_classes
 from mvector.data.batch_plans import BalancedBatches, RandomBatches, SpeakerBatches
 from mvector.data.dataset import TrainingClips, collate
 from mvector.data.feature_dataset import TrainingFeatures
@@ -23,19 +25,13 @@ from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, TrainingBatches
 from mvector.data.sources import ClipSource, FileClips, PackedClips
-from mvector.data.workers import end_daemons, follow_parent
+from mvector.data.workers import end_daemons, end_with_parent
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
 
 logger = logging.getLogger(__name__)
 
-
-class HasDurations(Protocol):
-    """What knows how long its clips are."""
-
-    def durations_s(self) -> np.ndarray:
-        """``(clips,)`` in seconds."""
-        ...
+Durations = Callable[[], np.ndarray]  # seconds of each clip, ``(clips,)``; reads all headers
 
 
 class TrainingData:
@@ -44,8 +40,7 @@ class TrainingData:
     Args:
         config: its sections ``dataset_conf``, ``augment_conf`` and ``train_conf.seed``.
         pin_memory: put batches where a GPU can fetch them from.
-        rank: which of several processes this is.
-        world_size: how many there are; ``batch_size`` is that of one process.
+        rank: which of ``world_size`` processes this is; ``batch_size`` is that of one process.
 
     Attributes:
         clips: the list.
@@ -62,14 +57,14 @@ class TrainingData:
         self, config: Config, *, pin_memory: bool = False, rank: int = 0, world_size: int = 1
     ) -> None:
         data = config.dataset_conf
-        self.clips, lengths, dataset = _open_list(config)
+        self.clips, durations_s, dataset = _open_list(config)
         self.num_speakers = data.num_speakers or self.clips.num_speakers
         if len(np.unique(self.clips.labels)) < 2:
             raise DataError(
                 f"The list '{data.train_list}' has a single speaker; training needs at least two."
             )
         self.num_classes = self.num_speakers * num_speed_classes(config.augment_conf.speed)
-        plan = _build_plan(config, self.clips, lengths, world_size)
+        plan = _build_plan(config, self.clips, durations_s, world_size)
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
         num_workers = data.dataLoader.num_workers
@@ -81,19 +76,19 @@ class TrainingData:
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
-            worker_init_fn=_begin_worker,
+            worker_init_fn=_set_up_worker,
             generator=torch.Generator(),  # or an iteration would draw from the run's own
         )
 
 
-def _begin_worker(number: int) -> None:
+def _set_up_worker(number: int) -> None:
     """A worker ends with its parent; what stops a run is for the parent to hear."""
-    follow_parent()
+    end_with_parent()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
-def _open_list(config: Config) -> tuple[ClipList, HasDurations, Dataset]:
+def _open_list(config: Config) -> tuple[ClipList, Durations, Dataset]:
     """The training list, a text file or a packed folder; lengths of its clips; its samples."""
     data = config.dataset_conf
     front_end = FrontEnd.from_config(config)
@@ -109,15 +104,18 @@ def _open_list(config: Config) -> tuple[ClipList, HasDurations, Dataset]:
         features = PackedFeatures(data.train_list)
         _refuse_waveform_augmentation(config)
         cached = TrainingFeatures(features, front_end, **options)
-        return _checked(features.as_clip_list(), data.num_speakers), cached, cached
+        clips = features.as_clip_list()
+        _check_labels(clips, data.num_speakers)
+        return clips, cached.durations_s, cached
     else:
         corpus = PackedCorpus(data.train_list)
-        clips = _checked(corpus.as_clip_list(), data.num_speakers)
+        clips = corpus.as_clip_list()
+        _check_labels(clips, data.num_speakers)
         source = PackedClips(corpus, front_end)
     num_speakers = data.num_speakers or clips.num_speakers
     augmentor = WaveformAugmentor(config.augment_conf, data.sample_rate)
     dataset = TrainingClips(clips, source, num_speakers, front_end, augmentor=augmentor, **options)
-    return clips, source, dataset
+    return clips, source.durations_s, dataset
 
 
 def _refuse_waveform_augmentation(config: Config) -> None:
@@ -136,20 +134,20 @@ def _refuse_waveform_augmentation(config: Config) -> None:
 
 
 def _build_plan(
-    config: Config, clips: ClipList, lengths: HasDurations, world_size: int
+    config: Config, clips: ClipList, durations_s: Durations, world_size: int
 ) -> BatchPlan:
     data, seed = config.dataset_conf, config.train_conf.seed
     if data.batch_sampler == "duration":
         batch_s = data.batch_duration or data.dataLoader.batch_size * data.max_duration
         return DurationBatches(
-            lengths.durations_s(),
+            durations_s(),
             batch_s=batch_s * world_size,
             min_s=data.min_duration,
             max_s=data.max_duration,
             multiple=world_size,
             seed=seed,
         )
-    plan = _choose_clips(data, clips, world_size, seed)
+    plan = _build_plan_of_equal_batches(data, clips, world_size, seed)
     if data.min_crop_duration is None:
         return plan
     return MixedLengths(
@@ -157,8 +155,9 @@ def _build_plan(
     )
 
 
-def _choose_clips(data: DatasetConf, clips: ClipList, world_size: int, seed: int) -> BatchPlan:
-    """The plans whose batches hold as many clips each."""
+def _build_plan_of_equal_batches(
+    data: DatasetConf, clips: ClipList, world_size: int, seed: int
+) -> BatchPlan:
     conf = data.dataLoader
     batch_size = conf.batch_size * world_size
     if data.batch_sampler == "speakers":
@@ -177,10 +176,9 @@ def _choose_clips(data: DatasetConf, clips: ClipList, world_size: int, seed: int
     )
 
 
-def _checked(clips: ClipList, num_speakers: int | None) -> ClipList:
+def _check_labels(clips: ClipList, num_speakers: int | None) -> None:
     if num_speakers is not None and clips.num_speakers > num_speakers:
         raise DataError(
             f"'{clips.source}' has labels up to {clips.num_speakers - 1}, out of range for "
             f"num_speakers {num_speakers}; leave dataset_conf.num_speakers out to count them."
         )
-    return clips

@@ -37,27 +37,16 @@ BAD_NAME = "bad_clips.txt"
 
 @dataclass
 class PackProgress:
-    """How far packing has come; each line of the journal is one.
+    """How far packing has come; each line of the journal is one."""
 
-    Attributes:
-        num_listed: clips of the list that have been dealt with.
-        num_clips: clips packed.
-        num_rows: samples or frames packed.
-        num_path_bytes: length of ``paths.txt``.
-        num_bad: clips left out.
-        num_bad_bytes: length of ``bad_clips.txt``.
-        num_clipped_clips: clips with samples beyond full scale.
-        num_clipped_samples: samples beyond full scale, which were set to it.
-    """
-
-    num_listed: int = 0
-    num_clips: int = 0
-    num_rows: int = 0
-    num_path_bytes: int = 0
-    num_bad: int = 0
-    num_bad_bytes: int = 0
-    num_clipped_clips: int = 0
-    num_clipped_samples: int = 0
+    num_listed: int = 0  # clips of the list that have been dealt with
+    num_clips: int = 0  # packed
+    num_rows: int = 0  # samples or frames packed
+    num_path_bytes: int = 0  # length of paths.txt
+    num_bad: int = 0  # clips left out
+    num_bad_bytes: int = 0  # length of bad_clips.txt
+    num_clipped_clips: int = 0  # clips with samples beyond full scale
+    num_clipped_samples: int = 0  # samples beyond full scale, which were set to it
 
 
 class PackWriter:
@@ -73,12 +62,9 @@ class PackWriter:
         job: what must be the same for a run to go on with the work of another.
         overwrite: replace an earlier packed folder, once the new one is whole.
 
-    Attributes:
-        progress: how far packing has come.
-
     Raises:
         DataError: ``out`` exists and is not to be replaced, another process is writing it, or
-            unfinished work is of another job or damaged.
+            unfinished work is of another job or damaged; in all methods: the disk is full or fails.
     """
 
     def __init__(
@@ -101,7 +87,7 @@ class PackWriter:
         }
         self._payload = payload_name(kind)
         self._row_bytes = dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
-        self._waiting = {name: bytearray() for name in (INDEX_NAME, PATHS_NAME, BAD_NAME)}
+        self._uncommitted = {name: bytearray() for name in (INDEX_NAME, PATHS_NAME, BAD_NAME)}
         partial = partial_folder(self.out)
         with write_errors_as(DataError, f"'{partial}'"):
             recover_folder(self.out)
@@ -119,15 +105,12 @@ class PackWriter:
             path: where the clip came from.
             label: its speaker.
             crc32: checksum of the rows.
-
-        Raises:
-            DataError: the disk is full or fails.
         """
         progress, name = self.progress, path.encode("utf-8")
         record = (progress.num_rows, progress.num_path_bytes, len(rows), len(name), label, crc32)
-        self._waiting[INDEX_NAME] += np.array([record], dtype=INDEX_DTYPE).tobytes()
-        self._waiting[PATHS_NAME] += name + b"\n"
-        with self._work.explaining():
+        self._uncommitted[INDEX_NAME] += np.array([record], dtype=INDEX_DTYPE).tobytes()
+        self._uncommitted[PATHS_NAME] += name + b"\n"
+        with self._work.write_errors_explained():
             self._work.append(self._payload, rows.data.cast("B"))
         progress.num_listed += 1
         progress.num_clips += 1
@@ -137,19 +120,15 @@ class PackWriter:
     def skip(self, path: str, reason: str) -> None:
         """Leave a clip out, and count it as listed."""
         line = f"{printable(path)}\t{reason}\n".encode(errors="backslashreplace")
-        self._waiting[BAD_NAME] += line
+        self._uncommitted[BAD_NAME] += line
         self.progress.num_listed += 1
         self.progress.num_bad += 1
         self.progress.num_bad_bytes += len(line)
 
     def commit(self) -> None:
-        """Make sure that a crash loses nothing of what was added so far.
-
-        Raises:
-            DataError: the disk is full or fails.
-        """
-        with self._work.explaining():
-            for name, data in self._waiting.items():
+        """Make sure that a crash loses nothing of what was added so far."""
+        with self._work.write_errors_explained():
+            for name, data in self._uncommitted.items():
                 self._work.append(name, data)
                 data.clear()
             self._work.commit(asdict(self.progress))
@@ -161,14 +140,14 @@ class PackWriter:
             meta: what ``corpus.json`` shall say besides the format and the counts.
 
         Raises:
-            DataError: no clip is good, or the disk is full or fails.
+            DataError: no clip is good.
         """
         self.commit()
         done = self.progress
         if not done.num_clips:
-            raise self._nothing_good()
+            raise self._no_good_clip_error()
         folder = self._work.path
-        with self._work.explaining():
+        with self._work.write_errors_explained():
             files = {name: {"bytes": size} for name, size in self._sizes().items()}
             del files[BAD_NAME]  # for people; nothing depends on it
             for name in (INDEX_NAME, PATHS_NAME):
@@ -194,7 +173,7 @@ class PackWriter:
             BAD_NAME: self.progress.num_bad_bytes,
         }
 
-    def _nothing_good(self) -> DataError:
+    def _no_good_clip_error(self) -> DataError:
         folder = self._work.path
         first = (folder / BAD_NAME).read_text(encoding="utf-8").partition("\n")[0]
         path, _, reason = first.partition("\t")

@@ -43,8 +43,8 @@ INDEX_DTYPE = np.dtype(
 )
 INT16_SCALE = 32768.0
 
-_AGAIN = "copy the whole folder again, or pack it again"
-_MOST_SHOWN = 5
+_CURE = "copy the whole folder again, or pack it again"
+_MAX_SHOWN = 5
 
 
 def partial_folder(path: Path) -> Path:
@@ -92,16 +92,11 @@ def packed_kind(path: str | os.PathLike[str]) -> str:
 
 
 class PackedPaths(Sequence[str]):
-    """Paths of the clips, decoded one by one when asked for.
-
-    Args:
-        folder: the packed folder that they belong to.
-        index: its index.
-    """
+    """Paths of the clips of a packed folder, decoded one by one when asked for."""
 
     def __init__(self, folder: PackedFolder, index: np.ndarray) -> None:
         self._folder = folder
-        self._text = _map(folder.path / PATHS_NAME)
+        self._text = _map_file(folder.path / PATHS_NAME)
         self._starts, self._lengths = index["path_start"], index["path_length"]
 
     def __len__(self) -> int:
@@ -135,6 +130,9 @@ class PackedFolder:
         labels: ``(clips,)`` int32, speaker of each clip, read from the file when used.
         lengths: ``(clips,)`` int32, rows (samples or frames) of each clip.
         paths: where each clip came from; a lazy sequence of str.
+
+    Raises:
+        DataError: the folder is missing, unfinished, incomplete, damaged, or of another version.
     """
 
     kind: ClassVar[str]
@@ -144,17 +142,17 @@ class PackedFolder:
         self.path = Path(path)
         self.meta = self._read_meta()
         self._check_files()
-        index = np.frombuffer(_map(self.path / INDEX_NAME), dtype=INDEX_DTYPE)
+        index = np.frombuffer(_map_file(self.path / INDEX_NAME), dtype=INDEX_DTYPE)
         self.labels, self.lengths = index["label"], index["length"]
         self._starts, self._crc32 = index["start"], index["crc32"]
-        payload = np.frombuffer(_map(self.path / payload_name(self.kind)), self.meta["dtype"])
+        payload = np.frombuffer(_map_file(self.path / payload_name(self.kind)), self.meta["dtype"])
         self._rows = payload.reshape(-1, *self.meta["row_shape"])
         self.paths: Sequence[str] = PackedPaths(self, index)
-        for clip in {0, len(self) // 2, len(self) - 1}:
+        for clip in {0, len(self) // 2, len(self) - 1}:  # reading all would take too long
             if not self._is_intact(clip):
                 raise DataError(
                     f"'{self.path / payload_name(self.kind)}' does not belong to its index, or it "
-                    f"is damaged: the checksum of '{self.paths[clip]}' differs; {_AGAIN}."
+                    f"is damaged: the checksum of '{self.paths[clip]}' differs; {_CURE}."
                 )
 
     def __len__(self) -> int:
@@ -162,11 +160,6 @@ class PackedFolder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (os.path.abspath(self.path),)
-
-    @property
-    def num_speakers(self) -> int:
-        """Classes a classifier needs: the largest label plus one."""
-        return int(self.labels.max()) + 1
 
     def as_clip_list(self) -> ClipList:
         """The clips as a list, whose paths and labels stay on disk."""
@@ -185,15 +178,15 @@ class PackedFolder:
             DataError: ``paths.txt`` or clips are damaged; up to five clips are named.
         """
         if file_crc32(self.path / PATHS_NAME) != self.meta["files"][PATHS_NAME]["crc32"]:
-            raise DataError(f"'{self.path / PATHS_NAME}' is damaged; {_AGAIN}.")
+            raise DataError(f"'{self.path / PATHS_NAME}' is damaged; {_CURE}.")
         clips = tqdm(range(len(self)), desc="Verifying", disable=None if show_progress else True)
         damaged = [clip for clip in clips if not self._is_intact(clip)]
         if damaged:
-            named = ", ".join(f"'{self.paths[clip]}'" for clip in damaged[:_MOST_SHOWN])
-            more = " and others" if len(damaged) > _MOST_SHOWN else ""
+            named = ", ".join(f"'{self.paths[clip]}'" for clip in damaged[:_MAX_SHOWN])
+            more = " and others" if len(damaged) > _MAX_SHOWN else ""
             raise DataError(
                 f"{len(damaged)} of {len(self)} clips in '{self.path}' are damaged: {named}{more}; "
-                f"{_AGAIN}."
+                f"{_CURE}."
             )
 
     def _is_intact(self, clip: int) -> bool:
@@ -210,7 +203,7 @@ class PackedFolder:
         except OSError as error:
             raise DataError(self._why_missing(error), code="packed-not-there") from error
         except (ValueError, KeyError) as error:
-            raise DataError(f"'{self.path / META_NAME}' is damaged; {_AGAIN}.") from error
+            raise DataError(f"'{self.path / META_NAME}' is damaged; {_CURE}.") from error
         if version != FORMAT_VERSION:
             raise DataError(
                 f"'{self.path}' is packed in format version {version} and this program reads "
@@ -243,32 +236,26 @@ class PackedFolder:
             try:
                 size = (self.path / name).stat().st_size
             except OSError as error:
-                raise DataError(f"'{self.path}' lacks its part '{name}'; {_AGAIN}.") from error
+                raise DataError(f"'{self.path}' lacks its part '{name}'; {_CURE}.") from error
             if size != known["bytes"]:
                 what = "is cut short" if size < known["bytes"] else "is of another corpus"
                 raise DataError(
                     f"'{self.path / name}' {what}: it has {size} bytes where {META_NAME} says "
-                    f"{known['bytes']}; {_AGAIN}."
+                    f"{known['bytes']}; {_CURE}."
                 )
         if file_crc32(self.path / INDEX_NAME) != self.meta["files"][INDEX_NAME]["crc32"]:
             raise DataError(
                 f"'{self.path / INDEX_NAME}' is the index of another corpus, or it is damaged: its "
-                f"checksum is not that of {META_NAME}; {_AGAIN}."
+                f"checksum is not that of {META_NAME}; {_CURE}."
             )
 
 
 class PackedCorpus(PackedFolder):
-    """Clips as 16-bit samples.
-
-    Args:
-        path: folder that ``tools/pack_corpus.py`` made.
+    """Clips as 16-bit samples, which ``tools/pack_corpus.py`` packed.
 
     Attributes:
         sample_rate: of all clips, in Hz.
         num_samples: ``(clips,)`` int32, length of each clip.
-
-    Raises:
-        DataError: the folder is missing, unfinished, incomplete, damaged, or of another version.
     """
 
     kind = "audio"
@@ -280,11 +267,7 @@ class PackedCorpus(PackedFolder):
         self.num_samples = self.lengths
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A stretch of a clip, in samples; bounds are those of a slice.
-
-        Returns:
-            float32 array of shape ``(samples,)`` in [-1, 1), the caller's own.
-        """
+        """A stretch of a clip as a new float32 array ``(samples,)`` in [-1, 1); slice bounds."""
         samples = self.rows(index, start, stop).astype(np.float32)
         samples *= np.float32(1.0 / INT16_SCALE)  # exact; faster than one pass with mixed types
         return samples
@@ -294,9 +277,9 @@ class PackedCorpus(PackedFolder):
         return int(self.num_samples[index]) / self.sample_rate
 
 
-def _map(path: Path) -> mmap.mmap:
+def _map_file(path: Path) -> mmap.mmap:
     try:
         with open(path, "rb") as stream:
             return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be mapped into memory: {error}; {_AGAIN}.") from error
+        raise DataError(f"'{path}' cannot be mapped into memory: {error}; {_CURE}.") from error

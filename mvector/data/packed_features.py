@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from mvector.data.lists import ClipList, read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import META_NAME, PackedCorpus, PackedFolder, is_packed
 from mvector.data.packing import log_resumed, why_unusable
+from mvector.data.resumable import describe_changes
 from mvector.data.workers import map_in_order
 from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
@@ -37,26 +38,21 @@ _SAMPLES_PER_BATCH = 1 << 23
 _NORMALISATION = ("normalize_mean", "normalize_variance")
 
 _Item = TypeVar("_Item")
+_ArrayOrReason: TypeAlias = np.ndarray | str  # of a clip: an array, or why it cannot be used
 
 
 class PackedFeatures(PackedFolder):
-    """Features of clips as frames, before mean and variance normalisation.
+    """Features of clips before normalisation, which ``tools/extract_features.py`` packed.
 
     A crop of frames is normalised like features of a crop of audio, by
     :meth:`mvector.features.Featurizer.normalise`. What differs from these: the level is that of
     the whole clip, frames at the edges of the crop saw its surroundings, MFCC's and
     SpeechbrainFbank's 80 dB range is the clip's, and there is no dither.
 
-    Args:
-        path: folder that ``tools/extract_features.py`` made.
-
     Attributes:
         feature_dim: bins of a frame.
         num_frames: ``(clips,)`` int32, length of each clip.
         front_end: the settings that the features were computed with.
-
-    Raises:
-        DataError: the folder is missing, unfinished, incomplete, damaged, or of another version.
     """
 
     kind = "features"
@@ -69,11 +65,7 @@ class PackedFeatures(PackedFolder):
         self.front_end: dict[str, Any] = self.meta["front_end"]
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """A stretch of a clip, in frames; bounds are those of a slice.
-
-        Returns:
-            float32 array of shape ``(frames, feature_dim)``, the caller's own.
-        """
+        """A stretch of a clip as a new float32 array ``(frames, feature_dim)``; slice bounds."""
         return self.rows(index, start, stop).astype(np.float32)
 
     def check(self, front_end: FrontEnd) -> None:
@@ -84,12 +76,7 @@ class PackedFeatures(PackedFolder):
         Raises:
             DataError: settings differ; all of them are named.
         """
-        mine, theirs = _settings(self.front_end), _settings(front_end.to_dict())
-        differences = [
-            f"{key} was {mine.get(key, 'not known')!r} and is {theirs.get(key, 'not known')!r}"
-            for key in {**mine, **theirs}
-            if mine.get(key) != theirs.get(key)
-        ]
+        differences = describe_changes(_settings(self.front_end), _settings(front_end.to_dict()))
         if differences:
             raise DataError(
                 f"The features in '{self.path}' were computed with other settings "
@@ -114,9 +101,8 @@ def extract_features(
 ) -> PackProgress:
     """Compute the features of every clip of a list into one file.
 
-    They are taken behind the level normalisation and before mean and variance normalisation.
-    Clips that cannot be used are left out and named in ``bad_clips.txt``. Work that was cut off
-    goes on where it ended.
+    They are taken behind the level normalisation and before mean and variance normalisation. Bad
+    clips, and work that was cut off, are treated as by :func:`mvector.data.packing.pack_corpus`.
 
     Args:
         list_path: a list of clips, or a packed corpus.
@@ -126,12 +112,7 @@ def extract_features(
         device: where to compute.
         dtype: ``float16`` or ``float32``.
         batch_size: clips computed at once, at most.
-        num_workers: processes that decode; 0 decodes in this one, ``None`` takes one per processor.
-        overwrite: replace an earlier packed folder, once the new one is whole.
-        show_progress: draw a progress bar where standard error is a terminal.
-
-    Returns:
-        Counts of what was packed and left out.
+        num_workers, overwrite, show_progress: as for :func:`mvector.data.packing.pack_corpus`.
 
     Raises:
         DataError: the list or the folder cannot be used, no clip is good, features exceed the
@@ -158,20 +139,20 @@ def extract_features(
     )
     with closing(writer):
         log_resumed(writer.progress, len(clips))
-        read = partial(_read, front_end=front_end, min_samples=featurizer.min_samples)
+        read = partial(_read_clip, front_end=front_end, min_samples=featurizer.min_samples)
         first = writer.progress.num_listed
         sources: Iterable[AudioSource] = (
-            _packed_sources(corpus, first) if corpus else clips.paths[first:]
+            ((corpus.rows(clip), corpus.sample_rate) for clip in range(first, len(corpus)))
+            if corpus
+            else clips.paths[first:]
         )
         waveforms = map_in_order(read, sources, 0 if corpus else num_workers)
-        compute = partial(
-            _compute, featurizer=featurizer, front_end=front_end, dtype=dtype, batch_size=batch_size
-        )
         disable = None if show_progress else True
         bar = tqdm(total=len(clips), initial=first, desc="Extracting", disable=disable)
-        with bar, closing(waveforms), closing(_one_ahead(_grouped(waveforms))) as groups:
+        with bar, closing(waveforms), closing(_prefetched(_in_groups(waveforms))) as groups:
             for group in groups:
-                _write(writer, clips, compute(group))
+                features = _features_of_group(group, featurizer, front_end, dtype, batch_size)
+                _write_group(writer, clips, features)
                 bar.update(len(group))
         source = {"list": os.fspath(list_path), "num_listed": len(clips), **origin}
         writer.finish({"front_end": front_end.to_dict(), "source": source})
@@ -191,11 +172,7 @@ def _settings(front_end: Mapping[str, Any], section: str = "dataset_conf") -> di
     return flat
 
 
-def _packed_sources(corpus: PackedCorpus, first: int) -> Iterable[AudioSource]:
-    return ((corpus.rows(clip), corpus.sample_rate) for clip in range(first, len(corpus)))
-
-
-def _read(source: AudioSource, *, front_end: FrontEnd, min_samples: int) -> np.ndarray | str:
+def _read_clip(source: AudioSource, *, front_end: FrontEnd, min_samples: int) -> np.ndarray | str:
     try:
         waveform = front_end.read_clip(source)
     except Exception as error:  # one odd file must not end hours of work
@@ -205,10 +182,8 @@ def _read(source: AudioSource, *, front_end: FrontEnd, min_samples: int) -> np.n
     return waveform
 
 
-def _grouped(
-    waveforms: Iterable[np.ndarray | str],
-) -> Generator[list[np.ndarray | str], None, None]:
-    group: list[np.ndarray | str] = []
+def _in_groups(waveforms: Iterable[_ArrayOrReason]) -> Generator[list[_ArrayOrReason], None, None]:
+    group: list[_ArrayOrReason] = []
     num_samples = 0
     for waveform in waveforms:
         group.append(waveform)
@@ -220,7 +195,7 @@ def _grouped(
         yield group
 
 
-def _one_ahead(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
+def _prefetched(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
     """The same items, each made while the caller works on the one before it."""
     with ThreadPoolExecutor(1) as reader:
         following = reader.submit(next, items, None)
@@ -229,30 +204,30 @@ def _one_ahead(items: Generator[_Item, None, None]) -> Generator[_Item, None, No
             yield item
 
 
-def _compute(
-    group: list[np.ndarray | str],
-    *,
+def _features_of_group(
+    group: list[_ArrayOrReason],
     featurizer: Featurizer,
     front_end: FrontEnd,
     dtype: str,
     batch_size: int,
-) -> list[np.ndarray | str]:
+) -> list[_ArrayOrReason]:
     """Features of a group, ``(frames, bins)`` each; what is no waveform stays as it is."""
     done = list(group)
     lengths = {row: len(clip) for row, clip in enumerate(group) if not isinstance(clip, str)}
-    for rows in _batches(lengths, batch_size):
+    for rows in _batches_by_length(lengths, batch_size):
         waveforms = torch.zeros(len(rows), max(lengths[row] for row in rows))
         for place, row in enumerate(rows):
             waveforms[place, : lengths[row]] = torch.from_numpy(group[row])
-        features = _features(
-            waveforms, torch.tensor([lengths[row] for row in rows]), featurizer, front_end, dtype
-        )
+        num_samples = torch.tensor([lengths[row] for row in rows])
+        features = _features_of_batch(waveforms, num_samples, featurizer, front_end, dtype)
         for place, row in enumerate(rows):
             done[row] = features[place, : featurizer.num_frames(lengths[row])]
     return done
 
 
-def _batches(lengths: Mapping[int, int], batch_size: int) -> Generator[list[int], None, None]:
+def _batches_by_length(
+    lengths: Mapping[int, int], batch_size: int
+) -> Generator[list[int], None, None]:
     """Rows of similar length together, with little enough audio in a batch to fit in memory."""
     batch: list[int] = []
     for row in sorted(lengths, key=lambda row: lengths[row]):
@@ -266,7 +241,7 @@ def _batches(lengths: Mapping[int, int], batch_size: int) -> Generator[list[int]
 
 
 @torch.inference_mode()
-def _features(
+def _features_of_batch(
     waveforms: torch.Tensor,
     lengths: torch.Tensor,
     featurizer: Featurizer,
@@ -286,7 +261,7 @@ def _features(
     return stored.cpu().numpy()
 
 
-def _write(writer: PackWriter, clips: ClipList, group: list[np.ndarray | str]) -> None:
+def _write_group(writer: PackWriter, clips: ClipList, group: list[_ArrayOrReason]) -> None:
     for features in group:
         clip = writer.progress.num_listed
         if isinstance(features, str):

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 CLIPS_PER_COMMIT = 256
 
 _SAMPLES_PER_COMMIT = 1 << 28
-_LONGEST = 2**31 - 1
+_MAX_SAMPLES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,6 @@ def pack_corpus(
         clips_per_commit: clips that a crash may cost, at most.
         show_progress: draw a progress bar where standard error is a terminal.
 
-    Returns:
-        Counts of what was packed, left out and clipped.
-
     Raises:
         DataError: the list or the folder cannot be used, no clip is good, or the disk is full.
     """
@@ -85,7 +82,7 @@ def pack_corpus(
         done = writer.progress
         log_resumed(done, len(clips))
         paths, labels = clips.paths[done.num_listed :], clips.labels[done.num_listed :]
-        num_safe = done.num_rows
+        num_committed = done.num_rows
         disable = None if show_progress else True
         bar = tqdm(total=len(clips), initial=done.num_listed, desc="Packing", disable=disable)
         with bar, closing(map_in_order(decode, paths, num_workers)) as decoded:
@@ -96,10 +93,10 @@ def pack_corpus(
                     done.num_clipped_samples += clip.num_clipped
                     done.num_clipped_clips += clip.num_clipped > 0
                     writer.append(clip.samples, path, int(label), clip.crc32)
-                many = done.num_rows - num_safe >= _SAMPLES_PER_COMMIT
+                many = done.num_rows - num_committed >= _SAMPLES_PER_COMMIT
                 if many or done.num_listed % clips_per_commit == 0:
                     writer.commit()
-                    num_safe = done.num_rows
+                    num_committed = done.num_rows
                 bar.update()
         source = {"list": os.fspath(list_path), "num_listed": len(clips), **job}
         clipped = {"num_clipped_samples": done.num_clipped_samples}
@@ -128,8 +125,8 @@ def _decode(path: str, *, sample_rate: int, min_duration_s: float) -> _PackedCli
         check_speech(waveform, sample_rate, name=source_name(path), min_duration_s=min_duration_s)
     except Exception as error:  # one odd file must not end hours of packing
         return why_unusable(path, error)
-    if len(waveform) > _LONGEST:
-        return f"is longer than {_LONGEST / sample_rate / 3600:.0f} hours; cut it up."
+    if len(waveform) > _MAX_SAMPLES:
+        return f"is longer than {_MAX_SAMPLES / sample_rate / 3600:.0f} hours; cut it up."
     num_clipped = int(np.count_nonzero(np.abs(waveform) > 1.0))
     steps = np.rint(waveform * INT16_SCALE).clip(-INT16_SCALE, INT16_SCALE - 1)
     samples = steps.astype("<i2")

@@ -20,8 +20,8 @@ from mvector.files import put_in_place, write_errors_as, write_text
 JOURNAL_NAME = "journal.jsonl"
 JOB_NAME = "job.json"
 
-_GO_ON = "mend that, and run the same command again to go on"
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_CURE = "mend that, and run the same command again to go on"
+_DISK_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 class ResumableFolder:
@@ -36,7 +36,7 @@ class ResumableFolder:
 
     Raises:
         DataError: another process holds it, its work was begun as another job, or it is damaged.
-        OSError: as the file system raises it.
+        OSError: in all methods, as the file system raises it.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any]) -> None:
@@ -56,49 +56,37 @@ class ResumableFolder:
         """Open one of the files to be appended to, cutting off what lies behind ``size`` bytes.
 
         Raises:
-            OSError: as the file system raises it, and if the file is shorter than that.
+            OSError: the file is shorter than that.
         """
         self._files[name] = _Appender(self.path / name)
         self._files[name].cut(size)
 
     def append(self, name: str, data: bytes | bytearray | memoryview) -> None:
-        """Write at the end of a file.
-
-        Raises:
-            OSError: as the file system raises it.
-        """
+        """Write at the end of a file."""
         self._files[name].write(data)
 
     def commit(self, state: Mapping[str, Any]) -> None:
-        """Make sure that a crash loses nothing of what was written so far.
-
-        Raises:
-            OSError: as the file system raises it.
-        """
+        """Make sure that a crash loses nothing of what was written so far."""
         for file in self._files.values():
             os.fsync(file.descriptor)
         self._journal.write(json.dumps(dict(state)).encode() + b"\n")
         os.fsync(self._journal.descriptor)
 
     def publish(self, path: Path) -> None:
-        """Close the files and give the folder its name, in place of an earlier one.
-
-        Raises:
-            OSError: as the file system raises it.
-        """
+        """Close the files and give the folder its name, in place of an earlier one."""
         self.close()
         put_in_place(self.path, path)
         for name in (JOURNAL_NAME, JOB_NAME):
             (path / name).unlink()
 
     @contextmanager
-    def explaining(self) -> Iterator[None]:
+    def write_errors_explained(self) -> Iterator[None]:
         """Within the block, a failure to write says that the work can go on."""
-        with write_errors_as(DataError, f"'{self.path}'", _GO_ON):
+        with write_errors_as(DataError, f"'{self.path}'", _CURE):
             try:
                 yield
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in _DISK_FULL:
                     raise DataError(
                         f"The disk is full: free some space and run the same command again, which "
                         f"goes on from what is kept in '{self.path}'."
@@ -130,12 +118,8 @@ class ResumableFolder:
         try:
             begun = dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            raise self._damaged() from error
-        changes = ", ".join(
-            f"{key} was {begun.get(key)!r} and is {job.get(key)!r}"
-            for key in {**job, **begun}
-            if job.get(key) != begun.get(key)
-        )
+            raise self._damaged_error() from error
+        changes = ", ".join(describe_changes(begun, job))
         if changes:
             raise DataError(
                 f"'{self.path}' holds unfinished work that was begun otherwise ({changes}): go on "
@@ -153,12 +137,21 @@ class ResumableFolder:
         try:
             return dict(json.loads(whole.splitlines()[-1])) if whole else {}
         except (ValueError, TypeError) as error:
-            raise self._damaged() from error
+            raise self._damaged_error() from error
 
-    def _damaged(self) -> DataError:
+    def _damaged_error(self) -> DataError:
         return DataError(
             f"The unfinished work in '{self.path}' is damaged; delete that folder to start anew."
         )
+
+
+def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """``sample_rate was 16000 and is 8000`` for each value that differs."""
+    return [
+        f"{key} was {before.get(key, 'not known')!r} and is {now.get(key, 'not known')!r}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
 
 
 class _Appender:

@@ -43,11 +43,9 @@ class BatchPlan(Protocol):
 
     def batches(self, epoch: int) -> Iterator[PlannedBatch]:
         """The epoch's batches in order."""
-        ...
 
     def describe(self) -> str:
         """One sentence for the log: what an epoch holds and what it leaves out."""
-        ...
 
 
 class TrainingBatches(Sampler[list[SampleKey]]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -17,48 +17,19 @@ from mvector.features.front_end import FrontEnd
 _HEADER_READERS = 16  # threads: reading headers is waiting for the disk
 
 
-class ClipSource(Protocol):
-    """Clips by their number in the list."""
-
-    def duration_s(self, index: int) -> float:
-        """Length of a clip in seconds."""
-        ...
-
-    def durations_s(self) -> np.ndarray:
-        """Lengths of all clips, ``(clips,)``; 0 for one that cannot be opened."""
-        ...
-
-    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
-        """A stretch of a clip, float32 ``(samples,)`` at the front end's rate, unchecked."""
-        ...
-
-    def whole(self, index: int) -> np.ndarray:
-        """A clip as it is used outside training: checked, and without silence if so configured."""
-        ...
-
-
 class FileClips:
-    """The audio files that a list names.
-
-    Args:
-        clips: their paths.
-        front_end: how they are decoded and checked.
-    """
+    """The audio files that a list names."""
 
     def __init__(self, clips: ClipList, front_end: FrontEnd) -> None:
         self.paths = clips.paths
         self.front_end = front_end
 
     def duration_s(self, index: int) -> float:
-        """From the header.
-
-        Raises:
-            AudioError: the clip is missing or not audio.
-        """
+        """Length of a clip in seconds; ``AudioError`` for a file that is missing or not audio."""
         return audio_info(self.paths[index]).duration_s
 
     def durations_s(self) -> np.ndarray:
-        """From all headers, with a progress bar."""
+        """Lengths of all clips, ``(clips,)``; 0 for one that cannot be opened."""
         with ThreadPoolExecutor(_HEADER_READERS) as pool:
             found = pool.map(self._duration_or_0, range(len(self.paths)))
             total = len(self.paths)
@@ -71,21 +42,17 @@ class FileClips:
         except MVectorError:
             return 0.0
 
-    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
-        """Decode a stretch of a clip."""
+    def read_stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
+        """A stretch of a clip, float32 ``(samples,)`` at the front end's rate, unchecked."""
         return self.front_end.decode(self.paths[index], offset_s=offset_s, duration_s=duration_s)
 
-    def whole(self, index: int) -> np.ndarray:
-        """Decode a clip."""
+    def read_whole(self, index: int) -> np.ndarray:
+        """A clip as it is used outside training: checked, and without silence if so configured."""
         return self.front_end.read_clip(self.paths[index])
 
 
 class PackedClips:
-    """The clips of a packed corpus.
-
-    Args:
-        corpus: opened.
-        front_end: how clips are checked.
+    """The clips of a packed corpus, with the methods of :class:`FileClips`.
 
     Raises:
         DataError: the corpus was packed at another rate.
@@ -102,18 +69,17 @@ class PackedClips:
         self.front_end = front_end
 
     def duration_s(self, index: int) -> float:
-        """From the index."""
         return self.corpus.duration_s(index)
 
     def durations_s(self) -> np.ndarray:
-        """From the index."""
         return np.asarray(self.corpus.num_samples) / self.corpus.sample_rate
 
-    def stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
-        """One slice of the corpus."""
+    def read_stretch(self, index: int, offset_s: float, duration_s: float) -> np.ndarray:
         start = round(offset_s * self.corpus.sample_rate)
         return self.corpus.read(index, start, start + round(duration_s * self.corpus.sample_rate))
 
-    def whole(self, index: int) -> np.ndarray:
-        """One clip, checked."""
+    def read_whole(self, index: int) -> np.ndarray:
         return self.front_end.read_clip((self.corpus.read(index), self.corpus.sample_rate))
+
+
+ClipSource: TypeAlias = FileClips | PackedClips

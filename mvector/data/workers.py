@@ -19,23 +19,23 @@ from typing import TypeVar
 from mvector.errors import DataError
 
 _TASKS_PER_WORKER = 4
-_PATIENCE_S = 1.0
+_GRACE_S = 1.0
 # Windows waits for 63 things at once at the most, of which the pool needs two itself.
-_MOST_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
+_MAX_WORKERS = 61 if sys.platform == "win32" else sys.maxsize
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def follow_parent() -> None:
+def end_with_parent() -> None:
     """Leave interrupts to the parent process, and end when it is gone, even if it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
-def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+def _exit_after(parent: multiprocessing.process.BaseProcess) -> None:
     parent.join()
     os._exit(1)
 
@@ -51,7 +51,7 @@ def end_daemons() -> None:
     daemons = [process for process in multiprocessing.active_children() if process.daemon]
     for process in daemons:
         process.terminate()
-    until_s = time.monotonic() + _PATIENCE_S
+    until_s = time.monotonic() + _GRACE_S
     for process in daemons:
         process.join(max(0.0, until_s - time.monotonic()))
         if process.is_alive():
@@ -79,8 +79,8 @@ def map_in_order(
     if it is killed.
 
     Args:
-        task: what to do; it must pickle.
-        items: what to do it with.
+        task: a function that pickles.
+        items: its arguments.
         num_workers: 0 works in this process; ``None`` takes a process per processor.
         num_items: how many there are, where that is known: more processes are not started.
         when_lost: called with each item that a process died of, or together with; its result
@@ -92,9 +92,9 @@ def map_in_order(
     if num_workers == 0:
         yield from map(task, items)
         return
-    num_workers = min(num_workers or default_workers(), max(num_items, 1), _MOST_WORKERS)
+    num_workers = min(num_workers or default_workers(), max(num_items, 1), _MAX_WORKERS)
     remaining = iter(items)
-    while lost := (yield from _until_a_worker_dies(task, remaining, num_workers)):
+    while lost := (yield from _map_in_one_pool(task, remaining, num_workers)):
         if when_lost is None:
             raise DataError(
                 "A worker process died, perhaps for want of memory; run the same command again "
@@ -103,13 +103,13 @@ def map_in_order(
         yield from map(when_lost, lost)
 
 
-def _until_a_worker_dies(
+def _map_in_one_pool(
     task: Callable[[_Item], _Result], items: Iterator[_Item], num_workers: int
 ) -> Generator[_Result, None, list[_Item]]:
-    """Yield results in order; return the items that were taken and have no result."""
+    """Yield results until a worker dies; return the items that were taken and have no result."""
     waiting: deque[_Item] = deque()
     futures: deque[Future[_Result]] = deque()
-    with ProcessPoolExecutor(num_workers, initializer=follow_parent) as pool:
+    with ProcessPoolExecutor(num_workers, initializer=end_with_parent) as pool:
         try:
             while True:
                 # a bounded queue: neither items nor results pile up

@@ -45,8 +45,8 @@ def write_corpus(
         folder: where to write; made if it is missing.
         num_speakers: how many voices.
         clips_per_speaker: clips of each voice, every one in a session of its own.
-        duration_s: shortest and longest clip in seconds.
-        sample_rate: in Hz, at least 8000.
+        duration_s: shortest and longest clip.
+        sample_rate: at least 8000 Hz.
         seed: not negative.
         first_speaker: number of the first speaker.
         progress: show a bar, if standard error is a terminal.

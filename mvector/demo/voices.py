@@ -3,7 +3,7 @@
 The source-filter model: a band-limited train of glottal pulses with aspiration noise (the source)
 passes a cascade of formant resonators (the filter) that moves from consonant to vowel; frication
 and a recording channel are added. The babble means nothing, but pitch, vocal tract and voice
-quality stay with the speaker while level, noise, channel and the voice of the day change from clip
+quality stay with the speaker while level, noise, channel and a little of the voice change from clip
 to clip, which is what a speaker embedding has to tell apart.
 
 Sources: Fant, "Acoustic Theory of Speech Production" (1960), for the model; Klatt, "Software for a
@@ -100,8 +100,8 @@ def synthesise(
             that are given the same seed say the same.
         noise_db: level of the background noise in dB relative to full scale, give or take 6 dB
             from session to session; ``None`` adds none.
-        session_variation: how far the day's voice and the frequency response of the channel
-            stray, 0 to 3; 0 keeps the voice as it is and the channel flat.
+        session_variation: how far the voice and the frequency response of the channel stray in
+            this session, 0 to 3; 0 keeps the voice as it is and the channel flat.
 
     Returns:
         float32 array of shape ``(samples,)`` with its peak between 0.5 and 0.9.
@@ -115,7 +115,7 @@ def synthesise(
         f"session_variation is {session_variation:g}; it must lie in 0..3.",
     )
     text_rng, session_rng, noise_rng = default_rng(seed).spawn(3)
-    voice = _voice_of_the_day(voice, session_rng, session_variation)
+    voice = _vary_voice(voice, session_rng, session_variation)
     channel = session_variation * session_rng.standard_normal(4)
     level, noise_offset_db, noise_colour = session_rng.uniform((0.55, -6, 0.0), (0.85, 6, 0.95))
 
@@ -138,11 +138,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def check_request(voice: Voice, duration_s: float, sample_rate: int, seed: int) -> None:
-    """Refuse what :func:`synthesise` cannot do.
-
-    Raises:
-        AudioError: an argument is out of range.
-    """
+    """Refuse, with an ``AudioError``, what :func:`synthesise` cannot do."""
     _require(
         sample_rate >= _MIN_SAMPLE_RATE,
         f"Cannot synthesise at {sample_rate} Hz; use {_MIN_SAMPLE_RATE} Hz or more.",
@@ -165,7 +161,7 @@ def check_request(voice: Voice, duration_s: float, sample_rate: int, seed: int) 
     )
 
 
-def _voice_of_the_day(voice: Voice, rng: Generator, amount: float) -> Voice:
+def _vary_voice(voice: Voice, rng: Generator, amount: float) -> Voice:
     """The voice as it sounds in one session: mood, health and effort shift it a little."""
     semitones, scale, tilt_db, breath, rate, *offsets = amount * rng.standard_normal(
         5 + _NUM_FORMANTS

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mvector.data.lists import evenly, read_list
+from mvector.data.lists import clips_of_each_speaker, read_list
 from mvector.data.packed import is_packed
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
@@ -210,7 +210,7 @@ def _read(
             "packed from."
         )
     clips = read_list(source, root=root)
-    kept = np.sort(np.concatenate(evenly(clips.labels, max_per_speaker)))
+    kept = np.sort(np.concatenate(clips_of_each_speaker(clips.labels, max_per_speaker)))
     return [clips.paths[position] for position in kept], clips.labels[kept]
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvector.corpus.recipes import Clip, scan_folder
-from mvector.data.lists import evenly
+from mvector.corpus.recipes.clip import Clip
+from mvector.corpus.recipes.folder import scan_folder
+from mvector.data.lists import clips_of_each_speaker
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
@@ -108,7 +109,9 @@ def calibrate_on_clips(
 def _chosen(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
     """At most so many clips of each person, evenly from those there are."""
     _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
-    chosen = [clips[position] for own in evenly(person, max_per_person) for position in own]
+    chosen = [
+        clips[position] for own in clips_of_each_speaker(person, max_per_person) for position in own
+    ]
     if len(chosen) < len(clips):
         logger.info(
             "%d of %d clips are compared, at most %d of a person.",

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mvector.compute.device import choose_autocast_dtype
 from mvector.compute.distributed import World, all_reduce_sum, gather_objects
 from mvector.config import Config
-from mvector.data.augmentation import mask_features
+from mvector.data.augmentation.features import mask_features
 from mvector.data.dataset import TrainingBatch
 from mvector.errors import ConfigError
 from mvector.losses import scheduled_margin

@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from mvector.data.augmentation import SPEEDS
+from mvector.data.augmentation.speed import SPEEDS
 from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder
 from mvector.training.checkpoint import first_misfit, has_checkpoint, load_checkpoint

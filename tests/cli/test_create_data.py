@@ -15,7 +15,10 @@ from mvector.cli import run_script
 from mvector.cli.create_data import COMMAND
 from mvector.cli.options import OptionError, bind, build_parser
 from mvector.corpus.checking import check_clips
-from mvector.corpus.recipes import Clip, scan_cnceleb, scan_folder, scan_zhvoice
+from mvector.corpus.recipes.clip import Clip
+from mvector.corpus.recipes.cnceleb import scan_cnceleb
+from mvector.corpus.recipes.folder import scan_folder
+from mvector.corpus.recipes.zhvoice import scan_zhvoice
 from mvector.corpus.splitting import split_by_speaker
 from mvector.data import read_list
 from mvector.errors import DataError

@@ -18,7 +18,8 @@ from corpus_trees import (
 )
 
 from mvector.cli.options import OptionError
-from mvector.corpus.recipes import scan_csv, scan_kaldi
+from mvector.corpus.recipes.kaldi import scan_kaldi
+from mvector.corpus.recipes.table import scan_csv
 from mvector.errors import DataError
 
 

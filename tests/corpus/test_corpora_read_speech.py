@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from corpus_trees import by_path, create, in_a_fresh_folder, put  # noqa: F401
 
-from mvector.corpus.recipes import scan_aishell1, scan_aishell3, scan_librispeech
+from mvector.corpus.recipes.aishell import scan_aishell1, scan_aishell3
+from mvector.corpus.recipes.librispeech import scan_librispeech
 from mvector.errors import DataError
 
 

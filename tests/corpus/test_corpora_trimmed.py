@@ -12,7 +12,8 @@ from corpus_trees import RATE, by_path, create, in_a_fresh_folder, lines_of, put
 from mvector.cli.options import OptionError
 from mvector.corpus.checking import check_clips
 from mvector.corpus.cutting import cut_targets
-from mvector.corpus.recipes import Clip, scan_folder
+from mvector.corpus.recipes.clip import Clip
+from mvector.corpus.recipes.folder import scan_folder
 from mvector.errors import DataError, MissingDependencyError
 
 pytest.importorskip("librosa", reason="librosa, the energy detector, is not installed")

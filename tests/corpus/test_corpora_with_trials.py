@@ -9,7 +9,8 @@ import pytest
 from corpus_trees import by_path, create, in_a_fresh_folder, lines_of, put  # noqa: F401
 
 from mvector.cli.options import OptionError
-from mvector.corpus.recipes import scan_3dspeaker, scan_voxceleb
+from mvector.corpus.recipes.three_d_speaker import scan_3dspeaker
+from mvector.corpus.recipes.voxceleb import scan_voxceleb
 from mvector.errors import DataError, MissingDependencyError
 from mvector.scoring.trial_lists import is_trials_file, read_trials
 

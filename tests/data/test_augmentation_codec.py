@@ -10,13 +10,8 @@ import soundfile
 from scipy.signal import butter, correlate, sosfiltfilt
 
 from mvector.config import AugmentConf, ConfigError
-from mvector.data.augmentation import (
-    WaveformAugmentor,
-    mu_law,
-    telephone_band,
-    telephone_line,
-    through_file,
-)
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.codec import mu_law, telephone_band, telephone_line, through_file
 
 RATE = 16000
 

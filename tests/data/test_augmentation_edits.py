@@ -7,7 +7,8 @@ import pytest
 
 from mvector.config import AugmentConf, ConfigError, load_augment_config
 from mvector.config.augment_options import FlipSpliceConf, SilenceConf
-from mvector.data.augmentation import WaveformAugmentor, add_silence, clip_loudest, flip_splice
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.edits import add_silence, clip_loudest, flip_splice
 
 RATE = 1000
 RAMP = np.arange(1, 3001, dtype=np.float32)  # every sample is known by its value

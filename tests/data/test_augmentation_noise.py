@@ -12,8 +12,9 @@ import soundfile
 
 from mvector.config import AugmentConf
 from mvector.data import write_list
-from mvector.data.augmentation import WaveformAugmentor, add_noise, mean_power, mix_talkers
+from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.clips import ClipPool
+from mvector.data.augmentation.noise import add_noise, mean_power, mix_talkers
 
 RATE = 16000
 

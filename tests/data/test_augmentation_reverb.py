@@ -15,17 +15,15 @@ from scipy.signal import fftconvolve, resample_poly
 from mvector.audio import level_db
 from mvector.config import AugmentConf
 from mvector.config.augment_options import ReverbConf
-from mvector.data.augmentation import (
-    Room,
-    WaveformAugmentor,
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.convolution import convolve, pack_filter
+from mvector.data.augmentation.reverb import (
+    Reverberation,
     add_reverb,
     direct_path,
-    draw_room,
-    simulate_room,
+    prepare_response,
 )
-from mvector.data.augmentation.convolution import convolve, pack_filter
-from mvector.data.augmentation.reverb import Reverberation, prepare_response
-from mvector.data.augmentation.rooms import SPEED_OF_SOUND, _echoes
+from mvector.data.augmentation.rooms import SPEED_OF_SOUND, Room, _echoes, draw_room, simulate_room
 
 RATE = 16000
 
@@ -261,7 +259,7 @@ def test_measured_and_simulated_rooms_take_turns(tmp_path: Path) -> None:
     config = ReverbConf(prob=1, reverb_dir=str(tmp_path), simulate=True, num_rooms=20)
     reverberation = Reverberation(config, RATE)
     rng = np.random.default_rng(0)
-    drawn = np.array([reverberation.draw(rng) for _ in range(400)])
+    drawn = np.array([reverberation.draw_response(rng) for _ in range(400)])
     assert set(drawn) == set(range(23))
     assert np.mean(drawn < 3) == pytest.approx(0.5, abs=0.1)
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from mvector.data.augmentation import change_speed
-from mvector.data.augmentation.speed import resample
+from mvector.data.augmentation.speed import change_speed, resample
 
 RATE = 16000
 

@@ -13,13 +13,11 @@ import torch
 from mvector.audio import level_db
 from mvector.config import load_config
 from mvector.data import write_list
-from mvector.data.augmentation import (
-    WaveformAugmentor,
-    add_noise,
-    add_reverb,
-    mask_features,
-    num_draws,
-)
+from mvector.data.augmentation.augmentor import WaveformAugmentor
+from mvector.data.augmentation.features import mask_features, num_draws
+from mvector.data.augmentation.noise import add_noise
+from mvector.data.augmentation.reverb import add_reverb
+from mvector.data.augmentation.speed import change_speed
 from mvector.data.dataset import SkippedClip, TrainingSample
 from mvector.data.loader import TrainingData
 from mvector.data.samplers import SampleKey
@@ -140,18 +138,11 @@ def test_every_speed_is_a_class_of_its_own_when_asked(small_config: dict) -> Non
 
 @pytest.mark.parametrize("speed", [0.9, 1.1])
 def test_speed_moves_the_pitch_by_its_factor(speed: float) -> None:
-    augmentor = WaveformAugmentor(load_config_augment(), RATE)
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
-    faster = augmentor.change_speed(tone, speed)
+    faster = change_speed(tone, speed)
     assert abs(len(faster) - RATE / speed) < 2
     peak_hz = np.argmax(np.abs(np.fft.rfft(faster))) * RATE / len(faster)
     assert abs(peak_hz - 1000 * speed) < 2
-
-
-def load_config_augment():
-    from mvector.config import AugmentConf
-
-    return AugmentConf()
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 20.0])

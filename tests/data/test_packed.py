@@ -185,7 +185,7 @@ def test_opening_many_clips_costs_no_memory_for_each(tmp_path: Path) -> None:
     assert (
         peak < 2_000_000
     )  # one list of the clips alone would take more, and the index takes 3.2 MB
-    assert corpus.num_speakers == 10_000
+    assert corpus.as_clip_list().num_speakers == 10_000
     assert corpus.paths[77_777] == path.decode()
 
 

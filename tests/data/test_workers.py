@@ -72,7 +72,7 @@ def test_no_more_processes_are_started_than_there_are_items_or_the_system_bears(
         next(found)
         assert len(multiprocessing.active_children()) == 1
 
-    monkeypatch.setattr(workers, "_MOST_WORKERS", 2)
+    monkeypatch.setattr(workers, "_MAX_WORKERS", 2)
     found = map_in_order(squared_with_pid, range(100), 100)
     with closing(found):
         next(found)

@@ -10,16 +10,16 @@ from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.walk import (
     existing_folder,
     inner_folder,
-    not_found,
+    not_found_error,
     require_folder,
-    several_speakers,
+    require_several_speakers,
     speaker_clips,
 )
 from mvector.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PARTS: dict[str, Part] = {"train": "train", "dev": "test", "test": "test"}
+_PARTS: dict[str, Part] = {"train": "train", "dev": "test", "test": "test"}
 
 
 def scan_aishell1(path: str | os.PathLike[str]) -> list[Clip]:
@@ -39,21 +39,16 @@ def scan_aishell1(path: str | os.PathLike[str]) -> list[Clip]:
         (
             folder
             for folder in (root / "data_aishell" / "wav", root / "wav", root)
-            if any((folder / name).is_dir() for name in _FIRST_PARTS) or _packed(folder)
+            if any((folder / name).is_dir() for name in _PARTS) or _packed_speakers(folder)
         ),
         None,
     )
     if wav is None:
-        raise not_found("AISHELL-1 was not found in", root, "data_aishell/wav/train/S0002/*.wav")
-    packed = _packed(wav)
-    unpacked = {
-        speaker.name
-        for name in _FIRST_PARTS
-        if (wav / name).is_dir()
-        for speaker in (wav / name).iterdir()
-    }
-    left = packed - unpacked
-    if left:
+        raise not_found_error(
+            "AISHELL-1 was not found in", root, "data_aishell/wav/train/S0002/*.wav"
+        )
+    unpacked = {speaker.name for name in _PARTS for speaker in (wav / name).glob("*")}
+    if left := _packed_speakers(wav) - unpacked:
         sentence = (
             f"{len(left)} speakers of AISHELL-1 are still packed in '{wav}' "
             f"({name_some(f'{name}.tar.gz' for name in left)}); unpack them with: "
@@ -63,7 +58,7 @@ def scan_aishell1(path: str | os.PathLike[str]) -> list[Clip]:
             raise DataError(sentence)
         logger.warning("%s", sentence)
     clips: list[Clip] = []
-    for name, part in _FIRST_PARTS.items():
+    for name, part in _PARTS.items():
         folder = require_folder(wav / name, "AISHELL-1")
         clips += speaker_clips(folder, f"data_aishell/wav/{name}/S0002/<clip>.wav", part)
     return clips
@@ -86,17 +81,11 @@ def scan_aishell3(path: str | os.PathLike[str]) -> list[Clip]:
     for half in ("train", "test"):
         folder = require_folder(root / half / "wav", "AISHELL-3")
         clips += speaker_clips(folder, f"{half}/wav/SSB0005/<clip>.wav")
-    return several_speakers(clips, root, "{train,test}/wav/SSB0005/<clip>.wav")
+    require_several_speakers(clips, root, "{train,test}/wav/SSB0005/<clip>.wav")
+    return clips
 
 
-def _packed(folder: Path) -> set[str]:
+def _packed_speakers(folder: Path) -> set[str]:
     """Speakers whose archive lies in a folder."""
-    suffix = ".tar.gz"
-    if not folder.is_dir():
-        return set()
-    names = (entry.name for entry in folder.iterdir())
-    return {
-        name.removesuffix(suffix)
-        for name in names
-        if name.endswith(suffix) and name.startswith("S") and name[1:5].isdecimal()
-    }
+    archives = (file.name for file in folder.glob("S*.tar.gz"))
+    return {name.removesuffix(".tar.gz") for name in archives if name[1:5].isdecimal()}

@@ -11,7 +11,7 @@ Part: TypeAlias = Literal["train", "enroll", "trials", "test", "unlisted"]
 # One class cannot be trained on, and one test speaker gives no trial of different speakers.
 MIN_SPEAKERS = 2
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ class Clip:
             return self.origin
         return f"{self.path}\t{self.segment.name}" if self.segment else self.path
 
+    @property
+    def description(self) -> str:
+        """How messages call the clip."""
+        if self.segment is None:
+            return f"'{self.path}'"
+        end = "its end" if self.segment.end_s is None else f"{self.segment.end_s:g} s"
+        return f"'{self.path}' ({self.segment.name}, {self.segment.start_s:g} s to {end})"
+
 
 def keep_from_training(clips: Iterable[Clip], speakers: set[str]) -> list[Clip]:
     """The clips, those of these speakers as ``unlisted`` ones instead of training clips."""
@@ -74,7 +82,5 @@ def keep_from_training(clips: Iterable[Clip], speakers: set[str]) -> list[Clip]:
 def name_some(names: Iterable[str]) -> str:
     """The first few of many names, for a message."""
     ordered = sorted(names)
-    shown = ", ".join(f"'{name}'" for name in ordered[:_MOST_NAMED])
-    return (
-        shown if len(ordered) <= _MOST_NAMED else f"{shown} and {len(ordered) - _MOST_NAMED} more"
-    )
+    shown = ", ".join(f"'{name}'" for name in ordered[:_MAX_NAMED])
+    return shown if len(ordered) <= _MAX_NAMED else f"{shown} and {len(ordered) - _MAX_NAMED} more"

@@ -9,9 +9,9 @@ from pathlib import Path
 from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.pairs import PAIRS_NAME, PublishedTrials, read_published_trials
 from mvector.corpus.recipes.walk import (
-    compact,
     existing_folder,
-    not_found,
+    normalised_name,
+    not_found_error,
     read_lines,
     require_folder,
     walk_audio,
@@ -57,10 +57,7 @@ def cnceleb_trials(path: str | os.PathLike[str], clips: list[Clip]) -> list[Publ
 
     Its lines are ``id00800-enroll test/id00800-singing-01-002.wav 1``; ``enroll.lst`` says which
     clip ``id00800-enroll`` is. The suffixes are those of the wav release, whatever the audio has.
-
-    Args:
-        path: as for :func:`scan_cnceleb`.
-        clips: what it gave.
+    ``path`` and ``clips`` are those of :func:`scan_cnceleb`.
 
     Raises:
         DataError: a list is malformed.
@@ -80,17 +77,17 @@ def cnceleb_trials(path: str | os.PathLike[str], clips: list[Clip]) -> list[Publ
                 )
             clip_of_model[fields[0]] = fields[1]
     key_of = {
-        _eval_name(clip.path): clip.key for clip in clips if clip.part in ("enroll", "trials")
+        _name_in_lists(clip.path): clip.key for clip in clips if clip.part in ("enroll", "trials")
     }
 
     def find(name: str) -> str | None:
         path = clip_of_model.get(name) or (name if "/" in name else f"enroll/{name}")
-        return key_of.get(_eval_name(path))
+        return key_of.get(_name_in_lists(path))
 
     return [read_published_trials(lists / "trials.lst", PAIRS_NAME, find)]
 
 
-def _eval_name(path: str) -> str:
+def _name_in_lists(path: str) -> str:
     """``enroll/id00800-enroll`` of any path that ends so."""
     return "/".join(os.path.splitext(path)[0].split("/")[-2:])
 
@@ -100,14 +97,14 @@ def _find_cnceleb(root: Path) -> tuple[Path | None, Path | None]:
     candidates = [
         entry
         for entry in sorted(root.iterdir())
-        if entry.is_dir() and compact(entry.name).startswith("cnceleb")
+        if entry.is_dir() and normalised_name(entry.name).startswith("cnceleb")
     ]
     is_corpus = any((root / name).is_dir() for name in ("data", "eval", "dev"))
-    if not candidates and (is_corpus or compact(root.name).startswith("cnceleb")):
+    if not candidates and (is_corpus or normalised_name(root.name).startswith("cnceleb")):
         candidates = [root]
     found: dict[bool, Path] = {}
     for folder in candidates:
-        is_second = "celeb2" in compact(folder.name)
+        is_second = "celeb2" in normalised_name(folder.name)
         if is_second in found:
             raise DataError(
                 f"'{found[is_second]}' and '{folder}' are both CN-Celeb {1 + is_second}; "
@@ -117,7 +114,7 @@ def _find_cnceleb(root: Path) -> tuple[Path | None, Path | None]:
             require_folder(folder / name, f"CN-Celeb {1 + is_second}")
         found[is_second] = folder
     if not found:
-        raise not_found("CN-Celeb was not found in", root, "CN-Celeb_flac or CN-Celeb2_flac")
+        raise not_found_error("CN-Celeb was not found in", root, "CN-Celeb_flac or CN-Celeb2_flac")
     return found.get(False), found.get(True)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip, Segment, keep_from_training, name_some
@@ -33,9 +34,6 @@ def scan_kaldi(
         path: the data folder.
         trials: files of trials whose names are utterances; their speakers do not train.
 
-    Returns:
-        Clips in the order of the file that lists them, and the trials.
-
     Raises:
         DataError: a file is missing or malformed, or a recording is a command or in an archive.
     """
@@ -44,18 +42,17 @@ def scan_kaldi(
     _require_file(root, "utt2spk")
     recordings = _read_recordings(root)
     speaker_of = dict(_read_table(root / "utt2spk", "<utterance> <speaker>"))
-    has_segments = (root / "segments").is_file()
-    places = (
-        _read_segments(root / "segments", recordings)
-        if has_segments
-        else {name: Clip(path, "") for name, path in recordings.items()}
-    )
-    source = "segments" if has_segments else "wav.scp"
-    _report_unmatched(set(places) - set(speaker_of), f"utterances of {source} are not in utt2spk")
-    _report_unmatched(set(speaker_of) - set(places), f"utterances of utt2spk are not in {source}")
+    source = "segments" if (root / "segments").is_file() else "wav.scp"
+    if source == "segments":
+        utterances = _read_segments(root / "segments", recordings)
+    else:
+        utterances = {name: Clip(path, "") for name, path in recordings.items()}
+    listed, spoken = set(utterances), set(speaker_of)
+    _report_unmatched(listed - spoken, f"utterances of {source} are not in utt2spk")
+    _report_unmatched(spoken - listed, f"utterances of utt2spk are not in {source}")
     clips = {
-        name: Clip(place.path, speaker_of[name], segment=place.segment)
-        for name, place in places.items()
+        name: replace(clip, speaker=speaker_of[name])
+        for name, clip in utterances.items()
         if name in speaker_of
     }
     if not clips:
@@ -126,7 +123,7 @@ def _read_recordings(root: Path) -> dict[str, str]:
 
 def _read_segments(path: Path, recordings: dict[str, str]) -> dict[str, Clip]:
     clips: dict[str, Clip] = {}
-    strangers: list[str] = []
+    unknown: set[str] = set()
     for number, line in read_lines(path):
         fields = _BLANK.split(line)
         try:
@@ -139,13 +136,13 @@ def _read_segments(path: Path, recordings: dict[str, str]) -> dict[str, Clip]:
                 f"seconds, got '{line[:80]}'."
             ) from error
         if recording not in recordings:
-            strangers.append(recording)
+            unknown.add(recording)
             continue
         end = None if end_s == -1 else end_s  # Kaldi's way of writing the end of the recording
         clips[name] = Clip(recordings[recording], "", segment=Segment(name, start_s, end, channel))
-    if not clips and not strangers:
+    if not clips and not unknown:
         raise DataError(f"'{path}' is empty; remove it, or list segments in it.")
-    _report_unmatched(set(strangers), "recordings of segments are not in wav.scp")
+    _report_unmatched(unknown, "recordings of segments are not in wav.scp")
     return clips
 
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip, Part
-from mvector.corpus.recipes.walk import existing_folder, not_found, speaker_clips
+from mvector.corpus.recipes.walk import existing_folder, not_found_error, speaker_clips
 
 logger = logging.getLogger(__name__)
 
@@ -19,10 +19,8 @@ def scan_librispeech(path: str | os.PathLike[str]) -> list[Clip]:
     """Clips of LibriSpeech, ``LibriSpeech/train-clean-100/<speaker>/<chapter>/*.flac``.
 
     Whichever subsets are there are taken: ``train-*`` for training, the speakers of ``dev-*`` and
-    ``test-*`` as test speakers. Source: Panayotov et al., "Librispeech", ICASSP 2015.
-
-    Args:
-        path: ``LibriSpeech``, the folder that holds it, or one subset.
+    ``test-*`` as test speakers. ``path`` is ``LibriSpeech``, the folder that holds it, or one
+    subset. Source: Panayotov et al., "Librispeech", ICASSP 2015.
 
     Raises:
         DataError: no subset is there, or one holds no audio.
@@ -33,7 +31,7 @@ def scan_librispeech(path: str | os.PathLike[str]) -> list[Clip]:
     )
     if not subsets:
         expected = "LibriSpeech/train-clean-100/<speaker>/<chapter>/<clip>.flac"
-        raise not_found("No subset of LibriSpeech was found in", root, expected)
+        raise not_found_error("No subset of LibriSpeech was found in", root, expected)
     logger.info("Subsets of LibriSpeech: %s.", ", ".join(folder.name for folder in subsets))
     clips: list[Clip] = []
     for folder in subsets:
@@ -44,8 +42,6 @@ def scan_librispeech(path: str | os.PathLike[str]) -> list[Clip]:
 
 
 def _subsets(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     return sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and _SUBSET.fullmatch(entry.name)
+        entry for entry in folder.glob("*") if entry.is_dir() and _SUBSET.fullmatch(entry.name)
     )

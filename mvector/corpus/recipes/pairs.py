@@ -23,19 +23,12 @@ _LABELS = {"1": "1", "0": "0", "target": "1", "nontarget": "0"}
 
 @dataclass(frozen=True)
 class PublishedTrials:
-    """A file of trials and the clips that it names.
-
-    Attributes:
-        source: the file.
-        list_name: of the list that is written from it.
-        key_of: the corpus's name of each clip to its :attr:`Clip.key`.
-        missing: names of which the corpus holds no clip.
-    """
+    """A file of trials and the clips that it names."""
 
     source: Path
-    list_name: str
-    key_of: dict[str, str]
-    missing: tuple[str, ...]
+    list_name: str  # of the list that is written from it
+    key_of: dict[str, str]  # Clip.key of each clip by the corpus's name
+    missing: tuple[str, ...]  # names of which the corpus holds no clip
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ def read_published_trials(
     Args:
         path: the file.
         list_name: of the list to write.
-        find: gives the key of the clip of a name, ``None`` where there is none.
+        find: gives the key of a named clip, ``None`` where there is none.
 
     Raises:
         DataError: the file cannot be read, is empty or malformed.
@@ -145,7 +138,7 @@ def write_pairs(
         output: folder of the lists.
 
     Returns:
-        What was written; ``None`` where no trial is left.
+        ``None`` where no trial is left.
 
     Raises:
         DataError: the folder cannot be written to.

@@ -58,8 +58,8 @@ def scan_csv(
             there is one, ``"none"`` takes none. Speakers of ``dev`` and ``test`` are test speakers.
 
     Returns:
-        Clips in the order of the table; rows with an empty cell and repeated rows are counted
-        and left out, and so are clips given to two speakers.
+        Clips in the order of the table, without rows with an empty cell, repeated rows and clips
+        given to two speakers, all of which are counted in warnings.
 
     Raises:
         DataError: the table is missing, not a table, lacks a column or has an unknown split.
@@ -67,7 +67,7 @@ def scan_csv(
     file = Path(os.path.abspath(Path(path).expanduser()))
     if file.is_dir():
         raise DataError(f"'{path}' is a folder; give the CSV or TSV file as --path.")
-    clips = _collect(file, _read_rows(file, (path_column, speaker_column, split_column)))
+    clips = _clips_of_rows(file, _read_rows(file, (path_column, speaker_column, split_column)))
     if not clips:
         raise DataError(f"'{path}' lists no clip; expected a header and a row for each clip.")
     if not any(os.path.exists(clip.path) for clip in clips):
@@ -78,7 +78,7 @@ def scan_csv(
     return clips
 
 
-def _collect(file: Path, rows: Iterable[_Row]) -> list[Clip]:
+def _clips_of_rows(file: Path, rows: Iterable[_Row]) -> list[Clip]:
     clip_of: dict[str, Clip] = {}
     contested: set[str] = set()
     num_repeated = num_incomplete = 0
@@ -89,15 +89,17 @@ def _collect(file: Path, rows: Iterable[_Row]) -> list[Clip]:
             num_incomplete += 1
             continue
         written = os.path.expanduser(row.path.replace("\\", "/"))
-        base = base or _base(file, written)
+        base = base or _base_folder(file, written)
         path = listed_path(os.path.join(base, written), here)
         clip = Clip(path, row.speaker, _part(row, file))
         first = clip_of.setdefault(path, clip)
         num_repeated += first is not clip
         if first.speaker != clip.speaker:
             contested.add(path)
-    _report(num_incomplete, "rows of '%s' have an empty cell and are left out", file)
-    _report(num_repeated, "rows of '%s' repeat a path and are left out", file)
+    if num_incomplete:
+        logger.warning("%d rows of '%s' have an empty cell and are left out.", num_incomplete, file)
+    if num_repeated:
+        logger.warning("%d rows of '%s' repeat a path and are left out.", num_repeated, file)
     if contested:
         logger.warning(
             "%d clips are given to more than one speaker and are left out: %s.",
@@ -107,7 +109,7 @@ def _collect(file: Path, rows: Iterable[_Row]) -> list[Clip]:
     return [clip for path, clip in clip_of.items() if path not in contested]
 
 
-def _base(file: Path, first: str) -> Path:
+def _base_folder(file: Path, first: str) -> Path:
     """Where relative paths start: the table's folder, or ``clips/`` in it, as in Common Voice."""
     is_below = not (file.parent / first).exists() and (file.parent / "clips" / first).exists()
     return file.parent / "clips" if is_below else file.parent
@@ -191,8 +193,3 @@ def _part(row: _Row, file: Path) -> Part:
         f"'{file}', line {row.number}: the split '{row.split}' is neither train, dev nor test; "
         "correct it, or pass --split_column none to leave that column out."
     )
-
-
-def _report(number: int, what: str, file: Path) -> None:
-    if number:
-        logger.warning(f"%d {what}.", number, file)

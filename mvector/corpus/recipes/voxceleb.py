@@ -11,7 +11,12 @@ from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip, keep_from_training
 from mvector.corpus.recipes.pairs import PublishedTrials, read_trial_files
-from mvector.corpus.recipes.walk import compact, existing_folder, not_found, walk_audio
+from mvector.corpus.recipes.walk import (
+    existing_folder,
+    normalised_name,
+    not_found_error,
+    walk_audio,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +46,6 @@ def scan_voxceleb(
         trials: files such as ``veri_test2.txt`` (Vox1-O cleaned), ``list_test_all2.txt`` (E) and
             ``list_test_hard2.txt`` (H), lines ``label clip clip``.
 
-    Returns:
-        Clips ordered by speaker, video and number, and the trials.
-
     Raises:
         DataError: there are no clips in speakers' folders, or a trial file cannot be used.
     """
@@ -68,7 +70,7 @@ def _scan(root: Path) -> dict[str, Clip]:
     for path, parents in walk_audio(root):
         suffix = os.path.splitext(path)[1].lower()
         name = _name_of("/".join((root.name, *parents, os.path.basename(path))))
-        is_other = any(compact(folder).startswith("cnceleb") for folder in parents)
+        is_other = any(normalised_name(folder).startswith("cnceleb") for folder in parents)
         if name is None or suffix not in _PREFERENCE or is_other:
             num_others += 1
             continue
@@ -80,7 +82,7 @@ def _scan(root: Path) -> dict[str, Clip]:
         found[name] = (place, path, is_test)
     if not found:
         expected = f"<part>/wav/{_EXAMPLE} or <part>/aac/id00012/21Uxsk56VDQ/00001.m4a"
-        raise not_found("No clips in speakers' folders were found in", root, expected)
+        raise not_found_error("No clips in speakers' folders were found in", root, expected)
     if num_copies:
         logger.info("%d clips are there in more than one format or place.", num_copies)
     if num_others:

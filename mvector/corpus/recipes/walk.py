@@ -60,15 +60,13 @@ def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 def listed_path(path: str | os.PathLike[str], working_folder: str | None = None) -> str:
     """A path as the lists give it: relative where it lies beneath the working directory.
 
-    Args:
-        path: relative or absolute.
-        working_folder: what ``os.getcwd()`` gave, for many paths.
+    For many paths, give what ``os.getcwd()`` says, so that it is asked once.
     """
     here = (working_folder or os.getcwd()).rstrip(os.sep) + os.sep
     return os.path.normpath(os.path.join(here, path)).removeprefix(here).replace(os.sep, "/")
 
 
-def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, ...]]]:
+def walk_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, ...]]]:
     """What :func:`walk_audio` finds in folders of ``root``; clips beside them are counted.
 
     Raises:
@@ -83,7 +81,7 @@ def in_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str, 
             root,
         )
     if not inside:
-        raise not_found("No audio was found in speakers' folders of", root, expected)
+        raise not_found_error("No audio was found in speakers' folders of", root, expected)
     return inside
 
 
@@ -93,14 +91,14 @@ def speaker_clips(root: Path, expected: str, part: Part = "train") -> list[Clip]
     Raises:
         DataError: there are none; the message tells the layout expected.
     """
-    return [Clip(path, parents[0], part) for path, parents in in_speaker_folders(root, expected)]
+    return [Clip(path, parents[0], part) for path, parents in walk_speaker_folders(root, expected)]
 
 
-def several_speakers(clips: list[Clip], root: Path, expected: str) -> list[Clip]:
-    """The clips again.
+def require_several_speakers(clips: list[Clip], root: Path, expected: str) -> None:
+    """Refuse a corpus all of whose clips are of one speaker.
 
     Raises:
-        DataError: all are of one speaker.
+        DataError: so they are; the message tells the layout expected.
     """
     speakers = {clip.speaker for clip in clips}
     if len(speakers) < MIN_SPEAKERS:
@@ -108,7 +106,6 @@ def several_speakers(clips: list[Clip], root: Path, expected: str) -> list[Clip]
             f"All {len(clips)} clips of '{root}' are of one speaker, {name_some(speakers)}; "
             f"expected {expected} with at least two speakers: is --path one folder too high or low?"
         )
-    return clips
 
 
 def require_folder(folder: Path, corpus: str) -> Path:
@@ -126,16 +123,16 @@ def require_folder(folder: Path, corpus: str) -> Path:
     )
 
 
-def not_found(what: str, root: Path, expected: str) -> DataError:
+def not_found_error(what: str, root: Path, expected: str) -> DataError:
     """The error of a corpus that is not there: what was looked for, the layout and the cure."""
     cure = unpacking_hint(root) or "check --path"
     return DataError(f"{what} '{root}'; expected {expected}: {cure}.", code="corpus-incomplete")
 
 
 def inner_folder(root: Path, *names: str) -> Path:
-    """A folder in ``root`` that :func:`compact` gives one of these names, or else ``root``."""
+    """A folder in ``root`` that has one of these normalised names, or else ``root``."""
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    return next((folder for folder in folders if compact(folder.name) in names), root)
+    return next((folder for folder in folders if normalised_name(folder.name) in names), root)
 
 
 def unpacking_hint(folder: Path) -> str:
@@ -148,7 +145,7 @@ def unpacking_hint(folder: Path) -> str:
     return f"{joined}unpack {name_some(names)} first" if names else ""
 
 
-def compact(name: str) -> str:
+def normalised_name(name: str) -> str:
     """A folder's name without case, hyphens and underscores, to compare spellings."""
     return name.lower().replace("-", "").replace("_", "")
 

@@ -7,23 +7,17 @@ import os
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.walk import (
     existing_folder,
-    in_speaker_folders,
     inner_folder,
-    several_speakers,
+    require_several_speakers,
+    walk_speaker_folders,
 )
 
 
 def scan_zhvoice(path: str | os.PathLike[str]) -> list[Clip]:
-    """Clips of zhvoice, ``<path>/<sub-corpus>/**/<speaker>/<clip>.mp3``.
+    """Clips of zhvoice, ``<path>/<sub-corpus>/**/<speaker>/<clip>.mp3``, ordered by path.
 
     The speaker is the folder that the clip lies in; speakers of different sub-corpora are
-    different people, even under one name.
-
-    Args:
-        path: the folder ``zhvoice``, or the one that holds it.
-
-    Returns:
-        Clips ordered by path, all in the part ``train``.
+    different people, even under one name. ``path`` may also be the folder that holds ``zhvoice``.
 
     Raises:
         DataError: the folder is missing, holds no audio in speakers' folders, or one speaker only.
@@ -32,6 +26,7 @@ def scan_zhvoice(path: str | os.PathLike[str]) -> list[Clip]:
     expected = "zhvoice/<sub-corpus>/<speaker>/<clip>.mp3"
     clips = [
         Clip(clip, parents[0] if len(parents) == 1 else f"{parents[0]}/{parents[-1]}")
-        for clip, parents in in_speaker_folders(root, expected)
+        for clip, parents in walk_speaker_folders(root, expected)
     ]
-    return several_speakers(clips, root, expected)
+    require_several_speakers(clips, root, expected)
+    return clips

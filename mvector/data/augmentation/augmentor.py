@@ -7,10 +7,10 @@ import numpy as np
 from mvector.config.augment_options import AugmentConf, BabbleConf, NoiseConf
 from mvector.data.augmentation.clips import ClipPool
 from mvector.data.augmentation.codec import Transmission
-from mvector.data.augmentation.edits import add_silence, clip_at_random, flip_splice
+from mvector.data.augmentation.edits import add_silence, clip_loudest, flip_splice
 from mvector.data.augmentation.noise import add_noise, mix_talkers
 from mvector.data.augmentation.reverb import Reverberation
-from mvector.data.augmentation.speed import SPEEDS, change_speed, num_speed_classes
+from mvector.data.augmentation.speed import SPEEDS
 
 
 class WaveformAugmentor:
@@ -28,15 +28,10 @@ class WaveformAugmentor:
     def __init__(self, config: AugmentConf, sample_rate: int) -> None:
         self.config = config
         self.sample_rate = sample_rate
-        self._noises = _pool("noise", config.noise, config.noise.noise_dir, sample_rate)
-        self._talkers = _pool("babble", config.babble, config.babble.babble_dir, sample_rate)
+        self._noises = _open_pool("noise", config.noise, config.noise.noise_dir, sample_rate)
+        self._talkers = _open_pool("babble", config.babble, config.babble.babble_dir, sample_rate)
         self._reverberation = Reverberation(config.reverb, sample_rate)
         self._transmission = Transmission(config.codec, sample_rate)
-
-    @property
-    def num_speed_classes(self) -> int:
-        """As :func:`mvector.data.augmentation.num_speed_classes`."""
-        return num_speed_classes(self.config.speed)
 
     def draw_speed(self, rng: np.random.Generator) -> int:
         """Index into :data:`SPEEDS`."""
@@ -44,16 +39,11 @@ class WaveformAugmentor:
             return int(rng.integers(len(SPEEDS)))
         return 0
 
-    def change_speed(self, waveform: np.ndarray, speed: float) -> np.ndarray:
-        """As :func:`mvector.data.augmentation.speed.change_speed`."""
-        return change_speed(waveform, speed)
-
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Everything but speed, in the order in which it happens on the way to a recording.
 
-        Args:
-            waveform: ``(samples,)`` float32; it is not written to.
-            rng: every choice comes from it; the result is a function of both.
+        The result is a function of ``waveform``, ``(samples,)`` float32 and not written to, and of
+        ``rng``.
         """
         config, rate = self.config, self.sample_rate
         if _happens(config.flip_splice.prob, rng):
@@ -61,7 +51,7 @@ class WaveformAugmentor:
         if _happens(config.silence.prob, rng):
             waveform = add_silence(waveform, rate, config.silence, rng)
         if self._reverberation and _happens(config.reverb.prob, rng):
-            waveform = self._reverberation(waveform, self._reverberation.draw(rng))
+            waveform = self._reverberation(waveform, self._reverberation.draw_response(rng))
         if self._noises and _happens(config.noise.prob, rng):
             waveform = self._add_noise(waveform, rng)
         if self._talkers and _happens(config.babble.prob, rng):
@@ -70,7 +60,8 @@ class WaveformAugmentor:
             gain_db = rng.uniform(config.volume.min_gain_dBFS, config.volume.max_gain_dBFS)
             waveform = waveform * np.float32(10.0 ** (gain_db / 20.0))
         if _happens(config.clipping.prob, rng):
-            waveform = clip_at_random(waveform, config.clipping, rng)
+            share = rng.uniform(config.clipping.min_share, config.clipping.max_share)
+            waveform = clip_loudest(waveform, share)
         if _happens(config.codec.prob, rng):
             waveform = self._transmission(waveform, rng)
         return waveform
@@ -98,7 +89,7 @@ def _happens(prob: float, rng: np.random.Generator) -> bool:
     return prob > 0.0 and rng.random() < prob
 
 
-def _pool(
+def _open_pool(
     kind: str, config: NoiseConf | BabbleConf, folder: str | None, sample_rate: int
 ) -> ClipPool | None:
     """``None`` for an augmentation that never happens: its folder is not looked at."""

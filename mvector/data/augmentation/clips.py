@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mvector.audio import AUDIO_SUFFIXES, audio_info, read_audio
 from mvector.data.augmentation.memory import SharedArrays
+from mvector.data.packed import PackedCorpus, is_packed
 from mvector.errors import MVectorError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class ClipPool:
         sample_rate: rate of what is read, in Hz.
         cache_mb: most memory for decoded clips, in MB.
         dtype: how they are kept; see :class:`mvector.data.augmentation.memory.SharedArrays`.
-        if_empty: what happens when there is no clip, in words.
+        if_empty: what the warning says happens where there is no clip.
 
     Raises:
         DataError: a packed corpus is damaged.
@@ -50,8 +51,6 @@ class ClipPool:
         dtype: type = np.int16,
         if_empty: str = "is off",
     ) -> None:
-        from mvector.data.packed import PackedCorpus, is_packed
-
         self.kind, self.sample_rate = kind, sample_rate
         self.packed: PackedCorpus | None = None
         self.paths: Sequence[str | Path] = []
@@ -99,15 +98,10 @@ class ClipPool:
         return [*chosen.values(), *more.tolist()]
 
     def read_stretch(self, index: int, num_samples: int, place: float) -> np.ndarray | None:
-        """A stretch of one clip; a shorter clip is repeated.
-
-        Args:
-            index: which clip.
-            num_samples: how much of it.
-            place: where it lies, from 0 (at the beginning) to 1 (at the end).
+        """A stretch of one clip, from 0 (at its beginning) to 1 (at its end); repeated if shorter.
 
         Returns:
-            float32 array ``(num_samples,)``, the caller's own; ``None`` if the clip is damaged.
+            A new float32 array ``(num_samples,)``; ``None`` if the clip is damaged.
         """
         stretch = self._read_or_none(index, num_samples, place)
         if stretch is None or len(stretch) == num_samples:
@@ -115,7 +109,7 @@ class ClipPool:
         return np.resize(stretch, num_samples)
 
     def read_whole(self, index: int) -> np.ndarray | None:
-        """One clip from its beginning to its end; ``None`` if it is damaged."""
+        """One clip; ``None`` if it is damaged."""
         return self._read_or_none(index, None, 0.0)
 
     def _read_or_none(self, index: int, num_samples: int | None, place: float) -> np.ndarray | None:
@@ -142,7 +136,7 @@ class ClipPool:
             samples = self.packed.read(index)
         else:
             needed = -(-num_samples * rate // self.sample_rate)
-            start = _start(int(self.packed.num_samples[index]), needed, place)
+            start = _start_of_stretch(int(self.packed.num_samples[index]), needed, place)
             samples = self.packed.read(index, start, start + needed)
         if rate != self.sample_rate:
             samples = read_audio((samples, rate), self.sample_rate)
@@ -154,7 +148,7 @@ class ClipPool:
 
         if num_samples is None:
             return self._cache.read(index, decode)
-        start = _start(self._cache.length(index, decode), num_samples, place)
+        start = _start_of_stretch(self._cache.length(index, decode), num_samples, place)
         return self._cache.read(index, decode, start, start + num_samples)
 
     def _read_file(self, index: int, num_samples: int | None, place: float) -> np.ndarray:
@@ -167,7 +161,7 @@ class ClipPool:
         return samples[:num_samples]
 
 
-def _start(length: int, needed: int, place: float) -> int:
+def _start_of_stretch(length: int, needed: int, place: float) -> int:
     return min(int(place * (length - needed + 1)), length - needed) if length > needed else 0
 
 

@@ -35,39 +35,25 @@ def telephone_band(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Keep 300 to 3400 Hz, the band of the telephone (ITU-T G.712).
 
     The filter is linear-phase and its delay is taken out: flat within 0.1 dB in the band, at least
-    60 dB down below 150 Hz and above 3550 Hz.
-
-    Args:
-        waveform: ``(samples,)``.
-        sample_rate: in Hz, 8000 or more.
+    60 dB down below 150 Hz and above 3550 Hz. The rate must be 8000 Hz or more.
     """
     packed, delay = _telephone_filter(sample_rate, rounded_length(len(waveform)))
     return convolve(waveform, packed, delay)
 
 
 def mu_law(waveform: np.ndarray) -> np.ndarray:
-    """Through 8-bit mu-law codes and back (ITU-T G.711), sample by sample.
-
-    Args:
-        waveform: ``(samples,)``; what exceeds full scale is clipped.
-    """
+    """Through 8-bit mu-law codes and back (ITU-T G.711); what exceeds full scale is clipped."""
     full = np.rint(waveform * np.float32(32768.0))
     codes = np.clip(full, -32768, 32767).astype(np.int16)
     return _mu_law_table()[codes.view(np.uint16)]
 
 
 def telephone_line(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A digital telephone line: its band, 8000 samples per second, mu-law, and back.
-
-    Args:
-        waveform: ``(samples,)``.
-        sample_rate: of the waveform and of the result, in Hz.
-    """
+    """A digital telephone line: its band, 8000 samples per second, mu-law, and back."""
     ratio = Fraction(_TELEPHONE_RATE, sample_rate)
     slow = resample(waveform, ratio.numerator, ratio.denominator)
     coded = _in_full_scale(telephone_band(slow, _TELEPHONE_RATE), mu_law)
-    result = resample(coded, ratio.denominator, ratio.numerator)
-    return np.pad(result, (0, max(0, len(waveform) - len(result))))[: len(waveform)]
+    return _to_length(resample(coded, ratio.denominator, ratio.numerator), len(waveform))
 
 
 def through_file(
@@ -85,30 +71,19 @@ def through_file(
         compression: 0 (best) to 1 (smallest). Opus: 0.8 is 56 kbit/s, 0.95 is 18 kbit/s.
     """
 
-    def code(samples: np.ndarray) -> np.ndarray:
+    def encode_and_decode(samples: np.ndarray) -> np.ndarray:
         file_type, subtype = _FILE_TYPES[kind]
+        options = {"format": file_type, "subtype": subtype, "compression_level": compression}
         buffer = io.BytesIO()
-        soundfile.write(
-            buffer,
-            samples,
-            sample_rate,
-            format=file_type,
-            subtype=subtype,
-            compression_level=compression,
-        )
+        soundfile.write(buffer, samples, sample_rate, **options)
         buffer.seek(0)
         return soundfile.read(buffer, dtype="float32")[0]
 
-    result = _in_full_scale(waveform, code)
-    return np.pad(result, (0, max(0, len(waveform) - len(result))))[: len(waveform)]
+    return _to_length(_in_full_scale(waveform, encode_and_decode), len(waveform))
 
 
 class Transmission:
-    """A kind of transmission drawn by weight.
-
-    Args:
-        config: the weights.
-        sample_rate: in Hz.
+    """A kind of transmission drawn by its weight in the configuration.
 
     Raises:
         ConfigError: a kind with a weight does not go with the sample rate.
@@ -117,17 +92,12 @@ class Transmission:
 
     def __init__(self, config: CodecConf, sample_rate: int) -> None:
         self.config, self.sample_rate = config, sample_rate
-        weights = {
-            "telephone": config.telephone,
-            "mu_law": config.mu_law,
-            "mp3": config.mp3,
-            "opus": config.opus,
-        }
+        weights = {kind: getattr(config, kind) for kind in ("telephone", "mu_law", "mp3", "opus")}
         self._kinds = [kind for kind, weight in weights.items() if weight > 0]
         self._bounds = np.cumsum([weights[kind] for kind in self._kinds]) / sum(weights.values())
         if config.prob > 0:
             for kind in self._kinds:
-                _check(kind, sample_rate)
+                _check_codec(kind, sample_rate)
 
     def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Send a waveform ``(samples,)`` through one of the kinds."""
@@ -141,7 +111,7 @@ class Transmission:
         return through_file(waveform, self.sample_rate, kind, compression)
 
 
-def _check(kind: str, sample_rate: int) -> None:
+def _check_codec(kind: str, sample_rate: int) -> None:
     if kind in _RATES:
         if sample_rate not in _RATES[kind]:
             raise ConfigError(
@@ -169,20 +139,19 @@ def _in_full_scale(waveform: np.ndarray, code: Callable[[np.ndarray], np.ndarray
     return code(waveform * np.float32(1.0 / peak)) * np.float32(peak)
 
 
+def _to_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    return np.pad(waveform, (0, max(0, num_samples - len(waveform))))[:num_samples]
+
+
 @lru_cache(maxsize=16)
 def _telephone_filter(sample_rate: int, num_samples: int) -> tuple[PackedFilter, int]:
-    taps = _telephone_taps(sample_rate)
-    return pack_filter(taps, num_samples), len(taps) // 2
-
-
-def _telephone_taps(sample_rate: int) -> np.ndarray:
     low = (_BAND_HZ[0] - _SKIRT_HZ / 2) / sample_rate
     high = (_BAND_HZ[1] + _SKIRT_HZ / 2) / sample_rate
     half = int(np.ceil((65.0 - 7.95) / (14.36 * _SKIRT_HZ / sample_rate) / 2))
     places = np.arange(-half, half + 1)
     window = np.kaiser(len(places), 0.1102 * (65.0 - 8.7))
     band = 2 * high * np.sinc(2 * high * places) - 2 * low * np.sinc(2 * low * places)
-    return (band * window).astype(np.float32)
+    return pack_filter((band * window).astype(np.float32), num_samples), half
 
 
 @lru_cache(maxsize=1)

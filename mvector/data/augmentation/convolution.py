@@ -28,13 +28,8 @@ class PackedFilter(NamedTuple):
 
 @single_threaded
 def pack_filter(taps: np.ndarray, num_samples: int) -> PackedFilter:
-    """Make a filter ready for :func:`convolve`.
-
-    Args:
-        taps: ``(taps,)``.
-        num_samples: length of the longest waveform that it will be used on.
-    """
-    size = fast_size(-(-(num_samples + len(taps) - 1) // 2))
+    """Make a filter ready for :func:`convolve`, for waveforms of up to ``num_samples``."""
+    size = _fast_size(-(-(num_samples + len(taps) - 1) // 2))
     spectrum = torch.fft.fft(_packed(taps, size)).numpy()
     mirror = _mirror_image(spectrum)
     # With E and O the transforms of the even and the odd taps, and W the delay by one sample: the
@@ -47,15 +42,10 @@ def pack_filter(taps: np.ndarray, num_samples: int) -> PackedFilter:
 
 @single_threaded
 def convolve(waveform: np.ndarray, packed: PackedFilter, delay: int) -> np.ndarray:
-    """Samples ``delay`` to ``delay + len(waveform)`` of waveform * filter.
+    """Samples ``delay`` to ``delay + len(waveform)`` of waveform * filter, as float32.
 
-    Args:
-        waveform: ``(samples,)``, at most as long as the filter was packed for.
-        packed: the filter.
-        delay: from 0 to the filter's last tap.
-
-    Returns:
-        float32 array of the waveform's shape; rounding errors are near 3e-7 of its peak.
+    The waveform is at most as long as the filter was packed for, and ``delay`` lies within the
+    filter. Rounding errors are near 3e-7 of the peak.
     """
     spectrum = torch.fft.fft(_packed(waveform, len(packed.straight)))
     _multiply(spectrum.numpy(), packed)
@@ -91,7 +81,7 @@ def rounded_length(num_samples: int) -> int:
     return -(-num_samples // _STEP) * _STEP
 
 
-def fast_size(needed: int) -> int:
+def _fast_size(needed: int) -> int:
     """The smallest ``2^a 3^b 5^c`` from ``needed`` on, with a from 7 to 9 and b up to 2.
 
     Such sizes are fast in every library. With more factors of 2, MKL takes five times as long, and

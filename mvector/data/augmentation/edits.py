@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from mvector.config.augment_options import ClippingConf, FlipSpliceConf, SilenceConf
+from mvector.config.augment_options import FlipSpliceConf, SilenceConf
 
 
 def flip_splice(
     waveform: np.ndarray, sample_rate: int, config: FlipSpliceConf, rng: np.random.Generator
 ) -> np.ndarray:
-    """Cut a crop in pieces at random places and put them together in another order.
+    """Cut a crop ``(samples,)`` in pieces at random places and put them in another order.
 
-    Args:
-        waveform: ``(samples,)``; too short for two pieces, it is left as it is.
-        sample_rate: in Hz.
-        config: how many pieces, and how short they may be.
-        rng: every choice comes from it.
-
-    Returns:
-        The same samples in another order.
+    A crop that is too short for two pieces is left as it is.
     """
     shortest = max(1, round(config.min_piece_s * sample_rate))
     wanted = int(rng.integers(config.min_pieces, config.max_pieces + 1))
@@ -41,12 +34,6 @@ def add_silence(
     """Put stretches of zeros into a crop, either between the samples or in their place.
 
     Inserted silence moves what follows to later and the end out of the crop; the length stays.
-
-    Args:
-        waveform: ``(samples,)``.
-        sample_rate: in Hz.
-        config: how many stretches, how long, and how often they are inserted.
-        rng: every choice comes from it.
     """
     num_samples = len(waveform)
     inserting = rng.random() < config.insert_share
@@ -63,15 +50,10 @@ def add_silence(
 
 
 def clip_loudest(waveform: np.ndarray, share: float) -> np.ndarray:
-    """Clip symmetrically at the level that ``share`` of the samples reach or exceed in magnitude.
+    """Clip at the level that ``round(share * samples)`` samples reach or exceed in magnitude.
 
-    Args:
-        waveform: ``(samples,)``.
-        share: of the samples that end at plus or minus the clipping level: ``round(share *
-            samples)`` of them, and any that were at that very level before.
-
-    Returns:
-        The clipped waveform, not made louder again.
+    These, and any that were at that very level before, end at plus or minus that level. The
+    waveform ``(samples,)`` is not made louder again.
     """
     num_clipped = round(share * len(waveform))
     if num_clipped < 1:
@@ -80,10 +62,3 @@ def clip_loudest(waveform: np.ndarray, share: float) -> np.ndarray:
     place = len(waveform) - num_clipped
     level = np.partition(magnitudes, place)[place]
     return np.clip(waveform, -level, level)
-
-
-def clip_at_random(
-    waveform: np.ndarray, config: ClippingConf, rng: np.random.Generator
-) -> np.ndarray:
-    """:func:`clip_loudest` with a share drawn evenly from the configured range."""
-    return clip_loudest(waveform, rng.uniform(config.min_share, config.max_share))

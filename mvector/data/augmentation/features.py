@@ -8,7 +8,7 @@ from mvector.config.augment_options import SpecAugConf
 
 
 def mask_features(features: torch.Tensor, draws: torch.Tensor, config: SpecAugConf) -> torch.Tensor:
-    """SpecAugment: bands of bins and stretches of frames set to zero, the mean of the features.
+    """Set bands of bins and stretches of frames to zero, the mean of the features.
 
     Park et al., "SpecAugment", Interspeech 2019.
 

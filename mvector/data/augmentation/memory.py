@@ -53,13 +53,9 @@ class SharedArrays:
     def read(
         self, index: int, make: Callable[[], np.ndarray], start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """A stretch of one array as float32, the caller's own.
+        """A stretch of one of the first ``num_kept`` arrays, as a new float32 array.
 
-        Args:
-            index: below ``num_kept``.
-            make: gives the whole array, if it has not been filled yet.
-            start: first sample.
-            stop: the sample after the last; ``None`` is the end.
+        ``make`` gives the whole array, if it has not been filled yet.
         """
         self.length(index, make)
         first, length = self._starts[index], self._lengths[index]

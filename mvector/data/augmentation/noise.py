@@ -25,13 +25,9 @@ def mean_power(waveform: np.ndarray) -> float:
 def add_noise(
     waveform: np.ndarray, noise: np.ndarray, snr_db: float, *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Mix noise in at a signal-to-noise ratio: mean power over mean power, in dB.
+    """Mix noise in at a signal-to-noise ratio: mean power over mean power of all samples, in dB.
 
-    Args:
-        waveform: ``(samples,)``; the ratio is measured over all of it.
-        noise: ``(samples,)``; digital silence is left out.
-        snr_db: ratio in dB.
-        out: array for the result, which may be ``noise`` itself; ``None`` makes a new one.
+    Noise that is digital silence changes nothing. ``out`` takes the result, and may be ``noise``.
     """
     noise_power = mean_power(noise)
     if noise_power == 0.0:
@@ -43,15 +39,7 @@ def add_noise(
 
 
 def mix_talkers(talkers: Iterable[np.ndarray], num_samples: int) -> np.ndarray:
-    """Babble: talkers at once, each with the same power.
-
-    Args:
-        talkers: ``(samples,)`` each; a silent one is left out.
-        num_samples: how long each is.
-
-    Returns:
-        float32 array ``(samples,)``.
-    """
+    """Babble, float32 ``(samples,)``: talkers at once with the same power, silent ones left out."""
     babble = np.zeros(num_samples, dtype=np.float32)
     for talker in talkers:
         power = mean_power(talker)

@@ -36,10 +36,6 @@ def direct_path(impulse_response: np.ndarray, sample_rate: int) -> int:
     So a reflection or a swelling tail that is louder than the direct sound, as far from the source
     or behind a corner, is not taken for it, as long as it is not more than 20 dB louder; nor is the
     ripple that a low-pass filter leaves before a pulse.
-
-    Args:
-        impulse_response: ``(samples,)``.
-        sample_rate: in Hz.
     """
     magnitudes = np.abs(impulse_response)
     onset = int(np.argmax(magnitudes >= _ONSET * magnitudes.max()))
@@ -79,12 +75,7 @@ def add_reverb(
 ) -> np.ndarray:
     """Convolve with a room's impulse response; the direct sound stays where it was.
 
-    The result has the waveform's length and its power.
-
-    Args:
-        waveform: ``(samples,)`` float32.
-        impulse_response: ``(samples,)`` of any length; digital silence changes nothing.
-        sample_rate: of both, in Hz.
+    The result has the waveform's length and its power. A silent response changes nothing.
     """
     if not np.any(impulse_response):
         return waveform
@@ -112,10 +103,6 @@ class Reverberation:
     number, so that they are the same in every process, and computed when first used (about 10
     milliseconds each), once for all forked workers. Where there are both, each kind is
     drawn half of the time. Spectra are kept by each process, up to 128 MB.
-
-    Args:
-        config: folder, rooms and longest response.
-        sample_rate: in Hz.
     """
 
     def __init__(self, config: ReverbConf, sample_rate: int) -> None:
@@ -145,7 +132,7 @@ class Reverberation:
     def __len__(self) -> int:
         return self._num_measured + self._num_rooms
 
-    def draw(self, rng: np.random.Generator) -> int:
+    def draw_response(self, rng: np.random.Generator) -> int:
         """The number of a response: measured ones come first, then the rooms."""
         if self._num_measured and self._num_rooms:
             if rng.random() < 0.5:
@@ -153,7 +140,7 @@ class Reverberation:
             return self._num_measured + int(rng.integers(self._num_rooms))
         return int(rng.integers(len(self)))
 
-    def response(self, index: int) -> np.ndarray | None:
+    def read_response(self, index: int) -> np.ndarray | None:
         """One impulse response as it was recorded or computed; ``None`` if it is damaged."""
         if index < self._num_measured and self._measured is not None:
             return self._measured.read_whole(index)
@@ -176,7 +163,7 @@ class Reverberation:
         return _at_power_of(waveform, convolve(waveform, prepared.filter, prepared.direct))
 
     def _prepare(self, index: int, num_samples: int) -> _Prepared | None:
-        response = self.response(index)
+        response = self.read_response(index)
         if response is None or not np.any(response):
             return None
         taps, direct = prepare_response(response, self.sample_rate, self.config.max_duration_s)

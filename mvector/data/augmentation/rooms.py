@@ -80,12 +80,7 @@ def draw_room(config: ReverbConf, rng: np.random.Generator) -> Room:
 
 
 def simulate_room(room: Room, sample_rate: int, duration_s: float) -> np.ndarray:
-    """The impulse response from source to microphone.
-
-    Args:
-        room: the box.
-        sample_rate: in Hz.
-        duration_s: of the response; the time 0 is when the source sounds.
+    """The impulse response from source to microphone, from the time at which the source sounds.
 
     Returns:
         float32 array ``(duration_s * sample_rate,)``, rounded; the direct sound comes at

@@ -27,12 +27,8 @@ def num_speed_classes(config: SpeedConf) -> int:
 def change_speed(waveform: np.ndarray, speed: float) -> np.ndarray:
     """Play faster or slower: pitch and tempo change together (Ko et al., Interspeech 2015).
 
-    Args:
-        waveform: ``(samples,)`` float32.
-        speed: such as 0.9 or 1.1; rounded to a ratio of numbers up to 100.
-
-    Returns:
-        float32 array of ``samples / speed`` samples, rounded.
+    ``speed`` is rounded to a ratio of numbers up to 100. The result is float32 and has
+    ``samples / speed`` samples, rounded.
     """
     return resample(waveform, *_ratio(speed))
 
@@ -49,11 +45,6 @@ def resample(waveform: np.ndarray, up: int, down: int) -> np.ndarray:
     The filter is a windowed sinc (Kaiser window): flat to 92 % of that frequency, at least 60 dB
     down from it on. As the same ``up`` phases of it come again and again, a block of output is a
     block of input times a fixed matrix.
-
-    Args:
-        waveform: ``(samples,)`` float32.
-        up: how many output samples take the place of ``down`` input samples.
-        down: see ``up``.
 
     Returns:
         float32 array of ``samples * up / down`` samples, rounded; the first stays in place.
