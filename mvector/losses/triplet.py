@@ -20,7 +20,7 @@ class TripletAngularMarginLoss(SpeakerLoss):
     Re-Identification", 2017; cosines and bounds as in PaddleClas's PP-ShiTuV2, 2022.
 
     Batches must hold several clips of each of several speakers, see
-    :class:`mvector.data.samplers.SpeakerBatches`.
+    :class:`mvector.data.batch_plans.SpeakerBatches`.
 
     Args:
         margin: a difference of cosines.
