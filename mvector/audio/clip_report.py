@@ -112,11 +112,7 @@ ENROLMENT_FLOOR = QualityLimits(
 
 
 def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
-    """Measure a clip.
-
-    Args:
-        waveform: float ``(samples,)`` in [-1, 1].
-        sample_rate: its rate in Hz.
+    """Measure a clip, float ``(samples,)`` in [-1, 1].
 
     Raises:
         AudioError: the waveform is not mono or shorter than 20 ms.
@@ -134,10 +130,9 @@ def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
 
 
 def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
-    """Highest frequency that holds content: above it, nothing is within 70 dB of the strongest.
+    """Highest frequency within 70 dB of the strongest.
 
-    Taken from the 95th percentile of the spectra of those frames of 20 ms that hold speech; of all
-    frames where none does.
+    Measured on the 95th percentile of the spectra of the frames with speech, or of all frames.
     """
     frames, is_speech = found.frames, found.is_speech
     frames = frames[is_speech] if is_speech.any() else frames
@@ -151,7 +146,7 @@ def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
 
 
 def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
-    """What the stretches of one clip say together.
+    """The report on a clip from those on its stretches.
 
     Durations add up, level and clipping are those of the whole, the SNR is the mean over the
     stretches weighted by their speech, and the bandwidth the highest one.

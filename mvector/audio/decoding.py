@@ -23,7 +23,7 @@ AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a clip says, without decoding it."""
+    """Length, rate and channels of a clip."""
 
     duration_s: float
     sample_rate: int
@@ -32,9 +32,14 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class NativeAudio:
-    """A clip being decoded: its rate in Hz and its mono float32 blocks."""
+    """A clip being decoded, in mono float32 blocks at its own rate.
+
+    ``num_samples`` is the length of the whole clip, ``None`` where only decoding tells.
+    """
 
     sample_rate: int
+    num_channels: int
+    num_samples: int | None
     blocks: Iterator[np.ndarray]
 
 
@@ -48,12 +53,8 @@ def open_native(
 ) -> Iterator[NativeAudio]:
     """Open a stretch of a clip; decoding it, block by block, is up to the caller.
 
-    Args:
-        source: see :func:`mvector.audio.read_audio`.
-        sample_rate: rate of samples that come without one, in Hz.
-        limits: bounds that the clip is held to.
-        offset_s: where to start, in seconds.
-        duration_s: how much to decode at most, in seconds; ``None`` goes to the end.
+    The arguments are those of :func:`mvector.audio.read_audio`; ``sample_rate`` is that of samples
+    that come without one.
 
     Raises:
         AudioError: there and while decoding, as :func:`mvector.audio.read_audio`.
@@ -63,32 +64,20 @@ def open_native(
     stretch = (offset_s, duration_s)
     if is_samples(source) or isinstance(source, tuple):
         samples, rate = from_array(source, sample_rate, limits, name)
-        yield NativeAudio(rate, array_blocks(samples, rate, limits, name, *stretch))
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
+        blocks = array_blocks(samples, rate, limits, name, *stretch)
+        yield NativeAudio(rate, channels, len(samples), blocks)
         return
     with _open_bytes(source, name, limits) as stream:
         if needs_av(source, stream):
-            rate, _ = av_layout(stream, name, limits)
-            yield NativeAudio(rate, av_blocks(stream, name, limits, *stretch))
+            rate, channels = av_layout(stream, name, limits)
+            yield NativeAudio(rate, channels, None, av_blocks(stream, name, limits, *stretch))
             return
         with _open_soundfile(stream, name) as clip:
-            limits.check_layout(clip.samplerate, clip.channels, name)
-            yield NativeAudio(clip.samplerate, _soundfile_blocks(clip, name, limits, *stretch))
-
-
-def native_info(source: AudioSource, sample_rate: int, limits: AudioLimits) -> AudioInfo:
-    """Duration, rate and channels, from the header where it has them."""
-    name = source_name(source)
-    if is_samples(source) or isinstance(source, tuple):
-        samples, rate = from_array(source, sample_rate, limits, name)
-        return AudioInfo(len(samples) / rate, rate, 1 if samples.ndim == 1 else samples.shape[1])
-    with _open_bytes(source, name, limits) as stream:
-        if needs_av(source, stream):
-            rate, channels = av_layout(stream, name, limits)
-            count = sum(len(block) for block in av_blocks(stream, name, limits, 0.0, None))
-            return AudioInfo(count / rate, rate, channels)
-        with _open_soundfile(stream, name) as clip:
-            limits.check_layout(clip.samplerate, clip.channels, name)
-            return AudioInfo(clip.frames / clip.samplerate, clip.samplerate, clip.channels)
+            rate, channels = clip.samplerate, clip.channels
+            limits.check_layout(rate, channels, name)
+            blocks = _soundfile_blocks(clip, name, limits, *stretch)
+            yield NativeAudio(rate, channels, clip.frames, blocks)
 
 
 def source_name(source: AudioSource) -> str:
@@ -182,11 +171,7 @@ def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryI
 
 
 def replayable(source: AudioSource, limits: AudioLimits) -> AudioSource:
-    """The source, or all bytes of one that can be read only once.
-
-    Raises:
-        AudioError: as :func:`read_stream`.
-    """
+    """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
     once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
     return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]
 

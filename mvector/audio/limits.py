@@ -27,11 +27,7 @@ class AudioLimits:
     max_stream_bytes: int = 1 << 30
 
     def check_layout(self, sample_rate: int, num_channels: int, name: str) -> None:
-        """Refuse rates and numbers of channels that no recording has.
-
-        Raises:
-            AudioError: one of them is out of bounds.
-        """
+        """Raise AudioError for a rate or number of channels that no recording has."""
         if not 1_000 <= sample_rate <= self.max_sample_rate:
             raise AudioError(
                 f"{name} has the sample rate {sample_rate} Hz; rates from 1,000 to "
@@ -46,11 +42,7 @@ class AudioLimits:
             )
 
     def check_duration(self, duration_s: float, name: str) -> None:
-        """Refuse a stretch that is too long to decode.
-
-        Raises:
-            AudioError: it is longer than ``max_duration_s``.
-        """
+        """Raise AudioError for a stretch that is longer than ``max_duration_s``."""
         if duration_s > self.max_duration_s:
             raise AudioError(
                 f"{name} claims to last {duration_s / 3600.0:,.1f} h, and at most "

@@ -60,9 +60,9 @@ def _hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
 
         yield audio_windows(open_clip(args.watch), rate, window_s=args.hop_seconds)
         return
-    from mvector.audio.microphone import listening
+    from mvector.audio.microphone import open_microphone
 
-    with listening(rate, device=args.device) as blocks:
+    with open_microphone(rate, device=args.device) as blocks:
         yield _joined(blocks, round(args.hop_seconds * rate))
 
 

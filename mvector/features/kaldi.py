@@ -161,13 +161,11 @@ class Fbank(FeatureTransform):
         return kaldi_mel_bank(self.n_fft, num_mel_bins, sample_rate, low_freq, end)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         if self.snip_edges:
             return 1 + (num_samples - self.frame_length) // self.hop_length
         return (num_samples + self.hop_length // 2) // self.hop_length
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Log energies of each frame; see :meth:`FeatureTransform.forward`."""
         if not self.snip_edges:
             waveforms = self._mirror_ends(waveforms, lengths)
         features = map_frames(self._bands, waveforms, self.frame_length, self.hop_length)
