@@ -69,7 +69,7 @@ def convert(
         raise CheckpointError(
             f"There is no source '{source}'; choose one of: {', '.join(SOURCES)}."
         )
-    source, family, weights, dropped = _identified(without_wrappers(dict(state)), source, name)
+    source, family, weights, dropped = _identify(without_wrappers(dict(state)), source, name)
     published = SOURCES[source].families[family]
     what = f"'{name}' looks like {family} of {SOURCES[source].title}"
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
@@ -88,7 +88,7 @@ def convert(
     table = published.table_for(architecture.options)
     expected = expected_entries(architecture, table, what)
     _check_entries(weights, expected, what)
-    renamed, made_integers = _renamed(weights, expected)
+    renamed, made_integers = _rename_entries(weights, expected)
     return Conversion(source, family, architecture, renamed, tuple(dropped), tuple(made_integers))
 
 
@@ -114,7 +114,7 @@ def expected_entries(
     return {key: (*published[key], tuple(value.shape)) for key, value in state.items()}
 
 
-def _identified(state: State, source: str | None, name: str) -> tuple[str, str, State, list[str]]:
+def _identify(state: State, source: str | None, name: str) -> tuple[str, str, State, list[str]]:
     """Source and family, the entries that count, and the keys of the others."""
     recognised: list[str] = []
     fitting: dict[str, tuple[str, State, list[str]]] = {}
@@ -194,7 +194,7 @@ def _check_entries(
         )
 
 
-def _renamed(
+def _rename_entries(
     weights: State, expected: Mapping[str, tuple[str, Shape, Shape]]
 ) -> tuple[State, list[str]]:
     renamed: State = {}

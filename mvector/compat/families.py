@@ -69,15 +69,9 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def recognise(keys: Collection[str]) -> str | None:
     """Name of the family that has these keys, or ``None``."""
     for family, required in FINGERPRINTS:
-        if all(_has(keys, pattern) for pattern in required):
+        if all(any(fnmatchcase(key, pattern) for key in keys) for pattern in required):
             return family
     return None
-
-
-def _has(keys: Collection[str], pattern: str) -> bool:
-    if "*" not in pattern:
-        return pattern in keys
-    return any(fnmatchcase(key, pattern) for key in keys)
 
 
 def _count(shapes: Shapes, pattern: str) -> int:

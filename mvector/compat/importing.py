@@ -99,7 +99,7 @@ def import_checkpoint(
         name, state, hints = "the state dict", state_of(checkpoint, "the state dict"), Hints()
         file = None
     else:
-        file = find_file(Path(checkpoint), _names_of_files(source))
+        file = find_file(Path(checkpoint), _checkpoint_names(source))
         name, state = str(file), read_state(file)
     conversion = convert(state, source, name=name, feature_dim=feature_dim)
     toolkit = SOURCES[conversion.source]
@@ -111,7 +111,7 @@ def import_checkpoint(
     if not isinstance(front_end, FrontEnd):
         front_end = _front_end_of(front_end, conversion, sample_rate, hints)
     _check_front_end(conversion, front_end, name)
-    _say_what_is_open(conversion, name)
+    _warn_of_assumptions(conversion, name)
     model = SpeakerModel(
         front_end, conversion.architecture.backbone, conversion.architecture.options
     )
@@ -120,7 +120,7 @@ def import_checkpoint(
     return ImportedModel(model.eval(), provenance, replace(conversion, weights={}))
 
 
-def _names_of_files(source: str | None) -> tuple[str, ...]:
+def _checkpoint_names(source: str | None) -> tuple[str, ...]:
     toolkits = [SOURCES[source]] if source in SOURCES else list(SOURCES.values())
     names = [name for toolkit in toolkits for name in toolkit.files]
     exact_first = sorted(dict.fromkeys(names), key=lambda name: "*" in name)
@@ -185,7 +185,7 @@ def _check_front_end(conversion: Conversion, front_end: FrontEnd, name: str) -> 
         )
 
 
-def _say_what_is_open(conversion: Conversion, name: str) -> None:
+def _warn_of_assumptions(conversion: Conversion, name: str) -> None:
     for assumption in conversion.architecture.assumed:
         logger.warning("%s: assumed %s; give feature_dim if it is another.", name, assumption)
     if any(key.startswith("frontend.") for key in conversion.dropped):

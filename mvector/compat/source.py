@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+import yaml
 
 from mvector.compat.families import Reader
 from mvector.compat.key_tables import KeyTable
+from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
 SAMPLE_RATE = 16000
@@ -22,19 +25,26 @@ class Published:
         read: sizes from shapes.
         table: names of the layers.
         constants: arguments of the backbone that shapes do not show.
-        table_without_asp: names of the layers where the pooling is not ASP, if that occurs.
+        other_pooling: where the pooling may be SAP, TAP or TSP and not ASP: what it and the
+            normalisation behind it are called then.
     """
 
     read: Reader
     table: KeyTable
     constants: Mapping[str, Any] = field(default_factory=dict)
-    table_without_asp: KeyTable | None = None
+    other_pooling: tuple[str, str] | None = None
 
     def table_for(self, options: Mapping[str, Any]) -> KeyTable:
         """The names of the layers of a backbone with these arguments."""
-        if self.table_without_asp is not None and options["pooling_type"] != "ASP":
-            return self.table_without_asp
-        return self.table
+        if self.other_pooling is None or options["pooling_type"] == "ASP":
+            return self.table
+        pooling, pooling_norm = self.other_pooling
+        others = {
+            "pooling.hidden": f"{pooling}.linear1",
+            "pooling.attention": f"{pooling}.linear2",
+            "pooling_norm": pooling_norm,
+        }
+        return KeyTable({**self.table.layers, **others}, self.table.as_convolutions)
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,6 @@ class Hints:
     origin: str = ""
 
 
-class MakeFrontEnd(Protocol):
-    """Builds the front end that a toolkit computes its features with."""
-
-    def __call__(self, feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
-        """The front end for so many bins, at this rate in Hz."""
-
-
 @dataclass(frozen=True)
 class Source:
     """A toolkit.
@@ -65,7 +68,7 @@ class Source:
         title: what people call it.
         files: names and patterns of its checkpoints in a folder, the most telling first.
         families: what it publishes, by family; see :data:`mvector.compat.families.FINGERPRINTS`.
-        front_end: how it computes features.
+        front_end: how it computes features: number of bins, rate in Hz and hints to a front end.
         heads: prefixes of keys that inference has no use for.
         backbone_prefix: what stands before the backbone's keys where a head may stand beside it.
         read_hints: reads the files beside a checkpoint.
@@ -74,10 +77,28 @@ class Source:
     title: str
     files: tuple[str, ...]
     families: Mapping[str, Published]
-    front_end: MakeFrontEnd
+    front_end: Callable[[int, int, Hints], FrontEnd]
     heads: tuple[str, ...] = ()
     backbone_prefix: str = ""
     read_hints: Callable[[Path], Hints] | None = None
+
+
+def read_beside(file: Path, parse: Callable[[str], Any], cure: str = "mend it or move it") -> Any:
+    """What ``parse`` makes of a text file.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}; {cure}.") from error
+
+
+def section(config: Any, name: str) -> dict[str, Any]:
+    """A section of a configuration; empty where there is none."""
+    found = config.get(name) if isinstance(config, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def kaldi_front_end(
@@ -85,11 +106,7 @@ def kaldi_front_end(
 ) -> FrontEnd:
     """A front end of mean-normalised Kaldi filter banks from 20 Hz to half of the rate.
 
-    Args:
-        feature_dim: number of bands.
-        sample_rate: in Hz.
-        window_type: see :class:`mvector.features.Fbank`.
-        settings: other fields of :class:`FrontEnd`; levels are not normalised unless they say so.
+    ``settings`` are other fields of it; levels are not normalised unless they say so.
     """
     method_args = {
         "sample_frequency": float(sample_rate),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-Path = tuple[str, ...]
-
 _IN_DATASET = (
     "min_duration",
     "max_duration",
@@ -50,15 +48,11 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
 EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
 
 
-def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Move every foreign key to its place.
-
-    Args:
-        raw: the parsed YAML, which is changed in place.
+def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Move every foreign key of the parsed YAML to its place.
 
     Returns:
-        The mapping in our spelling; which of our keys came from which of theirs (for messages);
-        and the mistakes found.
+        Which of our keys came from which of theirs (for messages), and the mistakes found.
     """
     origin: dict[str, str] = {}
     mistakes: list[str] = []
@@ -87,7 +81,7 @@ def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list
     for section in EMPTIED:
         if _get(raw, section) == {}:
             _take(raw, section)
-    return raw, origin, mistakes
+    return origin, mistakes
 
 
 def _get(raw: dict[str, Any], dotted: str) -> Any:
