@@ -4,7 +4,7 @@ from mvector.audio.decoding import AudioInfo, AudioSource, source_name
 from mvector.audio.io import AUDIO_SUFFIXES, audio_info, audio_windows, read_audio, write_wav
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
-from mvector.audio.vad import VadMethod, speech_segments, trim_silence
+from mvector.audio.vad import speech_segments, trim_silence
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -12,7 +12,6 @@ __all__ = [
     "AudioInfo",
     "AudioLimits",
     "AudioSource",
-    "VadMethod",
     "audio_info",
     "audio_windows",
     "check_duration",

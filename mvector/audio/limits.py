@@ -13,18 +13,12 @@ class AudioLimits:
 
     A few kilobytes of FLAC can hold days of silence, and a header can claim anything. A stretch
     asked for by offset and duration counts with its own length only.
-
-    Attributes:
-        max_duration_s: longest stretch that is decoded, in seconds.
-        max_sample_rate: highest rate, in Hz.
-        max_channels: most channels.
-        max_stream_bytes: how much is read of a stream that cannot seek, such as a pipe.
     """
 
-    max_duration_s: float = 4 * 3600.0
-    max_sample_rate: int = 384_000
+    max_duration_s: float = 4 * 3600.0  # of the stretch that is decoded
+    max_sample_rate: int = 384_000  # in Hz
     max_channels: int = 16
-    max_stream_bytes: int = 1 << 30
+    max_stream_bytes: int = 1 << 30  # read of a stream that cannot seek, such as a pipe
 
     def check_layout(self, sample_rate: int, num_channels: int, name: str) -> None:
         """Raise AudioError for a rate or number of channels that no recording has."""

@@ -70,7 +70,7 @@ def export_checkpoint(model: SpeakerModel, target: str) -> State:
     return state
 
 
-def save_state(state: State, path: str | Path) -> None:
+def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Write a state dict in PyTorch's format, or in safetensors' if the name ends so.
 
     Raises:
