@@ -95,7 +95,7 @@ ENROLMENT_FLOOR = QualityLimits(
 )
 
 
-def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
+def measure_clip(waveform: np.ndarray, sample_rate: int) -> ClipReport:
     """Measure a clip, float ``(samples,)`` in [-1, 1].
 
     Raises:

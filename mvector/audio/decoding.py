@@ -15,7 +15,14 @@ import soundfile
 
 from mvector.audio.limits import AudioLimits
 from mvector.audio.media import av_blocks, av_layout, needs_av
-from mvector.audio.samples import BLOCK_SAMPLES, Samples, array_blocks, from_array, is_samples, mono
+from mvector.audio.samples import (
+    BLOCK_SAMPLES,
+    Samples,
+    array_blocks,
+    average_channels,
+    is_samples,
+    samples_and_rate,
+)
 from mvector.errors import AudioError
 
 AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, int]"
@@ -63,7 +70,7 @@ def open_native(
     name = source_name(source)
     stretch = (offset_s, duration_s)
     if is_samples(source) or isinstance(source, tuple):
-        samples, rate = from_array(source, sample_rate, limits, name)
+        samples, rate = samples_and_rate(source, sample_rate, limits, name)
         channels = 1 if samples.ndim == 1 else samples.shape[1]
         blocks = array_blocks(samples, rate, limits, name, *stretch)
         yield NativeAudio(rate, channels, len(samples), blocks)
@@ -122,7 +129,7 @@ def _soundfile_blocks(
         if not len(block):
             break
         decoded += len(block)
-        yield mono(block, name)
+        yield average_channels(block, name)
     # Lossy containers may overstate their length by a frame or two; half a second is damage
     if wanted - decoded > rate // 2:
         raise AudioError(

@@ -84,11 +84,9 @@ def record(
     device: str | None = None,
     on_block: Callable[[np.ndarray], None] | None = None,
 ) -> np.ndarray:
-    """Record mono audio.
+    """Record mono audio at a rate in Hz.
 
     Args:
-        duration_s: in seconds.
-        sample_rate: in Hz.
         device: number of an input device or part of its name; ``None`` is the default one.
         on_block: sees each tenth of a second as it comes, for a level meter.
 

@@ -30,7 +30,7 @@ def _is_tensor(source: object) -> bool:
     return hasattr(source, "detach") and hasattr(source, "numpy")
 
 
-def from_array(
+def samples_and_rate(
     source: Any, sample_rate: int, limits: AudioLimits, name: str
 ) -> tuple[np.ndarray, int]:
     """Float32 ``(samples,)`` or ``(samples, channels)``, and the rate in Hz.
@@ -73,7 +73,7 @@ def array_blocks(
     wanted = samples[start:stop]
     limits.check_duration(len(wanted) / rate, name)
     for first in range(0, len(wanted), BLOCK_SAMPLES):
-        yield mono(wanted[first : first + BLOCK_SAMPLES], name)
+        yield average_channels(wanted[first : first + BLOCK_SAMPLES], name)
 
 
 def first_samples(stretches: Iterable[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
@@ -103,7 +103,7 @@ def cut_windows(stretches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarr
         yield np.concatenate(waiting)
 
 
-def mono(samples: np.ndarray, name: str) -> np.ndarray:
+def average_channels(samples: np.ndarray, name: str) -> np.ndarray:
     """Channels averaged; an AudioError if samples are not finite or absurdly large."""
     if samples.ndim == 2:
         samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)

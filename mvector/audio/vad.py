@@ -59,7 +59,7 @@ def trim_silence(
 def speech_segments(
     waveform: np.ndarray, sample_rate: int, method: VadMethod = "energy"
 ) -> list[tuple[int, int]]:
-    """Find the speech in a clip.
+    """Find the speech in a clip; gives ``(start, stop)`` of each segment in samples, in order.
 
     Gaps below 0.3 s are bridged, then stretches below 0.1 s are dropped, and 0.05 s of what
     surrounds speech is kept on either side.
@@ -71,9 +71,6 @@ def speech_segments(
             ``librosa.effects.split``; finds pauses only where they are that quiet.
             ``silero``: the network of the package silero-vad (https://github.com/snakers4/silero-vad,
             MIT licence) through onnxruntime, on the clip resampled to 16 kHz.
-
-    Returns:
-        ``(start, stop)`` of each segment in samples, in order and apart; empty without speech.
 
     Raises:
         AudioError: the waveform is not mono.

@@ -44,11 +44,11 @@ def export_checkpoint(model: SpeakerModel, target: str) -> State:
 
     Args:
         model: a model whose architecture and constants the toolkit has as well.
-        target: ``wespeaker``, ``3dspeaker`` or ``speechbrain``.
+        target: one of :data:`TARGETS`.
 
     Returns:
-        A state dict that the toolkit's own class loads strictly; what it computes from the same
-        features is what the model computes.
+        A state dict that the toolkit's own class loads strictly, and that gives there the model's
+        embeddings of the same features.
 
     Raises:
         CheckpointError: the toolkit has no such model.

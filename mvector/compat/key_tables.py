@@ -21,15 +21,10 @@ _NUMBER = re.compile(r"\{(\w)([+-]\d)?\}")
 
 @dataclass(frozen=True)
 class KeyTable:
-    """The names of one family in one form of publication.
+    """The names of one family in one form of publication."""
 
-    Attributes:
-        layers: path of our layer to path of the published layer.
-        as_convolutions: our linear layers that are published as convolutions with one tap.
-    """
-
-    layers: Mapping[str, str]
-    as_convolutions: tuple[str, ...] = ()
+    layers: Mapping[str, str]  # path of our layer to path of the published layer
+    as_convolutions: tuple[str, ...] = ()  # our linear layers, published as convolutions of 1 tap
 
     def published(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, Shape]]:
         """For each entry of a backbone of ours: published key and shape.

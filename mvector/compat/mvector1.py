@@ -12,15 +12,8 @@ from pathlib import Path
 import yaml
 
 from mvector.compat import families, key_tables
-from mvector.compat.source import (
-    Hints,
-    Published,
-    Source,
-    kaldi_front_end,
-    preprocessing,
-    read_beside,
-    section,
-)
+from mvector.compat.containers import parse_file, section
+from mvector.compat.source import Hints, Published, Source, kaldi_front_end, mean_normalised
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
@@ -44,7 +37,7 @@ def _read_model_state(checkpoint: Path) -> Hints:
     file = checkpoint.with_name("model.state")
     if not file.is_file():
         return Hints()
-    state = read_beside(file, json.loads)
+    state = parse_file(file, json.loads)
     method = state.get("feature_method") if isinstance(state, dict) else None
     if method not in (None, "Fbank"):
         raise CheckpointError(
@@ -60,7 +53,7 @@ def read_configuration(file: Path) -> Hints:
     Raises:
         CheckpointError: it cannot be read or names no features that mvector computes.
     """
-    config = read_beside(file, yaml.safe_load, "give another file")
+    config = parse_file(file, yaml.safe_load, "give another file")
     features, data = section(config, "preprocess_conf"), section(config, "dataset_conf")
     if features.get("use_hf_model"):
         raise CheckpointError(
@@ -80,7 +73,7 @@ def read_configuration(file: Path) -> Hints:
             raise CheckpointError(f"'{file}': dataset_conf.{key} is {data[key]!r}; correct it.")
     return Hints(
         sample_rate=data.get("sample_rate"),
-        preprocess=preprocessing(method, section(features, "method_args")),
+        preprocess=mean_normalised(method, section(features, "method_args")),
         use_dB_normalization=data.get("use_dB_normalization"),
         target_dB=data.get("target_dB"),
         origin=str(file),

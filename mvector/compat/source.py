@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mvector.compat.families import Reader
 from mvector.compat.key_tables import KeyTable
-from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
 SAMPLE_RATE = 16000
@@ -19,19 +16,12 @@ SAMPLE_RATE = 16000
 
 @dataclass(frozen=True)
 class Published:
-    """How a toolkit publishes one family.
+    """How a toolkit publishes one family."""
 
-    Attributes:
-        read: sizes from shapes.
-        table: names of the layers.
-        constants: arguments of the backbone that shapes do not show.
-        other_pooling: where the pooling may be SAP, TAP or TSP and not ASP: what it and the
-            normalisation behind it are called then.
-    """
-
-    read: Reader
-    table: KeyTable
-    constants: Mapping[str, Any] = field(default_factory=dict)
+    read: Reader  # sizes from shapes
+    table: KeyTable  # names of the layers
+    constants: Mapping[str, Any] = field(default_factory=dict)  # what shapes do not show
+    # Where the pooling may be SAP, TAP or TSP: names of it and of the normalisation behind it.
     other_pooling: tuple[str, str] | None = None
 
     def table_for(self, options: Mapping[str, Any]) -> KeyTable:
@@ -62,43 +52,15 @@ class Hints:
 
 @dataclass(frozen=True)
 class Source:
-    """A toolkit.
-
-    Attributes:
-        title: what people call it.
-        files: names and patterns of its checkpoints in a folder, the most telling first.
-        families: what it publishes, by family; see :data:`mvector.compat.families.FINGERPRINTS`.
-        front_end: how it computes features: number of bins, rate in Hz and hints to a front end.
-        heads: prefixes of keys that inference has no use for.
-        backbone_prefix: what stands before the backbone's keys where a head may stand beside it.
-        read_hints: reads the files beside a checkpoint.
-    """
+    """A toolkit whose checkpoints are imported."""
 
     title: str
-    files: tuple[str, ...]
-    families: Mapping[str, Published]
-    front_end: Callable[[int, int, Hints], FrontEnd]
-    heads: tuple[str, ...] = ()
-    backbone_prefix: str = ""
-    read_hints: Callable[[Path], Hints] | None = None
-
-
-def read_beside(file: Path, parse: Callable[[str], Any], cure: str = "mend it or move it") -> Any:
-    """What ``parse`` makes of a text file.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    try:
-        return parse(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise CheckpointError(f"'{file}' cannot be read: {error}; {cure}.") from error
-
-
-def section(config: Any, name: str) -> dict[str, Any]:
-    """A section of a configuration; empty where there is none."""
-    found = config.get(name) if isinstance(config, dict) else None
-    return found if isinstance(found, dict) else {}
+    files: tuple[str, ...]  # names and patterns of checkpoints in a folder, most telling first
+    families: Mapping[str, Published]  # by the names of mvector.compat.families.FINGERPRINTS
+    front_end: Callable[[int, int, Hints], FrontEnd]  # of the number of bins, and the rate in Hz
+    heads: tuple[str, ...] = ()  # prefixes of keys that inference has no use for
+    backbone_prefix: str = ""  # of the backbone's keys where a head may stand beside it
+    read_hints: Callable[[Path], Hints] | None = None  # reads the files beside a checkpoint
 
 
 def kaldi_front_end(
@@ -113,11 +75,11 @@ def kaldi_front_end(
         "num_mel_bins": feature_dim,
         "window_type": window_type,
     }
-    preprocess = preprocessing("Fbank", method_args)
+    preprocess = mean_normalised("Fbank", method_args)
     return FrontEnd(sample_rate, preprocess, **{"use_dB_normalization": False, **settings})
 
 
-def preprocessing(feature_method: str, method_args: Mapping[str, Any]) -> dict[str, Any]:
+def mean_normalised(feature_method: str, method_args: Mapping[str, Any]) -> dict[str, Any]:
     """Features of which each clip's mean is subtracted, as ``preprocess_conf`` describes them."""
     return {
         "feature_method": feature_method,

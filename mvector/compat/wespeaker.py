@@ -12,14 +12,8 @@ from typing import Any
 import yaml
 
 from mvector.compat import families, key_tables
-from mvector.compat.source import (
-    Hints,
-    Published,
-    Source,
-    kaldi_front_end,
-    read_beside,
-    section,
-)
+from mvector.compat.containers import parse_file, section
+from mvector.compat.source import Hints, Published, Source, kaldi_front_end
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
@@ -39,7 +33,7 @@ def _read_config(checkpoint: Path) -> Hints:
     file = checkpoint.with_name("config.yaml")
     if not file.is_file():
         return Hints()
-    config = read_beside(file, yaml.safe_load)
+    config = parse_file(file, yaml.safe_load)
     data, model = section(config, "dataset_args"), section(config, "model_args")
     features = data.get("frontend", "fbank")
     if features != "fbank":

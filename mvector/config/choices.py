@@ -48,7 +48,7 @@ class PreprocessConf(Section):
         return _options_of_choice(FEATURE_ARGS, info.data.get("feature_method"), value)
 
     @model_validator(mode="after")
-    def _log_of_a_spectrum(self) -> PreprocessConf:
+    def _log_spectrum_fits_method(self) -> PreprocessConf:
         if self.log_spectrum and self.feature_method not in ("MelSpectrogram", "Spectrogram"):
             raise ValueError(
                 f"log_spectrum True does not go with {self.feature_method}, which is logarithmic "
@@ -128,7 +128,7 @@ class OptimizerConf(Section):
         return _options_of_choice(SCHEDULER_ARGS, scheduler, value)
 
     @model_validator(mode="after")
-    def _rates_fall(self) -> OptimizerConf:
+    def _min_lr_below_learning_rate(self) -> OptimizerConf:
         lowest = getattr(self.scheduler_args, "min_lr", 0.0)
         highest = getattr(self.scheduler_args, "max_lr", None) or self.learning_rate
         if lowest > highest:

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from mvector.config.augment_options import AugmentConf
 from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
+from mvector.config.legacy_keys import translate_keys
 from mvector.config.messages import describe_mistake, join_mistakes
 from mvector.config.options import Section
 from mvector.config.schema import Config
-from mvector.config.spellings import translate_keys
 from mvector.errors import ConfigError
 from mvector.files import read_errors_as
 
@@ -94,7 +94,7 @@ _Loader.add_implicit_resolver(
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), ["N"])
 
 
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping_without_repeated_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
@@ -111,14 +111,14 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeated_keys)
 
 
 def _read(path_or_dict: ConfigSource) -> tuple[dict[str, Any], str]:
     if isinstance(path_or_dict, BaseModel):
         path_or_dict = path_or_dict.model_dump(mode="json")
     if isinstance(path_or_dict, Mapping):
-        return _without_none_words(dict(path_or_dict)), "The configuration"
+        return _none_words_to_null(dict(path_or_dict)), "The configuration"
     name = os.fspath(path_or_dict)
     with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = Path(name).read_text(encoding="utf-8-sig")
@@ -134,12 +134,12 @@ def _read(path_or_dict: ConfigSource) -> tuple[dict[str, Any], str]:
     return raw, name
 
 
-def _without_none_words(node: Any) -> Any:
+def _none_words_to_null(node: Any) -> Any:
     """A copy in which the word None, as other YAML readers leave it, is null."""
     if isinstance(node, Mapping):
-        return {key: _without_none_words(value) for key, value in node.items()}
+        return {key: _none_words_to_null(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_without_none_words(value) for value in node]
+        return [_none_words_to_null(value) for value in node]
     return None if node == "None" else node
 
 

@@ -53,7 +53,7 @@ def describe_mistake(
         example = f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
         return f"{key} is missing; add it{example}"
     if kind == "extra_forbidden":
-        known = _known_keys(section, location[:-1], raw)
+        known = _keys_of_section(section, location[:-1], raw)
         near = _nearest(location[-1], known)
         hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
         return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
@@ -77,7 +77,7 @@ _EXAMPLES = {
 }
 
 
-def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any]) -> list[str]:
+def _keys_of_section(section: type[Section], parents: list[str], raw: dict[str, Any]) -> list[str]:
     choices: dict[str, tuple[Mapping[str, type[Section]], Any, str]] = {
         "method_args": (FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
         "backbone": (BACKBONE_OPTIONS, raw, "use_model"),

@@ -16,7 +16,7 @@ _SLANEY_HZ_PER_MEL = 200.0 / 3.0
 _SLANEY_LOG_STEP = math.log(6.4) / 27.0
 
 
-def centred(window: Tensor, n_fft: int) -> Tensor:
+def zero_pad_window(window: Tensor, n_fft: int) -> Tensor:
     """The window in the middle of ``n_fft`` samples, zeros around it."""
     left = (n_fft - len(window)) // 2
     return F.pad(window, (left, n_fft - len(window) - left))
@@ -122,7 +122,7 @@ def dct_matrix(n_mels: int, n_mfcc: int, norm: str | None) -> Tensor:
     return matrix
 
 
-def paired(bank: Tensor) -> Tensor:
+def repeat_for_squares(bank: Tensor) -> Tensor:
     """Each row of a filter bank twice: its product with squares (re, im, re, im, ...) is that of
     the bank with the power spectrum, without a pass to add the squares."""
     return bank.repeat_interleave(2, dim=0)

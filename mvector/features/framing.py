@@ -23,9 +23,9 @@ def pad_ends(
         waveforms: ``(batch, samples)``; what lies behind a clip's end is not read.
         lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
         num_left, num_right: samples to put in front and behind.
-        mode: ``"reflect"`` mirrors about the outermost sample, ``"symmetric"`` mirrors with that
-            sample repeated, ``"replicate"`` holds it, ``"circular"`` goes on at the other end,
-            ``"constant"`` writes zeros.
+        mode: ``"reflect"`` mirrors about the outermost sample, ``"symmetric"`` repeats that sample
+            too, ``"replicate"`` holds it, ``"circular"`` goes on at the other end, ``"constant"``
+            writes zeros.
 
     Returns:
         ``(batch, num_left + samples + num_right)``. A clip of ``n`` samples has its

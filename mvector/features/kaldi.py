@@ -12,8 +12,8 @@ from mvector.features.filters import (
     interleaved_squares,
     kaldi_mel_bank,
     kaldi_window,
-    paired,
     power_spectrum,
+    repeat_for_squares,
 )
 from mvector.features.framing import map_frames, mean_over_frames, pad_ends, zero_invalid_frames_
 from mvector.features.transform import (
@@ -122,7 +122,7 @@ class Fbank(FeatureTransform):
         self.feature_dim = num_mel_bins + int(use_energy)
         self._set_constant("window", kaldi_window(window_type, self.frame_length, blackman_coeff))
         bank = self._mel_bank(sample_frequency, num_mel_bins, low_freq, high_freq)
-        self._set_constant("mel_bank", paired(bank) if use_power else bank)
+        self._set_constant("mel_bank", repeat_for_squares(bank) if use_power else bank)
 
     def _set_frames(
         self, sample_rate: float, frame_length_ms: float, frame_shift_ms: float, power_of_two: bool

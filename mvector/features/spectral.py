@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mvector.features.filters import (
     MEL_SCALES,
-    centred,
     dct_matrix,
     hz_mel_bank,
     interleaved_squares,
-    paired,
     power_spectrum,
+    repeat_for_squares,
+    zero_pad_window,
 )
 from mvector.features.framing import map_frames, pad_ends, zero_invalid_frames_
 from mvector.features.transform import (
@@ -89,7 +89,7 @@ class Spectrogram(FeatureTransform):
         self.pad_mode, self.onesided, self.sample_rate = pad_mode, onesided, sample_rate
         self.feature_dim = n_fft // 2 + 1 if onesided else n_fft
         self.min_samples = max(1, self._min_padded_samples() - 2 * pad)
-        window = centred(torch.hann_window(win_length, dtype=torch.float64), n_fft)
+        window = zero_pad_window(torch.hann_window(win_length, dtype=torch.float64), n_fft)
         if normalized:
             window /= n_fft**0.5 if normalized == "frame_length" else window.square().sum().sqrt()
         self._set_constant("window", window)
@@ -125,10 +125,10 @@ class Spectrogram(FeatureTransform):
         )
 
     def _magnitude(self, spectra: Tensor) -> Tensor:
-        return to_exponent(power_spectrum(spectra), self.power)
+        return raise_magnitudes(power_spectrum(spectra), self.power)
 
 
-def to_exponent(power: Tensor, exponent: float) -> Tensor:
+def raise_magnitudes(power: Tensor, exponent: float) -> Tensor:
     """Raise magnitudes, given as their squares, to an exponent."""
     if exponent == 2.0:
         return power
@@ -199,7 +199,7 @@ class MelSpectrogram(FeatureTransform):
         bank = hz_mel_bank(
             num_bins, n_mels, sample_rate, f_min, f_max, norm=norm, mel_scale=mel_scale
         )
-        self._set_constant("mel_bank", paired(bank) if power == 2.0 else bank)
+        self._set_constant("mel_bank", repeat_for_squares(bank) if power == 2.0 else bank)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
         return self.spectrogram.num_frames(num_samples)
@@ -212,7 +212,7 @@ class MelSpectrogram(FeatureTransform):
         if power == 2.0:
             bins = interleaved_squares(spectra)
         else:
-            bins = to_exponent(power_spectrum(spectra), power)
+            bins = raise_magnitudes(power_spectrum(spectra), power)
         return bins @ self.mel_bank.to(bins.dtype)
 
 

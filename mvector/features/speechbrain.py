@@ -7,7 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from mvector.features.filters import centred, interleaved_squares, mel_corners, paired
+from mvector.features.filters import (
+    interleaved_squares,
+    mel_corners,
+    repeat_for_squares,
+    zero_pad_window,
+)
 from mvector.features.framing import map_frames, pad_ends
 from mvector.features.transform import (
     FeatureTransform,
@@ -84,9 +89,9 @@ class SpeechbrainFbank(FeatureTransform):
         self.sample_rate, self.feature_dim, self.min_samples = sample_rate, n_mels, 1
         self.n_fft, self.top_db = n_fft, top_db
         window = torch.hamming_window(num_window, dtype=torch.float64)
-        self._set_constant("window", centred(window, n_fft))
+        self._set_constant("window", zero_pad_window(window, n_fft))
         bank = _mel_bank(n_fft, n_mels, sample_rate, f_min, f_max)
-        self._set_constant("mel_bank", paired(bank))
+        self._set_constant("mel_bank", repeat_for_squares(bank))
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
         return 1 + num_samples // self.hop_length
