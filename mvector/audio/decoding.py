@@ -98,9 +98,6 @@ def source_name(source: AudioSource) -> str:
     return f"'{getattr(source, 'name', 'the clip given as a file object')}'"
 
 
-# ---- files through libsndfile -----------------------------------------------------------------
-
-
 def _soundfile_blocks(
     clip: soundfile.SoundFile,
     name: str,
@@ -177,7 +174,7 @@ def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryI
         )
 
 
-def replayable(source: AudioSource, limits: AudioLimits) -> AudioSource:
+def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:
     """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
     once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
     return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]

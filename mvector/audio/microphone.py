@@ -120,7 +120,7 @@ def open_microphone(
     with _pyaudio() as engine:
         stream, rate = _open_stream(engine, index, sample_rate)
         try:
-            yield _blocks(stream, rate, sample_rate)
+            yield _microphone_blocks(stream, rate, sample_rate)
         finally:
             stream.close()
 
@@ -166,7 +166,7 @@ def _open_stream(engine: Any, index: int | None, sample_rate: int) -> tuple[Any,
         raise _microphone_error(error) from error
 
 
-def _blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+def _microphone_blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
     while True:
         try:

@@ -71,7 +71,7 @@ def extract_state_dict(content: Any, name: str) -> State:
     strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     if strange:
         raise CheckpointError(
-            f"'{name}' is no state dict: {first_names(strange)} hold no tensors; save the model's "
+            f"'{name}' is no state dict: {shorten_list(strange)} hold no tensors; save the model's "
             "state_dict() alone, or under the key 'state_dict'."
         )
     return {str(key): value for key, value in content.items()}
@@ -88,7 +88,7 @@ def strip_wrapper_prefixes(state: State) -> State:
             return state
 
 
-def first_names(names: list[str], limit: int = 4) -> str:
+def shorten_list(names: list[str], limit: int = 4) -> str:
     """The first few names, and how many more there are."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mvector.compat import mvector1, speechbrain, three_d_speaker, wespeaker
-from mvector.compat.containers import State, first_names, strip_wrapper_prefixes
+from mvector.compat.containers import State, shorten_list, strip_wrapper_prefixes
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
 from mvector.compat.source import Source
@@ -118,6 +118,8 @@ def _identify(state: State, source: str | None, name: str) -> tuple[str, str, St
         if family in toolkit.families:
             fitting[key] = (family, weights, dropped)
         recognised.append(family)
+    if source is None and len(fitting) == 1:
+        source = next(iter(fitting))
     if source is not None and source in fitting:
         return (source, *fitting[source])
     titles = " or ".join(fitting)
@@ -127,9 +129,6 @@ def _identify(state: State, source: str | None, name: str) -> tuple[str, str, St
             f"'{name}' looks like {family}, which {SOURCES[source].title} does not publish in this "
             f"form; the source may be {titles}."
         )
-    if len(fitting) == 1:
-        only = next(iter(fitting))
-        return (only, *fitting[only])
     if fitting:
         raise CheckpointError(
             f"'{name}' may come from {titles}, which compute features differently; say which "
@@ -141,7 +140,7 @@ def _identify(state: State, source: str | None, name: str) -> tuple[str, str, St
             "another model."
         )
     raise CheckpointError(
-        f"'{name}' is of no known family; its first entries are {first_names(list(state))}."
+        f"'{name}' is of no known family; its first entries are {shorten_list(list(state))}."
     )
 
 
@@ -174,8 +173,8 @@ def _check_entries(
         if not value.is_floating_point() and not key.endswith(_COUNTER)
     ]
     faults = [
-        *([f"has the unexpected entries {first_names(unexpected)}"] if unexpected else []),
-        *([f"lacks the entries {first_names(missing)}"] if missing else []),
+        *([f"has the unexpected entries {shorten_list(unexpected)}"] if unexpected else []),
+        *([f"lacks the entries {shorten_list(missing)}"] if missing else []),
         *misshapen[:3],
         *not_numbers[:3],
     ]

@@ -107,7 +107,7 @@ def _bins_or_default(feature_dim: int | None) -> tuple[int, tuple[str, ...]]:
     return DEFAULT_BINS, (f"{DEFAULT_BINS} bins, which the shapes do not tell",)
 
 
-def _embedding_of_segments(shapes: Shapes) -> dict[str, Any]:
+def _segment_layer_options(shapes: Shapes) -> dict[str, Any]:
     two = "seg_2.weight" in shapes
     last = shapes["seg_2.weight" if two else "seg_1.weight"]
     return {"embd_dim": last[0], "pooling_type": "TSTP", "two_embedding_layers": two}
@@ -131,7 +131,7 @@ def _res2_reader(backbone: str, passing_groups: int) -> Reader:
         sizes = _res2_options(shapes, passing_groups=passing_groups)
         top_channels = 8 * sizes["channels"] * sizes["expansion"]
         bins = _bins_before(shapes["seg_1.weight"][1], top_channels)
-        return Architecture(backbone, bins, {**_embedding_of_segments(shapes), **sizes})
+        return Architecture(backbone, bins, {**_segment_layer_options(shapes), **sizes})
 
     return read
 
@@ -154,7 +154,7 @@ def read_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
         kind = "bottlenecks" if bottlenecks else "basic blocks"
         raise UnreadableError(f"no known depth has {_num_blocks(shapes)} {kind}")
     bins = _bins_before(shapes["seg_1.weight"][1], 8 * channels * (4 if bottlenecks else 1))
-    options = {**_embedding_of_segments(shapes), "depth": depths.pop(), "channels": channels}
+    options = {**_segment_layer_options(shapes), "depth": depths.pop(), "channels": channels}
     return Architecture("ResNet", bins, options)
 
 
@@ -233,7 +233,7 @@ def read_xvector(shapes: Shapes, feature_dim: int | None) -> Architecture:
     frames = [shapes[f"frame_{n}.conv_1d.weight"] for n in (1, 2, 3, 4, 5)]
     options = {
         "layout": "xvector",
-        **_embedding_of_segments(shapes),
+        **_segment_layer_options(shapes),
         "channels": [shape[0] for shape in frames],
     }
     return Architecture("TDNN", frames[0][1], options)

@@ -87,17 +87,18 @@ def import_checkpoint(
             or does not fit, with the entries at fault.
     """
     if isinstance(checkpoint, Mapping):
-        file, name, hints = None, "the state dict", Hints()
+        file, name = None, "the state dict"
         state = extract_state_dict(checkpoint, name)
     else:
         file = find_checkpoint_file(Path(checkpoint), _checkpoint_names(source))
         name, state = str(file), read_state_dict(file)
     conversion = convert(state, source, name=name, feature_dim=feature_dim)
     toolkit = SOURCES[conversion.source]
-    if file is not None:
-        hints = toolkit.read_hints(file) if toolkit.read_hints and configs is None else Hints()
+    hints = Hints()
     if configs is not None:
         hints = _read_configuration_hints(conversion, Path(configs))
+    elif file is not None and toolkit.read_hints is not None:
+        hints = toolkit.read_hints(file)
     _check_hints(conversion, hints, name)
     if not isinstance(front_end, FrontEnd):
         front_end = _default_front_end(front_end, conversion, sample_rate, hints)
@@ -114,8 +115,7 @@ def import_checkpoint(
 def _checkpoint_names(source: str | None) -> tuple[str, ...]:
     toolkits = [SOURCES[source]] if source in SOURCES else list(SOURCES.values())
     names = [name for toolkit in toolkits for name in toolkit.files]
-    exact_first = sorted(dict.fromkeys(names), key=lambda name: "*" in name)
-    return tuple(exact_first)
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: "*" in name))  # exact ones first
 
 
 def _read_configuration_hints(conversion: Conversion, configs: Path) -> Hints:
@@ -188,12 +188,11 @@ def _warn_of_assumptions(conversion: Conversion, name: str) -> None:
 
 
 def _provenance(conversion: Conversion, file: Path | None, hints: Hints) -> dict[str, Any]:
-    beside = {"read_beside": Path(hints.origin).name} if hints.origin else {}
     assumed = conversion.architecture.assumed
     return {
         "source": conversion.source,
         "file": None if file is None else file.name,
-        **beside,
+        **({"read_beside": Path(hints.origin).name} if hints.origin else {}),
         "family": conversion.family,
         "dropped": list(conversion.dropped),
         "made_integers": len(conversion.made_integers),

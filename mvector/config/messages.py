@@ -18,8 +18,7 @@ from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
 def join_mistakes(name: str, mistakes: list[str]) -> str:
     if len(mistakes) == 1:
         return f"{name}: {mistakes[0]}."
-    lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
-    return f"{name} has {len(mistakes)} mistakes:{lines}"
+    return "\n  - ".join([f"{name} has {len(mistakes)} mistakes:", *mistakes])
 
 
 _EXPECTED = {
@@ -54,12 +53,12 @@ def describe_mistake(
         return f"{key} is missing; add it{example}"
     if kind == "extra_forbidden":
         known = _keys_of_section(section, location[:-1], raw)
-        near = _nearest(location[-1], known)
+        near = _nearest_name(location[-1], known)
         hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
         return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
     if kind == "literal_error":
         wanted = str(context["expected"])
-        near = _nearest(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
+        near = _nearest_name(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
         hint = f"; did you mean '{near}'?" if near else ""
         return f"{key}: {_short(detail['input'])} is not allowed; allowed: {wanted}{hint}"
     if kind == "value_error":
@@ -97,7 +96,7 @@ def _keys_of_section(section: type[Section], parents: list[str], raw: dict[str, 
     return list(node.model_fields)
 
 
-def _nearest(word: str, known: list[str]) -> str | None:
+def _nearest_name(word: str, known: list[str]) -> str | None:
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
     return by_lower[near[0]] if near else None

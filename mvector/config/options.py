@@ -187,7 +187,7 @@ class MultiStepArgs(Section):
     gamma: Gamma = 0.1
 
     @model_validator(mode="after")
-    def _in_order(self) -> MultiStepArgs:
+    def _milestones_ascend(self) -> MultiStepArgs:
         given = ", ".join(f"{milestone:g}" for milestone in self.milestones)
         if not given or list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones [{given}] are not epochs in ascending order")
