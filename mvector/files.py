@@ -34,9 +34,6 @@ def write_errors_as(
         what: what could not be written, such as ``the list 'a.txt'``.
         cure: what to do about it, such as ``choose another --out``.
         also: exceptions besides ``OSError`` by which a library says that it cannot write.
-
-    Raises:
-        MVectorError: of ``kind``.
     """
     failures: tuple[type[Exception], ...] = (OSError, *also)
     try:
@@ -50,16 +47,12 @@ def write_errors_as(
 def read_errors_as(
     kind: type[MVectorError], what: str, cure: str = "check the path", *, code: str | None = None
 ) -> Iterator[None]:
-    """Within the block, a file that is missing, no text or unreadable becomes a sentence.
+    """Within the block, a file that is missing, no text or unreadable becomes an error of ``kind``.
 
     Args:
         kind: of the error to raise.
         what: begins the sentence, such as ``The list 'a.txt'``.
-        cure: what to do where it does not exist.
-        code: of the error where it does not exist.
-
-    Raises:
-        MVectorError: of ``kind``.
+        cure, code: what to do, and code of the error, where the file does not exist.
     """
     try:
         yield
@@ -95,15 +88,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str | Iterable[str], *, errors: str = "strict") -> None:
-    """Write a UTF-8 text file in one step.
+    """Write a UTF-8 text file in one step, from one string or pieces of it.
 
-    Args:
-        path: the file.
-        text: the whole, or pieces of it.
-        errors: what becomes of paths that are not UTF-8, as for :func:`open`.
-
-    Raises:
-        OSError: as the file system raises it; nothing is left behind.
+    ``errors`` says what becomes of paths that are not UTF-8, as for :func:`open`.
     """
 
     def write(file: Path) -> None:
@@ -114,11 +101,7 @@ def write_text(path: Path, text: str | Iterable[str], *, errors: str = "strict")
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
-    """Write arrays of numbers or text into an npz file in one step.
-
-    Raises:
-        OSError: as the file system raises it; nothing is left behind.
-    """
+    """Write arrays of numbers or text into an npz file in one step."""
     import numpy as np
 
     save: Callable[..., None] = np.savez_compressed if compressed else np.savez
@@ -132,11 +115,6 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], kind: type[MVectorError]) -> None:
     """Write a figure of matplotlib in one step; the suffix chooses the format, png without one.
-
-    Args:
-        figure: what to draw.
-        path: where to; missing folders are made.
-        kind: of the errors to raise.
 
     Raises:
         MVectorError: of ``kind``: the suffix is no picture format, or the file cannot be written.
@@ -152,11 +130,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], kind: type[MVector
 def check_figure_path(
     figure: Figure, path: str | os.PathLike[str], kind: type[MVectorError]
 ) -> None:
-    """Refuse a suffix that :func:`save_figure` could not write.
-
-    Raises:
-        MVectorError: of ``kind``.
-    """
+    """Raise an error of ``kind`` for a suffix that :func:`save_figure` could not write."""
     picture_format = _picture_format(path)
     if picture_format not in figure.canvas.get_supported_filetypes():
         raise kind(f"Cannot draw '{path}': '.{picture_format}' is no picture format; use .png.")
@@ -167,11 +141,7 @@ def _picture_format(path: str | os.PathLike[str]) -> str:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -201,11 +171,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Give a folder the name ``path``, in place of an earlier one.
-
-    Raises:
-        OSError: as the file system raises it; :func:`recover_folder` finds the earlier one.
-    """
+    """Give a folder the name ``path``; if cut off, :func:`recover_folder` finds the earlier one."""
     old = path.with_name(f"{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
@@ -228,11 +194,7 @@ def _sync(path: Path) -> None:
 
 
 def check_file_writable(path: Path) -> None:
-    """As :func:`check_writable`, for a file to be written later.
-
-    Raises:
-        OSError: its folder cannot be written to, or it is a folder itself.
-    """
+    """As :func:`check_writable`, for a file to be written later; it may not be a folder."""
     check_writable(path.parent)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")

@@ -33,9 +33,13 @@ def codes_in_the_source() -> list[tuple[str, str]]:
     found = [(error.code, name) for name, error in CLASSES.items()]
     for path in (ROOT / "mvector").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in CLASSES:
+            if not isinstance(node, ast.Call):
+                continue
+            raises_by_itself = ast.unparse(node.func) != "read_errors_as"
+            name = ast.unparse(node.func if raises_by_itself else node.args[0])
+            if name in CLASSES:
                 codes = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
-                found += [(ast.literal_eval(code), ast.unparse(node.func)) for code in codes]
+                found += [(ast.literal_eval(code), name) for code in codes]
     return found
 
 

@@ -1,18 +1,10 @@
 """Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
-from mvector.audio.io import (
-    AUDIO_SUFFIXES,
-    AudioInfo,
-    AudioSource,
-    audio_info,
-    audio_windows,
-    read_audio,
-    source_name,
-    write_wav,
-)
+from mvector.audio.decoding import AudioInfo, AudioSource, source_name
+from mvector.audio.io import AUDIO_SUFFIXES, audio_info, audio_windows, read_audio, write_wav
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
-from mvector.audio.vad import VadMethod, speech_segments, trim_silence
+from mvector.audio.vad import speech_segments, trim_silence
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -20,7 +12,6 @@ __all__ = [
     "AudioInfo",
     "AudioLimits",
     "AudioSource",
-    "VadMethod",
     "audio_info",
     "audio_windows",
     "check_duration",

@@ -21,23 +21,14 @@ _MOST_FRAMES = 3000  # the spectrum of a minute tells the bandwidth of all
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What was measured on a clip, at the rate of the model.
-
-    Attributes:
-        duration_s: length of the clip in seconds.
-        speech_s: of these, seconds of speech; see :func:`mvector.audio.quality.clip_quality`.
-        snr_db: estimate of the signal-to-noise ratio in dB, 0 to 60.
-        clipped_share: share of samples at or above 98.5 % of full scale.
-        bandwidth_hz: highest frequency with content, within 70 dB of the strongest one.
-        level_db: RMS level in dB relative to full scale; -inf for digital silence.
-    """
+    """What was measured on a clip, at the rate of the model."""
 
     duration_s: float
-    speech_s: float
-    snr_db: float
-    clipped_share: float
-    bandwidth_hz: float
-    level_db: float
+    speech_s: float  # seconds of speech; see mvector.audio.quality.clip_quality
+    snr_db: float  # estimate of the signal-to-noise ratio, 0 to 60
+    clipped_share: float  # of the samples: at or above 98.5 % of full scale
+    bandwidth_hz: float  # highest frequency within 70 dB of the strongest one
+    level_db: float  # RMS, relative to full scale; -inf for digital silence
 
     @property
     def quality(self) -> SpeechQuality:
@@ -60,17 +51,10 @@ class ClipReport:
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """What a clip is measured against; ``None`` leaves a measure out.
+    """Bounds on the measures of :class:`ClipReport`; ``None`` leaves a measure out.
 
     The defaults are those of clips that are to be trusted, :data:`TRUSTED`. How many clips of real
     corpora they complain of stands in ``benchmarks/RESULTS.md``.
-
-    Attributes:
-        min_speech_s: least speech, in seconds.
-        min_snr_db: lowest signal-to-noise ratio, in dB.
-        max_clipped_share: largest share of clipped samples.
-        min_bandwidth_hz: lowest bandwidth, in Hz.
-        min_level_db: lowest RMS level, in dB relative to full scale.
     """
 
     min_speech_s: float | None = 1.0
@@ -111,12 +95,8 @@ ENROLMENT_FLOOR = QualityLimits(
 )
 
 
-def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
-    """Measure a clip.
-
-    Args:
-        waveform: float ``(samples,)`` in [-1, 1].
-        sample_rate: its rate in Hz.
+def measure_clip(waveform: np.ndarray, sample_rate: int) -> ClipReport:
+    """Measure a clip, float ``(samples,)`` in [-1, 1].
 
     Raises:
         AudioError: the waveform is not mono or shorter than 20 ms.
@@ -134,10 +114,9 @@ def report_on(waveform: np.ndarray, sample_rate: int) -> ClipReport:
 
 
 def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
-    """Highest frequency that holds content: above it, nothing is within 70 dB of the strongest.
+    """Highest frequency within 70 dB of the strongest.
 
-    Taken from the 95th percentile of the spectra of those frames of 20 ms that hold speech; of all
-    frames where none does.
+    Measured on the 95th percentile of the spectra of the frames with speech, or of all frames.
     """
     frames, is_speech = found.frames, found.is_speech
     frames = frames[is_speech] if is_speech.any() else frames
@@ -151,7 +130,7 @@ def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
 
 
 def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
-    """What the stretches of one clip say together.
+    """The report on a clip from those on its stretches.
 
     Durations add up, level and clipping are those of the whole, the SNR is the mean over the
     stretches weighted by their speech, and the bandwidth the highest one.

@@ -15,7 +15,14 @@ import soundfile
 
 from mvector.audio.limits import AudioLimits
 from mvector.audio.media import av_blocks, av_layout, needs_av
-from mvector.audio.samples import BLOCK_SAMPLES, Samples, array_blocks, from_array, is_samples, mono
+from mvector.audio.samples import (
+    BLOCK_SAMPLES,
+    Samples,
+    array_blocks,
+    average_channels,
+    is_samples,
+    samples_and_rate,
+)
 from mvector.errors import AudioError
 
 AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, int]"
@@ -23,7 +30,7 @@ AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a clip says, without decoding it."""
+    """Length, rate and channels of a clip."""
 
     duration_s: float
     sample_rate: int
@@ -32,9 +39,14 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class NativeAudio:
-    """A clip being decoded: its rate in Hz and its mono float32 blocks."""
+    """A clip being decoded, in mono float32 blocks at its own rate.
+
+    ``num_samples`` is the length of the whole clip, ``None`` where only decoding tells.
+    """
 
     sample_rate: int
+    num_channels: int
+    num_samples: int | None
     blocks: Iterator[np.ndarray]
 
 
@@ -48,12 +60,8 @@ def open_native(
 ) -> Iterator[NativeAudio]:
     """Open a stretch of a clip; decoding it, block by block, is up to the caller.
 
-    Args:
-        source: see :func:`mvector.audio.read_audio`.
-        sample_rate: rate of samples that come without one, in Hz.
-        limits: bounds that the clip is held to.
-        offset_s: where to start, in seconds.
-        duration_s: how much to decode at most, in seconds; ``None`` goes to the end.
+    The arguments are those of :func:`mvector.audio.read_audio`; ``sample_rate`` is that of samples
+    that come without one.
 
     Raises:
         AudioError: there and while decoding, as :func:`mvector.audio.read_audio`.
@@ -62,33 +70,21 @@ def open_native(
     name = source_name(source)
     stretch = (offset_s, duration_s)
     if is_samples(source) or isinstance(source, tuple):
-        samples, rate = from_array(source, sample_rate, limits, name)
-        yield NativeAudio(rate, array_blocks(samples, rate, limits, name, *stretch))
+        samples, rate = samples_and_rate(source, sample_rate, limits, name)
+        channels = 1 if samples.ndim == 1 else samples.shape[1]
+        blocks = array_blocks(samples, rate, limits, name, *stretch)
+        yield NativeAudio(rate, channels, len(samples), blocks)
         return
     with _open_bytes(source, name, limits) as stream:
         if needs_av(source, stream):
-            rate, _ = av_layout(stream, name, limits)
-            yield NativeAudio(rate, av_blocks(stream, name, limits, *stretch))
+            rate, channels = av_layout(stream, name, limits)
+            yield NativeAudio(rate, channels, None, av_blocks(stream, name, limits, *stretch))
             return
         with _open_soundfile(stream, name) as clip:
-            limits.check_layout(clip.samplerate, clip.channels, name)
-            yield NativeAudio(clip.samplerate, _soundfile_blocks(clip, name, limits, *stretch))
-
-
-def native_info(source: AudioSource, sample_rate: int, limits: AudioLimits) -> AudioInfo:
-    """Duration, rate and channels, from the header where it has them."""
-    name = source_name(source)
-    if is_samples(source) or isinstance(source, tuple):
-        samples, rate = from_array(source, sample_rate, limits, name)
-        return AudioInfo(len(samples) / rate, rate, 1 if samples.ndim == 1 else samples.shape[1])
-    with _open_bytes(source, name, limits) as stream:
-        if needs_av(source, stream):
-            rate, channels = av_layout(stream, name, limits)
-            count = sum(len(block) for block in av_blocks(stream, name, limits, 0.0, None))
-            return AudioInfo(count / rate, rate, channels)
-        with _open_soundfile(stream, name) as clip:
-            limits.check_layout(clip.samplerate, clip.channels, name)
-            return AudioInfo(clip.frames / clip.samplerate, clip.samplerate, clip.channels)
+            rate, channels = clip.samplerate, clip.channels
+            limits.check_layout(rate, channels, name)
+            blocks = _soundfile_blocks(clip, name, limits, *stretch)
+            yield NativeAudio(rate, channels, clip.frames, blocks)
 
 
 def source_name(source: AudioSource) -> str:
@@ -100,9 +96,6 @@ def source_name(source: AudioSource) -> str:
     if isinstance(source, tuple) or is_samples(source):
         return "the clip given as an array"
     return f"'{getattr(source, 'name', 'the clip given as a file object')}'"
-
-
-# ---- files through libsndfile -----------------------------------------------------------------
 
 
 def _soundfile_blocks(
@@ -133,7 +126,7 @@ def _soundfile_blocks(
         if not len(block):
             break
         decoded += len(block)
-        yield mono(block, name)
+        yield average_channels(block, name)
     # Lossy containers may overstate their length by a frame or two; half a second is damage
     if wanted - decoded > rate // 2:
         raise AudioError(
@@ -181,12 +174,8 @@ def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryI
         )
 
 
-def replayable(source: AudioSource, limits: AudioLimits) -> AudioSource:
-    """The source, or all bytes of one that can be read only once.
-
-    Raises:
-        AudioError: as :func:`read_stream`.
-    """
+def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:
+    """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
     once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
     return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]
 

@@ -13,23 +13,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from mvector.audio.decoding import AudioInfo, AudioSource, native_info, open_native, source_name
+from mvector.audio.decoding import AudioInfo, AudioSource, open_native, source_name
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
 from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.audio.samples import cut_windows, first_samples
 from mvector.errors import AudioError
 from mvector.files import write_atomically, write_errors_as
-
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "AudioInfo",
-    "AudioSource",
-    "audio_info",
-    "audio_windows",
-    "read_audio",
-    "source_name",
-    "write_wav",
-]
 
 AUDIO_SUFFIXES = MEDIA_SUFFIXES | {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".au"}
 
@@ -55,18 +44,16 @@ def read_audio(
             array or tensor alone, which then has the rate ``sample_rate``. Arrays have the shape
             ``(n,)`` or ``(n, channels)``, tensors ``(n,)`` or ``(channels, n)``; integer samples
             are scaled to [-1, 1].
-        sample_rate: rate of the result in Hz; resampled by soxr where the clip has another.
+        sample_rate: rate of the result in Hz; soxr resamples.
         offset_s: where to start, in seconds.
         duration_s: how much to read at most, in seconds; ``None`` reads to the end.
-        limits: longest stretch, highest rate and most channels that are decoded; checked before
-            anything is allocated for them.
+        limits: bounds on the clip, checked before anything is allocated.
 
     Returns:
         float32 array of shape ``(samples,)``; channels are averaged.
 
     Raises:
-        AudioError: the clip is missing, empty, not audio, damaged, beyond the limits or holds NaN
-            or infinity.
+        AudioError: the clip is missing, empty, not audio, damaged, beyond the limits or not finite.
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
     name = source_name(source)
@@ -100,11 +87,8 @@ def audio_windows(
     """A clip of any length, decoded window by window; memory does not grow with its length.
 
     Args:
-        source: as for :func:`read_audio`.
-        sample_rate: rate of the result in Hz.
+        source, sample_rate, duration_s, limits: as for :func:`read_audio`.
         window_s: duration of a window in seconds.
-        duration_s: how much to decode at most, in seconds; ``None`` goes to the end.
-        limits: as for :func:`read_audio`.
 
     Yields:
         float32 ``(samples,)``, one behind the other without overlap; the last one may be shorter.
@@ -131,14 +115,18 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Ite
 
 
 def audio_info(source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS) -> AudioInfo:
-    """Duration, rate and channels from the header alone.
+    """Duration, rate and channels, from the header where it has them.
 
     Raises:
         AudioError: the clip is missing, empty, not audio, or of a rate or number of channels
             beyond the limits.
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
-    return native_info(source, 16000, limits)
+    with open_native(source, 16000, limits) as clip:
+        num_samples = clip.num_samples
+        if num_samples is None:
+            num_samples = sum(len(block) for block in clip.blocks)
+        return AudioInfo(num_samples / clip.sample_rate, clip.sample_rate, clip.num_channels)
 
 
 def write_wav(path: str | os.PathLike[str], waveform: np.ndarray, sample_rate: int) -> None:

@@ -22,7 +22,7 @@ def check_speech(
 
     Args:
         waveform: float array of shape ``(samples,)`` in [-1, 1].
-        sample_rate: its rate in Hz.
+        sample_rate: in Hz.
         name: how the message calls the clip.
         min_duration_s: shortest accepted duration in seconds.
 
@@ -38,11 +38,7 @@ def check_speech(
 
 
 def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> None:
-    """Refuse a clip that is too short.
-
-    Raises:
-        AudioError: it lasts less than ``min_duration_s`` seconds.
-    """
+    """Raise AudioError for a clip of less than ``min_duration_s`` seconds."""
     if duration_s < min_duration_s:
         raise AudioError(
             f"{name} is too short: it lasts {duration_s:.2f} s, "

@@ -13,25 +13,15 @@ class AudioLimits:
 
     A few kilobytes of FLAC can hold days of silence, and a header can claim anything. A stretch
     asked for by offset and duration counts with its own length only.
-
-    Attributes:
-        max_duration_s: longest stretch that is decoded, in seconds.
-        max_sample_rate: highest rate, in Hz.
-        max_channels: most channels.
-        max_stream_bytes: how much is read of a stream that cannot seek, such as a pipe.
     """
 
-    max_duration_s: float = 4 * 3600.0
-    max_sample_rate: int = 384_000
+    max_duration_s: float = 4 * 3600.0  # of the stretch that is decoded
+    max_sample_rate: int = 384_000  # in Hz
     max_channels: int = 16
-    max_stream_bytes: int = 1 << 30
+    max_stream_bytes: int = 1 << 30  # read of a stream that cannot seek, such as a pipe
 
     def check_layout(self, sample_rate: int, num_channels: int, name: str) -> None:
-        """Refuse rates and numbers of channels that no recording has.
-
-        Raises:
-            AudioError: one of them is out of bounds.
-        """
+        """Raise AudioError for a rate or number of channels that no recording has."""
         if not 1_000 <= sample_rate <= self.max_sample_rate:
             raise AudioError(
                 f"{name} has the sample rate {sample_rate} Hz; rates from 1,000 to "
@@ -46,11 +36,7 @@ class AudioLimits:
             )
 
     def check_duration(self, duration_s: float, name: str) -> None:
-        """Refuse a stretch that is too long to decode.
-
-        Raises:
-            AudioError: it is longer than ``max_duration_s``.
-        """
+        """Raise AudioError for a stretch that is longer than ``max_duration_s``."""
         if duration_s > self.max_duration_s:
             raise AudioError(
                 f"{name} claims to last {duration_s / 3600.0:,.1f} h, and at most "

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from mvector.audio.limits import AudioLimits
-from mvector.audio.samples import mono
+from mvector.audio.samples import average_channels
 from mvector.errors import AudioError, import_errors_as
 
 # What libsndfile does not read and FFmpeg does.
@@ -82,7 +82,7 @@ def av_blocks(
                 position += len(samples)
                 if first < last:
                     limits.check_duration((position - start) / rate, name)
-                    yield mono(samples[int(first) : int(last)], name)
+                    yield average_channels(samples[int(first) : int(last)], name)
             if position >= stop:
                 break
     if not position:

@@ -43,7 +43,7 @@ def input_devices() -> list[InputDevice]:
         MissingDependencyError: PyAudio is not installed.
         AudioError: there is none.
     """
-    with _engine() as engine:
+    with _pyaudio() as engine:
         try:
             default = engine.get_default_input_device_info()["index"]
         except OSError:
@@ -84,11 +84,9 @@ def record(
     device: str | None = None,
     on_block: Callable[[np.ndarray], None] | None = None,
 ) -> np.ndarray:
-    """Record mono audio.
+    """Record mono audio at a rate in Hz.
 
     Args:
-        duration_s: how long, in seconds.
-        sample_rate: in Hz.
         device: number of an input device or part of its name; ``None`` is the default one.
         on_block: sees each tenth of a second as it comes, for a level meter.
 
@@ -100,7 +98,7 @@ def record(
         AudioError: there is no microphone, or it failed.
     """
     wanted, parts, num_samples = round(duration_s * sample_rate), [], 0
-    with listening(sample_rate, device=device) as blocks:
+    with open_microphone(sample_rate, device=device) as blocks:
         while num_samples < wanted:
             parts.append(next(blocks))
             num_samples += len(parts[-1])
@@ -110,27 +108,24 @@ def record(
 
 
 @contextmanager
-def listening(
+def open_microphone(
     sample_rate: int = 16000, *, device: str | None = None
 ) -> Iterator[Iterator[np.ndarray]]:
     """Open a microphone; gives its blocks, float32 ``(samples,)`` of about 0.1 s, without end.
 
-    A device that does not know the rate is recorded at its own and resampled.
-
-    Raises:
-        MissingDependencyError: PyAudio is not installed.
-        AudioError: there is no microphone, or it failed, also while it is read.
+    A device that does not know the rate is recorded at its own and resampled. Errors are those of
+    :func:`record`, also while blocks are read.
     """
     index = None if device is None else find_device(device, input_devices()).index
-    with _engine() as engine:
+    with _pyaudio() as engine:
         stream, rate = _open_stream(engine, index, sample_rate)
         try:
-            yield _blocks(stream, rate, sample_rate)
+            yield _microphone_blocks(stream, rate, sample_rate)
         finally:
             stream.close()
 
 
-def complaint(waveform: np.ndarray, sample_rate: int) -> str | None:
+def recording_fault(waveform: np.ndarray, sample_rate: int) -> str | None:
     """Why a recording should be made again, in a few words; ``None`` for a good one."""
     block = round(BLOCK_S * sample_rate)
     blocks = [waveform[start : start + block] for start in range(0, len(waveform), block)]
@@ -145,7 +140,7 @@ def _open_stream(engine: Any, index: int | None, sample_rate: int) -> tuple[Any,
     """An open stream and its rate: the one wanted, or else the device's own."""
     import pyaudio
 
-    def attempt(rate: int) -> Any:
+    def open_at(rate: int) -> Any:
         return engine.open(
             format=pyaudio.paInt16,
             channels=1,
@@ -156,9 +151,9 @@ def _open_stream(engine: Any, index: int | None, sample_rate: int) -> tuple[Any,
         )
 
     try:
-        with _quiet_stderr():
+        with _stderr_silenced():
             try:
-                return attempt(sample_rate), sample_rate
+                return open_at(sample_rate), sample_rate
             except OSError:
                 info = (
                     engine.get_default_input_device_info()
@@ -166,23 +161,23 @@ def _open_stream(engine: Any, index: int | None, sample_rate: int) -> tuple[Any,
                     else engine.get_device_info_by_index(index)
                 )
                 rate = int(info["defaultSampleRate"])
-                return attempt(rate), rate
+                return open_at(rate), rate
     except OSError as error:
-        raise _unusable(error) from error
+        raise _microphone_error(error) from error
 
 
-def _blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
+def _microphone_blocks(stream: Any, rate: int, sample_rate: int) -> Iterator[np.ndarray]:
     resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
     while True:
         try:
             data = stream.read(round(BLOCK_S * rate), exception_on_overflow=False)
         except OSError as error:
-            raise _unusable(error) from error
+            raise _microphone_error(error) from error
         block = np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
         yield block if rate == sample_rate else resampler.resample_chunk(block)
 
 
-def _unusable(error: OSError) -> AudioError:
+def _microphone_error(error: OSError) -> AudioError:
     reason = error.args[-1] if error.args else error
     return AudioError(
         f"The microphone cannot be used ({reason}); connect one, or give a file instead.",
@@ -191,13 +186,13 @@ def _unusable(error: OSError) -> AudioError:
 
 
 @contextmanager
-def _engine() -> Iterator[Any]:
+def _pyaudio() -> Iterator[Any]:
     with import_errors_as(
         "Recording needs PyAudio: pip install pyaudio (on Linux first: apt-get install "
         "portaudio19-dev; on macOS: brew install portaudio). A file works without it."
     ):
         import pyaudio
-    with _quiet_stderr():
+    with _stderr_silenced():
         engine = pyaudio.PyAudio()
     try:
         yield engine
@@ -206,7 +201,7 @@ def _engine() -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def _stderr_silenced() -> Iterator[None]:
     """What ALSA and JACK write while devices are probed goes nowhere: it tells users nothing."""
     with _stderr_lock:
         try:

@@ -19,31 +19,19 @@ MAX_SNR_DB = 60.0
 
 
 class SpeechQuality(NamedTuple):
-    """How good a clip is, or all clips of a person together.
+    """How good a clip is, or all clips of a person together."""
 
-    Attributes:
-        speech_s: seconds of speech, in total.
-        snr_db: signal-to-noise ratio in dB, the mean over several clips.
-    """
-
-    speech_s: float
-    snr_db: float
+    speech_s: float  # seconds of speech, in total
+    snr_db: float  # the mean over several clips
 
 
 def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Duration of speech in seconds, and estimate of the SNR in dB.
+    """Duration of speech in seconds, and estimate of the SNR in dB, float64 ``(2,)``.
 
     The power of frames of 20 ms is compared with that of the quietest tenth of them, which speech
     leaves in its pauses and closures: frames 3 dB above it, and within 40 dB of the loudest frame,
     are speech. The SNR is the ratio of the power of these, less the noise, to the noise; it lies
     between 0 and 60 dB. Steady sounds without a pause have no speech and 0 dB.
-
-    Args:
-        waveform: float ``(samples,)``.
-        sample_rate: its rate in Hz.
-
-    Returns:
-        float64 ``(2,)``, in the order of :data:`CLIP_MEASURES`.
 
     Raises:
         AudioError: the waveform is not mono or shorter than a frame.
@@ -52,27 +40,16 @@ def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 class SpeechFrames(NamedTuple):
-    """The frames of 20 ms of a clip.
+    """The frames of 20 ms of a clip."""
 
-    Attributes:
-        frames: ``(frames, samples)``.
-        powers: mean square of each.
-        noise: mean power of the quietest tenth.
-        is_speech: which of them hold speech.
-    """
-
-    frames: np.ndarray
-    powers: np.ndarray
-    noise: float
+    frames: np.ndarray  # (frames, samples)
+    powers: np.ndarray  # mean square of each
+    noise: float  # mean power of the quietest tenth
     is_speech: np.ndarray
 
 
 def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
-    """Cut a clip into frames and find speech, as :func:`clip_quality` tells.
-
-    Raises:
-        AudioError: the waveform is not mono or shorter than a frame.
-    """
+    """Cut a clip into frames and find speech; see :func:`clip_quality`."""
     frame = max(1, round(FRAME_S * sample_rate))
     if waveform.ndim != 1 or len(waveform) < frame:
         raise AudioError(
@@ -90,7 +67,7 @@ def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
 
 
 def quality_of(found: SpeechFrames, sample_rate: int) -> np.ndarray:
-    """What :func:`clip_quality` gives, of frames that are at hand."""
+    """:func:`clip_quality` of frames."""
     frames, powers, noise, is_speech = found
     if not is_speech.any():
         return np.zeros(2)

@@ -30,10 +30,10 @@ def _is_tensor(source: object) -> bool:
     return hasattr(source, "detach") and hasattr(source, "numpy")
 
 
-def from_array(
+def samples_and_rate(
     source: Any, sample_rate: int, limits: AudioLimits, name: str
 ) -> tuple[np.ndarray, int]:
-    """Float32 ``(samples,)`` or ``(samples, channels)``, and the rate.
+    """Float32 ``(samples,)`` or ``(samples, channels)``, and the rate in Hz.
 
     Raises:
         AudioError: shape, type or rate are not those of a clip.
@@ -67,21 +67,17 @@ def array_blocks(
     offset_s: float,
     duration_s: float | None,
 ) -> Iterator[np.ndarray]:
-    """A stretch of the samples, in blocks.
-
-    Raises:
-        AudioError: it is too long, or holds what no recording does.
-    """
+    """A stretch of the samples, in blocks; an AudioError if it is too long or not finite."""
     start = round(offset_s * rate)
     stop = None if duration_s is None else start + int(np.ceil(duration_s * rate))
     wanted = samples[start:stop]
     limits.check_duration(len(wanted) / rate, name)
     for first in range(0, len(wanted), BLOCK_SAMPLES):
-        yield mono(wanted[first : first + BLOCK_SAMPLES], name)
+        yield average_channels(wanted[first : first + BLOCK_SAMPLES], name)
 
 
 def first_samples(stretches: Iterable[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
-    """Stretches of samples up to so many of them; no further one is asked for."""
+    """The first so many samples; no stretch behind them is read."""
     for stretch in stretches:
         yield stretch[:num_samples]
         num_samples -= len(stretch)
@@ -107,12 +103,8 @@ def cut_windows(stretches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarr
         yield np.concatenate(waiting)
 
 
-def mono(samples: np.ndarray, name: str) -> np.ndarray:
-    """Channels averaged; what no recording holds is refused.
-
-    Raises:
-        AudioError: there are samples that are not finite or absurdly large.
-    """
+def average_channels(samples: np.ndarray, name: str) -> np.ndarray:
+    """Channels averaged; an AudioError if samples are not finite or absurdly large."""
     if samples.ndim == 2:
         samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
     with np.errstate(invalid="ignore"):

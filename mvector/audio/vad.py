@@ -41,26 +41,16 @@ _SILERO_LEVEL_DB = -30.0  # quieter clips are raised to it, as the network misse
 _CHUNK, _CONTEXT, _STATE = 512, 64, 128  # new samples, samples repeated before them, LSTM units
 _CHUNKS_PER_CALL = 512  # 16 s, which bounds the memory of a call
 
-_NOTHING = np.empty((0, 2), dtype=np.int64)
+_NO_STRETCHES = np.empty((0, 2), dtype=np.int64)
 
 
 def trim_silence(
     waveform: np.ndarray, sample_rate: int, method: VadMethod = "energy"
 ) -> np.ndarray:
-    """Remove what is not speech and join the rest.
-
-    Args:
-        waveform: float32 of shape ``(samples,)`` in [-1, 1].
-        sample_rate: in Hz.
-        method: ``energy`` or ``silero``, see :func:`speech_segments`.
+    """Join the segments of :func:`speech_segments`, which has the same arguments and errors.
 
     Returns:
         float32 array of shape ``(speech_samples,)``; empty where the clip holds no speech.
-
-    Raises:
-        AudioError: the waveform is not mono.
-        ConfigError: the method is unknown.
-        MissingDependencyError: the detector is not installed.
     """
     segments = speech_segments(waveform, sample_rate, method)
     return np.concatenate([waveform[:0], *(waveform[start:stop] for start, stop in segments)])
@@ -69,7 +59,7 @@ def trim_silence(
 def speech_segments(
     waveform: np.ndarray, sample_rate: int, method: VadMethod = "energy"
 ) -> list[tuple[int, int]]:
-    """Find the speech in a clip.
+    """Find the speech in a clip; gives ``(start, stop)`` of each segment in samples, in order.
 
     Gaps below 0.3 s are bridged, then stretches below 0.1 s are dropped, and 0.05 s of what
     surrounds speech is kept on either side.
@@ -81,9 +71,6 @@ def speech_segments(
             ``librosa.effects.split``; finds pauses only where they are that quiet.
             ``silero``: the network of the package silero-vad (https://github.com/snakers4/silero-vad,
             MIT licence) through onnxruntime, on the clip resampled to 16 kHz.
-
-    Returns:
-        ``(start, stop)`` of each segment in samples, in order and apart; empty without speech.
 
     Raises:
         AudioError: the waveform is not mono.
@@ -101,11 +88,11 @@ def speech_segments(
         active = _silero_activity(waveform, sample_rate)
     else:
         raise ConfigError(f"The VAD method '{method}' is unknown; use 'energy' or 'silero'.")
-    segments = _tidy(active, len(waveform), sample_rate)
+    segments = _merge_and_pad(active, len(waveform), sample_rate)
     return [(int(start), int(stop)) for start, stop in segments]
 
 
-def _tidy(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
+def _merge_and_pad(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
     """Bridge short gaps, drop short stretches, pad: ``(stretches, 2)`` to ``(segments, 2)``."""
     if not len(active):
         return active
@@ -125,7 +112,7 @@ def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     ):
         from librosa.effects import split
     if level_db(waveform) < SILENCE_DB:  # relative to its own peak, silence would be loud
-        return _NOTHING
+        return _NO_STRETCHES
     return split(
         waveform,
         top_db=ENERGY_TOP_DB,
@@ -138,7 +125,7 @@ def _silero_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Stretches ``(stretches, 2)`` in samples that the network calls speech."""
     session = _silero_session(os.getpid())
     if level_db(waveform) < SILENCE_DB:
-        return _NOTHING
+        return _NO_STRETCHES
     gain_db = max(0.0, _SILERO_LEVEL_DB - level_db(waveform))
     resampled = np.asarray(waveform * 10.0 ** (gain_db / 20.0), dtype=np.float32)
     if sample_rate != _SILERO_RATE:

@@ -107,7 +107,7 @@ def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> A
 
 def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, str | None]:
     """Record with a level meter; the samples, and what is wrong with them."""
-    from mvector.audio.microphone import complaint, record
+    from mvector.audio.microphone import record, recording_fault
 
     talk = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
     print("recording…", file=talk, flush=True)
@@ -121,7 +121,7 @@ def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, s
         else None,
     )
     print("\ndone" if shown else "done", file=talk)
-    return waveform, complaint(waveform, sample_rate)
+    return waveform, recording_fault(waveform, sample_rate)
 
 
 def meter(block: np.ndarray) -> str:

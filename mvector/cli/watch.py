@@ -60,9 +60,9 @@ def _hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
 
         yield audio_windows(open_clip(args.watch), rate, window_s=args.hop_seconds)
         return
-    from mvector.audio.microphone import listening
+    from mvector.audio.microphone import open_microphone
 
-    with listening(rate, device=args.device) as blocks:
+    with open_microphone(rate, device=args.device) as blocks:
         yield _joined(blocks, round(args.hop_seconds * rate))
 
 
@@ -79,11 +79,11 @@ def _joined(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 def _tell(args: Watch, predictor: MVectorPredictor, end_s: float, window: np.ndarray) -> bool:
     """Recognise a window and print the answer; whether it was somebody enrolled."""
-    from mvector.audio.clip_report import report_on
+    from mvector.audio.clip_report import measure_clip
 
     rate = predictor.encoder.sample_rate
     result = None
-    if report_on(window, rate).speech_s >= _LEAST_SPEECH * len(window) / rate:
+    if measure_clip(window, rate).speech_s >= _LEAST_SPEECH * len(window) / rate:
         try:
             result = predictor.recognition((window, rate), top_k=args.top_k, within=args.within)
         except AudioError:  # silence, or less than the model can use

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mvector.compat import mvector1, speechbrain, three_d_speaker, wespeaker
-from mvector.compat.containers import State, listed, without_wrappers
-from mvector.compat.families import Architecture, UnreadableError, recognise
+from mvector.compat.containers import State, shorten_list, strip_wrapper_prefixes
+from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
 from mvector.compat.source import Source
 from mvector.errors import CheckpointError, ConfigError
@@ -27,22 +27,14 @@ _COUNTER = "num_batches_tracked"  # counts training steps; of no use, but part o
 
 @dataclass(frozen=True)
 class Conversion:
-    """A checkpoint under our names.
+    """A checkpoint under our names; its weights have the precision that they were published in."""
 
-    Attributes:
-        source: key of :data:`SOURCES`.
-        family: what the checkpoint was recognised as.
-        architecture: the backbone that the weights belong to.
-        weights: entries of that backbone's state dict, of the checkpoint's precision.
-        dropped: published keys that have no part in an embedding.
-        made_integers: published keys of step counters that were not of type int64.
-    """
-
-    source: str
+    source: str  # key of SOURCES
     family: str
     architecture: Architecture
-    weights: State = field(repr=False)
-    dropped: tuple[str, ...] = ()
+    weights: State = field(repr=False)  # the state dict of that architecture
+    dropped: tuple[str, ...] = ()  # published keys that have no part in an embedding
+    # Published keys of step counters that were not of type int64.
     made_integers: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -69,7 +61,7 @@ def convert(
         raise CheckpointError(
             f"There is no source '{source}'; choose one of: {', '.join(SOURCES)}."
         )
-    source, family, weights, dropped = _identified(without_wrappers(dict(state)), source, name)
+    source, family, weights, dropped = _identify(strip_wrapper_prefixes(dict(state)), source, name)
     published = SOURCES[source].families[family]
     what = f"'{name}' looks like {family} of {SOURCES[source].title}"
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
@@ -88,7 +80,7 @@ def convert(
     table = published.table_for(architecture.options)
     expected = expected_entries(architecture, table, what)
     _check_entries(weights, expected, what)
-    renamed, made_integers = _renamed(weights, expected)
+    renamed, made_integers = _rename_entries(weights, expected)
     return Conversion(source, family, architecture, renamed, tuple(dropped), tuple(made_integers))
 
 
@@ -114,18 +106,20 @@ def expected_entries(
     return {key: (*published[key], tuple(value.shape)) for key, value in state.items()}
 
 
-def _identified(state: State, source: str | None, name: str) -> tuple[str, str, State, list[str]]:
+def _identify(state: State, source: str | None, name: str) -> tuple[str, str, State, list[str]]:
     """Source and family, the entries that count, and the keys of the others."""
     recognised: list[str] = []
     fitting: dict[str, tuple[str, State, list[str]]] = {}
     for key, toolkit in SOURCES.items():
         weights, dropped = _without_heads(state, toolkit)
-        family = recognise(weights)
+        family = recognise_family(weights)
         if family is None:
             continue
         if family in toolkit.families:
             fitting[key] = (family, weights, dropped)
         recognised.append(family)
+    if source is None and len(fitting) == 1:
+        source = next(iter(fitting))
     if source is not None and source in fitting:
         return (source, *fitting[source])
     titles = " or ".join(fitting)
@@ -135,9 +129,6 @@ def _identified(state: State, source: str | None, name: str) -> tuple[str, str, 
             f"'{name}' looks like {family}, which {SOURCES[source].title} does not publish in this "
             f"form; the source may be {titles}."
         )
-    if len(fitting) == 1:
-        only = next(iter(fitting))
-        return (only, *fitting[only])
     if fitting:
         raise CheckpointError(
             f"'{name}' may come from {titles}, which compute features differently; say which "
@@ -149,7 +140,7 @@ def _identified(state: State, source: str | None, name: str) -> tuple[str, str, 
             "another model."
         )
     raise CheckpointError(
-        f"'{name}' is of no known family; its first entries are {listed(list(state))}."
+        f"'{name}' is of no known family; its first entries are {shorten_list(list(state))}."
     )
 
 
@@ -161,7 +152,7 @@ def _without_heads(state: State, source: Source) -> tuple[State, list[str]]:
     kept = {key: value for key, value in state.items() if not key.startswith(source.heads)}
     if prefix and all(key.startswith(prefix) for key in kept):
         kept = {key.removeprefix(prefix): value for key, value in kept.items()}
-    return without_wrappers(kept), dropped
+    return strip_wrapper_prefixes(kept), dropped
 
 
 def _check_entries(
@@ -182,8 +173,8 @@ def _check_entries(
         if not value.is_floating_point() and not key.endswith(_COUNTER)
     ]
     faults = [
-        *([f"has the unexpected entries {listed(unexpected)}"] if unexpected else []),
-        *([f"lacks the entries {listed(missing)}"] if missing else []),
+        *([f"has the unexpected entries {shorten_list(unexpected)}"] if unexpected else []),
+        *([f"lacks the entries {shorten_list(missing)}"] if missing else []),
         *misshapen[:3],
         *not_numbers[:3],
     ]
@@ -194,7 +185,7 @@ def _check_entries(
         )
 
 
-def _renamed(
+def _rename_entries(
     weights: State, expected: Mapping[str, tuple[str, Shape, Shape]]
 ) -> tuple[State, list[str]]:
     renamed: State = {}

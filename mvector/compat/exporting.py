@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from mvector.compat.containers import State
 from mvector.compat.conversion import SOURCES, convert, expected_entries
 from mvector.compat.families import Architecture
 from mvector.compat.source import Hints, Published
@@ -38,16 +39,16 @@ _FAMILIES = {
 }
 
 
-def export_checkpoint(model: SpeakerModel, target: str) -> dict[str, torch.Tensor]:
+def export_checkpoint(model: SpeakerModel, target: str) -> State:
     """The backbone's weights under the names of another toolkit.
 
     Args:
         model: a model whose architecture and constants the toolkit has as well.
-        target: ``wespeaker``, ``3dspeaker`` or ``speechbrain``.
+        target: one of :data:`TARGETS`.
 
     Returns:
-        A state dict that the toolkit's own class loads strictly; what it computes from the same
-        features is what the model computes.
+        A state dict that the toolkit's own class loads strictly, and that gives there the model's
+        embeddings of the same features.
 
     Raises:
         CheckpointError: the toolkit has no such model.
@@ -61,11 +62,11 @@ def export_checkpoint(model: SpeakerModel, target: str) -> dict[str, torch.Tenso
     if family is None:
         raise CheckpointError(f"{toolkit.title} has no {name}; choose another target.")
     what = f"The model is no {name} of {toolkit.title}"
-    state = _renamed(model, toolkit.families[family], what)
+    state = _published_state(model, toolkit.families[family], what)
     differences = _differences(model, state, target)
     if differences:
         raise CheckpointError(f"{what}: {differences}; choose another target.")
-    _say_what_differs_in_front(model, target)
+    _warn_of_other_features(model, target)
     return state
 
 
@@ -87,7 +88,7 @@ def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
         write_atomically(file, write)
 
 
-def _renamed(model: SpeakerModel, published: Published, what: str) -> dict[str, torch.Tensor]:
+def _published_state(model: SpeakerModel, published: Published, what: str) -> State:
     feature_dim = model.featurizer.feature_dim
     architecture = Architecture(model.backbone_name, feature_dim, model.backbone_options)
     expected = expected_entries(architecture, published.table, what)
@@ -98,7 +99,7 @@ def _renamed(model: SpeakerModel, published: Published, what: str) -> dict[str, 
     }
 
 
-def _differences(model: SpeakerModel, state: Mapping[str, torch.Tensor], target: str) -> str:
+def _differences(model: SpeakerModel, state: State, target: str) -> str:
     """What the toolkit would compute otherwise; nothing if what is read back is the model."""
     try:
         back = convert(state, target, name="the export").architecture
@@ -129,7 +130,8 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
             full[key] = getattr(layout, key)
         full["se_channels"] = full["se_channels"] or width // 2
     elif backbone == "TDNN":
-        built = _meta_tdnn(full)
+        with torch.device("meta"):
+            built: Any = TDNN(4, **full)
         full["channels"] = [layer.conv.out_channels for layer in built.frame_layers]
         is_xvector = full["layout"] == "xvector"
         full["pooling_type"] = full["pooling_type"] or ("TSTP" if is_xvector else "ASP")
@@ -139,12 +141,7 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
     return {key: list(value) if isinstance(value, tuple) else value for key, value in full.items()}
 
 
-def _meta_tdnn(options: Mapping[str, Any]) -> Any:
-    with torch.device("meta"):
-        return TDNN(4, **options)
-
-
-def _say_what_differs_in_front(model: SpeakerModel, target: str) -> None:
+def _warn_of_other_features(model: SpeakerModel, target: str) -> None:
     bins, rate = model.featurizer.feature_dim, model.front_end.sample_rate
     theirs = SOURCES[target].front_end(bins, rate, Hints()).to_dict()
     ours = model.front_end.to_dict()

@@ -66,32 +66,26 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def recognise(keys: Collection[str]) -> str | None:
+def recognise_family(keys: Collection[str]) -> str | None:
     """Name of the family that has these keys, or ``None``."""
     for family, required in FINGERPRINTS:
-        if all(_has(keys, pattern) for pattern in required):
+        if all(any(fnmatchcase(key, pattern) for key in keys) for pattern in required):
             return family
     return None
 
 
-def _has(keys: Collection[str], pattern: str) -> bool:
-    if "*" not in pattern:
-        return pattern in keys
-    return any(fnmatchcase(key, pattern) for key in keys)
-
-
-def _count(shapes: Shapes, pattern: str) -> int:
+def _num_keys(shapes: Shapes, pattern: str) -> int:
     """How many keys there are with a number at the place of ``#``."""
     expression = re.compile(re.escape(pattern).replace(r"\#", r"\d+"))
     return sum(1 for key in shapes if expression.fullmatch(key))
 
 
-def _blocks(shapes: Shapes) -> tuple[int, ...]:
+def _num_blocks(shapes: Shapes) -> tuple[int, ...]:
     """Residual blocks of each of the four layers."""
-    return tuple(_count(shapes, f"layer{n}.#.conv1.weight") for n in (1, 2, 3, 4))
+    return tuple(_num_keys(shapes, f"layer{n}.#.conv1.weight") for n in (1, 2, 3, 4))
 
 
-def _quotient(dividend: int, divisor: int, what: str) -> int:
+def _divide(dividend: int, divisor: int, what: str) -> int:
     if divisor == 0 or dividend % divisor or dividend == 0:
         raise UnreadableError(f"{what} would be {dividend} / {divisor}, not a whole number")
     return dividend // divisor
@@ -102,7 +96,7 @@ def _quotient(dividend: int, divisor: int, what: str) -> int:
 
 def _bins_before(pooled_inputs: int, top_channels: int, statistics: int = 2) -> int:
     """Bins in front of three halvings, from the inputs of the layer behind the pooling."""
-    rows = _quotient(pooled_inputs, statistics * top_channels, "an eighth of the bins")
+    rows = _divide(pooled_inputs, statistics * top_channels, "an eighth of the bins")
     return 8 * rows
 
 
@@ -113,38 +107,38 @@ def _bins_or_default(feature_dim: int | None) -> tuple[int, tuple[str, ...]]:
     return DEFAULT_BINS, (f"{DEFAULT_BINS} bins, which the shapes do not tell",)
 
 
-def _embedding_of_segments(shapes: Shapes) -> dict[str, Any]:
+def _segment_layer_options(shapes: Shapes) -> dict[str, Any]:
     two = "seg_2.weight" in shapes
     last = shapes["seg_2.weight" if two else "seg_1.weight"]
     return {"embd_dim": last[0], "pooling_type": "TSTP", "two_embedding_layers": two}
 
 
-def _res2_sizes(shapes: Shapes, *, passing_groups: int) -> dict[str, Any]:
+def _res2_options(shapes: Shapes, *, passing_groups: int) -> dict[str, Any]:
     channels = shapes["conv1.weight"][0]
     widest = shapes.get("layer4.0.convs.0.weight") or shapes["layer4.0.conv2_1.weight"]
     return {
         "channels": channels,
-        "num_blocks": list(_blocks(shapes)),
+        "num_blocks": list(_num_blocks(shapes)),
         # the least one that gives groups of this width: planes * base_width // 64
         "base_width": -(-64 * widest[0] // (8 * channels)),
-        "scale": _count(shapes, "layer1.0.convs.#.weight") + passing_groups,
-        "expansion": _quotient(shapes["layer1.0.conv3.weight"][0], channels, "the expansion"),
+        "scale": _num_keys(shapes, "layer1.0.convs.#.weight") + passing_groups,
+        "expansion": _divide(shapes["layer1.0.conv3.weight"][0], channels, "the expansion"),
     }
 
 
-def _read_res2(backbone: str, passing_groups: int) -> Reader:
+def _res2_reader(backbone: str, passing_groups: int) -> Reader:
     def read(shapes: Shapes, feature_dim: int | None) -> Architecture:
-        sizes = _res2_sizes(shapes, passing_groups=passing_groups)
+        sizes = _res2_options(shapes, passing_groups=passing_groups)
         top_channels = 8 * sizes["channels"] * sizes["expansion"]
         bins = _bins_before(shapes["seg_1.weight"][1], top_channels)
-        return Architecture(backbone, bins, {**_embedding_of_segments(shapes), **sizes})
+        return Architecture(backbone, bins, {**_segment_layer_options(shapes), **sizes})
 
     return read
 
 
-read_res2net34 = _read_res2("Res2Net34", passing_groups=1)
-read_eres2net = _read_res2("ERes2Net", passing_groups=0)
-read_eres2net_v2 = _read_res2("ERes2NetV2", passing_groups=0)
+read_res2net34 = _res2_reader("Res2Net34", passing_groups=1)
+read_eres2net = _res2_reader("ERes2Net", passing_groups=0)
+read_eres2net_v2 = _res2_reader("ERes2NetV2", passing_groups=0)
 
 
 def read_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
@@ -154,24 +148,21 @@ def read_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
     depths = {
         depth
         for depth, num_blocks in NUM_BLOCKS.items()
-        if num_blocks == _blocks(shapes) and (depth >= 50) == bottlenecks
+        if num_blocks == _num_blocks(shapes) and (depth >= 50) == bottlenecks
     }
     if not depths:
         kind = "bottlenecks" if bottlenecks else "basic blocks"
-        raise UnreadableError(f"no known depth has {_blocks(shapes)} {kind}")
+        raise UnreadableError(f"no known depth has {_num_blocks(shapes)} {kind}")
     bins = _bins_before(shapes["seg_1.weight"][1], 8 * channels * (4 if bottlenecks else 1))
-    options = {**_embedding_of_segments(shapes), "depth": depths.pop(), "channels": channels}
+    options = {**_segment_layer_options(shapes), "depth": depths.pop(), "channels": channels}
     return Architecture("ResNet", bins, options)
 
 
 def _mvector_pooling(shapes: Shapes, prefix: str, inputs: int, frame_dim: int) -> dict[str, Any]:
     """Pooling of an mvector 1.x model, from its layers or, if it has none, from its output."""
-    if f"{prefix}.tdnn.conv.conv.weight" in shapes:
-        hidden = shapes[f"{prefix}.tdnn.conv.conv.weight"][0]
-        return {"pooling_type": "ASP", "attention_channels": hidden}
-    if f"{prefix}.linear1.weight" in shapes:
-        hidden = shapes[f"{prefix}.linear1.weight"][0]
-        return {"pooling_type": "SAP", "attention_channels": hidden}
+    for pooling, layer in (("ASP", "tdnn.conv.conv"), ("SAP", "linear1")):
+        if (attention := shapes.get(f"{prefix}.{layer}.weight")) is not None:
+            return {"pooling_type": pooling, "attention_channels": attention[0]}
     if inputs not in (frame_dim, 2 * frame_dim):
         raise UnreadableError(
             f"the pooling gives {inputs} values, and {frame_dim} or {2 * frame_dim} were expected "
@@ -182,7 +173,7 @@ def _mvector_pooling(shapes: Shapes, prefix: str, inputs: int, frame_dim: int) -
 
 def read_res2net_mvector(shapes: Shapes, feature_dim: int | None) -> Architecture:
     """Res2Net of mvector 1.x, whose shapes leave the number of bins open."""
-    sizes = _res2_sizes(shapes, passing_groups=1)
+    sizes = _res2_options(shapes, passing_groups=1)
     bins, assumed = _bins_or_default(feature_dim)
     rows = -(-stem_size(bins) // 16)
     inputs = shapes["linear.weight"][1]
@@ -200,7 +191,7 @@ def read_resnet_se_mvector(shapes: Shapes, feature_dim: int | None) -> Architect
     channels = shapes["conv1.weight"][0]
     block = shapes["layer1.0.conv3.weight"][0]
     inputs = shapes["linear.weight"][1]
-    expansion = _quotient(block, channels, "the expansion")
+    expansion = _divide(block, channels, "the expansion")
     attention = shapes.get("pooling.conv.conv.weight") or shapes.get("pooling.linear2.weight")
     bins, assumed = _bins_or_default(feature_dim)
     if attention is not None:
@@ -210,9 +201,9 @@ def read_resnet_se_mvector(shapes: Shapes, feature_dim: int | None) -> Architect
         "embd_dim": shapes["linear.weight"][0],
         **_mvector_pooling(shapes, "pooling", inputs, frame_dim),
         "channels": channels,
-        "num_blocks": list(_blocks(shapes)),
+        "num_blocks": list(_num_blocks(shapes)),
         "expansion": expansion,
-        "se_reduction": _quotient(block, shapes["layer1.0.se.fc.0.weight"][0], "the reduction"),
+        "se_reduction": _divide(block, shapes["layer1.0.se.fc.0.weight"][0], "the reduction"),
     }
     return Architecture("ResNetSE", bins, options, assumed)
 
@@ -232,7 +223,7 @@ def read_campplus(shapes: Shapes, feature_dim: int | None) -> Architecture:
         "head_channels": head,
         "init_channels": tdnn[0],
         "growth_rate": growth,
-        "bn_size": _quotient(bottleneck, growth, "the bottleneck's factor"),
+        "bn_size": _divide(bottleneck, growth, "the bottleneck's factor"),
     }
     return Architecture("CAMPPlus", _bins_before(tdnn[1], head, statistics=1), options)
 
@@ -242,7 +233,7 @@ def read_xvector(shapes: Shapes, feature_dim: int | None) -> Architecture:
     frames = [shapes[f"frame_{n}.conv_1d.weight"] for n in (1, 2, 3, 4, 5)]
     options = {
         "layout": "xvector",
-        **_embedding_of_segments(shapes),
+        **_segment_layer_options(shapes),
         "channels": [shape[0] for shape in frames],
     }
     return Architecture("TDNN", frames[0][1], options)
@@ -270,7 +261,7 @@ def read_ecapa_speechbrain(shapes: Shapes, feature_dim: int | None) -> Architect
         "embd_dim": embd_dim,
         **_mvector_pooling(shapes, "asp", inputs, aggregated),
         "channels": [first[0]] * 4 + [aggregated],
-        "res2net_scale": _count(shapes, "blocks.1.res2net_block.blocks.#.conv.conv.weight") + 1,
+        "res2net_scale": _num_keys(shapes, "blocks.1.res2net_block.blocks.#.conv.conv.weight") + 1,
         "se_channels": shapes["blocks.1.se_block.conv1.conv.weight"][0],
     }
     if options["pooling_type"] == "ASP":
@@ -288,7 +279,7 @@ def read_ecapa_wespeaker(shapes: Shapes, feature_dim: int | None) -> Architectur
         "embd_dim": shapes["linear.weight"][0],
         "pooling_type": "ASP",
         "channels": [first[0]] * 4 + [aggregated],
-        "res2net_scale": _count(shapes, "layer2.se_res2block.1.convs.#.weight") + 1,
+        "res2net_scale": _num_keys(shapes, "layer2.se_res2block.1.convs.#.weight") + 1,
         "se_channels": shapes["layer2.se_res2block.3.linear1.weight"][0],
         "attention_channels": hidden,
         "global_context": seen == 3 * aggregated,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from mvector.compat import mvector1
-from mvector.compat.containers import find_file, read_state, state_of
+from mvector.compat.containers import extract_state_dict, find_checkpoint_file, read_state_dict
 from mvector.compat.conversion import SOURCES, Conversion, convert
 from mvector.compat.source import SAMPLE_RATE, Hints
 from mvector.errors import CheckpointError, ConfigError
@@ -28,17 +28,11 @@ _MOST_BINS = 200
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A model and where it comes from.
+    """A model and where it comes from."""
 
-    Attributes:
-        model: waveforms to embeddings, in evaluation mode on the CPU.
-        provenance: what the model folder will say of the weights' origin.
-        conversion: how the checkpoint was read; its tensors are not kept.
-    """
-
-    model: SpeakerModel
-    provenance: dict[str, Any]
-    conversion: Conversion = field(repr=False)
+    model: SpeakerModel  # in evaluation mode, on the CPU
+    provenance: dict[str, Any]  # what the model folder will say of the weights' origin
+    conversion: Conversion = field(repr=False)  # how the checkpoint was read, without its tensors
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -46,10 +40,7 @@ class ImportedModel:
         return self.conversion.dropped
 
     def save(self, path: str | Path) -> str:
-        """Write a model folder; one that is there is replaced.
-
-        Returns:
-            The model's fingerprint.
+        """Write a model folder, in place of an earlier one; gives the model's fingerprint.
 
         Raises:
             CheckpointError: the folder holds something else, or cannot be written.
@@ -96,22 +87,23 @@ def import_checkpoint(
             or does not fit, with the entries at fault.
     """
     if isinstance(checkpoint, Mapping):
-        name, state, hints = "the state dict", state_of(checkpoint, "the state dict"), Hints()
-        file = None
+        file, name = None, "the state dict"
+        state = extract_state_dict(checkpoint, name)
     else:
-        file = find_file(Path(checkpoint), _names_of_files(source))
-        name, state = str(file), read_state(file)
+        file = find_checkpoint_file(Path(checkpoint), _checkpoint_names(source))
+        name, state = str(file), read_state_dict(file)
     conversion = convert(state, source, name=name, feature_dim=feature_dim)
     toolkit = SOURCES[conversion.source]
-    if file is not None:
-        hints = toolkit.read_hints(file) if toolkit.read_hints and configs is None else Hints()
+    hints = Hints()
     if configs is not None:
-        hints = _hints_of_configuration(conversion, Path(configs))
+        hints = _read_configuration_hints(conversion, Path(configs))
+    elif file is not None and toolkit.read_hints is not None:
+        hints = toolkit.read_hints(file)
     _check_hints(conversion, hints, name)
     if not isinstance(front_end, FrontEnd):
-        front_end = _front_end_of(front_end, conversion, sample_rate, hints)
+        front_end = _default_front_end(front_end, conversion, sample_rate, hints)
     _check_front_end(conversion, front_end, name)
-    _say_what_is_open(conversion, name)
+    _warn_of_assumptions(conversion, name)
     model = SpeakerModel(
         front_end, conversion.architecture.backbone, conversion.architecture.options
     )
@@ -120,14 +112,13 @@ def import_checkpoint(
     return ImportedModel(model.eval(), provenance, replace(conversion, weights={}))
 
 
-def _names_of_files(source: str | None) -> tuple[str, ...]:
+def _checkpoint_names(source: str | None) -> tuple[str, ...]:
     toolkits = [SOURCES[source]] if source in SOURCES else list(SOURCES.values())
     names = [name for toolkit in toolkits for name in toolkit.files]
-    exact_first = sorted(dict.fromkeys(names), key=lambda name: "*" in name)
-    return tuple(exact_first)
+    return tuple(sorted(dict.fromkeys(names), key=lambda name: "*" in name))  # exact ones first
 
 
-def _hints_of_configuration(conversion: Conversion, configs: Path) -> Hints:
+def _read_configuration_hints(conversion: Conversion, configs: Path) -> Hints:
     if conversion.source != "mvector":
         raise CheckpointError(
             f"'{configs}': configurations are read for mvector 1.x only, and this checkpoint is of "
@@ -149,7 +140,7 @@ def _check_hints(conversion: Conversion, hints: Hints, name: str) -> None:
             )
 
 
-def _front_end_of(
+def _default_front_end(
     of_source: str | None, conversion: Conversion, sample_rate: int | None, hints: Hints
 ) -> FrontEnd:
     of_source = of_source or conversion.source
@@ -185,7 +176,7 @@ def _check_front_end(conversion: Conversion, front_end: FrontEnd, name: str) -> 
         )
 
 
-def _say_what_is_open(conversion: Conversion, name: str) -> None:
+def _warn_of_assumptions(conversion: Conversion, name: str) -> None:
     for assumption in conversion.architecture.assumed:
         logger.warning("%s: assumed %s; give feature_dim if it is another.", name, assumption)
     if any(key.startswith("frontend.") for key in conversion.dropped):
@@ -197,12 +188,11 @@ def _say_what_is_open(conversion: Conversion, name: str) -> None:
 
 
 def _provenance(conversion: Conversion, file: Path | None, hints: Hints) -> dict[str, Any]:
-    beside = {"read_beside": Path(hints.origin).name} if hints.origin else {}
     assumed = conversion.architecture.assumed
     return {
         "source": conversion.source,
         "file": None if file is None else file.name,
-        **beside,
+        **({"read_beside": Path(hints.origin).name} if hints.origin else {}),
         "family": conversion.family,
         "dropped": list(conversion.dropped),
         "made_integers": len(conversion.made_integers),

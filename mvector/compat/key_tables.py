@@ -21,15 +21,10 @@ _NUMBER = re.compile(r"\{(\w)([+-]\d)?\}")
 
 @dataclass(frozen=True)
 class KeyTable:
-    """The names of one family in one form of publication.
+    """The names of one family in one form of publication."""
 
-    Attributes:
-        layers: path of our layer to path of the published layer.
-        as_convolutions: our linear layers that are published as convolutions with one tap.
-    """
-
-    layers: Mapping[str, str]
-    as_convolutions: tuple[str, ...] = ()
+    layers: Mapping[str, str]  # path of our layer to path of the published layer
+    as_convolutions: tuple[str, ...] = ()  # our linear layers, published as convolutions of 1 tap
 
     def published(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, Shape]]:
         """For each entry of a backbone of ours: published key and shape.
@@ -38,7 +33,11 @@ class KeyTable:
             KeyError: the table has no row for a layer; the family has no such layer.
         """
         layers = {layer: self._published_layer(layer) for layer in map(_layer_of, state)}
-        with_tap = {layer for layer in layers if self._is_convolution(layer)}
+        with_tap = {
+            layer
+            for layer in layers
+            if any(_pattern(row).fullmatch(layer) for row in self.as_convolutions)
+        }
         result = {}
         for key, value in state.items():
             layer, entry = _layer_of(key), key.rpartition(".")[2]
@@ -46,13 +45,10 @@ class KeyTable:
             result[key] = (f"{layers[layer]}.{entry}", (*value.shape, *tap))
         return result
 
-    def _is_convolution(self, layer: str) -> bool:
-        return any(_matched(row, layer) for row in self.as_convolutions)
-
     def _published_layer(self, layer: str) -> str:
         for ours, theirs in self.layers.items():
-            if (match := _matched(ours, layer)) is not None:
-                return _filled(theirs, match)
+            if (match := _pattern(ours).fullmatch(layer)) is not None:
+                return _fill_numbers(theirs, match)
         raise KeyError(layer)
 
 
@@ -60,16 +56,12 @@ def _layer_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
-def _matched(template: str, layer: str) -> re.Match[str] | None:
-    return _pattern(template).fullmatch(layer)
-
-
 @cache
 def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(_NUMBER.sub(r"(?P<\1>\\d+)", template.replace(".", r"\.")))
 
 
-def _filled(template: str, numbers: re.Match[str]) -> str:
+def _fill_numbers(template: str, numbers: re.Match[str]) -> str:
     return _NUMBER.sub(lambda hole: str(int(numbers[hole[1]]) + int(hole[2] or 0)), template)
 
 
@@ -217,24 +209,21 @@ TDNN_MVECTOR = KeyTable(
         "embedding_norm": "bn6",
     }
 )
-_ECAPA_SPEECHBRAIN_FRAMES = {
-    "first.conv": "blocks.0.conv.conv",
-    "first.norm": "blocks.0.norm.norm",
-    "blocks.{b}.before.conv": "blocks.{b+1}.tdnn1.conv.conv",
-    "blocks.{b}.before.norm": "blocks.{b+1}.tdnn1.norm.norm",
-    "blocks.{b}.res2.convs.{n}.conv": "blocks.{b+1}.res2net_block.blocks.{n}.conv.conv",
-    "blocks.{b}.res2.convs.{n}.norm": "blocks.{b+1}.res2net_block.blocks.{n}.norm.norm",
-    "blocks.{b}.after.conv": "blocks.{b+1}.tdnn2.conv.conv",
-    "blocks.{b}.after.norm": "blocks.{b+1}.tdnn2.norm.norm",
-    "blocks.{b}.squeeze_excite.squeeze": "blocks.{b+1}.se_block.conv1.conv",
-    "blocks.{b}.squeeze_excite.excite": "blocks.{b+1}.se_block.conv2.conv",
-    "aggregation": "mfa.conv.conv",
-    "aggregation_norm": "mfa.norm.norm",
-    "embedding": "fc.conv",
-}
 ECAPA_SPEECHBRAIN = KeyTable(
     {
-        **_ECAPA_SPEECHBRAIN_FRAMES,
+        "first.conv": "blocks.0.conv.conv",
+        "first.norm": "blocks.0.norm.norm",
+        "blocks.{b}.before.conv": "blocks.{b+1}.tdnn1.conv.conv",
+        "blocks.{b}.before.norm": "blocks.{b+1}.tdnn1.norm.norm",
+        "blocks.{b}.res2.convs.{n}.conv": "blocks.{b+1}.res2net_block.blocks.{n}.conv.conv",
+        "blocks.{b}.res2.convs.{n}.norm": "blocks.{b+1}.res2net_block.blocks.{n}.norm.norm",
+        "blocks.{b}.after.conv": "blocks.{b+1}.tdnn2.conv.conv",
+        "blocks.{b}.after.norm": "blocks.{b+1}.tdnn2.norm.norm",
+        "blocks.{b}.squeeze_excite.squeeze": "blocks.{b+1}.se_block.conv1.conv",
+        "blocks.{b}.squeeze_excite.excite": "blocks.{b+1}.se_block.conv2.conv",
+        "aggregation": "mfa.conv.conv",
+        "aggregation_norm": "mfa.norm.norm",
+        "embedding": "fc.conv",
         "pooling.hidden_norm": "asp.tdnn.norm.norm",
         "pooling.hidden": "asp.tdnn.conv.conv",
         "pooling.attention": "asp.conv.conv",
@@ -266,19 +255,3 @@ ECAPA_WESPEAKER = KeyTable(
         "embedding_norm": "bn2",
     }
 )
-
-
-def with_other_pooling(table: KeyTable, pooling: str, pooling_norm: str) -> KeyTable:
-    """The table of an mvector 1.x model whose pooling is not ASP but SAP, TAP or TSP.
-
-    Args:
-        table: the family's table.
-        pooling: what the pooling is called there.
-        pooling_norm: what the normalisation behind it is called there.
-    """
-    others = {
-        "pooling.hidden": f"{pooling}.linear1",
-        "pooling.attention": f"{pooling}.linear2",
-        "pooling_norm": pooling_norm,
-    }
-    return KeyTable({**table.layers, **others}, table.as_convolutions)

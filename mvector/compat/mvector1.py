@@ -7,15 +7,13 @@ unless the model's configuration says otherwise.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from mvector.compat import families, key_tables
-from mvector.compat.key_tables import with_other_pooling
-from mvector.compat.source import Hints, Published, Source, kaldi_front_end, preprocessing
+from mvector.compat.containers import parse_file, section
+from mvector.compat.source import Hints, Published, Source, kaldi_front_end, mean_normalised
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
@@ -39,10 +37,7 @@ def _read_model_state(checkpoint: Path) -> Hints:
     file = checkpoint.with_name("model.state")
     if not file.is_file():
         return Hints()
-    try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"'{file}' cannot be read: {error}; mend it or move it.") from error
+    state = parse_file(file, json.loads)
     method = state.get("feature_method") if isinstance(state, dict) else None
     if method not in (None, "Fbank"):
         raise CheckpointError(
@@ -58,11 +53,8 @@ def read_configuration(file: Path) -> Hints:
     Raises:
         CheckpointError: it cannot be read or names no features that mvector computes.
     """
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"'{file}' cannot be read: {error}; give another file.") from error
-    features, data = _section(config, "preprocess_conf"), _section(config, "dataset_conf")
+    config = parse_file(file, yaml.safe_load, "give another file")
+    features, data = section(config, "preprocess_conf"), section(config, "dataset_conf")
     if features.get("use_hf_model"):
         raise CheckpointError(
             f"'{file}': preprocess_conf.use_hf_model is on, and mvector has no such features; "
@@ -74,23 +66,18 @@ def read_configuration(file: Path) -> Hints:
             f"'{file}' has no preprocess_conf.feature_method; give the configuration that the "
             "model was trained with."
         )
-    data = {**data, **_section(data, "dataset")}
+    data = {**data, **section(data, "dataset")}
     kinds = {"sample_rate": int, "use_dB_normalization": bool, "target_dB": int | float}
     for key, kind in kinds.items():
         if not isinstance(data.get(key), kind | None):
             raise CheckpointError(f"'{file}': dataset_conf.{key} is {data[key]!r}; correct it.")
     return Hints(
         sample_rate=data.get("sample_rate"),
-        preprocess=preprocessing(method, _section(features, "method_args")),
+        preprocess=mean_normalised(method, section(features, "method_args")),
         use_dB_normalization=data.get("use_dB_normalization"),
         target_dB=data.get("target_dB"),
         origin=str(file),
     )
-
-
-def _section(config: Any, name: str) -> dict[str, Any]:
-    section = config.get(name) if isinstance(config, Mapping) else None
-    return dict(section) if isinstance(section, Mapping) else {}
 
 
 SOURCE = Source(
@@ -103,22 +90,22 @@ SOURCE = Source(
         "ECAPA-TDNN": Published(
             families.read_ecapa_speechbrain,
             key_tables.ECAPA_SPEECHBRAIN,
-            table_without_asp=with_other_pooling(key_tables.ECAPA_SPEECHBRAIN, "asp", "asp_bn"),
+            other_pooling=("asp", "asp_bn"),
         ),
         "mvector 1.x's TDNN": Published(
             families.read_tdnn_mvector,
             key_tables.TDNN_MVECTOR,
-            table_without_asp=with_other_pooling(key_tables.TDNN_MVECTOR, "pooling", "bn5"),
+            other_pooling=("pooling", "bn5"),
         ),
         "mvector 1.x's Res2Net": Published(
             families.read_res2net_mvector,
             key_tables.RES2NET_MVECTOR,
-            table_without_asp=with_other_pooling(key_tables.RES2NET_MVECTOR, "pooling", "bn2"),
+            other_pooling=("pooling", "bn2"),
         ),
         "mvector 1.x's ResNetSE": Published(
             families.read_resnet_se_mvector,
             key_tables.RESNET_SE_MVECTOR,
-            table_without_asp=with_other_pooling(key_tables.RESNET_SE_MVECTOR, "pooling", "bn2"),
+            other_pooling=("pooling", "bn2"),
         ),
     },
     front_end=_front_end,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mvector.compat.families import Reader
 from mvector.compat.key_tables import KeyTable
@@ -16,25 +16,25 @@ SAMPLE_RATE = 16000
 
 @dataclass(frozen=True)
 class Published:
-    """How a toolkit publishes one family.
+    """How a toolkit publishes one family."""
 
-    Attributes:
-        read: sizes from shapes.
-        table: names of the layers.
-        constants: arguments of the backbone that shapes do not show.
-        table_without_asp: names of the layers where the pooling is not ASP, if that occurs.
-    """
-
-    read: Reader
-    table: KeyTable
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    table_without_asp: KeyTable | None = None
+    read: Reader  # sizes from shapes
+    table: KeyTable  # names of the layers
+    constants: Mapping[str, Any] = field(default_factory=dict)  # what shapes do not show
+    # Where the pooling may be SAP, TAP or TSP: names of it and of the normalisation behind it.
+    other_pooling: tuple[str, str] | None = None
 
     def table_for(self, options: Mapping[str, Any]) -> KeyTable:
         """The names of the layers of a backbone with these arguments."""
-        if self.table_without_asp is not None and options["pooling_type"] != "ASP":
-            return self.table_without_asp
-        return self.table
+        if self.other_pooling is None or options["pooling_type"] == "ASP":
+            return self.table
+        pooling, pooling_norm = self.other_pooling
+        others = {
+            "pooling.hidden": f"{pooling}.linear1",
+            "pooling.attention": f"{pooling}.linear2",
+            "pooling_norm": pooling_norm,
+        }
+        return KeyTable({**self.table.layers, **others}, self.table.as_convolutions)
 
 
 @dataclass(frozen=True)
@@ -50,34 +50,17 @@ class Hints:
     origin: str = ""
 
 
-class MakeFrontEnd(Protocol):
-    """Builds the front end that a toolkit computes its features with."""
-
-    def __call__(self, feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
-        """The front end for so many bins, at this rate in Hz."""
-
-
 @dataclass(frozen=True)
 class Source:
-    """A toolkit.
-
-    Attributes:
-        title: what people call it.
-        files: names and patterns of its checkpoints in a folder, the most telling first.
-        families: what it publishes, by family; see :data:`mvector.compat.families.FINGERPRINTS`.
-        front_end: how it computes features.
-        heads: prefixes of keys that inference has no use for.
-        backbone_prefix: what stands before the backbone's keys where a head may stand beside it.
-        read_hints: reads the files beside a checkpoint.
-    """
+    """A toolkit whose checkpoints are imported."""
 
     title: str
-    files: tuple[str, ...]
-    families: Mapping[str, Published]
-    front_end: MakeFrontEnd
-    heads: tuple[str, ...] = ()
-    backbone_prefix: str = ""
-    read_hints: Callable[[Path], Hints] | None = None
+    files: tuple[str, ...]  # names and patterns of checkpoints in a folder, most telling first
+    families: Mapping[str, Published]  # by the names of mvector.compat.families.FINGERPRINTS
+    front_end: Callable[[int, int, Hints], FrontEnd]  # of the number of bins, and the rate in Hz
+    heads: tuple[str, ...] = ()  # prefixes of keys that inference has no use for
+    backbone_prefix: str = ""  # of the backbone's keys where a head may stand beside it
+    read_hints: Callable[[Path], Hints] | None = None  # reads the files beside a checkpoint
 
 
 def kaldi_front_end(
@@ -85,22 +68,18 @@ def kaldi_front_end(
 ) -> FrontEnd:
     """A front end of mean-normalised Kaldi filter banks from 20 Hz to half of the rate.
 
-    Args:
-        feature_dim: number of bands.
-        sample_rate: in Hz.
-        window_type: see :class:`mvector.features.Fbank`.
-        settings: other fields of :class:`FrontEnd`; levels are not normalised unless they say so.
+    ``settings`` are other fields of it; levels are not normalised unless they say so.
     """
     method_args = {
         "sample_frequency": float(sample_rate),
         "num_mel_bins": feature_dim,
         "window_type": window_type,
     }
-    preprocess = preprocessing("Fbank", method_args)
+    preprocess = mean_normalised("Fbank", method_args)
     return FrontEnd(sample_rate, preprocess, **{"use_dB_normalization": False, **settings})
 
 
-def preprocessing(feature_method: str, method_args: Mapping[str, Any]) -> dict[str, Any]:
+def mean_normalised(feature_method: str, method_args: Mapping[str, Any]) -> dict[str, Any]:
     """Features of which each clip's mean is subtracted, as ``preprocess_conf`` describes them."""
     return {
         "feature_method": feature_method,

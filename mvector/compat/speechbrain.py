@@ -6,14 +6,14 @@ Neither the classifier beside it nor ``mean_var_norm_emb.ckpt`` has a part in ve
 from __future__ import annotations
 
 from mvector.compat import families, key_tables
-from mvector.compat.source import Hints, Published, Source, preprocessing
+from mvector.compat.source import Hints, Published, Source, mean_normalised
 from mvector.features.front_end import FrontEnd
 
 
 def _front_end(feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
     method_args = {"sample_rate": sample_rate, "n_mels": feature_dim}
     return FrontEnd(
-        sample_rate, preprocessing("SpeechbrainFbank", method_args), use_dB_normalization=False
+        sample_rate, mean_normalised("SpeechbrainFbank", method_args), use_dB_normalization=False
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from mvector.compat import families, key_tables
+from mvector.compat.containers import parse_file, section
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
@@ -32,11 +33,8 @@ def _read_config(checkpoint: Path) -> Hints:
     file = checkpoint.with_name("config.yaml")
     if not file.is_file():
         return Hints()
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"'{file}' cannot be read: {error}; mend it or move it.") from error
-    data, model = _section(config, "dataset_args"), _section(config, "model_args")
+    config = parse_file(file, yaml.safe_load)
+    data, model = section(config, "dataset_args"), section(config, "model_args")
     features = data.get("frontend", "fbank")
     if features != "fbank":
         raise CheckpointError(
@@ -49,11 +47,6 @@ def _read_config(checkpoint: Path) -> Hints:
         embd_dim=_integer(model.get("embed_dim")),
         origin=str(file),
     )
-
-
-def _section(config: Any, name: str) -> dict[str, Any]:
-    section = config.get(name) if isinstance(config, dict) else None
-    return section if isinstance(section, dict) else {}
 
 
 def _integer(value: Any) -> int | None:

@@ -12,7 +12,7 @@ from mvector.config.feature_options import FEATURE_ARGS
 from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, MarginSchedulerArgs, Section
 
 
-def _choose(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:
+def _options_of_choice(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:
     """The options class that belongs to a choice; an invalid choice has an error of its own."""
     if choice not in table:
         return Section()
@@ -44,11 +44,11 @@ class PreprocessConf(Section):
 
     @field_validator("method_args", mode="before")
     @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(FEATURE_ARGS, info.data.get("feature_method"), value)
+    def _options_fit_choice(cls, value: Any, info: ValidationInfo) -> Section:
+        return _options_of_choice(FEATURE_ARGS, info.data.get("feature_method"), value)
 
     @model_validator(mode="after")
-    def _log_of_a_spectrum(self) -> PreprocessConf:
+    def _log_spectrum_fits_method(self) -> PreprocessConf:
         if self.log_spectrum and self.feature_method not in ("MelSpectrogram", "Spectrogram"):
             raise ValueError(
                 f"log_spectrum True does not go with {self.feature_method}, which is logarithmic "
@@ -73,8 +73,8 @@ class ModelConf(Section):
 
     @field_validator("backbone", mode="before")
     @classmethod
-    def _typed_options(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
+    def _options_fit_choice(cls, value: Any, info: ValidationInfo) -> Section:
+        return _options_of_choice(BACKBONE_OPTIONS, (info.context or {}).get("use_model"), value)
 
 
 class LossConf(Section):
@@ -87,8 +87,8 @@ class LossConf(Section):
 
     @field_validator("args", mode="before")
     @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section:
-        return _choose(LOSS_ARGS, info.data.get("use_loss"), value)
+    def _options_fit_choice(cls, value: Any, info: ValidationInfo) -> Section:
+        return _options_of_choice(LOSS_ARGS, info.data.get("use_loss"), value)
 
     @field_validator("margin_scheduler_args", mode="before")
     @classmethod
@@ -119,16 +119,16 @@ class OptimizerConf(Section):
 
     @field_validator("scheduler_args", mode="before")
     @classmethod
-    def _typed_args(cls, value: Any, info: ValidationInfo) -> Section | None:
+    def _options_fit_choice(cls, value: Any, info: ValidationInfo) -> Section | None:
         scheduler = info.data.get("scheduler")
         if scheduler is None:
             if value:
                 raise ValueError("arguments are given, but optimizer_conf.scheduler is not")
             return None
-        return _choose(SCHEDULER_ARGS, scheduler, value)
+        return _options_of_choice(SCHEDULER_ARGS, scheduler, value)
 
     @model_validator(mode="after")
-    def _rates_fall(self) -> OptimizerConf:
+    def _min_lr_below_learning_rate(self) -> OptimizerConf:
         lowest = getattr(self.scheduler_args, "min_lr", 0.0)
         highest = getattr(self.scheduler_args, "max_lr", None) or self.learning_rate
         if lowest > highest:

@@ -52,10 +52,6 @@ class MelSpectrogramArgs(_SpectrumArgs):
         return self
 
 
-class MelKwargs(MelSpectrogramArgs):
-    """The mel spectrogram under the MFCC; its rate is the MFCC's."""
-
-
 class MFCCArgs(Section):
     """As torchaudio's ``MFCC``; the 80 dB range is that of each clip."""
 
@@ -64,7 +60,7 @@ class MFCCArgs(Section):
     dct_type: Literal[2] = 2
     norm: Literal["ortho"] | None = "ortho"
     log_mels: bool = False
-    melkwargs: MelKwargs = MelKwargs()
+    melkwargs: MelSpectrogramArgs = MelSpectrogramArgs()
 
     @model_validator(mode="after")
     def _no_more_than_mels(self) -> MFCCArgs:

@@ -8,29 +8,27 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from mvector.config.augment_options import AugmentConf
 from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
-from mvector.config.messages import in_words, listing
+from mvector.config.legacy_keys import translate_keys
+from mvector.config.messages import describe_mistake, join_mistakes
 from mvector.config.options import Section
 from mvector.config.schema import Config
-from mvector.config.spellings import translate
 from mvector.errors import ConfigError
 from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
-Source = "str | os.PathLike[str] | Mapping[str, Any]"
+ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 S = TypeVar("S", bound=Section)
 
 
-def load_config(
-    path_or_dict: str | os.PathLike[str] | Mapping[str, Any], overrides: Iterable[str] = ()
-) -> Config:
+def load_config(path_or_dict: ConfigSource, overrides: Iterable[str] = ()) -> Config:
     """Read, translate and validate a configuration.
 
     Args:
@@ -46,16 +44,16 @@ def load_config(
     """
     raw, name = _read(path_or_dict)
     _apply_overrides(raw, overrides)
-    raw, origin, mistakes = translate(raw)
+    origin, mistakes = translate_keys(raw)
     mistakes += _fill_sample_rate(raw)
     config, found = _validate(Config, raw, origin)
     if config is None or mistakes or found:
-        raise ConfigError(listing(name, mistakes + found))
+        raise ConfigError(join_mistakes(name, mistakes + found))
     _warn_of_empty_mel_bands(config, name)
     return config
 
 
-def load_augment_config(path_or_dict: str | os.PathLike[str] | Mapping[str, Any]) -> AugmentConf:
+def load_augment_config(path_or_dict: ConfigSource) -> AugmentConf:
     """Read and validate an augmentation file (``configs/augmentation.yml``).
 
     Raises:
@@ -64,7 +62,7 @@ def load_augment_config(path_or_dict: str | os.PathLike[str] | Mapping[str, Any]
     raw, name = _read(path_or_dict)
     config, mistakes = _validate(AugmentConf, raw, {})
     if config is None or mistakes:
-        raise ConfigError(listing(name, mistakes))
+        raise ConfigError(join_mistakes(name, mistakes))
     return config
 
 
@@ -96,32 +94,31 @@ _Loader.add_implicit_resolver(
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), ["N"])
 
 
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+def _mapping_without_repeated_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
         key = loader.construct_object(key_node, deep=True)
-        if isinstance(key, (str, int, float)) and key in seen:
+        if not isinstance(key, (str, int, float)):
+            continue
+        if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key '{key}' stands twice in one section", key_node.start_mark
             )
-        if isinstance(key, (str, int, float)):
-            seen.add(key)
+        seen.add(key)
     loader.flatten_mapping(node)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeated_keys)
 
 
-def _read(
-    path_or_dict: str | os.PathLike[str] | Mapping[str, Any],
-) -> tuple[dict[str, Any], str]:
+def _read(path_or_dict: ConfigSource) -> tuple[dict[str, Any], str]:
     if isinstance(path_or_dict, BaseModel):
         path_or_dict = path_or_dict.model_dump(mode="json")
     if isinstance(path_or_dict, Mapping):
-        return _without_none_words(dict(path_or_dict)), "The configuration"
+        return _none_words_to_null(dict(path_or_dict)), "The configuration"
     name = os.fspath(path_or_dict)
     with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = Path(name).read_text(encoding="utf-8-sig")
@@ -137,12 +134,12 @@ def _read(
     return raw, name
 
 
-def _without_none_words(node: Any) -> Any:
+def _none_words_to_null(node: Any) -> Any:
     """A copy in which the word None, as other YAML readers leave it, is null."""
     if isinstance(node, Mapping):
-        return {key: _without_none_words(value) for key, value in node.items()}
+        return {key: _none_words_to_null(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return [_without_none_words(value) for value in node]
+        return [_none_words_to_null(value) for value in node]
     return None if node == "None" else node
 
 
@@ -209,42 +206,30 @@ def _warn_of_empty_mel_bands(config: Config, name: str) -> None:
     mel = args.melkwargs if isinstance(args, MFCCArgs) else args
     if not isinstance(mel, MelSpectrogramArgs) or mel.f_max is None:
         return
-    if mel.f_max > mel.sample_rate / 2:
+    nyquist = mel.sample_rate / 2
+    if mel.f_max > nyquist:
         logger.warning(
-            "%s: preprocess_conf.method_args.f_max %g Hz is above the Nyquist frequency %g Hz: "
-            "%d of %d mel bands are empty; set f_max to %g or less.",
-            name,
-            mel.f_max,
-            mel.sample_rate / 2,
-            count_empty_mel_bands(mel),
-            mel.n_mels,
-            mel.sample_rate / 2,
+            f"{name}: preprocess_conf.method_args.f_max {mel.f_max:g} Hz is above the Nyquist "
+            f"frequency {nyquist:g} Hz: {count_empty_mel_bands(mel)} of {mel.n_mels} mel bands "
+            f"are empty; set f_max to {nyquist:g} or less."
         )
 
 
 def count_empty_mel_bands(mel: MelSpectrogramArgs) -> int:
     """How many mel triangles hold no frequency of the FFT and so are always zero."""
-    to_mel, to_hz = _mel_scale(mel.mel_scale)
     top_hz = mel.sample_rate / 2 if mel.f_max is None else mel.f_max
-    low, high = to_mel(mel.f_min), to_mel(top_hz)
-    corners = [to_hz(low + (high - low) * i / (mel.n_mels + 1)) for i in range(mel.n_mels + 2)]
+    low, high = _to_mel(mel.f_min, mel.mel_scale), _to_mel(top_hz, mel.mel_scale)
     bins_hz = [k * mel.sample_rate / mel.n_fft for k in range(mel.n_fft // 2 + 1)]
-    return sum(
-        not any(corners[i] < hz < corners[i + 2] for hz in bins_hz) for i in range(mel.n_mels)
-    )
+    # Triangle i reaches from i to i + 2 on an axis of equal steps in mel.
+    steps = [(_to_mel(hz, mel.mel_scale) - low) / (high - low) * (mel.n_mels + 1) for hz in bins_hz]
+    return sum(not any(i < step < i + 2 for step in steps) for i in range(mel.n_mels))
 
 
-def _mel_scale(scale: str) -> tuple[Any, Any]:
+def _to_mel(hz: float, scale: str) -> float:
     if scale == "htk":
-        return (
-            lambda hz: 2595.0 * math.log10(1.0 + hz / 700.0),
-            lambda mel: 700.0 * (10.0 ** (mel / 2595.0) - 1.0),
-        )
-    step = math.log(6.4) / 27.0  # Slaney: linear to 1 kHz (15 mel), logarithmic above
-    return (
-        lambda hz: hz * 3 / 200 if hz < 1000 else 15.0 + math.log(hz / 1000.0) / step,
-        lambda mel: mel * 200 / 3 if mel < 15 else 1000.0 * math.exp(step * (mel - 15.0)),
-    )
+        return 2595.0 * math.log10(1.0 + hz / 700.0)
+    # Slaney: linear to 1 kHz (15 mel), logarithmic above
+    return hz * 3 / 200 if hz < 1000 else 15.0 + math.log(hz / 1000.0) / (math.log(6.4) / 27.0)
 
 
 def _validate(
@@ -253,4 +238,4 @@ def _validate(
     try:
         return section.model_validate(raw), []
     except ValidationError as error:
-        return None, [in_words(section, detail, raw, origin) for detail in error.errors()]
+        return None, [describe_mistake(section, detail, raw, origin) for detail in error.errors()]

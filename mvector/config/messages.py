@@ -15,11 +15,10 @@ from mvector.config.feature_options import FEATURE_ARGS
 from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
 
 
-def listing(name: str, mistakes: list[str]) -> str:
+def join_mistakes(name: str, mistakes: list[str]) -> str:
     if len(mistakes) == 1:
         return f"{name}: {mistakes[0]}."
-    lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
-    return f"{name} has {len(mistakes)} mistakes:{lines}"
+    return "\n  - ".join([f"{name} has {len(mistakes)} mistakes:", *mistakes])
 
 
 _EXPECTED = {
@@ -39,7 +38,7 @@ _EXPECTED = {
 }
 
 
-def in_words(
+def describe_mistake(
     section: type[Section], detail: ErrorDetails, raw: dict[str, Any], origin: dict[str, str]
 ) -> str:
     location = [str(part) for part in detail["loc"]]
@@ -50,15 +49,16 @@ def in_words(
             break
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "missing":
-        return f"{key} is missing; add it{_example(key)}"
+        example = f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
+        return f"{key} is missing; add it{example}"
     if kind == "extra_forbidden":
-        known = _known_keys(section, location[:-1], raw)
-        near = _nearest(location[-1], known)
+        known = _keys_of_section(section, location[:-1], raw)
+        near = _nearest_name(location[-1], known)
         hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
         return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
     if kind == "literal_error":
         wanted = str(context["expected"])
-        near = _nearest(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
+        near = _nearest_name(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
         hint = f"; did you mean '{near}'?" if near else ""
         return f"{key}: {_short(detail['input'])} is not allowed; allowed: {wanted}{hint}"
     if kind == "value_error":
@@ -76,37 +76,27 @@ _EXAMPLES = {
 }
 
 
-def _example(key: str) -> str:
-    return f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
-
-
-def _known_keys(section: type[Section], parents: list[str], raw: dict[str, Any]) -> list[str]:
-    node: type[BaseModel] = section
-    for part in parents:
-        field = node.model_fields.get(part)
-        inner = field.annotation if field else None
-        if isinstance(inner, type) and issubclass(inner, Section) and inner is not Section:
-            node = inner
+def _keys_of_section(section: type[Section], parents: list[str], raw: dict[str, Any]) -> list[str]:
     choices: dict[str, tuple[Mapping[str, type[Section]], Any, str]] = {
         "method_args": (FEATURE_ARGS, raw.get("preprocess_conf"), "feature_method"),
         "backbone": (BACKBONE_OPTIONS, raw, "use_model"),
         "args": (LOSS_ARGS, raw.get("loss_conf"), "use_loss"),
         "scheduler_args": (SCHEDULER_ARGS, raw.get("optimizer_conf"), "scheduler"),
     }
-    for index, part in enumerate(parents):
+    node: type[BaseModel] = section
+    for part in parents:
         if part in choices:
             table, holder, choice = choices[part]
-            chosen = table.get(str((holder or {}).get(choice, "CosineAnnealingLR")))
-            node = chosen or node
-            for deeper in parents[index + 1 :]:
-                field = node.model_fields.get(deeper)
-                inner = field.annotation if field else None
-                if isinstance(inner, type) and issubclass(inner, Section):
-                    node = inner
+            node = table.get(str((holder or {}).get(choice, "CosineAnnealingLR"))) or node
+        else:
+            field = node.model_fields.get(part)
+            inner = field.annotation if field else None
+            if isinstance(inner, type) and issubclass(inner, Section):
+                node = inner
     return list(node.model_fields)
 
 
-def _nearest(word: str, known: list[str]) -> str | None:
+def _nearest_name(word: str, known: list[str]) -> str | None:
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
     return by_lower[near[0]] if near else None

@@ -22,7 +22,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_are_not_truth_values(cls, values: Any) -> Any:
+    def _refuse_booleans_as_numbers(cls, values: Any) -> Any:
         # pydantic would take True for 1: a slip in a YAML file that must not pass
         if isinstance(values, dict):
             for name, field in cls.model_fields.items():
@@ -187,7 +187,7 @@ class MultiStepArgs(Section):
     gamma: Gamma = 0.1
 
     @model_validator(mode="after")
-    def _in_order(self) -> MultiStepArgs:
+    def _milestones_ascend(self) -> MultiStepArgs:
         given = ", ".join(f"{milestone:g}" for milestone in self.milestones)
         if not given or list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones [{given}] are not epochs in ascending order")

@@ -61,28 +61,19 @@ class DatasetConf(Section):
 
     @model_validator(mode="after")
     def _durations_and_sizes_fit(self) -> DatasetConf:
-        if self.min_duration > self.max_duration:
+        eval_max_s = self.eval_conf.max_duration
+        for least, least_s, most, most_s in (
+            ("min_duration", self.min_duration, "max_duration", self.max_duration),
+            ("min_duration", self.min_duration, "eval_conf.max_duration", eval_max_s),
+            ("min_crop_duration", self.min_crop_duration, "max_duration", self.max_duration),
+        ):
+            if least_s is not None and most_s is not None and least_s > most_s:
+                raise ValueError(f"{least} {least_s:g} s is longer than {most} {most_s:g} s")
+        if self.min_crop_duration is not None and self.batch_sampler == "duration":
             raise ValueError(
-                f"min_duration {self.min_duration:g} s is longer than "
-                f"max_duration {self.max_duration:g} s"
+                "min_crop_duration does not go with batch_sampler 'duration', whose crops are "
+                "as long as its clips"
             )
-        heard_s = self.eval_conf.max_duration
-        if heard_s is not None and self.min_duration > heard_s:
-            raise ValueError(
-                f"min_duration {self.min_duration:g} s is longer than "
-                f"eval_conf.max_duration {heard_s:g} s"
-            )
-        if self.min_crop_duration is not None:
-            if self.min_crop_duration > self.max_duration:
-                raise ValueError(
-                    f"min_crop_duration {self.min_crop_duration:g} s is longer than "
-                    f"max_duration {self.max_duration:g} s"
-                )
-            if self.batch_sampler == "duration":
-                raise ValueError(
-                    "min_crop_duration does not go with batch_sampler 'duration', whose crops are "
-                    "as long as its clips"
-                )
         if self.batch_sampler == "speakers" and self.dataLoader.batch_size % self.sample_per_id:
             raise ValueError(
                 "batch_sampler 'speakers' does not go with batch_size "
@@ -115,7 +106,7 @@ class TrainConf(Section):
     seed: int = Field(1000, ge=0, lt=2**63 - 2**20)
 
     @model_validator(mode="after")
-    def _sampling_is_the_shards(self) -> TrainConf:
+    def _sampling_needs_sharding(self) -> TrainConf:
         if self.classifier_sample_rate < 1 and not self.classifier_sharding:
             raise ValueError(
                 f"classifier_sample_rate {self.classifier_sample_rate:g} does not go with "
@@ -138,7 +129,7 @@ class Config(Section):
 
     @field_validator("model_conf", mode="before")
     @classmethod
-    def _model_conf_knows_its_model(cls, value: Any, info: ValidationInfo) -> Any:
+    def _pass_use_model(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, Mapping):
             return value
         return ModelConf.model_validate(value, context={"use_model": info.data.get("use_model")})
@@ -176,7 +167,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _classifier_can_be_split(self) -> Config:
+    def _sharding_fits_classifier(self) -> Config:
         if self.train_conf.classifier_sharding and self.model_conf.classifier.num_blocks:
             raise ValueError(
                 "train_conf.classifier_sharding True does not go with "

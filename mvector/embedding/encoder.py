@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mvector.audio.clip_report import ClipReport, combine_reports, report_on
+from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
 from mvector.compute.device import choose_device
 from mvector.embedding.listening import Clip, Listening, LongClip, Look, clip_name
 from mvector.embedding.reading import Heard, batches, read_ahead
@@ -169,7 +169,7 @@ class SpeakerEncoder:
 
         def look(samples: np.ndarray) -> None:
             if len(samples) >= least:
-                parts.append(report_on(samples, rate))
+                parts.append(measure_clip(samples, rate))
 
         return look
 

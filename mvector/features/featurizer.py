@@ -40,7 +40,7 @@ class Featurizer(nn.Module):
     autocast as well. Nothing of it is in the state dict: the configuration is all.
 
     Args:
-        transform: the transform of waveforms to features.
+        transform: the feature method.
         normalize_mean: subtract each bin's mean over the clip's valid frames.
         normalize_variance: divide by each bin's (biased) standard deviation over these frames.
         log_spectrum: natural logarithm, with a floor of 1e-6, where the method has none.
@@ -79,7 +79,7 @@ class Featurizer(nn.Module):
         self.log_spectrum = log_spectrum
 
     def num_frames(self, num_samples: int) -> int:
-        """How many frames a clip of so many samples has."""
+        """Number of frames of a clip."""
         return self.transform.num_frames(num_samples)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ class Featurizer(nn.Module):
             ValueError: shape, type or lengths are not as described above.
         """
         if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
-            self._check(waveforms, lengths)
+            self._check_batch(waveforms, lengths)
         with torch.no_grad(), torch.autocast(waveforms.device.type, enabled=False):
             # float32 at least, and float64 if either the waveforms or the module is.
             constants = next(self.transform.buffers())
@@ -118,10 +118,7 @@ class Featurizer(nn.Module):
         return features, num_frames
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Normalise stretches of features that were computed without it.
-
-        Args:
-            features: ``(batch, frames, feature_dim)`` float, without padding.
+        """Normalise features computed without it, ``(batch, frames, feature_dim)`` unpadded.
 
         Returns:
             Tensor of the same shape, float32 at least.
@@ -149,7 +146,7 @@ class Featurizer(nn.Module):
         if padded:
             zero_invalid_frames_(features, num_frames)
 
-    def _check(self, waveforms: Tensor, lengths: Tensor | None) -> None:
+    def _check_batch(self, waveforms: Tensor, lengths: Tensor | None) -> None:
         if waveforms.dim() != 2 or not waveforms.is_floating_point():
             raise ValueError(
                 f"waveforms is {waveforms.dtype} of shape {tuple(waveforms.shape)}; it must be "
@@ -184,14 +181,13 @@ def build_featurizer(preprocess_conf: Any) -> Featurizer:
 
     Args:
         preprocess_conf: a mapping, or an object with these as attributes: ``feature_method``
-            (a key of :data:`FEATURE_METHODS`), ``method_args`` (its arguments),
-            ``normalize_mean``, ``normalize_variance`` and ``log_spectrum`` (see
-            :class:`Featurizer`).
+            (a key of :data:`FEATURE_METHODS`), ``method_args`` (its arguments), and the options
+            of :class:`Featurizer`.
 
     Raises:
         ConfigError: a key is unknown or a value impossible.
     """
-    conf = _as_dict(preprocess_conf)
+    conf = _preprocess_dict(preprocess_conf)
     method = conf.pop("feature_method", None)
     if method not in FEATURE_METHODS:
         choices = ", ".join(FEATURE_METHODS)
@@ -214,7 +210,7 @@ def build_featurizer(preprocess_conf: Any) -> Featurizer:
     return Featurizer(transform, **conf)
 
 
-def _as_dict(preprocess_conf: Any) -> dict[str, Any]:
+def _preprocess_dict(preprocess_conf: Any) -> dict[str, Any]:
     if isinstance(preprocess_conf, Mapping):
         return dict(preprocess_conf)
     if hasattr(preprocess_conf, "model_dump"):  # pydantic

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "blackman")
@@ -15,12 +16,10 @@ _SLANEY_HZ_PER_MEL = 200.0 / 3.0
 _SLANEY_LOG_STEP = math.log(6.4) / 27.0
 
 
-def stft_window(win_length: int, n_fft: int) -> Tensor:
-    """Periodic Hann window of ``win_length`` in the middle of ``n_fft`` samples."""
-    left = (n_fft - win_length) // 2
-    window = torch.zeros(n_fft, dtype=torch.float64)
-    window[left : left + win_length] = torch.hann_window(win_length, dtype=torch.float64)
-    return window
+def zero_pad_window(window: Tensor, n_fft: int) -> Tensor:
+    """The window in the middle of ``n_fft`` samples, zeros around it."""
+    left = (n_fft - len(window)) // 2
+    return F.pad(window, (left, n_fft - len(window) - left))
 
 
 def kaldi_window(window_type: str, num_samples: int, blackman_coeff: float) -> Tensor:
@@ -55,6 +54,12 @@ def mel_to_hz(mel: Tensor, mel_scale: str) -> Tensor:
     return torch.where(mel < break_mel, mel * _SLANEY_HZ_PER_MEL, above)
 
 
+def mel_corners(f_min: float, f_max: float, n_mels: int, mel_scale: str) -> Tensor:
+    """Corners of ``n_mels`` triangles that are equidistant in mel, ``(n_mels + 2,)`` in Hz."""
+    first, last = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), mel_scale).tolist()
+    return mel_to_hz(torch.linspace(first, last, n_mels + 2, dtype=torch.float64), mel_scale)
+
+
 def hz_mel_bank(
     num_bins: int,
     n_mels: int,
@@ -69,16 +74,13 @@ def hz_mel_bank(
 
     Args:
         num_bins: bins of the spectrum, from 0 Hz to the Nyquist frequency.
-        n_mels: number of triangles.
-        sample_rate: rate of the waveform in Hz.
-        f_min: where the first triangle starts, in Hz.
-        f_max: where the last triangle ends, in Hz; may lie above the Nyquist frequency.
+        f_min, f_max: where the first triangle starts and the last one ends, in Hz; ``f_max`` may
+            lie above the Nyquist frequency.
         norm: ``"slaney"`` gives all triangles the same area, ``None`` the same height.
         mel_scale: ``"htk"`` or ``"slaney"``.
     """
     frequencies = torch.linspace(0, sample_rate // 2, num_bins, dtype=torch.float64)
-    first, last = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), mel_scale).tolist()
-    corners = mel_to_hz(torch.linspace(first, last, n_mels + 2, dtype=torch.float64), mel_scale)
+    corners = mel_corners(f_min, f_max, n_mels, mel_scale)
     bank = _triangles(frequencies, corners)
     if norm == "slaney":
         bank *= 2.0 / (corners[2:] - corners[:-2])
@@ -120,7 +122,7 @@ def dct_matrix(n_mels: int, n_mfcc: int, norm: str | None) -> Tensor:
     return matrix
 
 
-def paired(bank: Tensor) -> Tensor:
+def repeat_for_squares(bank: Tensor) -> Tensor:
     """Each row of a filter bank twice: its product with squares (re, im, re, im, ...) is that of
     the bank with the power spectrum, without a pass to add the squares."""
     return bank.repeat_interleave(2, dim=0)

@@ -22,11 +22,10 @@ def pad_ends(
     Args:
         waveforms: ``(batch, samples)``; what lies behind a clip's end is not read.
         lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
-        num_left: samples to put in front.
-        num_right: samples to put behind.
-        mode: ``"reflect"`` mirrors about the outermost sample, ``"symmetric"`` mirrors with that
-            sample repeated, ``"replicate"`` holds it, ``"circular"`` goes on at the other end,
-            ``"constant"`` writes zeros.
+        num_left, num_right: samples to put in front and behind.
+        mode: ``"reflect"`` mirrors about the outermost sample, ``"symmetric"`` repeats that sample
+            too, ``"replicate"`` holds it, ``"circular"`` goes on at the other end, ``"constant"``
+            writes zeros.
 
     Returns:
         ``(batch, num_left + samples + num_right)``. A clip of ``n`` samples has its
@@ -75,8 +74,7 @@ def map_frames(
         function: maps frames ``(clips, frames, frame_length)``, a view that it must not write
             to, to features ``(clips, frames, bins)``, each frame on its own.
         waveforms: ``(batch, samples)``.
-        frame_length: samples of a frame.
-        hop_length: samples from the start of a frame to the start of the next.
+        frame_length, hop_length: in samples.
 
     Returns:
         Features of all whole frames, ``(batch, frames, bins)``.

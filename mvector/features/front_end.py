@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mvector.audio import (
-    AudioSource,
-    VadMethod,
-    check_speech,
-    read_audio,
-    source_name,
-    trim_silence,
-)
+from mvector.audio.decoding import AudioSource, source_name
+from mvector.audio.io import read_audio
+from mvector.audio.level import check_speech
+from mvector.audio.vad import VadMethod, trim_silence
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -32,8 +28,7 @@ class FrontEnd:
         preprocess: feature method, its arguments and normalisation (``preprocess_conf``).
         use_dB_normalization: bring every clip to ``target_dB`` first.
         target_dB: RMS level in dB relative to full scale.
-        do_vad: drop the stretches of a clip without speech.
-        vad_method: how speech is found, see :func:`mvector.audio.trim_silence`.
+        do_vad, vad_method: drop stretches without speech; see :func:`mvector.audio.trim_silence`.
         min_duration: shortest clip accepted, in seconds.
         waveform_scale: factor on the waveform, behind the level: 32768 for models whose features
             were computed from samples in the range of 16-bit integers.
@@ -90,20 +85,12 @@ class FrontEnd:
         return read_audio(source, self.sample_rate, offset_s=offset_s, duration_s=duration_s)
 
     def read_clip(self, source: AudioSource) -> np.ndarray:
-        """Decode a clip for training, and refuse what no embedding should be computed from.
-
-        Raises:
-            AudioError: the clip cannot be decoded, is too short or silent.
-        """
+        """Decode a clip for training; an AudioError if it is damaged, too short or silent."""
         name = source_name(source)
         return self.check_clip(self.speech(self.decode(source), name), name)
 
     def speech(self, waveform: np.ndarray, name: str) -> np.ndarray:
         """What the model hears of decoded samples: all, or with ``do_vad`` the speech in them.
-
-        Args:
-            waveform: float32 ``(samples,)`` at the front end's rate.
-            name: how messages call the clip.
 
         Raises:
             AudioError: with ``do_vad``, there is no speech.
@@ -120,27 +107,17 @@ class FrontEnd:
         return waveform
 
     def check_clip(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """The waveform, if an embedding should be computed from it.
-
-        Raises:
-            AudioError: it is shorter than ``min_duration``, or silent.
-        """
+        """The waveform; an AudioError if it is shorter than ``min_duration`` or silent."""
         check_speech(waveform, self.sample_rate, name=name, min_duration_s=self.min_duration)
         return waveform
 
 
 def normalise_level(
-    waveforms: torch.Tensor, lengths: torch.Tensor | None = None, target_db: float = -20.0
+    waveforms: torch.Tensor, lengths: torch.Tensor | None, target_db: float
 ) -> torch.Tensor:
-    """Scale each clip to an RMS level of ``target_db`` relative to full scale, without a limiter.
+    """Scale each clip to an RMS level in dB relative to full scale, without a limiter.
 
-    Args:
-        waveforms: ``(batch, samples)``, zero-padded behind each clip's end.
-        lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
-        target_db: level to reach in dB.
-
-    Returns:
-        Tensor of the same shape; a clip of digital silence stays as it is.
+    Digital silence stays as it is; see :meth:`FrontEnd.bring_to_level` for the arguments.
     """
     energy = waveforms.square().sum(dim=1)
     count = waveforms.new_full((len(waveforms),), waveforms.shape[1])

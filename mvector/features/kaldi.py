@@ -12,8 +12,8 @@ from mvector.features.filters import (
     interleaved_squares,
     kaldi_mel_bank,
     kaldi_window,
-    paired,
     power_spectrum,
+    repeat_for_squares,
 )
 from mvector.features.framing import map_frames, mean_over_frames, pad_ends, zero_invalid_frames_
 from mvector.features.transform import (
@@ -122,7 +122,7 @@ class Fbank(FeatureTransform):
         self.feature_dim = num_mel_bins + int(use_energy)
         self._set_constant("window", kaldi_window(window_type, self.frame_length, blackman_coeff))
         bank = self._mel_bank(sample_frequency, num_mel_bins, low_freq, high_freq)
-        self._set_constant("mel_bank", paired(bank) if use_power else bank)
+        self._set_constant("mel_bank", repeat_for_squares(bank) if use_power else bank)
 
     def _set_frames(
         self, sample_rate: float, frame_length_ms: float, frame_shift_ms: float, power_of_two: bool
@@ -161,13 +161,11 @@ class Fbank(FeatureTransform):
         return kaldi_mel_bank(self.n_fft, num_mel_bins, sample_rate, low_freq, end)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         if self.snip_edges:
             return 1 + (num_samples - self.frame_length) // self.hop_length
         return (num_samples + self.hop_length // 2) // self.hop_length
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Log energies of each frame; see :meth:`FeatureTransform.forward`."""
         if not self.snip_edges:
             waveforms = self._mirror_ends(waveforms, lengths)
         features = map_frames(self._bands, waveforms, self.frame_length, self.hop_length)

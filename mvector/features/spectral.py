@@ -13,9 +13,9 @@ from mvector.features.filters import (
     dct_matrix,
     hz_mel_bank,
     interleaved_squares,
-    paired,
     power_spectrum,
-    stft_window,
+    repeat_for_squares,
+    zero_pad_window,
 )
 from mvector.features.framing import map_frames, pad_ends, zero_invalid_frames_
 from mvector.features.transform import (
@@ -89,7 +89,7 @@ class Spectrogram(FeatureTransform):
         self.pad_mode, self.onesided, self.sample_rate = pad_mode, onesided, sample_rate
         self.feature_dim = n_fft // 2 + 1 if onesided else n_fft
         self.min_samples = max(1, self._min_padded_samples() - 2 * pad)
-        window = stft_window(win_length, n_fft)
+        window = zero_pad_window(torch.hann_window(win_length, dtype=torch.float64), n_fft)
         if normalized:
             window /= n_fft**0.5 if normalized == "frame_length" else window.square().sum().sqrt()
         self._set_constant("window", window)
@@ -102,11 +102,9 @@ class Spectrogram(FeatureTransform):
         return {"reflect": self.num_edge + 1, "circular": self.num_edge}.get(self.pad_mode, 1)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         return 1 + (num_samples + 2 * (self.pad + self.num_edge) - self.n_fft) // self.hop_length
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Spectrum of each frame; see :meth:`FeatureTransform.forward`."""
         return self.map_spectra(self._magnitude, waveforms, lengths)
 
     def map_spectra(
@@ -127,10 +125,10 @@ class Spectrogram(FeatureTransform):
         )
 
     def _magnitude(self, spectra: Tensor) -> Tensor:
-        return to_exponent(power_spectrum(spectra), self.power)
+        return raise_magnitudes(power_spectrum(spectra), self.power)
 
 
-def to_exponent(power: Tensor, exponent: float) -> Tensor:
+def raise_magnitudes(power: Tensor, exponent: float) -> Tensor:
     """Raise magnitudes, given as their squares, to an exponent."""
     if exponent == 2.0:
         return power
@@ -201,14 +199,12 @@ class MelSpectrogram(FeatureTransform):
         bank = hz_mel_bank(
             num_bins, n_mels, sample_rate, f_min, f_max, norm=norm, mel_scale=mel_scale
         )
-        self._set_constant("mel_bank", paired(bank) if power == 2.0 else bank)
+        self._set_constant("mel_bank", repeat_for_squares(bank) if power == 2.0 else bank)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         return self.spectrogram.num_frames(num_samples)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Power in each band; see :meth:`FeatureTransform.forward`."""
         return self.spectrogram.map_spectra(self._bands, waveforms, lengths)
 
     def _bands(self, spectra: Tensor) -> Tensor:
@@ -216,7 +212,7 @@ class MelSpectrogram(FeatureTransform):
         if power == 2.0:
             bins = interleaved_squares(spectra)
         else:
-            bins = to_exponent(power_spectrum(spectra), power)
+            bins = raise_magnitudes(power_spectrum(spectra), power)
         return bins @ self.mel_bank.to(bins.dtype)
 
 
@@ -271,11 +267,9 @@ class MFCC(FeatureTransform):
         self._set_constant("dct", dct_matrix(n_mels, n_mfcc, norm))
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         return self.mel_spectrogram.num_frames(num_samples)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Coefficients of each frame; see :meth:`FeatureTransform.forward`."""
         mel = self.mel_spectrogram(waveforms, lengths)
         if self.log_mels:
             levels = mel.add_(1e-6).log_()

@@ -7,7 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from mvector.features.filters import hz_to_mel, interleaved_squares, mel_to_hz, paired
+from mvector.features.filters import (
+    interleaved_squares,
+    mel_corners,
+    repeat_for_squares,
+    zero_pad_window,
+)
 from mvector.features.framing import map_frames, pad_ends
 from mvector.features.transform import (
     FeatureTransform,
@@ -83,16 +88,15 @@ class SpeechbrainFbank(FeatureTransform):
         )
         self.sample_rate, self.feature_dim, self.min_samples = sample_rate, n_mels, 1
         self.n_fft, self.top_db = n_fft, top_db
-        self._set_constant("window", _periodic_hamming(num_window, n_fft))
+        window = torch.hamming_window(num_window, dtype=torch.float64)
+        self._set_constant("window", zero_pad_window(window, n_fft))
         bank = _mel_bank(n_fft, n_mels, sample_rate, f_min, f_max)
-        self._set_constant("mel_bank", paired(bank))
+        self._set_constant("mel_bank", repeat_for_squares(bank))
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
-        """Number of frames of a clip; see :meth:`FeatureTransform.num_frames`."""
         return 1 + num_samples // self.hop_length
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Levels of each frame; see :meth:`FeatureTransform.forward`."""
         half = self.n_fft // 2
         waveforms = pad_ends(waveforms, lengths, half, half, "constant")
         levels = map_frames(self._levels, waveforms, self.n_fft, self.hop_length)
@@ -110,20 +114,9 @@ class SpeechbrainFbank(FeatureTransform):
         return bands.clamp_(min=_AMIN).log10_().mul_(10.0)
 
 
-def _periodic_hamming(num_samples: int, n_fft: int) -> Tensor:
-    """Hamming window of one period, in the middle of ``n_fft`` samples."""
-    phase = torch.arange(num_samples, dtype=torch.float64) * (2.0 * math.pi / num_samples)
-    left = (n_fft - num_samples) // 2
-    window = torch.zeros(n_fft, dtype=torch.float64)
-    window[left : left + num_samples] = 0.54 - 0.46 * phase.cos()
-    return window
-
-
 def _mel_bank(n_fft: int, n_mels: int, sample_rate: int, f_min: float, f_max: float) -> Tensor:
     """Triangles that fall as steeply as they rise, straight in Hz: ``(n_fft // 2 + 1, n_mels)``."""
     frequencies = torch.linspace(0, sample_rate // 2, n_fft // 2 + 1, dtype=torch.float64)
-    ends = torch.tensor([f_min, f_max], dtype=torch.float64)
-    first, last = hz_to_mel(ends, "htk").tolist()
-    corners = mel_to_hz(torch.linspace(first, last, n_mels + 2, dtype=torch.float64), "htk")
+    corners = mel_corners(f_min, f_max, n_mels, "htk")
     slopes = (frequencies.unsqueeze(1) - corners[1:-1]) / corners.diff()[:-1]
     return (1.0 - slopes.abs()).clamp(min=0.0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mvector.audio import AudioLimits, AudioSource, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
-from mvector.audio.decoding import replayable
+from mvector.audio.decoding import buffer_unseekable
 from mvector.compute.device import choose_device
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
@@ -212,7 +212,7 @@ class MVectorPredictor:
             LibraryError: the name or the library cannot be used.
         """
         library, name = self.library, source_name(audio)
-        audio = replayable(audio, self.encoder.listening.limits)
+        audio = buffer_unseekable(audio, self.encoder.listening.limits)
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:

@@ -15,7 +15,7 @@ from mvector.audio.clip_report import (
     ClipReport,
     QualityLimits,
     combine_reports,
-    report_on,
+    measure_clip,
 )
 
 RATE = 16000
@@ -30,12 +30,12 @@ def bursts(num_bursts: int = 5, level: float = 0.1, noise: float = 1e-4, seed: i
 
 
 def reasons(waveform: np.ndarray) -> tuple[str, ...]:
-    return TRUSTED.reasons(report_on(waveform, RATE))
+    return TRUSTED.reasons(measure_clip(waveform, RATE))
 
 
 def test_a_good_clip_has_no_reasons() -> None:
     assert reasons(bursts()) == ()
-    assert ENROLMENT_FLOOR.reasons(report_on(bursts(), RATE)) == ()
+    assert ENROLMENT_FLOOR.reasons(measure_clip(bursts(), RATE)) == ()
 
 
 def test_little_speech_is_told_in_seconds() -> None:
@@ -65,8 +65,8 @@ def test_a_quiet_clip_is_told() -> None:
 def test_what_was_recorded_at_a_lower_rate_is_found_out(rate: int, highest: int) -> None:
     narrow = soxr.resample(soxr.resample(bursts(), RATE, rate), rate, RATE)
     narrow = np.round(narrow * 32767) / 32768  # as a file of 16 bits keeps it
-    assert report_on(narrow, RATE).bandwidth_hz == pytest.approx(highest, abs=200)
-    assert report_on(bursts(), RATE).bandwidth_hz == 8000
+    assert measure_clip(narrow, RATE).bandwidth_hz == pytest.approx(highest, abs=200)
+    assert measure_clip(bursts(), RATE).bandwidth_hz == 8000
     told = [reason for reason in reasons(narrow.astype(np.float32)) if "telephone" in reason]
     assert bool(told) is (rate == 8000)
 
@@ -74,7 +74,7 @@ def test_what_was_recorded_at_a_lower_rate_is_found_out(rate: int, highest: int)
 def test_steady_sounds_and_silence_hold_no_speech() -> None:
     hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * RATE) / RATE)
     assert reasons(hum.astype(np.float32))[0] == "only 0.0 s of speech in 2.0 s"
-    report = report_on(np.zeros(RATE, dtype=np.float32), RATE)
+    report = measure_clip(np.zeros(RATE, dtype=np.float32), RATE)
     assert report.level_db == -np.inf
     assert json.loads(json.dumps(report.to_dict()))["level_db"] is None
 
@@ -86,8 +86,8 @@ def test_limits_can_be_left_out() -> None:
 
 def test_windows_combine_to_the_whole() -> None:
     clip = bursts(20)
-    parts = [report_on(part, RATE) for part in np.split(clip, 4)]
-    whole, combined = report_on(clip, RATE), combine_reports(parts)
+    parts = [measure_clip(part, RATE) for part in np.split(clip, 4)]
+    whole, combined = measure_clip(clip, RATE), combine_reports(parts)
     for name in ("duration_s", "speech_s", "clipped_share", "level_db"):
         assert getattr(combined, name) == pytest.approx(getattr(whole, name), rel=1e-3)
     assert combined.snr_db == pytest.approx(whole.snr_db, abs=1.0)

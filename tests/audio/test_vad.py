@@ -261,7 +261,7 @@ def test_gaps_are_bridged_then_clicks_dropped_then_segments_padded() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         edges = np.sort(rng.choice(20_000, 2 * rng.integers(0, 30), replace=False)).reshape(-1, 2)
-        tidied = vad_module._tidy(edges, 20_000, 2000)
+        tidied = vad_module._merge_and_pad(edges, 20_000, 2000)
         assert tidied.tolist() == segments_by_hand([tuple(e) for e in edges], 20_000, 2000)
     assert PADDING_S * 2 < MIN_PAUSE_S, "segments of neighbours would overlap"
 

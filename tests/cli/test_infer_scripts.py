@@ -20,7 +20,7 @@ from small_model import RATE, small_calibration, small_model, speech
 from small_settings import ROOT
 
 from mvector.audio import write_wav
-from mvector.audio.microphone import InputDevice, complaint, find_device
+from mvector.audio.microphone import InputDevice, find_device, recording_fault
 from mvector.cli import run_script
 from mvector.cli.clips import meter
 from mvector.errors import AudioError
@@ -206,7 +206,7 @@ def test_the_meter_shows_the_level() -> None:
     assert meter(np.zeros(1600)).startswith(f"[{'-' * 30}]  -99 dB")
     assert meter(np.full(1600, 0.1)).startswith("[####################----------]  -20 dB")
     assert "CLIPPED" in meter(np.ones(1600))
-    assert complaint(speech(0), RATE) is None
+    assert recording_fault(speech(0), RATE) is None
 
 
 # ---- the real thing: PyAudio on an ALSA device that plays a file ------------------------------

@@ -9,7 +9,7 @@ import torch
 from published import NAMES, features, golden_weights, load_golden, source_of
 
 from mvector.compat import Conversion, convert, import_checkpoint
-from mvector.compat.containers import read_state
+from mvector.compat.containers import read_state_dict
 from mvector.models import build_backbone
 
 FILES = {
@@ -71,7 +71,7 @@ def test_every_source_is_there_with_all_its_models() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_are_the_published_ones_in_float64(name: str, tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path, name, torch.float64)
-    conversion = convert(read_state(file), source_of(name))
+    conversion = convert(read_state_dict(file), source_of(name))
     backbone = backbone_of(conversion)
     clip, published = first_clip(name)
     with torch.inference_mode():

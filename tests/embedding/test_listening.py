@@ -179,7 +179,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
                 decoded["seconds"] += 1
                 yield noise if decoded["seconds"] % 4 < 2 else pause
 
-        yield NativeAudio(RATE, blocks())
+        yield NativeAudio(RATE, 1, None, blocks())
 
     monkeypatch.setattr("mvector.audio.io.open_native", open_endless)
     return decoded

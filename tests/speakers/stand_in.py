@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from mvector.audio import AudioSource, read_audio, source_name
-from mvector.audio.clip_report import ClipReport, report_on
+from mvector.audio.clip_report import ClipReport, measure_clip
 from mvector.embedding.encoder import EmbeddedClips
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError
@@ -46,7 +46,7 @@ class StandInEncoder:
 
     def measure(self, source: AudioSource) -> ClipReport:
         self.measured += 1
-        return report_on(_read(source), RATE)
+        return measure_clip(_read(source), RATE)
 
     def embed_readable(self, sources: Sequence[AudioSource], **_: object) -> EmbeddedClips:
         good, embeddings, failures = [], [], []

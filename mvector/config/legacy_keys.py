@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-Path = tuple[str, ...]
-
 _IN_DATASET = (
     "min_duration",
     "max_duration",
@@ -50,47 +48,43 @@ SWITCHES: dict[str, tuple[str, Any, Any]] = {
 EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
 
 
-def translate(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Move every foreign key to its place.
-
-    Args:
-        raw: the parsed YAML, which is changed in place.
+def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Move every foreign key of the parsed YAML to its place.
 
     Returns:
-        The mapping in our spelling; which of our keys came from which of theirs (for messages);
-        and the mistakes found.
+        Which of our keys came from which of theirs (for messages), and the mistakes found.
     """
     origin: dict[str, str] = {}
     mistakes: list[str] = []
     for old, new in RENAMED.items():
-        found, value = _take(raw, old)
+        found, value = _take_key(raw, old)
         if not found:
             continue
-        if _has(raw, new):
+        if _has_key(raw, new):
             mistakes.append(f"{old}: the same setting is given again as {new}; keep one")
         else:
-            _put(raw, new, value)
+            _put_key(raw, new, value)
             origin[new] = old
     for old, (new, when_on, when_off) in SWITCHES.items():
-        found, value = _take(raw, old)
+        found, value = _take_key(raw, old)
         if not found:
             continue
         if not isinstance(value, bool):
             mistakes.append(f"{old}: {value!r} is neither True nor False")
-        elif not _has(raw, new):
-            _put(raw, new, when_on if value else when_off)
+        elif not _has_key(raw, new):
+            _put_key(raw, new, when_on if value else when_off)
             origin[new] = old
     for key, reason in ONLY_OFF.items():
-        found, value = _take(raw, key)
+        found, value = _take_key(raw, key)
         if found and value:
             mistakes.append(f"{key}: {value!r} is not possible: {reason}; set it to False")
     for section in EMPTIED:
-        if _get(raw, section) == {}:
-            _take(raw, section)
-    return raw, origin, mistakes
+        if _get_key(raw, section) == {}:
+            _take_key(raw, section)
+    return origin, mistakes
 
 
-def _get(raw: dict[str, Any], dotted: str) -> Any:
+def _get_key(raw: dict[str, Any], dotted: str) -> Any:
     node: Any = raw
     for key in dotted.split("."):
         if not isinstance(node, dict) or key not in node:
@@ -99,20 +93,20 @@ def _get(raw: dict[str, Any], dotted: str) -> Any:
     return node
 
 
-def _has(raw: dict[str, Any], dotted: str) -> bool:
+def _has_key(raw: dict[str, Any], dotted: str) -> bool:
     parent, _, key = dotted.rpartition(".")
-    node = _get(raw, parent) if parent else raw
+    node = _get_key(raw, parent) if parent else raw
     return isinstance(node, dict) and key in node
 
 
-def _take(raw: dict[str, Any], dotted: str) -> tuple[bool, Any]:
-    if not _has(raw, dotted):
+def _take_key(raw: dict[str, Any], dotted: str) -> tuple[bool, Any]:
+    if not _has_key(raw, dotted):
         return False, None
     parent, _, key = dotted.rpartition(".")
-    return True, (_get(raw, parent) if parent else raw).pop(key)
+    return True, (_get_key(raw, parent) if parent else raw).pop(key)
 
 
-def _put(raw: dict[str, Any], dotted: str, value: Any) -> None:
+def _put_key(raw: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, key = dotted.split(".")
     node = raw
     for parent in parents:
