@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _FEW_SPEAKERS = 20
 _MAX_EXACT_POINTS = 16_384
-_MAX_NUMBERS = 2**19  # float64 numbers in a temporary array, so that it stays in the cache
+_MAX_ARRAY_SIZE = 2**19  # float64 numbers in a temporary array, so that it stays in the cache
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def bootstrap_intervals(
         EvaluationError: as :func:`mvector.evaluation.error_rates`; too few speakers; speakers that
             do not fit the trials.
     """
-    drawing = _Drawing(enroll_speakers, test_speakers, num_replicates, seed)
-    system = _System(scores, labels, drawing, costs)
-    return drawing.intervals(system.estimates(), system.replicates(), confidence)
+    speaker_draws = _SpeakerDraws(enroll_speakers, test_speakers, num_replicates, seed)
+    system = _CountedScores(scores, labels, speaker_draws, costs)
+    return speaker_draws.intervals(system.estimates(), system.replicates(), confidence)
 
 
 def bootstrap_difference(
@@ -116,14 +116,15 @@ def bootstrap_difference(
     Raises:
         EvaluationError: as :func:`bootstrap_intervals`.
     """
-    drawing = _Drawing(enroll_speakers, test_speakers, num_replicates, seed)
-    one, other = (_System(each, labels, drawing, costs) for each in (scores, other_scores))
-    return drawing.intervals(
+    speaker_draws = _SpeakerDraws(enroll_speakers, test_speakers, num_replicates, seed)
+    one = _CountedScores(scores, labels, speaker_draws, costs)
+    other = _CountedScores(other_scores, labels, speaker_draws, costs)
+    return speaker_draws.intervals(
         one.estimates() - other.estimates(), one.replicates() - other.replicates(), confidence
     )
 
 
-class _Drawing:
+class _SpeakerDraws:
     """How often each speaker is drawn in each replicate, and which two each trial compares."""
 
     def __init__(
@@ -181,29 +182,29 @@ class _Drawing:
         )
 
 
-class _System:
+class _CountedScores:
     """The trials of one system, counted by level of score and pair of speakers."""
 
     def __init__(
         self,
         scores: ArrayLike,
         labels: ArrayLike,
-        drawing: _Drawing,
+        speaker_draws: _SpeakerDraws,
         costs: Sequence[DetectionCost],
     ) -> None:
         self.curve = error_rates(scores, labels)
-        self.drawing, self.costs = drawing, costs
+        self.speaker_draws, self.costs = speaker_draws, costs
         is_target = np.asarray(labels).astype(bool)
-        if len(is_target) != len(drawing.pair):
+        if len(is_target) != len(speaker_draws.pair):
             raise EvaluationError(
-                f"There are {len(is_target)} trials and speakers of {len(drawing.pair)}; "
+                f"There are {len(is_target)} trials and speakers of {len(speaker_draws.pair)}; "
                 "give one of each side for each trial."
             )
-        thresholds = _spread_thresholds(self.curve)
+        thresholds = _thinned_thresholds(self.curve)
         level = np.searchsorted(thresholds, np.asarray(scores), side="right") - 1
-        shape = (len(thresholds), len(drawing.first))
-        self.targets = _counts(level[is_target], drawing.pair[is_target], shape)
-        self.nontargets = _counts(level[~is_target], drawing.pair[~is_target], shape)
+        shape = (len(thresholds), len(speaker_draws.first))
+        self.targets = _count_matrix(level[is_target], speaker_draws.pair[is_target], shape)
+        self.nontargets = _count_matrix(level[~is_target], speaker_draws.pair[~is_target], shape)
 
     def estimates(self) -> np.ndarray:
         """EER and minDCFs of the trials as they are."""
@@ -212,10 +213,10 @@ class _System:
 
     def replicates(self) -> np.ndarray:
         """EER and minDCFs, ``(figures, replicates)``; NaN where a kind of trial is missing."""
-        num_replicates = self.drawing.draws.shape[1]
-        step = max(1, _MAX_NUMBERS // max(self.targets.shape))
+        num_replicates = self.speaker_draws.draws.shape[1]
+        step = max(1, _MAX_ARRAY_SIZE // max(self.targets.shape))
         figures = [
-            self._figures(self.drawing.pair_weights(slice(start, start + step)))
+            self._figures(self.speaker_draws.pair_weights(slice(start, start + step)))
             for start in range(0, num_replicates, step)
         ]
         return np.concatenate(figures, axis=1)
@@ -242,13 +243,13 @@ class _System:
         return np.vstack([eer, *dcfs])
 
 
-def _counts(level: np.ndarray, pair: np.ndarray, shape: tuple[int, int]) -> csr_array:
+def _count_matrix(level: np.ndarray, pair: np.ndarray, shape: tuple[int, int]) -> csr_array:
     from scipy.sparse import coo_array
 
     return coo_array((np.ones(len(level)), (level, pair)), shape=shape).tocsr()
 
 
-def _spread_thresholds(curve: DetCurve) -> np.ndarray:
+def _thinned_thresholds(curve: DetCurve) -> np.ndarray:
     """Thresholds that matter: all where they are few, else some in small steps of both rates.
 
     The FNR moves by 0.02 % or the FPR by 0.2 % of itself from one to the next, far less than from

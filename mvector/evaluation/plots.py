@@ -70,7 +70,7 @@ def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cos
     _draw_histogram(histogram, curve, score_type)
     trials = f"{curve.num_target:,} target and {curve.num_nontarget:,} non-target trials"
     figure.suptitle(f"{title}\n{trials}" if title else trials, fontsize=12, parse_math=False)
-    _tidy(figure)
+    _style_axes(figure)
     return figure
 
 
@@ -88,7 +88,7 @@ def det_figure(curves: Mapping[str, DetCurve]) -> Figure:
     """
     figure = _new_figure(8.0, 7.2)
     draw_det(figure.subplots(), curves, with_rates=True)
-    _tidy(figure)
+    _style_axes(figure)
     return figure
 
 
@@ -104,7 +104,7 @@ def rates_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     """
     figure = _new_figure(8.0, 5.6)
     _draw_rates(figure.subplots(), curve, curve.min_dcf(), score_type)
-    _tidy(figure)
+    _style_axes(figure)
     return figure
 
 
@@ -120,7 +120,7 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     """
     figure = _new_figure(8.0, 5.6)
     _draw_histogram(figure.subplots(), curve, score_type)
-    _tidy(figure)
+    _style_axes(figure)
     return figure
 
 
@@ -130,7 +130,7 @@ def _new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _tidy(figure: Figure) -> None:
+def _style_axes(figure: Figure) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)

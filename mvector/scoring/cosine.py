@@ -48,7 +48,7 @@ def cosine_scores(
                 trials.enroll_index,
                 trials.test_index,
                 block_size=block_size,
-                note_done=bar.update,
+                on_progress=bar.update,
             )
     # Rounding takes the cosine of parallel embeddings a little past 1.
     return np.clip(scores, -1.0, 1.0, out=scores)

@@ -105,10 +105,10 @@ def normalised_scores(
             array, cohort, top_n=top_n, cache_folder=cache_folder, progress=progress
         )
         sides.append((length_normalise(array.astype(np.float64)), statistics))
-    return _normalised(sides[0], sides[1], trials)
+    return _apply_norm(sides[0], sides[1], trials)
 
 
-def _normalised(
+def _apply_norm(
     enroll_side: tuple[np.ndarray, CohortStatistics],
     test_side: tuple[np.ndarray, CohortStatistics],
     trials: Trials,

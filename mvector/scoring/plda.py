@@ -45,7 +45,7 @@ class Plda:
     fingerprint: str = ""
 
     @cached_property
-    def _diagonal(self) -> tuple[np.ndarray, np.ndarray]:
+    def _diagonalised(self) -> tuple[np.ndarray, np.ndarray]:
         """Directions in which ``within`` is 1, and the variance of speakers in each."""
         ratios, directions = generalised_eigh(self.between, self.within, "PLDA")
         return directions, ratios
@@ -73,11 +73,11 @@ class Plda:
         Raises:
             EvaluationError: the arrays do not fit the trials or the back end.
         """
-        directions, ratios = self._diagonal
+        directions, ratios = self._diagonalised
         enroll = (self.transform(enroll_embeddings) - self.mean) @ directions
         test = (self.transform(test_embeddings) - self.mean) @ directions
         _check_rows(len(test), len(trials.test_paths), "test")
-        num_clips, sums = _by_model(enroll, trials)
+        num_clips, sums = _sums_by_model(enroll, trials)
         # With f the sum of n clips, a set of clips has the log-likelihood
         # 0.5 f'c(n)f - 0.5 log|1 + n ratios| + what cancels, where c(n) = ratios / (1 + n ratios).
         counts, group = np.unique(num_clips, return_inverse=True)
@@ -153,7 +153,7 @@ def _log_determinants(counts: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     return first + np.log1p(ratios).sum() - joint
 
 
-def _by_model(enroll: np.ndarray, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+def _sums_by_model(enroll: np.ndarray, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """Clips of each enrolment model, and their sum."""
     models = None if isinstance(trials, AllPairs) else trials.models
     if models is None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mvector.errors import EvaluationError
-from mvector.scoring import EnrolmentModels, PairTrials, cosine_scores
+from mvector.scoring import PairTrials, cosine_scores
 from mvector.scoring.enrolment import describe_enrolment, join_models, score_models
+from mvector.scoring.trials import EnrolmentModels
 
 SIZES = (1, 3, 2, 7, 4)
 NUM_CLIPS = 24

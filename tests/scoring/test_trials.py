@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mvector.errors import DataError, EvaluationError
-from mvector.scoring import all_pairs, check_trials, read_trials
+from mvector.scoring import all_pairs, read_trials
+from mvector.scoring.trial_checks import check_trials
 from mvector.scoring.trials import keep_usable
 
 ENROLL, TRIALS = "dataset/enroll_list.txt", "dataset/trials_list.txt"

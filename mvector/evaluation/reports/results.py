@@ -9,22 +9,14 @@ from typing import Any
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import (
-    BootstrapIntervals,
-    Calibration,
-    DetCurve,
-    DetectionCost,
-    Interval,
-    bootstrap_intervals,
-    cllr,
-    cllr_of,
-    held_out_check,
-    llr_curve,
-    min_cllr_of,
-    rate_table,
-)
-from mvector.evaluation.costs import COSTS, EVALUATIONS
+from mvector.evaluation.bootstrap import BootstrapIntervals, Interval, bootstrap_intervals
+from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.costs import COSTS, EVALUATIONS, DetectionCost
+from mvector.evaluation.held_out import held_out_check
+from mvector.evaluation.llr_quality import cllr, llr_curve, min_cllr
+from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import TRIAL_MEASURES
+from mvector.evaluation.rate_table import rate_table
 from mvector.evaluation.reports.scored import ScoredTrials
 
 logger = logging.getLogger(__name__)
@@ -77,10 +69,10 @@ def build_results(
         "rates": [asdict(row) for row in rate_table(curve)],
         "best_accuracy": {"value": accuracy, "threshold": best_threshold},
         "area_under_roc": curve.area(),
-        "cllr": {"value": cllr_of(llrs), "min": min_cllr_of(curve)},
+        "cllr": {"value": cllr(llrs), "min": min_cllr(curve)},
         "held_out": _held_out(scored, None),
-        "quality": _with_quality(scored, calibration, quality),
-        "earlier_calibration": None if earlier is None else _measured_by(earlier, curve),
+        "quality": _quality_figures(scored, calibration, quality),
+        "earlier_calibration": None if earlier is None else _earlier_figures(earlier, curve),
         "bootstrap": {"why_none": why_none}
         if intervals is None
         else {
@@ -150,7 +142,7 @@ def _detection_costs(
                 "threshold": point.threshold,
                 "num_misses": at_point.num_misses,
                 "num_false_accepts": at_point.num_false_accepts,
-                "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **parameters),
+                "actual_dcf": llrs.actual_dcf(**parameters),
                 "llr_threshold": cost.llr_threshold,
             }
         )
@@ -164,9 +156,7 @@ def _evaluations(curve: DetCurve, llrs: DetCurve) -> list[dict[str, Any]]:
             "name": name,
             "num_costs": len(costs),
             "value": float(np.mean([curve.min_dcf(**asdict(cost)).min_dcf for cost in costs])),
-            "actual_dcf": float(
-                np.mean([llrs.actual_dcf(cost.llr_threshold, **asdict(cost)) for cost in costs])
-            ),
+            "actual_dcf": float(np.mean([llrs.actual_dcf(**asdict(cost)) for cost in costs])),
         }
         for name, costs in EVALUATIONS.items()
         if name.startswith("NIST")
@@ -177,15 +167,14 @@ def _held_out(scored: ScoredTrials | None, quality: np.ndarray | None) -> dict[s
     if scored is None:
         return None
     try:
-        return held_out_check(
-            scored.scores, scored.labels, scored.trial_speakers, quality=quality
-        ).to_dict()
+        check = held_out_check(scored.scores, scored.labels, scored.trial_speakers, quality=quality)
     except EvaluationError as error:
         logger.info("No held-out check: %s", error)
         return None
+    return asdict(check)
 
 
-def _with_quality(
+def _quality_figures(
     scored: ScoredTrials | None, calibration: Calibration, quality: np.ndarray | None
 ) -> dict[str, Any] | None:
     """What ratios that know the quality of the clips cost."""
@@ -195,21 +184,21 @@ def _with_quality(
     return {
         "measures": list(TRIAL_MEASURES),
         "weights": list(calibration.quality_weights or ()),
-        "cllr": cllr(llrs, scored.labels),
+        "cllr": cllr(error_rates(llrs, scored.labels)),
         "held_out": _held_out(scored, quality),
     }
 
 
-def _measured_by(calibration: Calibration, curve: DetCurve) -> dict[str, Any]:
+def _earlier_figures(calibration: Calibration, curve: DetCurve) -> dict[str, Any]:
     """How well a calibration from elsewhere does on these trials."""
     llrs = llr_curve(curve, calibration.slope, calibration.offset)
     cost = DetectionCost()
     errors = curve.at_threshold(calibration.threshold_eer)
     return {
         "description": calibration.description,
-        "cllr": cllr_of(llrs),
+        "cllr": cllr(llrs),
         "p_target": cost.p_target,
-        "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **asdict(cost)),
+        "actual_dcf": llrs.actual_dcf(**asdict(cost)),
         "threshold": calibration.threshold_eer,
         "fnr": errors.fnr,
         "fpr": errors.fpr,

@@ -15,7 +15,8 @@ import numpy as np
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
 from mvector.files import write_errors_as, write_npz
-from mvector.scoring import AllPairs, EnrolmentModels, Trials, trial_speakers
+from mvector.scoring.trial_speakers import trial_speakers
+from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
 
 _FORMAT_VERSION = 1
 _ARRAYS = (

@@ -22,12 +22,12 @@ def worst_trials(scored: ScoredTrials, num_worst: int = NUM_WORST) -> dict[str, 
         For ``target`` and ``nontarget`` a list of ``score``, ``enroll`` and ``test``.
     """
     return {
-        "target": _lowest(scored, np.flatnonzero(scored.labels), 1.0, num_worst),
-        "nontarget": _lowest(scored, np.flatnonzero(~scored.labels), -1.0, num_worst),
+        "target": _lowest_scores(scored, np.flatnonzero(scored.labels), 1.0, num_worst),
+        "nontarget": _lowest_scores(scored, np.flatnonzero(~scored.labels), -1.0, num_worst),
     }
 
 
-def _lowest(
+def _lowest_scores(
     scored: ScoredTrials, trials: np.ndarray, sign: float, num_worst: int
 ) -> list[dict[str, Any]]:
     scores = sign * scored.scores[trials]
