@@ -98,11 +98,7 @@ class BackEnd:
         return tuple(path for path in chosen if path is not None)
 
     def check(self) -> None:
-        """Refuse lists that cannot be read, before any clip is heard.
-
-        Raises:
-            DataError: a list is missing or malformed.
-        """
+        """Raise ``DataError`` where a list is missing or malformed, before any clip is heard."""
         for path in self.lists:
             _read_clips(path, None, None)
 
@@ -125,7 +121,7 @@ def score_trials(
         embedded: the trials.
         back_end: what to score with.
         root: folder that relative paths of its lists start from.
-        progress: show bars over clips and trials.
+        progress: show bars.
         **options: of :func:`extract_embeddings`; its ``cache`` keeps cohort statistics too.
 
     Returns:

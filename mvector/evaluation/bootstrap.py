@@ -108,13 +108,8 @@ def bootstrap_difference(
     Both are measured on the same trials and the same draws of speakers, so what makes some
     speakers hard for both cancels. An interval without 0 tells the systems apart.
 
-    Args:
-        scores: float ``(num_trials,)`` of one system.
-        other_scores: float ``(num_trials,)`` of the other, which is subtracted.
-        others: as in :func:`bootstrap_intervals`.
-
-    Raises:
-        EvaluationError: as :func:`bootstrap_intervals`.
+    ``other_scores`` are of the system that is subtracted; the other arguments and the errors are
+    those of :func:`bootstrap_intervals`.
     """
     speaker_draws = _SpeakerDraws(enroll_speakers, test_speakers, num_replicates, seed)
     one = _CountedScores(scores, labels, speaker_draws, costs)

@@ -22,12 +22,10 @@ _TOP = 0.99
 
 
 def draw_det(axes: Axes, curves: Mapping[str, DetCurve], *, with_rates: bool = False) -> None:
-    """Draw DET curves with their operating points.
+    """Draw DET curves with their operating points, by name of the system.
 
-    Args:
-        axes: where to.
-        curves: by name of the system; that of a single one is not shown, but its points are named.
-        with_rates: mark FAR 1 % and FAR 0.1 % beside EER and minDCF.
+    The name of a single one is not shown, but its points are named. ``with_rates`` marks FAR 1 %
+    and FAR 0.1 % beside EER and minDCF.
     """
     # A rate of 0 lies at minus infinity: a curve ends at half a trial.
     x_floor = _lowest_rate(max(curve.num_nontarget for curve in curves.values()))

@@ -52,12 +52,7 @@ class EmbeddedTrials:
     num_trials_left_out: int
 
     def score(self, compare: ScoreFunction) -> np.ndarray:
-        """Scores ``(trials,)`` in the order of ``trials.labels``.
-
-        Args:
-            compare: gives the scores of enrolment embeddings, test embeddings and trials, as
-                :func:`mvector.scoring.cosine_scores` does.
-        """
+        """Scores ``(trials,)`` in the order of ``trials.labels``, as ``compare`` gives them."""
         if isinstance(self.trials, PairTrials) and self.trials.models is not None:
             return score_models(self.tested, self.trials, self.method, compare)
         return compare(self.enrolled, self.tested, self.trials)
@@ -75,14 +70,8 @@ def embed_trials(
 ) -> EmbeddedTrials:
     """Embeddings of all clips of trials, each computed once; trials of unusable clips left out.
 
-    Args:
-        encoder: the model.
-        trials_list: as for :func:`mvector.evaluation.run.verify_lists`, like what follows.
-        enroll_list: see there.
-        root: see there.
-        enrolment: see there.
-        skip_missing: see there.
-        **options: of :func:`extract_embeddings`.
+    The arguments are those of :func:`mvector.evaluation.run.verify_lists`, and ``options`` those of
+    :func:`extract_embeddings`.
 
     Raises:
         DataError: a list is missing or malformed.

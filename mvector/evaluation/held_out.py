@@ -6,6 +6,7 @@ half calibrates, and the error rates of its threshold and ratio are measured on 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from mvector.errors import EvaluationError
 from mvector.evaluation.calibration_fit import calibrate
 from mvector.evaluation.llr_quality import cllr, min_cllr
 from mvector.evaluation.metrics import error_rates
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,20 @@ def held_out_check(
         actual_dcf=of_llrs.actual_dcf(p_target),
         min_dcf=of_llrs.min_dcf(p_target).min_dcf,
     )
+
+
+def held_out_check_if_possible(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    speakers: tuple[np.ndarray, np.ndarray],
+    quality: np.ndarray | None,
+) -> HeldOutCheck | None:
+    """:func:`held_out_check`, or ``None`` where there are too few speakers for it."""
+    try:
+        return held_out_check(scores, labels, speakers, quality=quality)
+    except EvaluationError as error:
+        logger.info("No held-out check: %s", error)
+        return None
 
 
 def _first_half(

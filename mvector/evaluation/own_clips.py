@@ -15,7 +15,7 @@ from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
 from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.calibration_fit import calibrate
-from mvector.evaluation.held_out import HeldOutCheck, held_out_check
+from mvector.evaluation.held_out import HeldOutCheck, held_out_check_if_possible
 from mvector.evaluation.quality import clip_measures, trial_quality
 from mvector.scoring.cosine import cosine_scores
 from mvector.scoring.trials import PairTrials
@@ -67,7 +67,7 @@ def calibrate_on_clips(
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
         with_quality: measure speech duration and SNR of the clips too.
-        progress: show bars over clips and pairs.
+        progress: show bars.
 
     Raises:
         DataError: the folder holds no clips of several people, or too many.
@@ -102,7 +102,7 @@ def calibrate_on_clips(
         len(clips),
         len(table.failures),
         _eer_interval(scores, labels, speakers),
-        _held_out(scores, labels, speakers, quality),
+        held_out_check_if_possible(scores, labels, speakers, quality),
     )
 
 
@@ -165,17 +165,4 @@ def _eer_interval(
         return bootstrap_intervals(scores, labels, *speakers, num_replicates=_NUM_REPLICATES).eer
     except EvaluationError as error:
         logger.info("No interval: %s", error)
-        return None
-
-
-def _held_out(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    speakers: tuple[np.ndarray, np.ndarray],
-    quality: np.ndarray | None,
-) -> HeldOutCheck | None:
-    try:
-        return held_out_check(scores, labels, speakers, quality=quality)
-    except EvaluationError as error:
-        logger.info("No held-out check: %s", error)
         return None

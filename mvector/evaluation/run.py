@@ -188,12 +188,6 @@ def measure_trials(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quality of both sides of trials; each clip is measured once, by all processes together.
 
-    Args:
-        encoder: the model, which says how much of clips is heard.
-        trials: clips, or enrolment models, see
-            :func:`mvector.evaluation.model_quality`.
-        progress: show a bar over the clips.
-
     Returns:
         Speech in seconds and SNR in dB: ``(E, 2)`` of ``trials.enroll_paths``, or of the models,
         and ``(T, 2)`` of ``trials.test_paths``.

@@ -53,7 +53,7 @@ def all_pairs_error_rates(
         costs: detection costs whose minimum is wanted.
         rates: error rates at which the other one is wanted.
         block_size: scores held at a time.
-        progress: show a progress bar over the pairs of both passes.
+        progress: show a bar.
 
     Raises:
         EvaluationError: an embedding is zero or not finite, the arrays do not fit the trials, or

@@ -25,9 +25,7 @@ def all_pair_blocks(
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Cut the table of all pairs into bands of test clips.
 
-    Args:
-        trials: which pairs there are.
-        block_size: most numbers of a band, though it has one test clip at least.
+    A band has up to ``block_size`` numbers, though one test clip at least.
 
     Yields:
         The test clips of a band; the trials it makes, as a slice of ``trials.labels``; and the

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_errors_as, write_npz
 from mvector.scoring.blocks import row_blocks
-from mvector.scoring.lda import length_normalise
+from mvector.scoring.lda import length_normalise, speaker_sums
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +48,11 @@ class Cohort:
                 of the clips' unit vectors, at length 1. ``None`` takes every clip.
 
         Raises:
-            EvaluationError: an embedding is zero or not finite.
+            EvaluationError: an embedding is zero or not finite, or the speakers do not fit.
         """
         vectors = length_normalise(np.asarray(embeddings, np.float64), name="cohort embedding")
         if speakers is not None:
-            labels = np.asarray(speakers)
-            if labels.shape != (len(vectors),):
-                raise EvaluationError(
-                    f"There are {len(vectors)} cohort embeddings and speakers of shape "
-                    f"{labels.shape}; give one speaker for each embedding."
-                )
-            names, speaker = np.unique(labels, return_inverse=True)
-            sums = np.zeros((len(names), vectors.shape[1]))
-            np.add.at(sums, speaker, vectors)
+            _, sums = speaker_sums(vectors, speakers)
             vectors = length_normalise(sums, name="cohort speaker")
         return cls(vectors, fingerprint)
 
@@ -74,11 +66,7 @@ class Cohort:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> Cohort:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: the file.
-            fingerprint: of the model in use; ``None`` accepts any.
+        """Read what :meth:`save` wrote; ``fingerprint`` is of the model in use, ``None`` any.
 
         Raises:
             CheckpointError: the file is missing, damaged or belongs to another model.

@@ -57,18 +57,9 @@ def cosine_scores(
 def unit_embeddings(
     enroll_embeddings: np.ndarray, test_embeddings: np.ndarray, trials: Trials
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides of the trials, checked and of length 1.
+    """Both sides of the trials, checked and of length 1; one array twice where given twice.
 
-    Args:
-        enroll_embeddings: float ``(E, D)``, one row for each of ``trials.enroll_paths``.
-        test_embeddings: float ``(T, D)``, one row for each of ``trials.test_paths``.
-        trials: what they are for.
-
-    Returns:
-        float32 ``(E, D)`` and ``(T, D)``; one array twice where one was given twice.
-
-    Raises:
-        EvaluationError: an embedding is zero or not finite, or the arrays do not fit the trials.
+    Arguments and errors are those of :func:`cosine_scores`.
     """
     _check_shape(enroll_embeddings, trials.enroll_paths, "enrolment")
     _check_shape(test_embeddings, trials.test_paths, "test")

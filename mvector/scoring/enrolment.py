@@ -80,9 +80,6 @@ def score_models(
 def join_models(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
     """Trials in which each model is one clip: its clips, one behind the other.
 
-    Args:
-        trials: with models.
-
     Returns:
         Trials of single clips, the paths of which are those of the tested clips and the names of
         the models; and for each of them the files to hear.
@@ -105,16 +102,7 @@ def join_models(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
 
 
 def _mean_embeddings(embeddings: np.ndarray, models: EnrolmentModels, *, unit: bool) -> np.ndarray:
-    """Mean embedding of the clips of each model.
-
-    Args:
-        embeddings: float ``(clips, D)``.
-        models: M models of these clips.
-        unit: scale each clip's embedding to length 1 first.
-
-    Returns:
-        float32 ``(M, D)``.
-    """
+    """Mean embedding of each model's clips: float32 ``(M, D)``; ``unit``: of their directions."""
     rows = embeddings[models.clips].astype(np.float64)
     if unit:
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)

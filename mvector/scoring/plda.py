@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_atomically, write_errors_as
 from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products
-from mvector.scoring.lda import LdaTransform, generalised_eigh
+from mvector.scoring.lda import LdaTransform, check_row_count, generalised_eigh
 from mvector.scoring.trials import AllPairs, Trials
 
 _FORMAT = "mvector-plda-1"
@@ -76,7 +76,7 @@ class Plda:
         directions, ratios = self._diagonalised
         enroll = (self.transform(enroll_embeddings) - self.mean) @ directions
         test = (self.transform(test_embeddings) - self.mean) @ directions
-        _check_rows(len(test), len(trials.test_paths), "test")
+        check_row_count(len(test), len(trials.test_paths), "test")
         num_clips, sums = _sums_by_model(enroll, trials)
         # With f the sum of n clips, a set of clips has the log-likelihood
         # 0.5 f'c(n)f - 0.5 log|1 + n ratios| + what cancels, where c(n) = ratios / (1 + n ratios).
@@ -114,11 +114,7 @@ class Plda:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> Plda:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: the file.
-            fingerprint: of the model in use; ``None`` accepts any.
+        """Read what :meth:`save` wrote; ``fingerprint`` is of the model in use, ``None`` any.
 
         Raises:
             CheckpointError: the file is missing, damaged or belongs to another model.
@@ -157,15 +153,7 @@ def _sums_by_model(enroll: np.ndarray, trials: Trials) -> tuple[np.ndarray, np.n
     """Clips of each enrolment model, and their sum."""
     models = None if isinstance(trials, AllPairs) else trials.models
     if models is None:
-        _check_rows(len(enroll), len(trials.enroll_paths), "enrolment")
+        check_row_count(len(enroll), len(trials.enroll_paths), "enrolment")
         return np.ones(len(enroll), dtype=np.int64), enroll
-    _check_rows(len(enroll), len(trials.test_paths), "enrolment")
+    check_row_count(len(enroll), len(trials.test_paths), "enrolment")
     return models.num_clips, np.add.reduceat(enroll[models.clips], models.starts[:-1], axis=0)
-
-
-def _check_rows(num_rows: int, num_expected: int, kind: str) -> None:
-    if num_rows != num_expected:
-        raise EvaluationError(
-            f"There are {num_rows} {kind} embeddings and the trials have {num_expected} {kind} "
-            "clips; give those of these trials."
-        )

@@ -25,7 +25,7 @@ def compare_scores(
     """Compare each system with the first one, by a paired bootstrap over the speakers.
 
     Args:
-        files: of scores, at least two.
+        files: of :func:`mvector.evaluation.reports.scored.save_scores`, at least two.
         num_replicates: how often speakers are drawn; ``None`` is 1000.
 
     Returns:

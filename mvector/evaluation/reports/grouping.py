@@ -48,14 +48,8 @@ def group_by(
 ) -> Grouping:
     """Part trials by a column of the metadata, or by the duration of their clips.
 
-    A column of numbers with decimals is parted by size.
-
-    Args:
-        column: of the metadata; ``duration``, where it has none of this name, is read from the
-            headers of the clips.
-        scored: the trials.
-        metadata: of their clips.
-        progress: show a bar over headers that are read.
+    A column of numbers with decimals is parted by size. ``duration``, where the metadata have no
+    such column, is read from the headers of the clips.
 
     Raises:
         DataError: there is no such column.

@@ -56,12 +56,7 @@ _KINDS = {
 
 
 def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
-    """The page of one system.
-
-    Args:
-        results: as ``results.json`` holds them.
-        pictures: of the same trials.
-    """
+    """The page of one system, from what ``results.json`` holds."""
     figures, *breakdowns = result_tables(results)
     model = results["model"]
     parts = [
@@ -83,8 +78,8 @@ def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> 
     """The page of a comparison of systems.
 
     Args:
-        comparison: of :func:`mvector.evaluation.reports.comparison.compare_scores`, with its
-            provenance.
+        comparison: of :func:`mvector.evaluation.reports.comparison.compare_scores`, with what
+            :func:`mvector.evaluation.reports.provenance.provenance` gives.
         pictures: of the same systems.
     """
     parts = [

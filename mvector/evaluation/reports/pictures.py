@@ -53,15 +53,7 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
-    """DET curve, score histograms and error rates over the threshold.
-
-    Args:
-        curve: of the trials.
-        score_type: what the scores are, for the axes.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
+    """DET curve, score histograms and error rates over the threshold; needs matplotlib."""
     return [
         _render("det", "DET curve with the operating points", det_figure({"": curve})),
         _render(
@@ -78,11 +70,7 @@ def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
 
 
 def comparison_pictures(curves: Mapping[str, DetCurve]) -> list[Picture]:
-    """The DET curves of several systems in one picture.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
+    """The DET curves of several systems in one picture; needs matplotlib."""
     return [_render("det", f"DET curves of {', '.join(curves)}", det_figure(curves))]
 
 

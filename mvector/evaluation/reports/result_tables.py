@@ -10,12 +10,7 @@ from mvector.evaluation.reports.tables import Column, Table, decimals, make_tabl
 
 
 def result_tables(results: dict[str, Any]) -> list[Table]:
-    """The table of all figures, then one for each breakdown.
-
-    Args:
-        results: of :func:`mvector.evaluation.reports.results.build_results`, with or without
-            ``breakdowns``.
-    """
+    """The table of all figures, then one for each breakdown, of what ``results.json`` holds."""
     return [_figures(results), *map(_breakdown, results.get("breakdowns", ()))]
 
 
@@ -34,11 +29,7 @@ def rates_table(results: dict[str, Any]) -> Table:
 
 
 def comparison_tables(comparison: dict[str, Any]) -> list[Table]:
-    """Figures of each system, and how they differ.
-
-    Args:
-        comparison: of :func:`mvector.evaluation.reports.comparison.compare_scores`.
-    """
+    """Figures of each system and how they differ, of what ``compare_scores`` gives."""
     systems, differences = comparison["systems"], comparison["differences"]
     costs = [f"minDCF, p {cost:g}" for cost in comparison["p_targets"]]
     figures = Table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -12,14 +11,12 @@ from mvector.errors import EvaluationError
 from mvector.evaluation.bootstrap import BootstrapIntervals, Interval, bootstrap_intervals
 from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.costs import COSTS, EVALUATIONS, DetectionCost
-from mvector.evaluation.held_out import held_out_check
+from mvector.evaluation.held_out import held_out_check_if_possible
 from mvector.evaluation.llr_quality import cllr, llr_curve, min_cllr
 from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.evaluation.rate_table import rate_table
 from mvector.evaluation.reports.scored import ScoredTrials
-
-logger = logging.getLogger(__name__)
 
 _MAX_REPLICATES, _MIN_REPLICATES = 1000, 300
 _FULL_TRIALS = 200_000  # up to so many trials all replicates are drawn
@@ -38,8 +35,8 @@ def build_results(
     """Measure everything that is reported of scored trials as a whole.
 
     Args:
-        curve: of the trials.
-        calibration: of these trials.
+        curve: of the trials, like the calibration.
+        calibration: its thresholds and ratio are reported.
         scored: the trials, for intervals and the check on held-out speakers; ``None`` where they
             are too many to keep their scores.
         quality: ``(num_trials, measures)``, if the calibration knows it.
@@ -166,12 +163,8 @@ def _evaluations(curve: DetCurve, llrs: DetCurve) -> list[dict[str, Any]]:
 def _held_out(scored: ScoredTrials | None, quality: np.ndarray | None) -> dict[str, Any] | None:
     if scored is None:
         return None
-    try:
-        check = held_out_check(scored.scores, scored.labels, scored.trial_speakers, quality=quality)
-    except EvaluationError as error:
-        logger.info("No held-out check: %s", error)
-        return None
-    return asdict(check)
+    check = held_out_check_if_possible(scored.scores, scored.labels, scored.trial_speakers, quality)
+    return None if check is None else asdict(check)
 
 
 def _quality_figures(

@@ -65,13 +65,7 @@ class ScoredTrials:
 
 
 def scored_trials(scores: np.ndarray, trials: Trials, about: Mapping[str, str]) -> ScoredTrials:
-    """Join scores with the trials they are of.
-
-    Args:
-        scores: ``(num_trials,)`` in the order of ``trials.labels``.
-        trials: all pairs or listed ones.
-        about: see :class:`ScoredTrials`.
-    """
+    """Join scores, in the order of ``trials.labels``, with the trials they are of."""
     enroll_index, test_index = trials.indices()
     if isinstance(trials, AllPairs):
         speakers = trials.enroll_labels, trials.test_labels

@@ -20,11 +20,7 @@ _COLUMNS: Sequence[Column] = (
 
 
 def threshold_table(results: dict[str, Any]) -> Table:
-    """The thresholds by purpose, the errors behind each, and what speaks against relying on it.
-
-    Args:
-        results: of :func:`mvector.evaluation.reports.results.build_results`.
-    """
+    """The thresholds by purpose, the errors behind each, and what speaks against relying on it."""
     points = results["operating_points"]
     notes = [
         f"* '{PURPOSE_WORDS[point['purpose']]}' {point['doubt']}."

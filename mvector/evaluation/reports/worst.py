@@ -14,12 +14,9 @@ NUM_WORST = 50
 def worst_trials(scored: ScoredTrials, num_worst: int = NUM_WORST) -> dict[str, list[Any]]:
     """Target trials with the lowest scores and non-target trials with the highest, worst first.
 
-    Args:
-        scored: the trials.
-        num_worst: of each kind, at most.
-
     Returns:
-        For ``target`` and ``nontarget`` a list of ``score``, ``enroll`` and ``test``.
+        For ``target`` and ``nontarget`` a list of ``score``, ``enroll`` and ``test``, each with up
+        to ``num_worst``.
     """
     return {
         "target": _lowest_scores(scored, np.flatnonzero(scored.labels), 1.0, num_worst),
