@@ -57,7 +57,7 @@ def clip_key(paths: Sequence[str]) -> ClipKey | None:
     return ClipKey(digest.digest(), num_bytes)
 
 
-def with_content(key: ClipKey, paths: Sequence[str]) -> ClipKey:
+def with_content_digest(key: ClipKey, paths: Sequence[str]) -> ClipKey:
     """The key with the digest of the content. An ``OSError`` says that a file cannot be read."""
     whole = hashlib.blake2b(digest_size=_KEY_BYTES)
     for path in paths:
@@ -202,7 +202,7 @@ class EmbeddingCache:
 
 def _content_digest(key: ClipKey | None, paths: Sequence[str]) -> bytes | None:
     try:
-        return None if key is None else with_content(key, paths).content
+        return None if key is None else with_content_digest(key, paths).content
     except OSError:
         return None
 

@@ -16,7 +16,7 @@ from mvector.audio.clip_report import ClipReport, combine_reports, report_on
 from mvector.compute.device import choose_device
 from mvector.embedding.inference import NO_DIRECTION, Inference
 from mvector.embedding.listening import Clip, Listening, LongClip, SamplesHook, clip_name
-from mvector.embedding.reading import ClipAudio, ReadClip, batches, read_ahead
+from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches, read_ahead
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
 from mvector.models.speaker_model import SpeakerModel
@@ -234,12 +234,13 @@ class SpeakerEncoder:
             Clips of similar length, in no particular order, each once; positions are those in
             ``names``.
         """
+        most_samples = round(_MAX_BATCH_S * self.sample_rate)
         pending: tuple[list[int], torch.Tensor] | None = None
         with self._inference.evaluation_mode():
             for group in read_ahead(names, read, batch_size * _BATCHES_AHEAD):
                 yield self._failures_and_long_clips(group)
                 clips = [(k, clip) for k, clip in group if isinstance(clip, np.ndarray)]
-                for part in batches(clips, batch_size, round(_MAX_BATCH_S * self.sample_rate)):
+                for part in length_sorted_batches(clips, batch_size, most_samples):
                     batch = self._inference.forward([clip for _, clip in part])
                     if pending is not None:  # a GPU computes one batch while another is fetched
                         yield _fetch_batch(*pending, names)

@@ -19,7 +19,7 @@ from mvector.compute.distributed import (
     from_main,
     gather_objects,
 )
-from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content
+from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content_digest
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
 from mvector.embedding.reading import ClipAudio
@@ -110,7 +110,7 @@ class _RankShare:
         position = int(self.missing[row])
         clip, key = self.clips[position], self.keys[position]
         if key is not None:
-            self.keys[position] = with_content(key, _clip_files(clip))
+            self.keys[position] = with_content_digest(key, _clip_files(clip))
 
         def forget_key() -> None:
             self.keys[position] = None  # the file may be mended later

@@ -82,7 +82,7 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def batches(
+def length_sorted_batches(
     clips: list[tuple[int, np.ndarray]], batch_size: int, most_samples: int
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Clips of similar length together, no more than so many samples with the padding."""

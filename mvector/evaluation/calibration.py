@@ -112,7 +112,7 @@ class Calibration:
         Raises:
             EvaluationError: quality is given and was not part of the calibration, or does not fit.
         """
-        slope, offset = self._line(quality)
+        slope, offset = self._slope_and_offset(quality)
         ratio = slope * np.asarray(score, dtype=np.float64) + offset
         return cast(Scores, float(ratio) if np.ndim(score) == 0 else ratio)
 
@@ -122,13 +122,13 @@ class Calibration:
         Raises:
             EvaluationError: higher scores do not mean the same speaker, or as :meth:`llr`.
         """
-        slope, offset = self._line(quality)
+        slope, offset = self._slope_and_offset(quality)
         if slope <= 0:
             raise EvaluationError("Higher scores of this model do not mean the same speaker.")
         score = (llr - offset) / slope
         return float(score) if np.ndim(score) == 0 else score
 
-    def _line(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
+    def _slope_and_offset(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
         """Slope and offset of the ratio over the score; the offset, of each trial with quality."""
         if quality is None:
             return self.slope, np.asarray(self.offset)

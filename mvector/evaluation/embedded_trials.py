@@ -14,10 +14,15 @@ from mvector.data.lists import ClipList, read_list
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import EvaluationError
-from mvector.scoring.enrolment import ScoreFunction, describe_enrolment, join_models, score_models
+from mvector.scoring.enrolment import (
+    ScoreFunction,
+    concatenate_enrolment_clips,
+    describe_enrolment,
+    score_models,
+)
 from mvector.scoring.trial_checks import check_both_kinds, check_trials
 from mvector.scoring.trial_lists import is_trials_file, read_trials
-from mvector.scoring.trials import PairTrials, Trials, all_pairs, keep_usable
+from mvector.scoring.trials import PairTrials, Trials, all_pairs, drop_unusable_clips
 
 logger = logging.getLogger(__name__)
 
@@ -87,14 +92,14 @@ def embed_trials(
     has_models, num_listed = trials.models is not None, len(trials)
     clips: list[tuple[str, ...]] = [(path,) for path in trials.paths]
     if has_models and enrolment == "concat":
-        trials, clips = join_models(trials)
+        trials, clips = concatenate_enrolment_clips(trials)
     table = extract_embeddings(encoder, clips, **options)
     _log_failures(trials.paths, table)
     if table.failures:
         is_usable = np.zeros(len(clips), dtype=bool)
         is_usable[table.good] = True
         before = trials
-        trials = keep_usable(trials, is_usable)
+        trials = drop_unusable_clips(trials, is_usable)
         _log_dropped_trials(before, trials)
         check_both_kinds(trials, trials_list=trials_list)
     description = f"{trials_list} ({len(trials)} trials)"

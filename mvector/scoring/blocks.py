@@ -43,7 +43,7 @@ def all_pair_blocks(
         num_done += num_trials
 
 
-def flattened(band: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+def flatten_band(band: np.ndarray, left_out: np.ndarray) -> np.ndarray:
     """A band ``(test clips, enrolment clips)`` as the trials it makes."""
     return np.delete(band, left_out) if len(left_out) else band.ravel()
 
@@ -127,7 +127,7 @@ def _products_from_table(
             own[here] = table[place]
             return len(here)
 
-        _in_parallel(look_up, len(products), on_progress)
+        _run_in_threads(look_up, len(products), on_progress)
 
 
 def _products_of_rows(
@@ -152,7 +152,7 @@ def _products_of_rows(
             np.dot(one, ones, out=products[few])  # sums of rows, faster than `sum`
         return part.stop - part.start
 
-    _in_parallel(multiply, len(products), on_progress)
+    _run_in_threads(multiply, len(products), on_progress)
 
 
 def _used_rows(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +162,7 @@ def _used_rows(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray
     return np.flatnonzero(is_used), (np.cumsum(is_used, dtype=np.int32) - 1)[index]
 
 
-def _in_parallel(
+def _run_in_threads(
     work: Callable[[slice], int], num_trials: int, on_progress: Callable[[int], object]
 ) -> None:
     """Work on parts of the trials in as many threads as there are cores."""

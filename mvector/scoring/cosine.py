@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mvector.errors import EvaluationError
-from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks, flattened, pair_products
+from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks, flatten_band, pair_products
 from mvector.scoring.trials import AllPairs, Trials
 
 
@@ -83,7 +83,7 @@ def _score_all_pairs(
 ) -> np.ndarray:
     scores = np.empty(len(trials), dtype=np.float32)
     for rows, part, left_out in all_pair_blocks(trials, block_size):
-        scores[part] = flattened(test[rows] @ enroll.T, left_out)
+        scores[part] = flatten_band(test[rows] @ enroll.T, left_out)
         bar.update(part.stop - part.start)
     return scores
 

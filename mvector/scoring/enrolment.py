@@ -77,7 +77,7 @@ def score_models(
     return _mean_of_highest(compare(embeddings, embeddings, of_clips), counts, top_n)
 
 
-def join_models(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
+def concatenate_enrolment_clips(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
     """Trials in which each model is one clip: its clips, one behind the other.
 
     Returns:

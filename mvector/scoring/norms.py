@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import EvaluationError
-from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products, row_blocks
+from mvector.scoring.blocks import all_pair_blocks, flatten_band, pair_products, row_blocks
 from mvector.scoring.cohort import Cohort, CohortStatistics, cohort_statistics
 from mvector.scoring.lda import check_row_count, checked_embeddings, length_normalise
 from mvector.scoring.trials import AllPairs, Trials
@@ -113,7 +113,7 @@ def _apply_norm(
             band = test[clips] @ enroll.T
             band *= test_scale[clips, None] + enroll_scale
             band -= test_shift[clips, None] + enroll_shift
-            scores[made] = flattened(band, left_out)
+            scores[made] = flatten_band(band, left_out)
         return scores
     cosines = pair_products(enroll, test, trials.enroll_index, trials.test_index)
     for part in row_blocks(len(trials), 4):

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_atomically, write_errors_as
-from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products
+from mvector.scoring.blocks import all_pair_blocks, flatten_band, pair_products
 from mvector.scoring.lda import LdaTransform, check_row_count, generalised_eigh
 from mvector.scoring.trials import AllPairs, Trials
 
@@ -94,7 +94,7 @@ class Plda:
             return pair_products(left, right, trials.enroll_index, trials.test_index)
         scores = np.empty(len(trials))
         for clips, made, left_out in all_pair_blocks(trials):
-            scores[made] = flattened(right[clips] @ left.T, left_out)
+            scores[made] = flatten_band(right[clips] @ left.T, left_out)
         return scores
 
     def save(self, path: str | os.PathLike[str]) -> None:

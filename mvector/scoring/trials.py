@@ -164,7 +164,7 @@ def all_pairs(
     )
 
 
-def keep_usable(trials: PairTrials, is_usable: np.ndarray) -> PairTrials:
+def drop_unusable_clips(trials: PairTrials, is_usable: np.ndarray) -> PairTrials:
     """The trials that are left without some clips, and without models that lose their last clip.
 
     ``is_usable`` is bool ``(clips,)``, for each of ``trials.paths``.

@@ -69,9 +69,9 @@ def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
         *(_figure(picture) for picture in pictures),
         *(_section(table.title, _table(table)) for table in breakdowns),
         *(_worst_trials_section(kind, results["worst_trials"][kind]) for kind in _KINDS),
-        _section("How this was computed", _facts(_provenance_facts(results))),
+        _section("How this was computed", _definition_list(_provenance_facts(results))),
     ]
-    return _page(f"{model['name']}: speaker verification", parts)
+    return _html_page(f"{model['name']}: speaker verification", parts)
 
 
 def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> str:
@@ -88,9 +88,9 @@ def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> 
         "trials.</p>",
         *(_section(table.title, _table(table)) for table in comparison_tables(comparison)),
         *(_figure(picture) for picture in pictures),
-        _section("How this was computed", _facts(_provenance_facts(comparison))),
+        _section("How this was computed", _definition_list(_provenance_facts(comparison))),
     ]
-    return _page("Comparison of speaker verification systems", parts)
+    return _html_page("Comparison of speaker verification systems", parts)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> None:
@@ -104,7 +104,7 @@ def write_page(page: str, path: str | os.PathLike[str]) -> None:
         write_text(Path(path), page, errors="backslashreplace")
 
 
-def _page(title: str, parts: Iterable[str]) -> str:
+def _html_page(title: str, parts: Iterable[str]) -> str:
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -172,7 +172,7 @@ def _provenance_facts(results: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
+def _definition_list(facts: Sequence[tuple[str, str]]) -> str:
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd><code>{escape(value)}</code></dd>\n" for name, value in facts
     )

@@ -9,6 +9,38 @@ from mvector.evaluation.operating_points import PURPOSES
 from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
 
 
+class _Row(NamedTuple):
+    """A row of figures: its name, its values, and how these are written."""
+
+    name: str
+    values: dict[str, Any]
+    shown: Callable[[float], str]
+
+
+def _figure_columns(results: dict[str, Any]) -> Sequence[Column]:
+    """The columns of the table of all figures; a row has what is measured of it in ``values``."""
+    return (
+        ("", lambda row: row.name),
+        ("value", lambda row: row.shown(row.values["value"])),
+        (_interval_header(results["bootstrap"]), lambda r: _interval_text(r.values, r.shown)),
+        ("actual", lambda row: decimals(row.values.get("actual_dcf"), "")),
+        ("threshold", lambda row: decimals(row.values.get("threshold"), "")),
+        ("misses + false acc.", lambda row: _error_counts(row.values)),
+    )
+
+
+# The columns of a breakdown, of the figures that `breakdown.break_down` measures of a group.
+_BREAKDOWN_COLUMNS: Sequence[Column] = (
+    ("", lambda group: group["value"]),
+    ("targets", lambda group: f"{group['num_target']:,}"),
+    ("non-targets", lambda group: f"{group['num_nontarget']:,}"),
+    ("EER", lambda group: percent(group["eer"])),
+    ("minDCF, p 0.01", lambda group: decimals(group["min_dcf"])),
+    ("FRR", lambda group: percent(group["fnr"])),
+    ("FAR", lambda group: percent(group["fpr"])),
+)
+
+
 def result_tables(results: dict[str, Any]) -> list[Table]:
     """The table of all figures, then one for each breakdown, of what ``results.json`` holds."""
     return [_figures(results), *map(_breakdown, results.get("breakdowns", ()))]
@@ -62,29 +94,9 @@ def comparison_tables(comparison: dict[str, Any]) -> list[Table]:
     return [figures, make_table(title, columns, rows, (note,))]
 
 
-class _Row(NamedTuple):
-    """A row of figures: its name, its values, and how these are written."""
-
-    name: str
-    values: dict[str, Any]
-    shown: Callable[[float], str]
-
-
 def _interval_header(bootstrap: dict[str, Any]) -> str:
     confidence = bootstrap.get("confidence")
     return f"{100 * confidence:g} % interval" if confidence else "interval"
-
-
-def _figure_columns(results: dict[str, Any]) -> Sequence[Column]:
-    """The columns of the table of all figures."""
-    return (
-        ("", lambda row: row.name),
-        ("value", lambda row: row.shown(row.values["value"])),
-        (_interval_header(results["bootstrap"]), lambda r: _interval_text(r.values, r.shown)),
-        ("actual", lambda row: decimals(row.values.get("actual_dcf"), "")),
-        ("threshold", lambda row: decimals(row.values.get("threshold"), "")),
-        ("misses + false acc.", lambda row: _error_counts(row.values)),
-    )
 
 
 def _figures(results: dict[str, Any]) -> Table:
@@ -174,19 +186,6 @@ def _notes(results: dict[str, Any]) -> list[str]:
             "Actual costs and Cllr are of a calibration on these very trials, and flatter it."
         )
     return notes
-
-
-#: The columns of a breakdown; figures are those of a group that
-#: :func:`mvector.evaluation.reports.breakdown.break_down` measures.
-_BREAKDOWN_COLUMNS: Sequence[Column] = (
-    ("", lambda group: group["value"]),
-    ("targets", lambda group: f"{group['num_target']:,}"),
-    ("non-targets", lambda group: f"{group['num_nontarget']:,}"),
-    ("EER", lambda group: percent(group["eer"])),
-    ("minDCF, p 0.01", lambda group: decimals(group["min_dcf"])),
-    ("FRR", lambda group: percent(group["fnr"])),
-    ("FAR", lambda group: percent(group["fpr"])),
-)
 
 
 def _breakdown(found: dict[str, Any]) -> Table:

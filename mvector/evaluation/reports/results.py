@@ -56,7 +56,7 @@ def build_results(
         if scored is None
         else len(np.unique(np.concatenate(scored.trial_speakers))),
         "eer": {
-            **_value(eer, intervals.eer if intervals else None),
+            **_with_interval(eer, intervals.eer if intervals else None),
             "threshold": threshold,
             "num_misses": at_eer.num_misses,
             "num_false_accepts": at_eer.num_false_accepts,
@@ -93,7 +93,7 @@ def build_results(
     }
 
 
-def _value(value: float, interval: Interval | None) -> dict[str, float | None]:
+def _with_interval(value: float, interval: Interval | None) -> dict[str, float | None]:
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {"value": value, "low": low, "high": high}
 
@@ -135,7 +135,7 @@ def _detection_costs(
             {
                 **parameters,
                 "evaluations": [name for name, costs in EVALUATIONS.items() if cost in costs],
-                **_value(point.min_dcf, intervals.min_dcf[place] if intervals else None),
+                **_with_interval(point.min_dcf, intervals.min_dcf[place] if intervals else None),
                 "threshold": point.threshold,
                 "num_misses": at_point.num_misses,
                 "num_false_accepts": at_point.num_false_accepts,

@@ -14,8 +14,11 @@ _COLUMNS: Sequence[Column] = (
         lambda point: PURPOSE_WORDS[point["purpose"]] + (" *" if point["doubt"] else ""),
     ),
     ("same person from", lambda point: decimals(point["threshold"])),
-    ("strangers accepted", lambda point: _counted(point["fpr"], point["num_false_accepts"])),
-    ("own person rejected", lambda point: _counted(point["fnr"], point["num_misses"])),
+    (
+        "strangers accepted",
+        lambda point: _with_count(point["fpr"], point["num_false_accepts"]),
+    ),
+    ("own person rejected", lambda point: _with_count(point["fnr"], point["num_misses"])),
 )
 
 
@@ -45,5 +48,5 @@ def threshold_table(results: dict[str, Any]) -> Table:
     return make_table(f"Of {results['scored_by']} scores", _COLUMNS, points, notes)
 
 
-def _counted(rate: float | None, number: int | None) -> str:
+def _with_count(rate: float | None, number: int | None) -> str:
     return percent(None) if number is None else f"{percent(rate)} ({number:,})"
