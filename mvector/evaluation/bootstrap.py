@@ -75,7 +75,7 @@ def bootstrap_intervals(
         scores: float ``(num_trials,)``, higher means more alike.
         labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
         enroll_speakers: ``(num_trials,)`` speaker of the first side of each trial, as numbers or
-            names; :func:`mvector.scoring.trial_speakers` finds them.
+            names; :func:`mvector.scoring.trial_speakers.trial_speakers` finds them.
         test_speakers: ``(num_trials,)`` speaker of the second side.
         costs: detection costs whose minimum is wanted.
         num_replicates: how often speakers are drawn.

@@ -68,7 +68,7 @@ def held_out_check(
         scores: float ``(num_trials,)``.
         labels: bool ``(num_trials,)``, True for the same speaker.
         speakers: the speaker of each side of each trial, twice ``(num_trials,)``; for example from
-            :func:`mvector.scoring.trial_speakers`.
+            :func:`mvector.scoring.trial_speakers.trial_speakers`.
         seed: decides the halves.
         p_target: prior of the detection costs.
         quality: ``(num_trials, measures)``, for a ratio that knows them.

@@ -81,7 +81,9 @@ def calibrate_on_clips(
         logger.warning("Skipped: %s", reason)
     clips = [clips[position] for position in table.good]
     _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
-    trials = _all_pairs(os.fspath(folder), [clip.path for clip in clips], person)
+    first, second = (side.astype(np.int32) for side in np.triu_indices(len(clips), 1))
+    paths, labels = tuple(clip.path for clip in clips), person[first] == person[second]
+    trials = PairTrials(os.fspath(folder), paths, first, second, labels)
     scores = cosine_scores(table.embeddings, table.embeddings, trials, progress=progress)
     quality = None
     if table.reports is not None:
@@ -123,11 +125,6 @@ def _limit_clips(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
             f"{MAX_CLIPS} clips are left, or make a list of trials for eval.py."
         )
     return chosen
-
-
-def _all_pairs(source: str, paths: list[str], person: np.ndarray) -> PairTrials:
-    first, second = (side.astype(np.int32) for side in np.triu_indices(len(paths), 1))
-    return PairTrials(source, tuple(paths), first, second, person[first] == person[second])
 
 
 def _is_distinct_audio(scores: np.ndarray, trials: PairTrials) -> np.ndarray:

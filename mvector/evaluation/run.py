@@ -48,7 +48,7 @@ class VerificationResult:
             is one clip.
         listening: how much of clips was heard; thresholds hold for that alone.
         scored_by: what the scores are, in words.
-        quality: ``(trials, measures)`` of :func:`mvector.evaluation.trial_quality`, if measured.
+        quality: ``(trials, measures)`` of :func:`trial_quality`, if measured.
     """
 
     scores: np.ndarray | None

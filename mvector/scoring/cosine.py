@@ -40,7 +40,10 @@ def cosine_scores(
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
     with tqdm(total=len(trials), unit="trial", unit_scale=True, disable=not progress) as bar:
         if isinstance(trials, AllPairs):
-            scores = _score_all_pairs(enroll, test, trials, block_size, bar)
+            scores = np.empty(len(trials), dtype=np.float32)
+            for rows, part, left_out in all_pair_blocks(trials, block_size):
+                scores[part] = flatten_band(test[rows] @ enroll.T, left_out)
+                bar.update(part.stop - part.start)
         else:
             scores = pair_products(
                 enroll,
@@ -72,20 +75,6 @@ def unit_embeddings(
     if test_embeddings is enroll_embeddings:
         return enroll, enroll
     return enroll, _length_normalised(test_embeddings, trials.test_paths, "test")
-
-
-def _score_all_pairs(
-    enroll: np.ndarray,
-    test: np.ndarray,
-    trials: AllPairs,
-    block_size: int,
-    bar: tqdm,
-) -> np.ndarray:
-    scores = np.empty(len(trials), dtype=np.float32)
-    for rows, part, left_out in all_pair_blocks(trials, block_size):
-        scores[part] = flatten_band(test[rows] @ enroll.T, left_out)
-        bar.update(part.stop - part.start)
-    return scores
 
 
 def _check_shape(embeddings: np.ndarray, paths: tuple[str, ...], kind: str) -> None:
