@@ -30,13 +30,8 @@ from mvector.audio import read_audio
 from mvector.cli.common import set_up_logging
 from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
-from mvector.evaluation import (
-    Calibration,
-    bootstrap_intervals,
-    clip_measures,
-    compute_eer,
-    compute_min_dcf,
-)
+from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
+from mvector.evaluation.quality import clip_measures
 from mvector.evaluation.run import verify_lists
 from mvector.models.folder import (
     load_model_folder,
@@ -47,7 +42,8 @@ from mvector.models.folder import (
 from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import DEFAULT_MODEL
 from mvector.recognition.verdict_rates import verdict_rates
-from mvector.scoring import PairTrials, cosine_scores, read_trials, trial_speakers
+from mvector.scoring import PairTrials, cosine_scores, read_trials
+from mvector.scoring.trial_speakers import trial_speakers
 
 RATE = 16000
 MOST_DRIFT = 0.002

@@ -27,7 +27,8 @@ from default_model import (
 
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import bootstrap_difference
-from mvector.scoring import PairTrials, trial_speakers
+from mvector.scoring import PairTrials
+from mvector.scoring.trial_speakers import trial_speakers
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from common import print_machine
 
 from mvector.cli.common import set_up_logging
 from mvector.embedding import SpeakerEncoder
-from mvector.evaluation import cllr_of, held_out_check, llr_curve, min_cllr_of
+from mvector.evaluation import held_out_check
 from mvector.evaluation.back_end import BackEnd
+from mvector.evaluation.llr_quality import cllr, llr_curve, min_cllr
 from mvector.evaluation.run import VerificationResult, verify_lists
-from mvector.scoring import trial_speakers
+from mvector.scoring.trial_speakers import trial_speakers
 
 Results = Mapping[str, Sequence[VerificationResult]]
 
@@ -113,9 +114,9 @@ def print_transfer(way: str, of_way: Sequence[VerificationResult], names: Sequen
     _header(f"Cllr, {way}: calibrated on", names)
     for name, source in zip(names, of_way, strict=True):
         slope, offset = source.calibration.slope, source.calibration.offset
-        costs = [cllr_of(llr_curve(result.curve, slope, offset)) for result in of_way]
+        costs = [cllr(llr_curve(result.curve, slope, offset)) for result in of_way]
         _row(name, [f"{cost:.3f}" for cost in costs])
-    _row("lowest possible", [f"{min_cllr_of(result.curve):.3f}" for result in of_way])
+    _row("lowest possible", [f"{min_cllr(result.curve):.3f}" for result in of_way])
     _row("threshold at EER", [f"{r.calibration.threshold_eer:.3f}" for r in of_way])
 
 

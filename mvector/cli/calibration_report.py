@@ -8,7 +8,10 @@ from mvector.evaluation.operating_points import PURPOSE_WORDS
 
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
-    from mvector.evaluation import Calibration, HeldOutCheck, Interval, OperatingPoint
+    from mvector.evaluation import Calibration
+    from mvector.evaluation.bootstrap import Interval
+    from mvector.evaluation.held_out import HeldOutCheck
+    from mvector.evaluation.operating_points import OperatingPoint
 
 _MIN_PEOPLE, _MIN_TARGETS = 5, 30
 

@@ -130,7 +130,8 @@ def _calibrate(
     before: Listening,
 ) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
-    from mvector.evaluation import HeldOutCheck, Interval
+    from mvector.evaluation.bootstrap import Interval
+    from mvector.evaluation.held_out import HeldOutCheck
     from mvector.evaluation.run import metrics_of
     from mvector.models.folder import update_model_folder
 

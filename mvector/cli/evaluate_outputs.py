@@ -24,9 +24,10 @@ from mvector.evaluation.reports.pictures import (
     save_pictures,
 )
 from mvector.evaluation.reports.provenance import provenance, write_json
+from mvector.evaluation.reports.result_tables import comparison_tables, result_tables
 from mvector.evaluation.reports.results import build_results
 from mvector.evaluation.reports.scored import save_scores, scored_trials
-from mvector.evaluation.reports.tables import comparison_tables, render_text, result_tables
+from mvector.evaluation.reports.tables import render_text
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.evaluation.reports.worst import worst_trials
 from mvector.files import check_writable

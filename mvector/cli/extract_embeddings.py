@@ -142,7 +142,8 @@ def _extract(
 def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
     """Distinct clips of a list of any kind, and their speakers where the list says them."""
     from mvector.data.lists import read_list
-    from mvector.scoring import is_trials_file, read_trials
+    from mvector.scoring import read_trials
+    from mvector.scoring.trial_lists import is_trials_file
 
     lines = _lines(source)
     is_path = os.path.exists(os.path.join(root or "", lines[0]))

@@ -1,11 +1,5 @@
 """Embedding: clips to speaker embeddings."""
 
-from mvector.embedding.encoder import (
-    EmbeddedClips,
-    SpeakerEncoder,
-)
+from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 
-__all__ = [
-    "EmbeddedClips",
-    "SpeakerEncoder",
-]
+__all__ = ["EmbeddedClips", "SpeakerEncoder"]

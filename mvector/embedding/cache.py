@@ -44,11 +44,7 @@ class ClipKey(NamedTuple):
 
 
 def clip_key(paths: Sequence[str]) -> ClipKey | None:
-    """The key of a clip, without its content; ``None`` where a file cannot be found.
-
-    Args:
-        paths: the clip's file, or several that are heard one behind the other.
-    """
+    """The key of a clip's files, without their content; ``None`` if one cannot be found."""
     digest, num_bytes = hashlib.blake2b(digest_size=_KEY_BYTES), 0
     try:
         for path in paths:
@@ -61,12 +57,8 @@ def clip_key(paths: Sequence[str]) -> ClipKey | None:
     return ClipKey(digest.digest(), num_bytes)
 
 
-def with_content(key: ClipKey, paths: Sequence[str]) -> ClipKey:
-    """The key with the digest of the content, for which the files are read.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
+def with_content_digest(key: ClipKey, paths: Sequence[str]) -> ClipKey:
+    """The key with the digest of the content. An ``OSError`` says that a file cannot be read."""
     whole = hashlib.blake2b(digest_size=_KEY_BYTES)
     for path in paths:
         digest = hashlib.blake2b(digest_size=_KEY_BYTES)
@@ -103,7 +95,7 @@ class EmbeddingCache:
             check_writable(folder)
         self._stream: BinaryIO | None = None
         self._is_full = False
-        self._parts = [self._mapped(path) for path in sorted(folder.glob("*.embeddings"))]
+        self._parts = [self._map_records(path) for path in sorted(folder.glob("*.embeddings"))]
         self._row_of: dict[bytes, tuple[int, int]] = {}
         self._sizes: set[int] = set()
         for part, records in enumerate(self._parts):
@@ -142,7 +134,9 @@ class EmbeddingCache:
             if state is None and key.num_bytes in self._sizes:
                 unknown.append(position)
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            contents = pool.map(lambda position: _content(keys[position], clips[position]), unknown)
+            contents = pool.map(
+                lambda position: _content_digest(keys[position], clips[position]), unknown
+            )
             for position, content in zip(unknown, contents, strict=True):
                 if content is not None:
                     is_known[position] = self._look_up(content, embeddings[position]) is True
@@ -188,7 +182,7 @@ class EmbeddingCache:
         if self._stream is not None:
             self._stream.close()
 
-    def _mapped(self, path: Path) -> np.ndarray:
+    def _map_records(self, path: Path) -> np.ndarray:
         num_records = path.stat().st_size // self._record.itemsize  # the last may be cut off
         if num_records == 0:
             return np.zeros(0, dtype=self._record)
@@ -206,9 +200,9 @@ class EmbeddingCache:
         return True
 
 
-def _content(key: ClipKey | None, paths: Sequence[str]) -> bytes | None:
+def _content_digest(key: ClipKey | None, paths: Sequence[str]) -> bytes | None:
     try:
-        return None if key is None else with_content(key, paths).content
+        return None if key is None else with_content_digest(key, paths).content
     except OSError:
         return None
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +14,17 @@ from tqdm import tqdm
 
 from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
 from mvector.compute.device import choose_device
-from mvector.embedding.listening import Clip, Listening, LongClip, Look, clip_name
-from mvector.embedding.reading import Heard, batches, read_ahead
+from mvector.embedding.inference import NO_DIRECTION, Inference
+from mvector.embedding.listening import Clip, Listening, LongClip, SamplesHook, clip_name
+from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches, read_ahead
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
-_NO_DIRECTION = "gives an embedding that is zero or not finite."
-_MOST_BATCH_S = 320.0  # of audio with its padding computed at once
-_MOST_READERS = 4
+_MAX_BATCH_S = 320.0  # of audio with its padding computed at once
+_MAX_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,9 @@ class EmbeddedClips:
 class SpeakerEncoder:
     """A trained model that turns clips into embeddings.
 
-    A clip's embedding depends on model and listening alone: not on the clips beside it in a batch,
-    and not on what it is computed for. That of a clip longer than a window is the mean direction
-    of the windows' embeddings, weighted by what is heard of each, with the windows' mean length.
-    Embedding is safe in several threads.
+    A clip's embedding depends on model and listening alone, and not on the clips beside it in a
+    batch. That of a clip longer than a window is the mean direction of the windows' embeddings,
+    weighted by what is heard of each, with the windows' mean length. Safe in several threads.
 
     Args:
         model: front end and backbone.
@@ -81,9 +78,7 @@ class SpeakerEncoder:
                 f"Of clips would be heard: {self.listening}; the model takes none of less than "
                 f"{least_s:g} s. Give a longer duration."
             )
-        self._mode_lock = threading.Lock()
-        self._num_evaluating = 0
-        self._in_training: list[torch.nn.Module] = []
+        self._inference = Inference(self.model, self.device)
 
     @classmethod
     def from_folder(
@@ -92,12 +87,7 @@ class SpeakerEncoder:
         device: torch.device | str | None = None,
         listening: Listening | None = None,
     ) -> SpeakerEncoder:
-        """Load a model folder.
-
-        Args:
-            path: the folder.
-            device: as above.
-            listening: takes the place of the folder's.
+        """Load a model folder; ``listening`` takes the place of the folder's.
 
         Raises:
             CheckpointError: the folder is missing or damaged.
@@ -123,22 +113,29 @@ class SpeakerEncoder:
         """Rate in Hz at which the model hears."""
         return self.model.front_end.sample_rate
 
-    def embed(self, clip: Clip) -> np.ndarray:
+    def embed(self, clip: Clip, *, on_samples: SamplesHook | None = None) -> np.ndarray:
         """Embedding of one clip: float32 of shape ``(embd_dim,)``, not length-normalised.
 
+        Args:
+            clip: a source, or files that are heard as one.
+            on_samples: sees the decoded samples, pauses included.
+
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        return self._embed(clip)
+        audio = self.listening.read(self.model.front_end, clip, on_samples=on_samples)
+        with self._inference.evaluation_mode():
+            if isinstance(audio, LongClip):
+                return self._inference.embed_long(audio)
+            embedding = self._inference.forward([audio]).float().cpu().numpy()[0]
+        if not (np.isfinite(embedding).all() and embedding.any()):
+            raise AudioError(f"{clip_name(clip)} {NO_DIRECTION}")
+        return embedding
 
     def embed_measured(self, clip: Clip) -> tuple[np.ndarray, ClipReport]:
-        """Embedding of one clip as :meth:`embed` gives it, and how good the clip is.
-
-        Raises:
-            AudioError: the clip cannot be decoded, is too short or silent.
-        """
+        """What :meth:`embed` gives of a clip, and how good the clip is."""
         parts: list[ClipReport] = []
-        embedding = self._embed(clip, self._reporting(parts))
+        embedding = self.embed(clip, on_samples=self._quality_hook(parts))
         return embedding, combine_reports(parts)
 
     def measure(self, clip: Clip) -> ClipReport:
@@ -148,8 +145,8 @@ class SpeakerEncoder:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
         parts: list[ClipReport] = []
-        look = self._reporting(parts)
-        for _ in self.listening.windows(self.model.front_end, clip, look=look):
+        on_samples = self._quality_hook(parts)
+        for _ in self.listening.windows(self.model.front_end, clip, on_samples=on_samples):
             pass
         return combine_reports(parts)
 
@@ -159,45 +156,19 @@ class SpeakerEncoder:
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
         """
-        with ThreadPoolExecutor(max_workers=min(_MOST_READERS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(_MAX_READERS, os.cpu_count() or 1)) as pool:
             return list(pool.map(self.measure, clips))
 
-    def _reporting(self, parts: list[ClipReport]) -> Look:
-        """What sees the samples of a clip, stretch by stretch, and reports on each."""
+    def _quality_hook(self, parts: list[ClipReport]) -> SamplesHook:
+        """Appends a report on each piece of a clip that is decoded."""
         rate = self.sample_rate
         least = round(self.model.front_end.min_duration * rate)  # a shorter clip is refused anyway
 
-        def look(samples: np.ndarray) -> None:
+        def on_samples(samples: np.ndarray) -> None:
             if len(samples) >= least:
                 parts.append(measure_clip(samples, rate))
 
-        return look
-
-    def _embed(self, clip: Clip, look: Look | None = None) -> np.ndarray:
-        heard = self.listening.hear(self.model.front_end, clip, look=look)
-        with self._evaluating():
-            if isinstance(heard, LongClip):
-                return self._embed_long(heard)
-            embedding = self._forward([heard]).float().cpu().numpy()[0]
-        if not (np.isfinite(embedding).all() and embedding.any()):
-            raise AudioError(f"{clip_name(clip)} {_NO_DIRECTION}")
-        return embedding
-
-    def _embed_long(self, clip: LongClip) -> np.ndarray:
-        """Mean direction of the windows, weighted by their samples, with their mean length."""
-        direction, length, num_samples = np.zeros(self.embd_dim), 0.0, 0
-        for window in clip.windows:
-            embedding = self._forward([window]).double().cpu().numpy()[0]
-            norm = float(np.linalg.norm(embedding))
-            if not 0 < norm < np.inf:
-                continue
-            direction += len(window) * embedding / norm
-            length += len(window) * norm
-            num_samples += len(window)
-        norm = float(np.linalg.norm(direction))
-        if not norm > 0:
-            raise AudioError(f"{clip.name} {_NO_DIRECTION}")
-        return (direction * (length / num_samples / norm)).astype(np.float32)
+        return on_samples
 
     def embed_batch(
         self, clips: Sequence[Clip], *, batch_size: int = 16, progress: bool = False
@@ -226,13 +197,13 @@ class SpeakerEncoder:
             clips: decoded a few batches ahead, so memory does not grow with their number.
             batch_size: clips computed at once.
             measured: report on the quality of each clip too.
-            progress: show a bar over the clips.
+            progress: show a bar.
         """
         parts: list[list[ClipReport]] = [[] for _ in clips]
 
-        def read(position: int) -> Heard:
-            look = self._reporting(parts[position]) if measured else None
-            return self.listening.hear(self.model.front_end, clips[position], look=look)
+        def read(position: int) -> ClipAudio:
+            on_samples = self._quality_hook(parts[position]) if measured else None
+            return self.listening.read(self.model.front_end, clips[position], on_samples=on_samples)
 
         embeddings = np.zeros((len(clips), self.embd_dim), dtype=np.float32)
         is_good = np.zeros(len(clips), dtype=bool)
@@ -249,7 +220,7 @@ class SpeakerEncoder:
         return EmbeddedClips(embeddings[is_good], good, failures, reports)
 
     def embed_stream(
-        self, names: Sequence[str], read: Callable[[int], Heard], *, batch_size: int = 16
+        self, names: Sequence[str], read: Callable[[int], ClipAudio], *, batch_size: int = 16
     ) -> Iterator[EmbeddedClips]:
         """Embeddings batch by batch, while the next clips are read in other threads.
 
@@ -263,26 +234,27 @@ class SpeakerEncoder:
             Clips of similar length, in no particular order, each once; positions are those in
             ``names``.
         """
-        under_way: tuple[list[int], torch.Tensor] | None = None
-        with self._evaluating():
+        most_samples = round(_MAX_BATCH_S * self.sample_rate)
+        pending: tuple[list[int], torch.Tensor] | None = None
+        with self._inference.evaluation_mode():
             for group in read_ahead(names, read, batch_size * _BATCHES_AHEAD):
-                yield self._exceptional(group)
+                yield self._failures_and_long_clips(group)
                 clips = [(k, clip) for k, clip in group if isinstance(clip, np.ndarray)]
-                for part in batches(clips, batch_size, round(_MOST_BATCH_S * self.sample_rate)):
-                    batch = self._forward([clip for _, clip in part])
-                    if under_way is not None:  # a GPU computes one batch while another is fetched
-                        yield _fetched(*under_way, names)
-                    under_way = [position for position, _ in part], batch
-            if under_way is not None:
-                yield _fetched(*under_way, names)
+                for part in length_sorted_batches(clips, batch_size, most_samples):
+                    batch = self._inference.forward([clip for _, clip in part])
+                    if pending is not None:  # a GPU computes one batch while another is fetched
+                        yield _fetch_batch(*pending, names)
+                    pending = [position for position, _ in part], batch
+            if pending is not None:
+                yield _fetch_batch(*pending, names)
 
-    def _exceptional(self, group: list[tuple[int, Heard | MVectorError]]) -> EmbeddedClips:
-        """Those of a group that are no matter for a batch: failures, and long clips one by one."""
+    def _failures_and_long_clips(self, group: list[ReadClip]) -> EmbeddedClips:
+        """Those of a group that go into no batch: failures, and long clips one by one."""
         good, embeddings, failures = [], [], []
         for position, clip in group:
             if isinstance(clip, LongClip):
                 try:
-                    embeddings.append(self._embed_long(clip))
+                    embeddings.append(self._inference.embed_long(clip))
                     good.append(position)
                 except MVectorError as error:
                     failures.append((position, str(error)))
@@ -291,45 +263,14 @@ class SpeakerEncoder:
         table = np.array(embeddings, dtype=np.float32).reshape(len(good), self.embd_dim)
         return EmbeddedClips(table, np.array(good, dtype=np.int64), failures)
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """The model in evaluation mode, until the last of several threads is done with it."""
-        with self._mode_lock:
-            if self._num_evaluating == 0:
-                self._in_training = [part for part in self.model.modules() if part.training]
-                if self._in_training:
-                    self.model.eval()
-            self._num_evaluating += 1
-        try:
-            yield
-        finally:
-            with self._mode_lock:
-                self._num_evaluating -= 1
-                if self._num_evaluating == 0:
-                    for part in self._in_training:
-                        part.training = True
 
-    @torch.inference_mode()
-    def _forward(self, clips: list[np.ndarray]) -> torch.Tensor:
-        """Embeddings ``(clips, embd_dim)``, on the device."""
-        lengths = [len(clip) for clip in clips]
-        waveforms = np.zeros((len(clips), max(lengths)), dtype=np.float32)
-        for row, clip in enumerate(clips):
-            waveforms[row, : len(clip)] = clip
-        ragged = min(lengths) < max(lengths)
-        return self.model(
-            torch.from_numpy(waveforms).to(self.device),
-            torch.tensor(lengths, device=self.device) if ragged else None,
-        )
-
-
-def _fetched(positions: list[int], batch: torch.Tensor, names: Sequence[str]) -> EmbeddedClips:
+def _fetch_batch(positions: list[int], batch: torch.Tensor, names: Sequence[str]) -> EmbeddedClips:
     """A batch brought from the device, without embeddings that have no direction."""
     embeddings = batch.float().cpu().numpy()
     power = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
     is_good = np.isfinite(power) & (power > 0)
     failures = [
-        (positions[row], f"{names[positions[row]]} {_NO_DIRECTION}")
+        (positions[row], f"{names[positions[row]]} {NO_DIRECTION}")
         for row in np.flatnonzero(~is_good)
     ]
     return EmbeddedClips(embeddings[is_good], np.array(positions)[is_good], failures)

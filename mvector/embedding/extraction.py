@@ -19,14 +19,14 @@ from mvector.compute.distributed import (
     from_main,
     gather_objects,
 )
-from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content
+from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content_digest
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
-from mvector.embedding.reading import Heard
+from mvector.embedding.reading import ClipAudio
 
 T = TypeVar("T")
 # Processes meet so often that none takes another, which has longer clips, for lost.
-_MEETING_INTERVAL_S = 10.0
+_SYNC_INTERVAL_S = 10.0
 
 
 def extract_embeddings(
@@ -47,9 +47,9 @@ def extract_embeddings(
         clips: paths; a tuple of paths is one clip, heard one behind the other.
         batch_size: clips computed at once.
         cache: folder in which embeddings are kept as soon as they are computed, under the
-            encoder's fingerprint, and found again: a run that was cut off goes on where it ended,
-            and a clip that was moved or copied is not heard twice. ``None`` keeps nothing.
-        progress: show a bar over the clips.
+            encoder's fingerprint: a run that was cut off goes on where it ended, and a clip that
+            was moved or copied is not computed twice. ``None`` keeps nothing.
+        progress: show a bar.
 
     Raises:
         DataError: the cache cannot be written to.
@@ -59,15 +59,15 @@ def extract_embeddings(
     if world.size > 1:
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
-    part = _Part(encoder, clips[world.rank :: world.size], cache)
+    part = _RankShare(encoder, clips[world.rank :: world.size], cache)
     with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
-        bar.update(len(own) - len(part.todo))
+        bar.update(len(own) - len(part.missing))
         for batch in until_all_ranks_finish(part.compute(batch_size)):
             bar.update(len(batch.good) + len(batch.failures))
-    return _joined(own, part)
+    return _gather_ranks(own, part)
 
 
-class _Part:
+class _RankShare:
     """The clips of this process: those known, and those still to compute."""
 
     def __init__(
@@ -84,54 +84,55 @@ class _Part:
         self.keys: list[ClipKey | None] = [None] * len(clips)
         if cache is not None:
             self.cache = EmbeddingCache(Path(cache) / encoder.fingerprint, encoder.embd_dim)
-            files = [_files(clip) for clip in clips]
+            files = [_clip_files(clip) for clip in clips]
             self.keys = [clip_key(paths) for paths in files]
             self.embeddings, self.is_good = self.cache.find(self.keys, files)
-        self.todo = np.flatnonzero(~self.is_good)
+        self.missing = np.flatnonzero(~self.is_good)
 
     def compute(self, batch_size: int) -> Iterator[EmbeddedClips]:
         """Fill the table batch by batch."""
-        names = [clip_name(self.clips[position]) for position in self.todo.tolist()]
+        names = [clip_name(self.clips[position]) for position in self.missing.tolist()]
         try:
             for batch in self.encoder.embed_stream(names, self._read, batch_size=batch_size):
-                done = self.todo[batch.good]
+                done = self.missing[batch.good]
                 self.embeddings[done] = batch.embeddings
                 self.is_good[done] = True
-                self.failures += [(int(self.todo[row]), reason) for row, reason in batch.failures]
-                self._keep(done, batch.embeddings)
+                self.failures += [
+                    (int(self.missing[row]), reason) for row, reason in batch.failures
+                ]
+                self._add_to_cache(done, batch.embeddings)
                 yield batch
         finally:
             if self.cache is not None:
                 self.cache.close()
 
-    def _read(self, row: int) -> Heard:
-        position = int(self.todo[row])
+    def _read(self, row: int) -> ClipAudio:
+        position = int(self.missing[row])
         clip, key = self.clips[position], self.keys[position]
         if key is not None:
-            self.keys[position] = with_content(key, _files(clip))
+            self.keys[position] = with_content_digest(key, _clip_files(clip))
 
-        def left_out() -> None:
+        def forget_key() -> None:
             self.keys[position] = None  # the file may be mended later
 
-        encoder = self.encoder
-        return encoder.listening.hear(encoder.model.front_end, clip, left_out=left_out)
+        front_end = self.encoder.model.front_end
+        return self.encoder.listening.read(front_end, clip, on_file_skipped=forget_key)
 
-    def _keep(self, positions: np.ndarray, embeddings: np.ndarray) -> None:
+    def _add_to_cache(self, positions: np.ndarray, embeddings: np.ndarray) -> None:
         if self.cache is not None:
-            rows, keys = [], []
-            for row, position in enumerate(positions):
-                key = self.keys[position]
-                if key is not None:
-                    rows.append(row)
-                    keys.append(key)
-            self.cache.add(keys, embeddings[rows])
+            keyed = [
+                (row, key)
+                for row, position in enumerate(positions)
+                if (key := self.keys[position]) is not None
+            ]
+            self.cache.add([key for _, key in keyed], embeddings[[row for row, _ in keyed]])
 
 
-def _files(clip: str | tuple[str, ...]) -> tuple[str, ...]:
+def _clip_files(clip: str | tuple[str, ...]) -> tuple[str, ...]:
     return (clip,) if isinstance(clip, str) else clip
 
 
-def _joined(own: np.ndarray, part: _Part) -> EmbeddedClips:
+def _gather_ranks(own: np.ndarray, part: _RankShare) -> EmbeddedClips:
     """The tables of all processes as one, in the order of the clips."""
     failures = [(int(own[position]), reason) for position, reason in part.failures]
     if current_world().size == 1:
@@ -151,7 +152,7 @@ def until_all_ranks_finish(items: Iterator[T]) -> Iterator[T]:
     """
     is_done = False
     while any_rank(not is_done):
-        until_s = time.monotonic() + _MEETING_INTERVAL_S
+        until_s = time.monotonic() + _SYNC_INTERVAL_S
         while not is_done and time.monotonic() < until_s:
             try:
                 item = next(items)

@@ -18,10 +18,6 @@ from mvector.files import write_atomically, write_errors_as, write_npz, write_te
 def check_embedding_file(path: str | os.PathLike[str], clips: Sequence[str]) -> None:
     """Refuse a file that could not be written, before long work and not after it.
 
-    Args:
-        path: the file to write.
-        clips: what would be in it.
-
     Raises:
         DataError: the suffix is unknown, or the format cannot hold these paths.
         MissingDependencyError: parquet needs pyarrow.

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 #: other.
 Clip: TypeAlias = "AudioSource | tuple[str, ...]"
 
-Look: TypeAlias = Callable[[np.ndarray], None]
-LeftOut: TypeAlias = Callable[[], None]
+SamplesHook: TypeAlias = Callable[[np.ndarray], None]
+FileSkippedHook: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,21 @@ class Listening:
         first = "" if self.max_duration_s is None else f"-first{self.max_duration_s:g}s"
         return first + ("" if self.window_s == Listening.window_s else f"-window{self.window_s:g}s")
 
-    def hear(
+    def read(
         self,
         front_end: FrontEnd,
         clip: Clip,
         *,
-        look: Look | None = None,
-        left_out: LeftOut | None = None,
+        on_samples: SamplesHook | None = None,
+        on_file_skipped: FileSkippedHook | None = None,
     ) -> np.ndarray | LongClip:
         """A clip of up to one window as samples, and a longer one to be decoded further.
 
         The arguments and errors are those of :meth:`windows`.
         """
-        windows = self.windows(front_end, clip, look=look, left_out=left_out)
+        windows = self.windows(
+            front_end, clip, on_samples=on_samples, on_file_skipped=on_file_skipped
+        )
         first = next(windows)
         second = next(windows, None)
         if second is None:
@@ -139,8 +141,8 @@ class Listening:
         front_end: FrontEnd,
         clip: Clip,
         *,
-        look: Look | None = None,
-        left_out: LeftOut | None = None,
+        on_samples: SamplesHook | None = None,
+        on_file_skipped: FileSkippedHook | None = None,
     ) -> Iterator[np.ndarray]:
         """What the model hears of a clip, window by window.
 
@@ -150,8 +152,8 @@ class Listening:
             front_end: of the model.
             clip: one source; or several files, of which those that can be used are heard one
                 behind the other.
-            look: sees the decoded samples, pauses included.
-            left_out: is called where a file of several is not heard; the log says why.
+            on_samples: sees the decoded samples, pauses included.
+            on_file_skipped: is called where a file of several is not heard; the log says why.
 
         Yields:
             float32 ``(samples,)`` at the front end's rate; at least one window.
@@ -159,18 +161,18 @@ class Listening:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent, or holds no speech.
         """
-        sources, name = _sources(clip), clip_name(clip)
+        sources, name = _clip_sources(clip), clip_name(clip)
         if len(sources) > 1:
-            stretches = self._several(front_end, sources, look, left_out)
+            chunks = self._windows_of_files(front_end, sources, on_samples, on_file_skipped)
         else:
-            stretches = self._speech(front_end, sources[0], name, look)
-        windows = cut_windows(stretches, round(self.window_s * front_end.sample_rate))
-        yield from _usable(windows, lambda window: front_end.check_clip(window, name), name)
+            chunks = self._speech_of_source(front_end, sources[0], name, on_samples)
+        windows = cut_windows(chunks, round(self.window_s * front_end.sample_rate))
+        yield from _skip_refused(windows, lambda window: front_end.check_clip(window, name), name)
 
-    def _speech(
-        self, front_end: FrontEnd, source: AudioSource, name: str, look: Look | None
+    def _speech_of_source(
+        self, front_end: FrontEnd, source: AudioSource, name: str, on_samples: SamplesHook | None
     ) -> Iterator[np.ndarray]:
-        """What is heard of one source, in stretches of up to one window."""
+        """What is heard of one source, in chunks of up to one window."""
         most, rate = self.max_duration_s, front_end.sample_rate
         decoded = audio_windows(
             source,
@@ -181,57 +183,57 @@ class Listening:
         )
 
         def speech_of(samples: np.ndarray) -> np.ndarray:
-            if look is not None:
-                look(samples)
+            if on_samples is not None:
+                on_samples(samples)
             return front_end.speech(samples, name)
 
-        speech = _usable(decoded, speech_of, name)
+        speech = _skip_refused(decoded, speech_of, name)
         return speech if most is None else first_samples(speech, round(most * rate))
 
-    def _several(
+    def _windows_of_files(
         self,
         front_end: FrontEnd,
         files: Sequence[AudioSource],
-        look: Look | None,
-        left_out: LeftOut | None,
+        on_samples: SamplesHook | None,
+        on_file_skipped: FileSkippedHook | None,
     ) -> Iterator[np.ndarray]:
         """Windows of several files; the rest of one that fails is left out."""
         failures: list[MVectorError] = []
         for file in files:
             try:
-                yield from self.windows(front_end, file, look=look)
+                yield from self.windows(front_end, file, on_samples=on_samples)
             except MVectorError as error:
                 failures.append(error)
         if len(failures) == len(files):
             raise failures[0]
         for failure in failures:
             logger.warning("Left out: %s", failure)
-            if left_out is not None:
-                left_out()
+            if on_file_skipped is not None:
+                on_file_skipped()
 
 
 def clip_name(clip: Clip) -> str:
     """How messages call a clip; several files are called by the first."""
-    return source_name(_sources(clip)[0])
+    return source_name(_clip_sources(clip)[0])
 
 
-def _sources(clip: Clip) -> Sequence[AudioSource]:
+def _clip_sources(clip: Clip) -> Sequence[AudioSource]:
     """The files of a clip that is made of several, or the one source."""
     if isinstance(clip, tuple) and all(isinstance(part, (str, os.PathLike)) for part in clip):
         return cast("tuple[str, ...]", clip)
     return [cast("AudioSource", clip)]
 
 
-def _usable(
-    stretches: Iterator[np.ndarray], take: Callable[[np.ndarray], np.ndarray], name: str
+def _skip_refused(
+    chunks: Iterator[np.ndarray], take: Callable[[np.ndarray], np.ndarray], name: str
 ) -> Iterator[np.ndarray]:
-    """What ``take`` makes of the stretches that it does not refuse.
+    """What ``take`` makes of the chunks that it does not refuse.
 
     Raises:
         AudioError: it refuses all, or there are none.
     """
     found, refused = False, AudioError(f"{name} holds no samples.")
-    for samples in stretches:
+    for samples in chunks:
         try:
             taken = take(samples)
         except AudioError as error:

@@ -14,23 +14,25 @@ import numpy as np
 from mvector.embedding.listening import LongClip
 from mvector.errors import AudioError, MVectorError
 
-Heard: TypeAlias = "np.ndarray | LongClip"
+ClipAudio: TypeAlias = "np.ndarray | LongClip"
+#: The position of a clip, and its audio or why it cannot be read.
+ReadClip: TypeAlias = "tuple[int, ClipAudio | MVectorError]"
 
-_MOST_READERS = 4
-_MOST_BEING_READ = 32
+_MAX_READERS = 4
+_MAX_READING = 32
 _MOST_SAMPLES = 24 << 20  # decoded ahead, 96 MiB; as much again is in use meanwhile
-_SAMPLES_OF_LONG = 3 << 20  # of a long clip: two windows, and the decoder's block
+_SAMPLES_OF_LONG_CLIP = 3 << 20  # of a long clip: two windows, and the decoder's block
 
 
 def read_ahead(
-    names: Sequence[str], read: Callable[[int], Heard], group_size: int
-) -> Iterator[list[tuple[int, Heard | MVectorError]]]:
+    names: Sequence[str], read: Callable[[int], ClipAudio], group_size: int
+) -> Iterator[list[ReadClip]]:
     """Clips group by group, in their order; the next ones are read while a group is in use.
 
     A group has ``group_size`` clips at most, or as many as are some 25 minutes long together.
     """
-    pool = ThreadPoolExecutor(max_workers=min(_MOST_READERS, os.cpu_count() or 1))
-    coming: deque[Future[tuple[int, Heard | MVectorError]]] = deque()
+    pool = ThreadPoolExecutor(max_workers=min(_MAX_READERS, os.cpu_count() or 1))
+    coming: deque[Future[ReadClip]] = deque()
     lock = threading.Lock()
     num_begun = num_read = samples_held = 0
     stopped = False
@@ -42,15 +44,15 @@ def read_ahead(
                 not stopped
                 and num_begun < len(names)
                 and len(coming) < group_size
-                and num_begun - num_read < _MOST_BEING_READ
+                and num_begun - num_read < _MAX_READING
                 and samples_held < _MOST_SAMPLES
             ):
                 coming.append(pool.submit(attempt, num_begun))
                 num_begun += 1
 
-    def attempt(position: int) -> tuple[int, Heard | MVectorError]:
+    def attempt(position: int) -> ReadClip:
         nonlocal num_read, samples_held
-        clip = _attempted(names[position], read, position)
+        clip = _read_or_error(names[position], read, position)
         with lock:
             num_read += 1
             samples_held += _num_samples(clip)
@@ -59,7 +61,7 @@ def read_ahead(
 
     try:
         begin_more()
-        group: list[tuple[int, Heard | MVectorError]] = []
+        group: list[ReadClip] = []
         in_group = 0
         for _ in names:
             position, clip = coming[0].result()
@@ -80,7 +82,7 @@ def read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def batches(
+def length_sorted_batches(
     clips: list[tuple[int, np.ndarray]], batch_size: int, most_samples: int
 ) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Clips of similar length together, no more than so many samples with the padding."""
@@ -95,7 +97,9 @@ def batches(
         yield part
 
 
-def _attempted(name: str, read: Callable[[int], Heard], position: int) -> Heard | MVectorError:
+def _read_or_error(
+    name: str, read: Callable[[int], ClipAudio], position: int
+) -> ClipAudio | MVectorError:
     try:
         return read(position)
     except MVectorError as error:
@@ -104,7 +108,7 @@ def _attempted(name: str, read: Callable[[int], Heard], position: int) -> Heard 
         return AudioError(f"{name} cannot be used: {error}.")
 
 
-def _num_samples(clip: Heard | MVectorError) -> int:
+def _num_samples(clip: ClipAudio | MVectorError) -> int:
     if isinstance(clip, LongClip):
-        return _SAMPLES_OF_LONG
+        return _SAMPLES_OF_LONG_CLIP
     return len(clip) if isinstance(clip, np.ndarray) else 0

@@ -19,15 +19,10 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.embedded_trials import EmbeddedTrials
-from mvector.scoring import (
-    Cohort,
-    adapt_plda,
-    cosine_scores,
-    embedding_mean,
-    normalised_scores,
-    subtract_mean,
-    train_plda,
-)
+from mvector.scoring.cohort import Cohort
+from mvector.scoring.cosine import cosine_scores
+from mvector.scoring.norms import embedding_mean, normalised_scores, subtract_mean
+from mvector.scoring.plda_training import adapt_plda, train_plda
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +98,9 @@ class BackEnd:
         return tuple(path for path in chosen if path is not None)
 
     def check(self) -> None:
-        """Refuse lists that cannot be read, before any clip is heard.
-
-        Raises:
-            DataError: a list is missing or malformed.
-        """
+        """Raise ``DataError`` where a list is missing or malformed, before any clip is heard."""
         for path in self.lists:
-            _read(path, None, None)
+            _read_clips(path, None, None)
 
 
 def score_trials(
@@ -130,7 +121,7 @@ def score_trials(
         embedded: the trials.
         back_end: what to score with.
         root: folder that relative paths of its lists start from.
-        progress: show bars over clips and trials.
+        progress: show bars.
         **options: of :func:`extract_embeddings`; its ``cache`` keeps cohort statistics too.
 
     Returns:
@@ -152,7 +143,7 @@ def score_trials(
     if back_end.subtract_mean:
         mean = embedding_mean(vectors)
         vectors = subtract_mean(vectors, mean)
-        embedded = _shifted(embedded, mean)
+        embedded = _subtract_mean(embedded, mean)
         words = [f"less the mean embedding of {where}"]
     if back_end.norm is None:
         scores = embedded.score(partial(cosine_scores, progress=progress))
@@ -193,7 +184,7 @@ def _plda_scores(
     return embedded.score(plda.score), words
 
 
-def _shifted(embedded: EmbeddedTrials, mean: np.ndarray) -> EmbeddedTrials:
+def _subtract_mean(embedded: EmbeddedTrials, mean: np.ndarray) -> EmbeddedTrials:
     """The trials with a mean subtracted from every clip, before models are made of several."""
     tested = subtract_mean(embedded.tested, mean)
     is_one = embedded.enrolled is embedded.tested
@@ -201,7 +192,7 @@ def _shifted(embedded: EmbeddedTrials, mean: np.ndarray) -> EmbeddedTrials:
     return replace(embedded, enrolled=enrolled, tested=tested)
 
 
-def _read(
+def _read_clips(
     source: str, root: str | None, max_per_speaker: int | None
 ) -> tuple[list[str], np.ndarray]:
     if is_packed(source):
@@ -224,7 +215,7 @@ def _embed_list(
     options: dict[str, Any],
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Embeddings and speakers of a list's clips, and the list in words."""
-    paths, labels = _read(source, root, max_per_speaker)
+    paths, labels = _read_clips(source, root, max_per_speaker)
     logger.info("%s: embeddings of %d clips for the scores.", source, len(paths))
     table = extract_embeddings(encoder, paths, **options)
     if not len(table.good):

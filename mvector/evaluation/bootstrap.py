@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _FEW_SPEAKERS = 20
 _MAX_EXACT_POINTS = 16_384
-_MAX_NUMBERS = 2**19  # float64 numbers in a temporary array, so that it stays in the cache
+_MAX_ARRAY_SIZE = 2**19  # float64 numbers in a temporary array, so that it stays in the cache
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def bootstrap_intervals(
         scores: float ``(num_trials,)``, higher means more alike.
         labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
         enroll_speakers: ``(num_trials,)`` speaker of the first side of each trial, as numbers or
-            names; :func:`mvector.scoring.trial_speakers` finds them.
+            names; :func:`mvector.scoring.trial_speakers.trial_speakers` finds them.
         test_speakers: ``(num_trials,)`` speaker of the second side.
         costs: detection costs whose minimum is wanted.
         num_replicates: how often speakers are drawn.
@@ -86,9 +86,9 @@ def bootstrap_intervals(
         EvaluationError: as :func:`mvector.evaluation.error_rates`; too few speakers; speakers that
             do not fit the trials.
     """
-    drawing = _Drawing(enroll_speakers, test_speakers, num_replicates, seed)
-    system = _System(scores, labels, drawing, costs)
-    return drawing.intervals(system.estimates(), system.replicates(), confidence)
+    speaker_draws = _SpeakerDraws(enroll_speakers, test_speakers, num_replicates, seed)
+    system = _CountedScores(scores, labels, speaker_draws, costs)
+    return speaker_draws.intervals(system.estimates(), system.replicates(), confidence)
 
 
 def bootstrap_difference(
@@ -108,22 +108,18 @@ def bootstrap_difference(
     Both are measured on the same trials and the same draws of speakers, so what makes some
     speakers hard for both cancels. An interval without 0 tells the systems apart.
 
-    Args:
-        scores: float ``(num_trials,)`` of one system.
-        other_scores: float ``(num_trials,)`` of the other, which is subtracted.
-        others: as in :func:`bootstrap_intervals`.
-
-    Raises:
-        EvaluationError: as :func:`bootstrap_intervals`.
+    ``other_scores`` are of the system that is subtracted; the other arguments and the errors are
+    those of :func:`bootstrap_intervals`.
     """
-    drawing = _Drawing(enroll_speakers, test_speakers, num_replicates, seed)
-    one, other = (_System(each, labels, drawing, costs) for each in (scores, other_scores))
-    return drawing.intervals(
+    speaker_draws = _SpeakerDraws(enroll_speakers, test_speakers, num_replicates, seed)
+    one = _CountedScores(scores, labels, speaker_draws, costs)
+    other = _CountedScores(other_scores, labels, speaker_draws, costs)
+    return speaker_draws.intervals(
         one.estimates() - other.estimates(), one.replicates() - other.replicates(), confidence
     )
 
 
-class _Drawing:
+class _SpeakerDraws:
     """How often each speaker is drawn in each replicate, and which two each trial compares."""
 
     def __init__(
@@ -181,29 +177,29 @@ class _Drawing:
         )
 
 
-class _System:
+class _CountedScores:
     """The trials of one system, counted by level of score and pair of speakers."""
 
     def __init__(
         self,
         scores: ArrayLike,
         labels: ArrayLike,
-        drawing: _Drawing,
+        speaker_draws: _SpeakerDraws,
         costs: Sequence[DetectionCost],
     ) -> None:
         self.curve = error_rates(scores, labels)
-        self.drawing, self.costs = drawing, costs
+        self.speaker_draws, self.costs = speaker_draws, costs
         is_target = np.asarray(labels).astype(bool)
-        if len(is_target) != len(drawing.pair):
+        if len(is_target) != len(speaker_draws.pair):
             raise EvaluationError(
-                f"There are {len(is_target)} trials and speakers of {len(drawing.pair)}; "
+                f"There are {len(is_target)} trials and speakers of {len(speaker_draws.pair)}; "
                 "give one of each side for each trial."
             )
-        thresholds = _spread_thresholds(self.curve)
+        thresholds = _thinned_thresholds(self.curve)
         level = np.searchsorted(thresholds, np.asarray(scores), side="right") - 1
-        shape = (len(thresholds), len(drawing.first))
-        self.targets = _counts(level[is_target], drawing.pair[is_target], shape)
-        self.nontargets = _counts(level[~is_target], drawing.pair[~is_target], shape)
+        shape = (len(thresholds), len(speaker_draws.first))
+        self.targets = _count_matrix(level[is_target], speaker_draws.pair[is_target], shape)
+        self.nontargets = _count_matrix(level[~is_target], speaker_draws.pair[~is_target], shape)
 
     def estimates(self) -> np.ndarray:
         """EER and minDCFs of the trials as they are."""
@@ -212,10 +208,10 @@ class _System:
 
     def replicates(self) -> np.ndarray:
         """EER and minDCFs, ``(figures, replicates)``; NaN where a kind of trial is missing."""
-        num_replicates = self.drawing.draws.shape[1]
-        step = max(1, _MAX_NUMBERS // max(self.targets.shape))
+        num_replicates = self.speaker_draws.draws.shape[1]
+        step = max(1, _MAX_ARRAY_SIZE // max(self.targets.shape))
         figures = [
-            self._figures(self.drawing.pair_weights(slice(start, start + step)))
+            self._figures(self.speaker_draws.pair_weights(slice(start, start + step)))
             for start in range(0, num_replicates, step)
         ]
         return np.concatenate(figures, axis=1)
@@ -242,13 +238,13 @@ class _System:
         return np.vstack([eer, *dcfs])
 
 
-def _counts(level: np.ndarray, pair: np.ndarray, shape: tuple[int, int]) -> csr_array:
+def _count_matrix(level: np.ndarray, pair: np.ndarray, shape: tuple[int, int]) -> csr_array:
     from scipy.sparse import coo_array
 
     return coo_array((np.ones(len(level)), (level, pair)), shape=shape).tocsr()
 
 
-def _spread_thresholds(curve: DetCurve) -> np.ndarray:
+def _thinned_thresholds(curve: DetCurve) -> np.ndarray:
     """Thresholds that matter: all where they are few, else some in small steps of both rates.
 
     The FNR moves by 0.02 % or the FPR by 0.2 % of itself from one to the next, far less than from

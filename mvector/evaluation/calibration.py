@@ -1,30 +1,26 @@
-"""Calibration: what a score means, measured on labelled trials of one model.
+"""Calibration: what a score of one model means.
 
 Thresholds for several purposes, a map from score to a log-likelihood ratio, and the range of scores
-that are no evidence either way.
+that are no evidence either way. :mod:`mvector.evaluation.calibration_fit` measures them.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, overload
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation.calibration_table import read_value
-from mvector.evaluation.logistic import fit_line, fit_with_quality
-from mvector.evaluation.metrics import DetCurve, error_rates
-from mvector.evaluation.operating_points import PURPOSES, ErrorCounts, OperatingPoint, count_errors
-
-logger = logging.getLogger(__name__)
+from mvector.evaluation.operating_points import PURPOSES, ErrorCounts, OperatingPoint
 
 #: A score is inconclusive where the observation is less than so many times likelier under one
 #: hypothesis than under the other. At even prior odds the posterior is then between 9 and 91 %.
 CONCLUSIVE_RATIO = 10.0
+
+Scores = TypeVar("Scores", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -102,13 +98,7 @@ class Calibration:
         """Whether there is a ratio that takes the quality of the clips into account."""
         return self.quality_weights is not None and self.quality_weights[1] > 0
 
-    @overload
-    def llr(self, score: float, quality: np.ndarray | None = None) -> float: ...
-    @overload
-    def llr(self, score: np.ndarray, quality: np.ndarray | None = None) -> np.ndarray: ...
-    def llr(
-        self, score: float | np.ndarray, quality: np.ndarray | None = None
-    ) -> float | np.ndarray:
+    def llr(self, score: Scores, quality: np.ndarray | None = None) -> Scores:
         """Natural log of P(score | same speaker) / P(score | different speakers).
 
         Args:
@@ -122,35 +112,23 @@ class Calibration:
         Raises:
             EvaluationError: quality is given and was not part of the calibration, or does not fit.
         """
-        slope, offset = self._line(quality)
+        slope, offset = self._slope_and_offset(quality)
         ratio = slope * np.asarray(score, dtype=np.float64) + offset
-        return float(ratio) if np.ndim(score) == 0 else ratio
+        return cast(Scores, float(ratio) if np.ndim(score) == 0 else ratio)
 
-    @overload
-    def score_at(self, llr: float, quality: None = None) -> float: ...
-    @overload
-    def score_at(self, llr: float, quality: np.ndarray | None) -> float | np.ndarray: ...
     def score_at(self, llr: float, quality: np.ndarray | None = None) -> float | np.ndarray:
-        """The score whose :meth:`llr` is this.
-
-        Args:
-            llr: natural-log likelihood ratio.
-            quality: of one or several trials, as for :meth:`llr`.
-
-        Returns:
-            A score; with the quality of several trials, ``(num_trials,)`` float64.
+        """The score whose :meth:`llr` is this; with the quality of several trials, of each.
 
         Raises:
-            EvaluationError: higher scores do not mean the same speaker, or quality as for
-                :meth:`llr`.
+            EvaluationError: higher scores do not mean the same speaker, or as :meth:`llr`.
         """
-        slope, offset = self._line(quality)
+        slope, offset = self._slope_and_offset(quality)
         if slope <= 0:
             raise EvaluationError("Higher scores of this model do not mean the same speaker.")
         score = (llr - offset) / slope
         return float(score) if np.ndim(score) == 0 else score
 
-    def _line(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
+    def _slope_and_offset(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
         """Slope and offset of the ratio over the score; the offset, of each trial with quality."""
         if quality is None:
             return self.slope, np.asarray(self.offset)
@@ -170,20 +148,9 @@ class Calibration:
         # not a matrix product, whose rounding depends on how many trials there are
         return slope, offset + (measures * np.array(weights)).sum(axis=-1)
 
-    @overload
     def probability(
-        self, score: float, prior: float = 0.5, quality: np.ndarray | None = None
-    ) -> float: ...
-    @overload
-    def probability(
-        self, score: np.ndarray, prior: float = 0.5, quality: np.ndarray | None = None
-    ) -> np.ndarray: ...
-    def probability(
-        self,
-        score: float | np.ndarray,
-        prior: float = 0.5,
-        quality: np.ndarray | None = None,
-    ) -> float | np.ndarray:
+        self, score: Scores, prior: float = 0.5, quality: np.ndarray | None = None
+    ) -> Scores:
         """Posterior probability that both clips are of the same speaker.
 
         Args:
@@ -192,13 +159,13 @@ class Calibration:
             quality: as for :meth:`llr`.
 
         Raises:
-            EvaluationError: the prior is not between 0 and 1, or quality as for :meth:`llr`.
+            EvaluationError: the prior is not between 0 and 1, or as :meth:`llr`.
         """
         if not 0.0 < prior < 1.0:
             raise EvaluationError(f"The prior must be between 0 and 1; got {prior}.")
         log_odds = np.asarray(self.llr(score, quality)) + np.log(prior / (1.0 - prior))
         posterior = np.exp(-np.logaddexp(0.0, -log_odds))  # no overflow at either end
-        return float(posterior) if np.ndim(score) == 0 else posterior
+        return cast(Scores, float(posterior) if np.ndim(score) == 0 else posterior)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for YAML; :meth:`from_dict` reads them back exactly."""
@@ -234,122 +201,9 @@ class Calibration:
         if ranges is not None and len(ranges) != len(weights or ()) - 2:
             raise CheckpointError("The calibration's quality_range does not fit quality_weights.")
         if "inconclusive_low" not in converted:
-            band = _inconclusive(converted["slope"], converted["offset"])
+            band = inconclusive_band(converted["slope"], converted["offset"])
             converted["inconclusive_low"], converted["inconclusive_high"] = band
         return cls(**converted)
-
-
-def calibrate(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    description: str,
-    p_target: float = 0.5,
-    quality: np.ndarray | None = None,
-    num_speakers: int | None = None,
-    score_type: str = "cosine",
-) -> Calibration:
-    """Measure thresholds and the log-likelihood ratio of a model's scores.
-
-    The ratio comes from a logistic regression that knows no balance of the trials; see
-    :mod:`mvector.evaluation.logistic`, also for classes that are separable.
-
-    Args:
-        scores: float ``(num_trials,)``.
-        labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
-        description: the trials in words, for example the name of the list.
-        p_target: prior at which the ratio is fitted best.
-        quality: ``(num_trials, measures)`` of :func:`mvector.evaluation.quality.trial_quality`, for
-            a second ratio that knows them; thresholds and band are of the scores alone.
-        num_speakers: different speakers in the trials, if known.
-        score_type: what the scores are, see :class:`Calibration`.
-
-    Raises:
-        EvaluationError: as :func:`mvector.evaluation.error_rates`, or the quality does not fit.
-    """
-    measured = calibrate_curve(
-        error_rates(scores, labels),
-        description=description,
-        p_target=p_target,
-        num_speakers=num_speakers,
-        score_type=score_type,
-    )
-    if quality is None:
-        return measured
-    return calibrate_quality(measured, scores, labels, quality, p_target=p_target)
-
-
-def calibrate_quality(
-    measured: Calibration,
-    scores: ArrayLike,
-    labels: ArrayLike,
-    quality: np.ndarray,
-    *,
-    p_target: float = 0.5,
-) -> Calibration:
-    """The same calibration with a second ratio, which knows the quality of the clips.
-
-    Args:
-        measured: on these trials; the other arguments are those of :func:`calibrate`.
-
-    Raises:
-        EvaluationError: the quality does not fit.
-    """
-    is_target = np.asarray(labels).astype(bool)
-    weights = fit_with_quality(np.asarray(scores), is_target, quality, p_target=p_target)
-    ends = zip(np.min(quality, axis=0).tolist(), np.max(quality, axis=0).tolist(), strict=True)
-    return replace(measured, quality_weights=tuple(weights.tolist()), quality_range=tuple(ends))
-
-
-def calibrate_curve(
-    curve: DetCurve,
-    *,
-    description: str,
-    p_target: float = 0.5,
-    num_speakers: int | None = None,
-    score_type: str = "cosine",
-) -> Calibration:
-    """What :func:`calibrate` measures, of scores that are known by their curve.
-
-    Args:
-        curve: of the trials; the other arguments are those of :func:`calibrate`.
-
-    Raises:
-        EvaluationError: ``p_target`` is out of range.
-    """
-    eer, threshold_eer = curve.eer()
-    point = curve.min_dcf()
-    accuracy, threshold_best_accuracy = curve.best_accuracy()
-    at_far = {name: curve.threshold_at_fpr(far) for name, far in PURPOSES.items() if far}
-    offset, slope = fit_line(curve, p_target=p_target)
-    low, high = _inconclusive(slope, offset)
-    if slope <= 0:
-        logger.warning(
-            "Scores of the same speaker are not higher than those of different speakers (%s); "
-            "the labels may be swapped, or the model untrained.",
-            description,
-        )
-    return Calibration(
-        description=description,
-        num_target=curve.num_target,
-        num_nontarget=curve.num_nontarget,
-        eer=eer,
-        threshold_eer=threshold_eer,
-        min_dcf=point.min_dcf,
-        threshold_min_dcf=point.threshold,
-        accuracy=accuracy,
-        threshold_best_accuracy=threshold_best_accuracy,
-        threshold_far_1pct=at_far["far_1pct"],
-        threshold_far_0_1pct=at_far["far_0_1pct"],
-        threshold_far_0_01pct=at_far["far_0_01pct"],
-        slope=slope,
-        offset=offset,
-        inconclusive_low=low,
-        inconclusive_high=high,
-        errors=count_errors(curve, {"eer": threshold_eer, "min_dcf": point.threshold, **at_far}),
-        num_speakers=num_speakers,
-        score_type=score_type,
-    )
 
 
 # Keys that a calibration written by an earlier version does not have.
@@ -360,7 +214,7 @@ _OPTIONAL = {
 }
 
 
-def _inconclusive(slope: float, offset: float) -> tuple[float | None, float | None]:
+def inconclusive_band(slope: float, offset: float) -> tuple[float | None, float | None]:
     """Scores whose likelihood ratio is :data:`CONCLUSIVE_RATIO` in favour of either answer."""
     if slope <= 0:
         return None, None

@@ -22,20 +22,21 @@ _TOP = 0.99
 
 
 def draw_det(axes: Axes, curves: Mapping[str, DetCurve], *, with_rates: bool = False) -> None:
-    """Draw DET curves with their operating points.
+    """Draw DET curves with their operating points, by name of the system.
 
-    Args:
-        axes: where to.
-        curves: by name of the system; that of a single one is not shown, but its points are named.
-        with_rates: mark FAR 1 % and FAR 0.1 % beside EER and minDCF.
+    The name of a single one is not shown, but its points are named. ``with_rates`` marks FAR 1 %
+    and FAR 0.1 % beside EER and minDCF.
     """
     # A rate of 0 lies at minus infinity: a curve ends at half a trial.
-    x_floor = _floor(max(curve.num_nontarget for curve in curves.values()))
-    y_floor = _floor(max(curve.num_target for curve in curves.values()))
+    x_floor = _lowest_rate(max(curve.num_nontarget for curve in curves.values()))
+    y_floor = _lowest_rate(max(curve.num_target for curve in curves.values()))
     is_single = len(curves) == 1
     x_top = y_top = 0.6
     for place, (name, curve) in enumerate(curves.items()):
-        x, y = _deviate(_subdivided(curve.fpr), x_floor), _deviate(_subdivided(curve.fnr), y_floor)
+        x, y = (
+            _normal_deviate(_interpolated(curve.fpr), x_floor),
+            _normal_deviate(_interpolated(curve.fnr), y_floor),
+        )
         kept = np.union1d(spread_indices(-x), spread_indices(y))
         eer, _ = curve.eer()
         colour, style = _COLOURS[place % len(_COLOURS)], "-" if place < len(_COLOURS) else "--"
@@ -43,8 +44,8 @@ def draw_det(axes: Axes, curves: Mapping[str, DetCurve], *, with_rates: bool = F
         axes.plot(x[kept], y[kept], style, color=colour, linewidth=1.8, label=label)
         for fpr, fnr, marker, point_colour, words in _operating_points(curve, with_rates):
             axes.plot(
-                _deviate(fpr, x_floor),
-                _deviate(fnr, y_floor),
+                _normal_deviate(fpr, x_floor),
+                _normal_deviate(fnr, y_floor),
                 marker,
                 color=point_colour if is_single else colour,
                 zorder=5,
@@ -53,7 +54,7 @@ def draw_det(axes: Axes, curves: Mapping[str, DetCurve], *, with_rates: bool = F
             )
             x_top, y_top = max(x_top, fpr), max(y_top, fnr)
         x_top, y_top = max(x_top, 1.1 * eer), max(y_top, 1.1 * eer)
-    _scale(axes, (x_floor, y_floor), (min(x_top, _TOP), min(y_top, _TOP)))
+    _set_scale(axes, (x_floor, y_floor), (min(x_top, _TOP), min(y_top, _TOP)))
     axes.set(title="Detection error trade-off")
     axes.set(xlabel="false acceptance rate (%)", ylabel="miss rate (%)")
     legend_below(axes)
@@ -76,21 +77,21 @@ def _operating_points(
     return points
 
 
-def _scale(axes: Axes, floors: tuple[float, float], tops: tuple[float, float]) -> None:
-    diagonal = _deviate(np.array([0.0, 1.0]), 1e-5)
+def _set_scale(axes: Axes, floors: tuple[float, float], tops: tuple[float, float]) -> None:
+    diagonal = _normal_deviate(np.array([0.0, 1.0]), 1e-5)
     axes.plot(diagonal, diagonal, color="grey", linewidth=0.8, linestyle=":")
-    axes.set_xlim(_deviate(0.8 * floors[0], 0.0), _deviate(tops[0], 0.0))
-    axes.set_ylim(_deviate(0.8 * floors[1], 0.0), _deviate(tops[1], 0.0))
+    axes.set_xlim(_normal_deviate(0.8 * floors[0], 0.0), _normal_deviate(tops[0], 0.0))
+    axes.set_ylim(_normal_deviate(0.8 * floors[1], 0.0), _normal_deviate(tops[1], 0.0))
     for axis, floor, top in zip((axes.xaxis, axes.yaxis), floors, tops, strict=True):
         ticks = [tick for tick in _TICKS if floor <= tick <= top]
-        axis.set_ticks(_deviate(ticks, 0.0), [f"{100 * tick:g}" for tick in ticks])
+        axis.set_ticks(_normal_deviate(ticks, 0.0), [f"{100 * tick:g}" for tick in ticks])
 
 
-def _floor(num_trials: int) -> float:
+def _lowest_rate(num_trials: int) -> float:
     return min(max(0.5 / num_trials, 1e-5), 0.05)
 
 
-def _deviate(rates: ArrayLike, floor: float) -> Any:
+def _normal_deviate(rates: ArrayLike, floor: float) -> Any:
     """Quantiles of the standard normal distribution, rates clipped to [floor, 0.99]."""
     from scipy.special import ndtri
 
@@ -102,7 +103,7 @@ def legend_below(axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
 
 
-def _subdivided(rates: np.ndarray) -> np.ndarray:
+def _interpolated(rates: np.ndarray) -> np.ndarray:
     """Points on the straight lines between few rates: those lines bend on normal-deviate axes."""
     num_parts = max(1, _MAX_POINTS // len(rates))
     if num_parts == 1:

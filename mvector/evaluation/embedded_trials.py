@@ -14,17 +14,15 @@ from mvector.data.lists import ClipList, read_list
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import EvaluationError
-from mvector.scoring import (
-    PairTrials,
-    Trials,
-    all_pairs,
-    check_trials,
-    is_trials_file,
-    read_trials,
+from mvector.scoring.enrolment import (
+    ScoreFunction,
+    concatenate_enrolment_clips,
+    describe_enrolment,
+    score_models,
 )
-from mvector.scoring.enrolment import Compare, describe_enrolment, join_models, score_models
-from mvector.scoring.trial_checks import check_both_kinds
-from mvector.scoring.trials import keep_usable
+from mvector.scoring.trial_checks import check_both_kinds, check_trials
+from mvector.scoring.trial_lists import is_trials_file, read_trials
+from mvector.scoring.trials import PairTrials, Trials, all_pairs, drop_unusable_clips
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +56,8 @@ class EmbeddedTrials:
     num_skipped: int
     num_trials_left_out: int
 
-    def score(self, compare: Compare) -> np.ndarray:
-        """Scores ``(trials,)`` in the order of ``trials.labels``.
-
-        Args:
-            compare: gives the scores of enrolment embeddings, test embeddings and trials, as
-                :func:`mvector.scoring.cosine_scores` does.
-        """
+    def score(self, compare: ScoreFunction) -> np.ndarray:
+        """Scores ``(trials,)`` in the order of ``trials.labels``, as ``compare`` gives them."""
         if isinstance(self.trials, PairTrials) and self.trials.models is not None:
             return score_models(self.tested, self.trials, self.method, compare)
         return compare(self.enrolled, self.tested, self.trials)
@@ -82,49 +75,43 @@ def embed_trials(
 ) -> EmbeddedTrials:
     """Embeddings of all clips of trials, each computed once; trials of unusable clips left out.
 
-    Args:
-        encoder: the model.
-        trials_list: as for :func:`mvector.evaluation.run.verify_lists`, like what follows.
-        enroll_list: see there.
-        root: see there.
-        enrolment: see there.
-        skip_missing: see there.
-        **options: of :func:`extract_embeddings`.
+    The arguments are those of :func:`mvector.evaluation.run.verify_lists`, and ``options`` those of
+    :func:`extract_embeddings`.
 
     Raises:
         DataError: a list is missing or malformed.
         EvaluationError: the trials allow no error rate, or clips are missing.
     """
-    in_words = describe_enrolment(enrolment)
+    enrolment_words = describe_enrolment(enrolment)
     if not is_trials_file(trials_list):
-        enroll, test = _read_both(enroll_list, trials_list, root)
-        return _embed_every_pair(encoder, enroll, test, enrolment, skip_missing, options)
+        enroll, test = _read_clip_lists(enroll_list, trials_list, root)
+        return _embed_all_pairs(encoder, enroll, test, enrolment, skip_missing, options)
     trials = read_trials(trials_list, root, enroll_list)
     check_trials(trials, trials_list=trials_list)
-    trials = replace(trials, paths=tuple(_located(trials.paths, trials_list, skip_missing)))
+    trials = replace(trials, paths=tuple(_existing_paths(trials.paths, trials_list, skip_missing)))
     has_models, num_listed = trials.models is not None, len(trials)
     clips: list[tuple[str, ...]] = [(path,) for path in trials.paths]
     if has_models and enrolment == "concat":
-        trials, clips = join_models(trials)
+        trials, clips = concatenate_enrolment_clips(trials)
     table = extract_embeddings(encoder, clips, **options)
-    _report(trials.paths, table)
+    _log_failures(trials.paths, table)
     if table.failures:
         is_usable = np.zeros(len(clips), dtype=bool)
         is_usable[table.good] = True
         before = trials
-        trials = keep_usable(trials, is_usable)
-        _report_left_out(before, trials)
+        trials = drop_unusable_clips(trials, is_usable)
+        _log_dropped_trials(before, trials)
         check_both_kinds(trials, trials_list=trials_list)
     description = f"{trials_list} ({len(trials)} trials)"
     if has_models:
-        description = f"{description[:-1]}, enrolled by {in_words})"
+        description = f"{description[:-1]}, enrolled by {enrolment_words})"
     return EmbeddedTrials(
         description,
         trials,
         table.embeddings,
         table.embeddings,
         enrolment,
-        in_words if has_models else None,
+        enrolment_words if has_models else None,
         len(table.failures),
         num_listed - len(trials),
     )
@@ -146,14 +133,14 @@ def check_lists(
     if is_trials_file(trials_list):
         trials = read_trials(trials_list, root, enroll_list)
         check_trials(trials, trials_list=trials_list)
-        _located(trials.paths, trials_list, skip_missing)
+        _existing_paths(trials.paths, trials_list, skip_missing)
         return
-    enroll, test = _read_both(enroll_list, trials_list, root)
-    _check_every_pair(enroll, test)
-    _located(_distinct(enroll, test), _names(enroll, test), skip_missing)
+    enroll, test = _read_clip_lists(enroll_list, trials_list, root)
+    _check_all_pairs(enroll, test)
+    _existing_paths(_distinct_paths(enroll, test), _describe_pair(enroll, test), skip_missing)
 
 
-def _read_both(
+def _read_clip_lists(
     enroll_list: str | None, trials_list: str, root: str | None
 ) -> tuple[ClipList, ClipList]:
     if enroll_list is None:
@@ -164,21 +151,21 @@ def _read_both(
     return read_list(enroll_list, root=root), read_list(trials_list, root=root)
 
 
-def _check_every_pair(enroll: ClipList, test: ClipList) -> Trials:
+def _check_all_pairs(enroll: ClipList, test: ClipList) -> Trials:
     trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
     check_trials(trials, enroll_list=enroll.source, trials_list=test.source)
     return trials
 
 
-def _distinct(enroll: ClipList, test: ClipList) -> list[str]:
+def _distinct_paths(enroll: ClipList, test: ClipList) -> list[str]:
     return list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
 
 
-def _names(enroll: ClipList, test: ClipList) -> str:
+def _describe_pair(enroll: ClipList, test: ClipList) -> str:
     return f"{enroll.source} x {test.source}"
 
 
-def _embed_every_pair(
+def _embed_all_pairs(
     encoder: SpeakerEncoder,
     enroll: ClipList,
     test: ClipList,
@@ -186,18 +173,18 @@ def _embed_every_pair(
     skip_missing: bool,
     options: dict[str, Any],
 ) -> EmbeddedTrials:
-    trials = _check_every_pair(enroll, test)
-    num_listed, paths = len(trials), _distinct(enroll, test)
+    trials = _check_all_pairs(enroll, test)
+    num_listed, paths = len(trials), _distinct_paths(enroll, test)
     table = extract_embeddings(
-        encoder, _located(paths, _names(enroll, test), skip_missing), **options
+        encoder, _existing_paths(paths, _describe_pair(enroll, test), skip_missing), **options
     )
-    _report(paths, table)
+    _log_failures(paths, table)
     row_of = {paths[position]: row for row, position in enumerate(table.good)}
     if table.failures:
-        enroll, test = _readable(enroll, row_of), _readable(test, row_of)
-        trials = _check_every_pair(enroll, test)
+        enroll, test = _usable_clips(enroll, row_of), _usable_clips(test, row_of)
+        trials = _check_all_pairs(enroll, test)
     return EmbeddedTrials(
-        f"{_names(enroll, test)} ({len(trials)} trials)",
+        f"{_describe_pair(enroll, test)} ({len(trials)} trials)",
         trials,
         table.embeddings[[row_of[path] for path in enroll.paths]],
         table.embeddings[[row_of[path] for path in test.paths]],
@@ -208,12 +195,12 @@ def _embed_every_pair(
     )
 
 
-def _readable(clips: ClipList, row_of: dict[str, int]) -> ClipList:
+def _usable_clips(clips: ClipList, row_of: dict[str, int]) -> ClipList:
     kept = [i for i, path in enumerate(clips.paths) if path in row_of]
     return ClipList(clips.source, [clips.paths[i] for i in kept], clips.labels[kept])
 
 
-def _located(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]:
+def _existing_paths(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]:
     """Where each clip lies; one that lies under another suffix is taken from there."""
     found: list[str] = []
     missing: list[str] = []
@@ -245,7 +232,7 @@ def _located(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]
     return found
 
 
-def _report(paths: Sequence[str], table: EmbeddedClips) -> None:
+def _log_failures(paths: Sequence[str], table: EmbeddedClips) -> None:
     failures = table.failures
     if len(failures) == len(paths):
         raise EvaluationError(
@@ -259,7 +246,7 @@ def _report(paths: Sequence[str], table: EmbeddedClips) -> None:
         )
 
 
-def _report_left_out(before: PairTrials, after: PairTrials) -> None:
+def _log_dropped_trials(before: PairTrials, after: PairTrials) -> None:
     if before.models is not None and after.models is not None:
         lost = sorted({*before.models.names} - {*after.models.names})
         if lost:

@@ -6,15 +6,17 @@ half calibrates, and the error rates of its threshold and ratio are measured on 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import logging
+from dataclasses import dataclass
 
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.calibration import calibrate
-from mvector.evaluation.llr_quality import actual_dcf, cllr, min_cllr
+from mvector.evaluation.calibration_fit import calibrate
+from mvector.evaluation.llr_quality import cllr, min_cllr
 from mvector.evaluation.metrics import error_rates
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,6 @@ class HeldOutCheck:
     actual_dcf: float
     min_dcf: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python values."""
-        return asdict(self)
-
 
 def held_out_check(
     scores: np.ndarray,
@@ -70,7 +68,7 @@ def held_out_check(
         scores: float ``(num_trials,)``.
         labels: bool ``(num_trials,)``, True for the same speaker.
         speakers: the speaker of each side of each trial, twice ``(num_trials,)``; for example from
-            :func:`mvector.scoring.trial_speakers`.
+            :func:`mvector.scoring.trial_speakers.trial_speakers`.
         seed: decides the halves.
         p_target: prior of the detection costs.
         quality: ``(num_trials, measures)``, for a ratio that knows them.
@@ -98,7 +96,7 @@ def held_out_check(
     )
     held_scores, held = scores[measuring], is_target[measuring]
     llrs = first.llr(held_scores, None if quality is None else quality[measuring])
-    curve = error_rates(held_scores, held)
+    curve, of_llrs = error_rates(held_scores, held), error_rates(llrs, held)
     at_threshold = curve.at_threshold(first.threshold_eer)
     return HeldOutCheck(
         num_speakers=len(np.union1d(one[measuring], other[measuring])),
@@ -107,12 +105,26 @@ def held_out_check(
         threshold=first.threshold_eer,
         num_misses=at_threshold.num_misses,
         num_false_accepts=at_threshold.num_false_accepts,
-        cllr=cllr(llrs, held),
-        min_cllr=min_cllr(llrs, held),
+        cllr=cllr(of_llrs),
+        min_cllr=min_cllr(of_llrs),
         p_target=p_target,
-        actual_dcf=actual_dcf(llrs, held, p_target=p_target),
-        min_dcf=error_rates(llrs, held).min_dcf(p_target).min_dcf,
+        actual_dcf=of_llrs.actual_dcf(p_target),
+        min_dcf=of_llrs.min_dcf(p_target).min_dcf,
     )
+
+
+def held_out_check_if_possible(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    speakers: tuple[np.ndarray, np.ndarray],
+    quality: np.ndarray | None,
+) -> HeldOutCheck | None:
+    """:func:`held_out_check`, or ``None`` where there are too few speakers for it."""
+    try:
+        return held_out_check(scores, labels, speakers, quality=quality)
+    except EvaluationError as error:
+        logger.info("No held-out check: %s", error)
+        return None
 
 
 def _first_half(

@@ -31,7 +31,7 @@ def fit_line(curve: DetCurve, *, p_target: float = 0.5) -> tuple[float, float]:
     """Offset and slope of ``llr = offset + slope * score``.
 
     Args:
-        curve: of the scores; it knows how many trials of each kind have each score.
+        curve: of the scores.
         p_target: prior at which the cross-entropy is lowest; it matters where the truth is no line.
 
     Raises:

@@ -79,7 +79,10 @@ class DetCurve:
         return between(self.fnr), between(self.thresholds)
 
     def min_dcf(self, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> MinDcf:
-        """Lowest normalised detection cost; see :func:`compute_min_dcf`."""
+        """Lowest normalised detection cost, of equal ones at the highest threshold.
+
+        See :func:`compute_min_dcf`.
+        """
         cost = DetectionCost(p_target, c_miss, c_fa)
         costs = cost.miss_weight * self.fnr + cost.fa_weight * self.fpr
         best = _last_lowest(costs)
@@ -90,16 +93,22 @@ class DetCurve:
             fpr=float(self.fpr[best]),
         )
 
-    def actual_dcf(
-        self, threshold: float, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0
-    ) -> float:
-        """Normalised detection cost of accepting from a threshold on, which was set elsewhere."""
+    def actual_dcf(self, p_target: float = 0.01, c_miss: float = 1.0, c_fa: float = 1.0) -> float:
+        """Normalised cost of deciding by scores that are natural-log likelihood ratios.
+
+        A trial is accepted from the ratio ``c_fa * (1 - p_target) / (c_miss * p_target)`` on.
+        :meth:`min_dcf` is the lower bound.
+        """
         cost = DetectionCost(p_target, c_miss, c_fa)
-        point = self.at_threshold(threshold)
+        point = self.at_threshold(cost.llr_threshold)
         return (cost.miss_weight * point.fnr + cost.fa_weight * point.fpr) / cost.default
 
     def best_accuracy(self) -> tuple[float, float]:
-        """Highest share of right decisions and its threshold; see :func:`best_accuracy`."""
+        """Highest share of trials decided rightly by one threshold, and that threshold.
+
+        It follows the balance of the list: where 99 % of the trials are non-targets, rejecting
+        every trial is 99 % accurate. Of equally accurate thresholds the highest is given.
+        """
         errors = self.num_misses + self.num_false_accepts
         best = _last_lowest(errors)
         num_trials = self.num_target + self.num_nontarget
@@ -173,12 +182,8 @@ def count_distinct(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each distinct score once, with the trials and the target trials that have it.
 
-    Args:
-        ordered: ``(num_trials,)`` ascending scores.
-        targets: ``(num_target,)`` ascending scores of the target trials among them.
-
-    Returns:
-        Distinct scores, ascending; int64 number of trials; int64 number of target trials.
+    Both ascend, and so do the distinct scores: ``ordered (num_trials,)`` scores of all trials,
+    ``targets (num_target,)`` of the target trials among them.
     """
     is_first = np.empty(len(ordered), dtype=bool)
     is_first[:1] = True
@@ -245,6 +250,8 @@ def compute_min_dcf(
     ``min(c_miss * p_target, c_fa * (1 - p_target))``: the cost of deciding without listening.
     The result is in [0, 1].
 
+    :meth:`DetCurve.min_dcf` also gives its threshold.
+
     Args:
         scores: float ``(num_trials,)``, higher means more alike.
         labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
@@ -252,43 +259,10 @@ def compute_min_dcf(
         c_miss: cost of rejecting a target trial.
         c_fa: cost of accepting a non-target trial.
 
-    Returns:
-        The normalised minimum; :func:`min_dcf_point` also gives its threshold.
-
     Raises:
         EvaluationError: as :func:`error_rates`, or a prior or cost out of range.
     """
-    return min_dcf_point(scores, labels, p_target, c_miss, c_fa).min_dcf
-
-
-def min_dcf_point(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    p_target: float = 0.01,
-    c_miss: float = 1.0,
-    c_fa: float = 1.0,
-) -> MinDcf:
-    """The operating point of :func:`compute_min_dcf`; of equal costs the highest threshold."""
-    return error_rates(scores, labels).min_dcf(p_target, c_miss, c_fa)
-
-
-def best_accuracy(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """Highest share of trials decided rightly by one threshold, over all thresholds.
-
-    It follows the balance of the list: where 99 % of the trials are non-targets, rejecting every
-    trial is 99 % accurate. Of equally accurate thresholds the highest is given.
-
-    Args:
-        scores: float ``(num_trials,)``, higher means more alike.
-        labels: ``(num_trials,)``, 1 or True where both clips are of the same speaker.
-
-    Returns:
-        The accuracy in [0, 1] and its threshold.
-
-    Raises:
-        EvaluationError: as :func:`error_rates`.
-    """
-    return error_rates(scores, labels).best_accuracy()
+    return error_rates(scores, labels).min_dcf(p_target, c_miss, c_fa).min_dcf
 
 
 def _last_lowest(values: np.ndarray) -> int:

@@ -98,18 +98,10 @@ class OperatingPoint:
 
 
 def count_errors(curve: DetCurve, thresholds: Mapping[str, float | None]) -> dict[str, ErrorCounts]:
-    """Errors at each threshold that is set.
-
-    Args:
-        curve: of the trials.
-        thresholds: by purpose; ``None`` is left out.
-    """
-    points = {
-        purpose: curve.at_threshold(threshold)
-        for purpose, threshold in thresholds.items()
-        if threshold is not None
-    }
-    return {
-        purpose: ErrorCounts(point.num_misses, point.num_false_accepts)
-        for purpose, point in points.items()
-    }
+    """Errors at each threshold that is set, by purpose."""
+    counts = {}
+    for purpose, threshold in thresholds.items():
+        if threshold is not None:
+            point = curve.at_threshold(threshold)
+            counts[purpose] = ErrorCounts(point.num_misses, point.num_false_accepts)
+    return counts

@@ -14,8 +14,9 @@ from mvector.data.lists import clips_of_each_speaker
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import DataError, EvaluationError
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
-from mvector.evaluation.calibration import Calibration, calibrate
-from mvector.evaluation.held_out import HeldOutCheck, held_out_check
+from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.calibration_fit import calibrate
+from mvector.evaluation.held_out import HeldOutCheck, held_out_check_if_possible
 from mvector.evaluation.quality import clip_measures, trial_quality
 from mvector.scoring.cosine import cosine_scores
 from mvector.scoring.trials import PairTrials
@@ -26,7 +27,7 @@ MAX_CLIPS = 10_000  # 5 * 10^7 pairs
 _NUM_REPLICATES = 300
 
 # No two recordings are as alike as this; the same audio twice is, whatever its format.
-_SAME_AUDIO = 0.99995
+_SAME_AUDIO_COSINE = 0.99995
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,13 @@ def calibrate_on_clips(
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
         with_quality: measure speech duration and SNR of the clips too.
-        progress: show bars over clips and pairs.
+        progress: show bars.
 
     Raises:
         DataError: the folder holds no clips of several people, or too many.
         EvaluationError: the clips allow no error rate.
     """
-    clips = _chosen(scan_folder(folder), max_clips_per_person)
+    clips = _limit_clips(scan_folder(folder), max_clips_per_person)
     table = encoder.embed_readable(
         [clip.path for clip in clips], measured=with_quality, progress=progress
     )
@@ -81,13 +82,15 @@ def calibrate_on_clips(
         logger.warning("Skipped: %s", reason)
     clips = [clips[position] for position in table.good]
     _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
-    trials = _every_pair(os.fspath(folder), [clip.path for clip in clips], person)
+    first, second = (side.astype(np.int32) for side in np.triu_indices(len(clips), 1))
+    paths, labels = tuple(clip.path for clip in clips), person[first] == person[second]
+    trials = PairTrials(os.fspath(folder), paths, first, second, labels)
     scores = cosine_scores(table.embeddings, table.embeddings, trials, progress=progress)
     quality = None
     if table.reports is not None:
         measured = clip_measures(table.reports)
         quality = trial_quality(measured, measured, trials)
-    is_pair = _other_audio(scores, trials)
+    is_pair = _is_distinct_audio(scores, trials)
     scores, labels = scores[is_pair], trials.labels[is_pair]
     quality = None if quality is None else quality[is_pair]
     _check_both_kinds(labels, folder)
@@ -102,11 +105,11 @@ def calibrate_on_clips(
         len(clips),
         len(table.failures),
         _eer_interval(scores, labels, speakers),
-        _held_out(scores, labels, speakers, quality),
+        held_out_check_if_possible(scores, labels, speakers, quality),
     )
 
 
-def _chosen(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
+def _limit_clips(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
     """At most so many clips of each person, evenly from those there are."""
     _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
     chosen = [
@@ -127,14 +130,9 @@ def _chosen(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
     return chosen
 
 
-def _every_pair(source: str, paths: list[str], person: np.ndarray) -> PairTrials:
-    first, second = (side.astype(np.int32) for side in np.triu_indices(len(paths), 1))
-    return PairTrials(source, tuple(paths), first, second, person[first] == person[second])
-
-
-def _other_audio(scores: np.ndarray, trials: PairTrials) -> np.ndarray:
+def _is_distinct_audio(scores: np.ndarray, trials: PairTrials) -> np.ndarray:
     """Whether the clips of each pair differ; a copy is no comparison."""
-    differs = scores < _SAME_AUDIO
+    differs = scores < _SAME_AUDIO_COSINE
     copies = np.flatnonzero(~differs)
     if len(copies):
         pair = copies[0]
@@ -167,17 +165,4 @@ def _eer_interval(
         return bootstrap_intervals(scores, labels, *speakers, num_replicates=_NUM_REPLICATES).eer
     except EvaluationError as error:
         logger.info("No interval: %s", error)
-        return None
-
-
-def _held_out(
-    scores: np.ndarray,
-    labels: np.ndarray,
-    speakers: tuple[np.ndarray, np.ndarray],
-    quality: np.ndarray | None,
-) -> HeldOutCheck | None:
-    try:
-        return held_out_check(scores, labels, speakers, quality=quality)
-    except EvaluationError as error:
-        logger.info("No held-out check: %s", error)
         return None

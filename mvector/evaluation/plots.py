@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from mvector.evaluation.det_plot import (
     percent,
     spread_indices,
 )
-from mvector.evaluation.metrics import DetCurve, MinDcf
+from mvector.evaluation.metrics import DetCurve
 from mvector.files import save_figure
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ def save_error_curves(
 ) -> None:
     """Draw :func:`error_curves_figure` into a file, which appears whole or not at all.
 
-    Args:
-        curve: of the trials.
-        path: where to; the suffix chooses the format (png, pdf, svg), png without one. Missing
-            folders are made.
-        title: a line above the picture.
-        score_type: what the scores are, for the axes.
+    The suffix chooses the format (png, pdf, svg), png without one. Missing folders are made.
 
     Raises:
         EvaluationError: the file cannot be written.
@@ -62,65 +57,40 @@ def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cos
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    point = curve.min_dcf()
     figure = _new_figure(16.0, 5.6)
     by_threshold, det, histogram = figure.subplots(1, 3, width_ratios=(1.15, 1.0, 1.15))
-    _draw_rates(by_threshold, curve, point, score_type)
+    _draw_rates(by_threshold, curve, score_type)
     draw_det(det, {"": curve})
     _draw_histogram(histogram, curve, score_type)
     trials = f"{curve.num_target:,} target and {curve.num_nontarget:,} non-target trials"
     figure.suptitle(f"{title}\n{trials}" if title else trials, fontsize=12, parse_math=False)
-    _tidy(figure)
+    _style_axes(figure)
     return figure
 
 
 def det_figure(curves: Mapping[str, DetCurve]) -> Figure:
-    """Draw the DET curves of one or several systems.
+    """Draw the DET curves of one or several systems, by name; that of a single one is not shown.
 
     On each the operating points are marked: EER, minDCF (diamond), FAR 1 % (square) and FAR 0.1 %
     (triangle).
-
-    Args:
-        curves: by name of the system; that of a single one is not shown.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
     """
-    figure = _new_figure(8.0, 7.2)
-    draw_det(figure.subplots(), curves, with_rates=True)
-    _tidy(figure)
-    return figure
+    return _single_figure(7.2, lambda axes: draw_det(axes, curves, with_rates=True))
 
 
 def rates_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
-    """Draw FNR and FPR over the threshold.
-
-    Args:
-        curve: of the trials.
-        score_type: what the scores are, for the axis.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    figure = _new_figure(8.0, 5.6)
-    _draw_rates(figure.subplots(), curve, curve.min_dcf(), score_type)
-    _tidy(figure)
-    return figure
+    """Draw FNR and FPR over the threshold."""
+    return _single_figure(5.6, lambda axes: _draw_rates(axes, curve, score_type))
 
 
 def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
-    """Draw histograms of the scores of both kinds of trials.
+    """Draw histograms of the scores of both kinds of trials."""
+    return _single_figure(5.6, lambda axes: _draw_histogram(axes, curve, score_type))
 
-    Args:
-        curve: of the trials.
-        score_type: what the scores are, for the axis.
 
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    figure = _new_figure(8.0, 5.6)
-    _draw_histogram(figure.subplots(), curve, score_type)
-    _tidy(figure)
+def _single_figure(height: float, draw: Callable[[Axes], None]) -> Figure:
+    figure = _new_figure(8.0, height)
+    draw(figure.subplots())
+    _style_axes(figure)
     return figure
 
 
@@ -130,14 +100,14 @@ def _new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _tidy(figure: Figure) -> None:
+def _style_axes(figure: Figure) -> None:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.set_axisbelow(True)
 
 
-def _draw_rates(axes: Axes, curve: DetCurve, point: MinDcf, score_type: str) -> None:
+def _draw_rates(axes: Axes, curve: DetCurve, score_type: str) -> None:
     eer, threshold = curve.eer()
     kept = spread_indices(curve.thresholds)
     low, high = float(curve.thresholds[0]), float(curve.thresholds[-1])
@@ -150,7 +120,7 @@ def _draw_rates(axes: Axes, curve: DetCurve, point: MinDcf, score_type: str) -> 
     ):
         y = 100.0 * np.concatenate([rates[:1], rates[kept], rates[-1:]])
         axes.plot(x, y, drawstyle="steps-pre", color=colour, linewidth=1.8, label=name)
-    _mark_thresholds(axes, threshold, point.threshold)
+    _mark_thresholds(axes, curve)
     axes.plot(
         threshold,
         100.0 * eer,
@@ -179,26 +149,17 @@ def _draw_histogram(axes: Axes, curve: DetCurve, score_type: str) -> None:
         share = 100.0 * counts / counts.sum()
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(share, edges, color=colour, linewidth=1.4, label=name)
-    _mark_thresholds(axes, curve.eer()[1], curve.min_dcf().threshold, labelled=True)
+    _mark_thresholds(axes, curve, labelled=True)
     axes.set(title="Scores", xlabel=f"score ({score_type})")
     axes.set_ylabel("share of the trials of its kind (%)")
     axes.set_ylim(bottom=0.0)
     legend_below(axes)
 
 
-def _mark_thresholds(axes: Axes, eer: float, min_dcf: float, labelled: bool = False) -> None:
-    options: dict[str, Any] = {"linewidth": 1.1, "zorder": 1}
-    axes.axvline(
-        eer,
-        color="black",
-        linestyle="--",
-        label=f"threshold at EER: {eer:.3f}" if labelled else None,
-        **options,
-    )
-    axes.axvline(
-        min_dcf,
-        color=ACCENT,
-        linestyle="-.",
-        label=f"threshold at minDCF: {min_dcf:.3f}" if labelled else None,
-        **options,
-    )
+def _mark_thresholds(axes: Axes, curve: DetCurve, labelled: bool = False) -> None:
+    for name, threshold, colour, style in (
+        ("EER", curve.eer()[1], "black", "--"),
+        ("minDCF", curve.min_dcf().threshold, ACCENT, "-."),
+    ):
+        label = f"threshold at {name}: {threshold:.3f}" if labelled else None
+        axes.axvline(threshold, color=colour, linestyle=style, label=label, linewidth=1.1, zorder=1)

@@ -37,14 +37,9 @@ def clip_measures(reports: Sequence[ClipReport]) -> np.ndarray:
 
 
 def model_quality(quality: np.ndarray, models: EnrolmentModels) -> np.ndarray:
-    """Measures of enrolment models: the total duration of their speech, and their mean SNR.
+    """Measures of M enrolment models: total duration of their speech, and mean SNR.
 
-    Args:
-        quality: float ``(clips, 2)`` of the clips that ``models.clips`` points into.
-        models: M of them.
-
-    Returns:
-        float64 ``(M, 2)``.
+    From ``(clips, 2)`` of the clips that ``models.clips`` points into to float64 ``(M, 2)``.
     """
     sums = np.add.reduceat(quality[models.clips].astype(np.float64), models.starts[:-1], axis=0)
     return sums / np.column_stack([np.ones(len(sums)), models.num_clips])
@@ -59,7 +54,7 @@ def trial_quality(
         enroll_quality: float ``(E, 2)`` of each of ``trials.enroll_paths``, see
             :data:`mvector.audio.quality.CLIP_MEASURES`; of models, see :func:`model_quality`.
         test_quality: float ``(T, 2)`` of each of ``trials.test_paths``.
-        trials: which clips are compared.
+        trials: what is compared.
 
     Returns:
         float64 ``(num_trials, 4)``: see :data:`TRIAL_MEASURES`. Less than 0.1 s of speech counts
@@ -82,15 +77,9 @@ def trial_quality(
 
 
 def pair_quality(enroll_quality: np.ndarray, test_quality: np.ndarray) -> np.ndarray:
-    """Measures of pairs of clips whose own measures are given side by side.
+    """Measures of N pairs of clips: from ``(N, 2)`` of each side to float64 ``(N, 4)``.
 
-    Args:
-        enroll_quality: ``(N, 2)`` of the clips of one side, in the order of
-            :data:`mvector.audio.quality.CLIP_MEASURES`.
-        test_quality: ``(N, 2)`` of those of the other.
-
-    Returns:
-        float64 ``(N, 4)``: see :data:`TRIAL_MEASURES`.
+    See :data:`mvector.audio.quality.CLIP_MEASURES` and :data:`TRIAL_MEASURES`.
     """
     enroll, test = (
         np.column_stack(

@@ -28,12 +28,7 @@ class RateRow:
 
 
 def rate_table(curve: DetCurve, rates: Sequence[float] = RATES) -> tuple[RateRow, ...]:
-    """FRR@FAR and FAR@FRR, a row for each rate.
-
-    Args:
-        curve: what :func:`mvector.evaluation.error_rates` gave.
-        rates: each in (0, 1).
-    """
+    """FRR@FAR and FAR@FRR, a row for each of the rates in (0, 1)."""
     return tuple(
         RateRow(
             rate=rate,

@@ -14,28 +14,22 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.extraction import until_all_ranks_finish
 from mvector.embedding.listening import Listening
 from mvector.errors import EvaluationError
-from mvector.evaluation import (
-    Calibration,
-    DetCurve,
-    all_pairs_error_rates,
-    calibrate_curve,
-    calibrate_quality,
-    clip_measures,
-    error_rates,
-    model_quality,
-    trial_quality,
-)
 from mvector.evaluation.back_end import BackEnd, score_trials
+from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.calibration_fit import calibrate_curve, calibrate_quality
 from mvector.evaluation.costs import COSTS
 from mvector.evaluation.embedded_trials import check_lists, embed_trials
-from mvector.scoring import AllPairs, Trials, count_speakers
+from mvector.evaluation.metrics import DetCurve, error_rates
+from mvector.evaluation.quality import clip_measures, model_quality, trial_quality
+from mvector.evaluation.streaming import all_pairs_error_rates
+from mvector.scoring.trial_speakers import count_speakers
+from mvector.scoring.trials import AllPairs, Trials
 
 __all__ = ["VerificationResult", "check_lists", "verify_lists"]
 
 # All pairs beyond this are counted and not kept; with all that is reported of them, 30 million
 # took 4.8 GiB.
-_MOST_KEPT = 15_000_000
-_CLIPS_AT_ONCE = 64
+_MAX_KEPT_SCORES = 15_000_000
 _CLIPS_AT_ONCE = 64
 
 
@@ -54,7 +48,7 @@ class VerificationResult:
             is one clip.
         listening: how much of clips was heard; thresholds hold for that alone.
         scored_by: what the scores are, in words.
-        quality: ``(trials, measures)`` of :func:`mvector.evaluation.trial_quality`, if measured.
+        quality: ``(trials, measures)`` of :func:`trial_quality`, if measured.
     """
 
     scores: np.ndarray | None
@@ -116,7 +110,7 @@ def verify_lists(
     """
     back_end = back_end or BackEnd()
     back_end.check()
-    enrolment = _enrolment(enrolment, back_end, with_quality)
+    enrolment = _checked_enrolment(enrolment, back_end, with_quality)
     extraction = {"batch_size": batch_size, "cache": cache}
     embedded = embed_trials(
         encoder,
@@ -134,8 +128,8 @@ def verify_lists(
         "num_speakers": count_speakers(trials),
     }
     scores = quality = None
-    if isinstance(trials, AllPairs) and len(trials) > _MOST_KEPT:
-        _check_countable(len(trials), back_end, with_quality)
+    if isinstance(trials, AllPairs) and len(trials) > _MAX_KEPT_SCORES:
+        _check_streamable(len(trials), back_end, with_quality)
         scored_by = "cosine"
         curve = all_pairs_error_rates(
             embedded.enrolled, embedded.tested, trials, costs=COSTS, progress=progress
@@ -165,7 +159,7 @@ def verify_lists(
     )
 
 
-def _enrolment(enrolment: str, back_end: BackEnd, with_quality: bool) -> str:
+def _checked_enrolment(enrolment: str, back_end: BackEnd, with_quality: bool) -> str:
     if with_quality and enrolment == "concat":
         raise EvaluationError(
             "Quality is measured clip by clip, and 'concat' joins clips; enrol by mean instead."
@@ -180,12 +174,12 @@ def _enrolment(enrolment: str, back_end: BackEnd, with_quality: bool) -> str:
     return "joint" if enrolment == "mean" else enrolment
 
 
-def _check_countable(num_trials: int, back_end: BackEnd, with_quality: bool) -> None:
+def _check_streamable(num_trials: int, back_end: BackEnd, with_quality: bool) -> None:
     if with_quality or back_end.score_type != "cosine":
         what = "a ratio that knows quality" if with_quality else f"{back_end.score_type} scores"
         raise EvaluationError(
-            f"{num_trials:,} pairs are too many to keep their scores ({_MOST_KEPT:,} at most), "
-            f"and {what} need that; list fewer trials, or score by cosine alone."
+            f"{num_trials:,} pairs are too many to keep their scores ({_MAX_KEPT_SCORES:,} at "
+            f"most), and {what} need that; list fewer trials, or score by cosine alone."
         )
 
 
@@ -193,12 +187,6 @@ def measure_trials(
     encoder: SpeakerEncoder, trials: Trials, *, progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quality of both sides of trials; each clip is measured once, by all processes together.
-
-    Args:
-        encoder: the model, which says how much of clips is heard.
-        trials: clips, or enrolment models, see
-            :func:`mvector.evaluation.model_quality`.
-        progress: show a bar over the clips.
 
     Returns:
         Speech in seconds and SNR in dB: ``(E, 2)`` of ``trials.enroll_paths``, or of the models,

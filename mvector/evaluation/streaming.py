@@ -24,7 +24,7 @@ from mvector.scoring.trials import AllPairs
 _SCALE = 2**14
 _NUM_BINS = 2 * _SCALE + 1  # [-1, 1], with a bin for 1 itself
 # A clip against itself is no trial; this number falls into a bin behind the others.
-_NO_TRIAL = np.float32(1.0 + 1.5 / _SCALE)
+_SELF_PAIR_SCORE = np.float32(1.0 + 1.5 / _SCALE)
 # Scores worked on at once: they stay in the cache of a core.
 _CHUNK = 2**16
 _MAX_PENDING = 2**24
@@ -53,7 +53,7 @@ def all_pairs_error_rates(
         costs: detection costs whose minimum is wanted.
         rates: error rates at which the other one is wanted.
         block_size: scores held at a time.
-        progress: show a progress bar over the pairs of both passes.
+        progress: show a bar.
 
     Raises:
         EvaluationError: an embedding is zero or not finite, the arrays do not fit the trials, or
@@ -63,19 +63,19 @@ def all_pairs_error_rates(
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
     num_trials, num_target = (np.zeros(_NUM_BINS + 1, dtype=np.int64) for _ in range(2))
     with tqdm(total=2 * len(trials), unit="pair", unit_scale=True, disable=not progress) as bar:
-        for scores, targets in _bands(enroll, test, trials, block_size, bar):
+        for scores, targets in _score_bands(enroll, test, trials, block_size, bar):
             _count_bins(scores, num_trials)
             _count_bins(targets, num_target)
         filled = np.flatnonzero(num_trials[:_NUM_BINS])
         lows = ((filled - _SCALE) / _SCALE).astype(np.float32)
         coarse = curve_from_counts(lows, num_trials[filled], num_target[filled])
-        is_deciding = _deciding(coarse, costs, rates)
+        is_deciding = _decisive_bins(coarse, costs, rates)
         is_wanted = np.zeros(_NUM_BINS + 1, dtype=bool)
         is_wanted[filled[is_deciding]] = True
         kept = _DistinctScores()
-        for scores, targets in _bands(enroll, test, trials, block_size, bar):
-            kept.add(_of_bins(scores, is_wanted), _of_bins(targets, is_wanted))
-    kept.settle()
+        for scores, targets in _score_bands(enroll, test, trials, block_size, bar):
+            kept.add(_scores_in_bins(scores, is_wanted), _scores_in_bins(targets, is_wanted))
+    kept.merge_pending()
     assert kept.num_trials.sum() == num_trials[filled[is_deciding]].sum(), "the passes differ"
     rest = filled[~is_deciding]
     values = np.concatenate([lows[~is_deciding], kept.values])
@@ -102,9 +102,9 @@ class _DistinctScores:
         self._targets.append(targets)
         self._num_pending += len(scores)
         if self._num_pending > _MAX_PENDING:
-            self.settle()
+            self.merge_pending()
 
-    def settle(self) -> None:
+    def merge_pending(self) -> None:
         """Count what was added."""
         if not self._scores:
             return
@@ -119,7 +119,7 @@ class _DistinctScores:
         self._scores, self._targets, self._num_pending = [], [], 0
 
 
-def _bands(
+def _score_bands(
     enroll: np.ndarray, test: np.ndarray, trials: AllPairs, block_size: int, bar: tqdm
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Flat scores of some test clips against all of the enrolment, and those of its targets."""
@@ -137,7 +137,7 @@ def _bands(
         # The product that `cosine_scores` makes, in the same blocks: the same bits.
         np.matmul(test[rows], enroll.T, out=scores.reshape(num_rows, num_enroll))
         np.clip(scores, -1.0, 1.0, out=scores)
-        scores[left_out] = _NO_TRIAL
+        scores[left_out] = _SELF_PAIR_SCORE
         own = num_own[rows]
         within = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
         columns = by_speaker[np.repeat(first[rows], own) + within]
@@ -160,12 +160,12 @@ def _count_bins(scores: np.ndarray, counts: np.ndarray) -> None:
         counts += np.bincount(bins, minlength=len(counts))
 
 
-def _of_bins(scores: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
+def _scores_in_bins(scores: np.ndarray, is_wanted: np.ndarray) -> np.ndarray:
     found = [part[is_wanted[bins]] for part, bins in _chunks(scores)]
     return np.concatenate(found) if found else scores[:0].copy()
 
 
-def _deciding(
+def _decisive_bins(
     curve: DetCurve, costs: Sequence[DetectionCost], rates: Sequence[float]
 ) -> np.ndarray:
     """Which bins hold a wanted operating point, or one beside it."""

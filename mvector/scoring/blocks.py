@@ -13,7 +13,7 @@ from mvector.scoring.trials import AllPairs
 
 BLOCK_SIZE = 4_194_304  # numbers in the largest temporary array
 
-_TRIALS_A_TASK = 2**16
+_TRIALS_PER_TASK = 2**16
 # Fetching the two rows of a listed trial takes as long as this many products of a matrix product.
 _PRODUCTS_PER_FETCH = 32
 _TABLE_BLOCKS = 16
@@ -25,9 +25,7 @@ def all_pair_blocks(
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Cut the table of all pairs into bands of test clips.
 
-    Args:
-        trials: which pairs there are.
-        block_size: most numbers of a band, though it has one test clip at least.
+    A band has up to ``block_size`` numbers, though one test clip at least.
 
     Yields:
         The test clips of a band; the trials it makes, as a slice of ``trials.labels``; and the
@@ -45,7 +43,7 @@ def all_pair_blocks(
         num_done += num_trials
 
 
-def flattened(band: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+def flatten_band(band: np.ndarray, left_out: np.ndarray) -> np.ndarray:
     """A band ``(test clips, enrolment clips)`` as the trials it makes."""
     return np.delete(band, left_out) if len(left_out) else band.ravel()
 
@@ -64,7 +62,7 @@ def pair_products(
     test_index: np.ndarray,
     *,
     block_size: int = BLOCK_SIZE,
-    note_done: Callable[[int], object] = lambda num_done: None,
+    on_progress: Callable[[int], object] = lambda num_done: None,
 ) -> np.ndarray:
     """Products of listed rows: ``enroll[enroll_index[i]] @ test[test_index[i]]`` for each i.
 
@@ -77,7 +75,7 @@ def pair_products(
         enroll_index: integers ``(num_trials,)``.
         test_index: integers ``(num_trials,)``.
         block_size: a table has up to 16 times as many float32 numbers.
-        note_done: is told of every few trials that are done.
+        on_progress: is told of every few trials that are done.
 
     Returns:
         ``(num_trials,)`` of that type.
@@ -91,24 +89,26 @@ def pair_products(
                 f"A trial points at row {int(index.max())} of {len(rows)} embeddings."
             )
     products = np.empty(len(enroll_index), dtype=enroll.dtype)
-    enrolled, enroll_row = _used(enroll_index, len(enroll))
-    tested, test_row = _used(test_index, len(test))
+    enrolled, enroll_row = _used_rows(enroll_index, len(enroll))
+    tested, test_row = _used_rows(test_index, len(test))
     if len(enrolled) * len(tested) > _PRODUCTS_PER_FETCH * len(products):
-        _fetch(enroll, test, enroll_index, test_index, products, note_done)
+        _products_of_rows(enroll, test, enroll_index, test_index, products, on_progress)
     else:
         size = _TABLE_BLOCKS * block_size * 4 // enroll.itemsize
-        _look_up(enroll[enrolled], test[tested], enroll_row, test_row, products, size, note_done)
+        _products_from_table(
+            enroll[enrolled], test[tested], enroll_row, test_row, products, size, on_progress
+        )
     return products
 
 
-def _look_up(
+def _products_from_table(
     enroll: np.ndarray,
     test: np.ndarray,
     enroll_row: np.ndarray,
     test_row: np.ndarray,
     products: np.ndarray,
     table_size: int,
-    note_done: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> None:
     bands = list(row_blocks(len(enroll), len(test), table_size))
     columns = test.T
@@ -127,16 +127,16 @@ def _look_up(
             own[here] = table[place]
             return len(here)
 
-        _in_parallel(look_up, len(products), note_done)
+        _run_in_threads(look_up, len(products), on_progress)
 
 
-def _fetch(
+def _products_of_rows(
     enroll: np.ndarray,
     test: np.ndarray,
     enroll_index: np.ndarray,
     test_index: np.ndarray,
     products: np.ndarray,
-    note_done: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> None:
     ones = np.ones(enroll.shape[1], dtype=enroll.dtype)
     num_rows = max(1, _BYTES_AT_ONCE // (enroll.itemsize * enroll.shape[1]))
@@ -152,20 +152,20 @@ def _fetch(
             np.dot(one, ones, out=products[few])  # sums of rows, faster than `sum`
         return part.stop - part.start
 
-    _in_parallel(multiply, len(products), note_done)
+    _run_in_threads(multiply, len(products), on_progress)
 
 
-def _used(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _used_rows(index: np.ndarray, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that an index uses, and the index among them."""
     is_used = np.zeros(num_rows, dtype=bool)
     is_used[index] = True
     return np.flatnonzero(is_used), (np.cumsum(is_used, dtype=np.int32) - 1)[index]
 
 
-def _in_parallel(
-    work: Callable[[slice], int], num_trials: int, note_done: Callable[[int], object]
+def _run_in_threads(
+    work: Callable[[slice], int], num_trials: int, on_progress: Callable[[int], object]
 ) -> None:
     """Work on parts of the trials in as many threads as there are cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for num_done in pool.map(work, row_blocks(num_trials, 1, _TRIALS_A_TASK)):
-            note_done(num_done)
+        for num_done in pool.map(work, row_blocks(num_trials, 1, _TRIALS_PER_TASK)):
+            on_progress(num_done)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_errors_as, write_npz
 from mvector.scoring.blocks import row_blocks
-from mvector.scoring.lda import length_normalise
+from mvector.scoring.lda import length_normalise, speaker_sums
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +48,11 @@ class Cohort:
                 of the clips' unit vectors, at length 1. ``None`` takes every clip.
 
         Raises:
-            EvaluationError: an embedding is zero or not finite.
+            EvaluationError: an embedding is zero or not finite, or the speakers do not fit.
         """
         vectors = length_normalise(np.asarray(embeddings, np.float64), name="cohort embedding")
         if speakers is not None:
-            labels = np.asarray(speakers)
-            if labels.shape != (len(vectors),):
-                raise EvaluationError(
-                    f"There are {len(vectors)} cohort embeddings and speakers of shape "
-                    f"{labels.shape}; give one speaker for each embedding."
-                )
-            names, speaker = np.unique(labels, return_inverse=True)
-            sums = np.zeros((len(names), vectors.shape[1]))
-            np.add.at(sums, speaker, vectors)
+            _, sums = speaker_sums(vectors, speakers)
             vectors = length_normalise(sums, name="cohort speaker")
         return cls(vectors, fingerprint)
 
@@ -74,11 +66,7 @@ class Cohort:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> Cohort:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: the file.
-            fingerprint: of the model in use; ``None`` accepts any.
+        """Read what :meth:`save` wrote; ``fingerprint`` is of the model in use, ``None`` any.
 
         Raises:
             CheckpointError: the file is missing, damaged or belongs to another model.
@@ -159,10 +147,10 @@ def cohort_statistics(
             fewer than two different vectors.
     """
     units = length_normalise(np.asarray(embeddings, np.float64))
-    num_cohort = _num_used(cohort, units.shape[1], top_n)
+    num_cohort = _cohort_size(cohort, units.shape[1], top_n)
     cached = None
     if cache_folder is not None:
-        key = _digest(units, cohort.vectors, num_cohort)
+        key = _cache_key(units, cohort.vectors, num_cohort)
         cached = Path(cache_folder) / f"cohort_{cohort.fingerprint or 'any'}_{key}.npz"
         if cached.is_file():
             return CohortStatistics.load(cached)
@@ -170,7 +158,7 @@ def cohort_statistics(
     against = np.ascontiguousarray(cohort.vectors.T)
     with tqdm(total=len(units), unit="clip", disable=not progress) as bar:
         for part in row_blocks(len(units), len(cohort.vectors), block_size):
-            cosines = _highest(units[part] @ against, num_cohort)
+            cosines = _top_scores(units[part] @ against, num_cohort)
             mean[part], std[part] = cosines.mean(axis=1), cosines.std(axis=1)
             bar.update(part.stop - part.start)
     if not np.all(std > 1e-12):
@@ -184,7 +172,7 @@ def cohort_statistics(
     return statistics
 
 
-def _num_used(cohort: Cohort, embd_dim: int, top_n: int | None) -> int:
+def _cohort_size(cohort: Cohort, embd_dim: int, top_n: int | None) -> int:
     num_cohort, cohort_dim = cohort.vectors.shape
     if cohort_dim != embd_dim:
         raise EvaluationError(
@@ -203,7 +191,7 @@ def _num_used(cohort: Cohort, embd_dim: int, top_n: int | None) -> int:
     return num_cohort if top_n is None else min(top_n, num_cohort)
 
 
-def _highest(cosines: np.ndarray, count: int) -> np.ndarray:
+def _top_scores(cosines: np.ndarray, count: int) -> np.ndarray:
     """The ``count`` highest of each row, in any order; the array is left in disorder."""
     if count == cosines.shape[1]:
         return cosines
@@ -211,7 +199,7 @@ def _highest(cosines: np.ndarray, count: int) -> np.ndarray:
     return cosines[:, -count:]
 
 
-def _digest(units: np.ndarray, cohort: np.ndarray, num_cohort: int) -> str:
+def _cache_key(units: np.ndarray, cohort: np.ndarray, num_cohort: int) -> str:
     digest = hashlib.blake2b(str((units.shape, cohort.shape, num_cohort)).encode(), digest_size=12)
     for array in (units, cohort):
         digest.update(array.dtype.str.encode())

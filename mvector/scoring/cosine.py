@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mvector.errors import EvaluationError
-from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks, flattened, pair_products
+from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks, flatten_band, pair_products
 from mvector.scoring.trials import AllPairs, Trials
 
 
@@ -40,7 +40,10 @@ def cosine_scores(
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
     with tqdm(total=len(trials), unit="trial", unit_scale=True, disable=not progress) as bar:
         if isinstance(trials, AllPairs):
-            scores = _score_all_pairs(enroll, test, trials, block_size, bar)
+            scores = np.empty(len(trials), dtype=np.float32)
+            for rows, part, left_out in all_pair_blocks(trials, block_size):
+                scores[part] = flatten_band(test[rows] @ enroll.T, left_out)
+                bar.update(part.stop - part.start)
         else:
             scores = pair_products(
                 enroll,
@@ -48,7 +51,7 @@ def cosine_scores(
                 trials.enroll_index,
                 trials.test_index,
                 block_size=block_size,
-                note_done=bar.update,
+                on_progress=bar.update,
             )
     # Rounding takes the cosine of parallel embeddings a little past 1.
     return np.clip(scores, -1.0, 1.0, out=scores)
@@ -57,18 +60,9 @@ def cosine_scores(
 def unit_embeddings(
     enroll_embeddings: np.ndarray, test_embeddings: np.ndarray, trials: Trials
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides of the trials, checked and of length 1.
+    """Both sides of the trials, checked and of length 1; one array twice where given twice.
 
-    Args:
-        enroll_embeddings: float ``(E, D)``, one row for each of ``trials.enroll_paths``.
-        test_embeddings: float ``(T, D)``, one row for each of ``trials.test_paths``.
-        trials: what they are for.
-
-    Returns:
-        float32 ``(E, D)`` and ``(T, D)``; one array twice where one was given twice.
-
-    Raises:
-        EvaluationError: an embedding is zero or not finite, or the arrays do not fit the trials.
+    Arguments and errors are those of :func:`cosine_scores`.
     """
     _check_shape(enroll_embeddings, trials.enroll_paths, "enrolment")
     _check_shape(test_embeddings, trials.test_paths, "test")
@@ -81,20 +75,6 @@ def unit_embeddings(
     if test_embeddings is enroll_embeddings:
         return enroll, enroll
     return enroll, _length_normalised(test_embeddings, trials.test_paths, "test")
-
-
-def _score_all_pairs(
-    enroll: np.ndarray,
-    test: np.ndarray,
-    trials: AllPairs,
-    block_size: int,
-    bar: tqdm,
-) -> np.ndarray:
-    scores = np.empty(len(trials), dtype=np.float32)
-    for rows, part, left_out in all_pair_blocks(trials, block_size):
-        scores[part] = flattened(test[rows] @ enroll.T, left_out)
-        bar.update(part.stop - part.start)
-    return scores
 
 
 def _check_shape(embeddings: np.ndarray, paths: tuple[str, ...], kind: str) -> None:

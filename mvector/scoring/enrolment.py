@@ -13,9 +13,9 @@ from mvector.errors import EvaluationError
 from mvector.scoring.trials import EnrolmentModels, PairTrials, Trials
 
 # Scores of embeddings of ``enroll_paths`` and ``test_paths``, as `cosine_scores` gives them.
-Compare: TypeAlias = Callable[[np.ndarray, np.ndarray, Trials], np.ndarray]
+ScoreFunction: TypeAlias = Callable[[np.ndarray, np.ndarray, Trials], np.ndarray]
 
-_WORDS = {
+_METHODS = {
     "mean": "mean of unit vectors",
     "raw-mean": "mean of embeddings",
     "max": "highest score",
@@ -36,13 +36,13 @@ def describe_enrolment(method: str) -> str:
     Raises:
         EvaluationError: there is no such way.
     """
-    if method in _WORDS:
-        return _WORDS[method]
+    if method in _METHODS:
+        return _METHODS[method]
     return f"mean of the {_top_n(method)} highest scores"
 
 
 def score_models(
-    embeddings: np.ndarray, trials: PairTrials, method: str, compare: Compare
+    embeddings: np.ndarray, trials: PairTrials, method: str, compare: ScoreFunction
 ) -> np.ndarray:
     """Scores of trials of models that have several clips each.
 
@@ -63,13 +63,13 @@ def score_models(
         return compare(embeddings, embeddings, trials)
     if method in ("mean", "raw-mean"):
         return compare(
-            mean_of_models(embeddings, models, unit=method == "mean"), embeddings, trials
+            _mean_embeddings(embeddings, models, unit=method == "mean"), embeddings, trials
         )
     top_n = 1 if method == "max" else _top_n(method)
     counts = models.num_clips[trials.enroll_index]
     of_clips = replace(
         trials,
-        enroll_index=models.clips[_ranges(models.starts[trials.enroll_index], counts)],
+        enroll_index=models.clips[_concatenated_ranges(models.starts[trials.enroll_index], counts)],
         test_index=np.repeat(trials.test_index, counts),
         labels=np.repeat(trials.labels, counts),
         models=None,
@@ -77,11 +77,8 @@ def score_models(
     return _mean_of_highest(compare(embeddings, embeddings, of_clips), counts, top_n)
 
 
-def join_models(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
+def concatenate_enrolment_clips(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
     """Trials in which each model is one clip: its clips, one behind the other.
-
-    Args:
-        trials: with models.
 
     Returns:
         Trials of single clips, the paths of which are those of the tested clips and the names of
@@ -104,17 +101,8 @@ def join_models(trials: PairTrials) -> tuple[PairTrials, list[tuple[str, ...]]]:
     return joined, [*((path,) for path in test_paths), *files]
 
 
-def mean_of_models(embeddings: np.ndarray, models: EnrolmentModels, *, unit: bool) -> np.ndarray:
-    """Mean embedding of the clips of each model.
-
-    Args:
-        embeddings: float ``(clips, D)``.
-        models: M models of these clips.
-        unit: scale each clip's embedding to length 1 first.
-
-    Returns:
-        float32 ``(M, D)``.
-    """
+def _mean_embeddings(embeddings: np.ndarray, models: EnrolmentModels, *, unit: bool) -> np.ndarray:
+    """Mean embedding of each model's clips: float32 ``(M, D)``; ``unit``: of their directions."""
     rows = embeddings[models.clips].astype(np.float64)
     if unit:
         rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -132,7 +120,7 @@ def _top_n(method: str) -> int:
     return int(found.group(1))
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _concatenated_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The numbers ``start, start + 1, ...`` of each range, one range behind the other."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1]) + np.repeat(starts - (ends - counts), counts)

@@ -58,6 +58,15 @@ def checked_embeddings(embeddings: ArrayLike, *, name: str = "embedding") -> np.
     return array
 
 
+def check_row_count(num_rows: int, num_expected: int, kind: str) -> None:
+    """Refuse embeddings that are not those of the trials."""
+    if num_rows != num_expected:
+        raise EvaluationError(
+            f"There are {num_rows} {kind} embeddings and the trials have {num_expected} {kind} "
+            "clips; give those of these trials."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class LdaTransform:
     """Centring, a linear projection and length normalisation, in this order.
@@ -71,10 +80,7 @@ class LdaTransform:
     projection: np.ndarray
 
     def __call__(self, embeddings: ArrayLike) -> np.ndarray:
-        """Vectors of length 1: float64 ``(clips, dim)``.
-
-        Args:
-            embeddings: float ``(clips, embd_dim)``, as the model gives them.
+        """Embeddings as the model gives them to float64 ``(clips, dim)`` of length 1.
 
         Raises:
             EvaluationError: the dimensions differ, or a row is not finite or lies at the mean.

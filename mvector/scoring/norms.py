@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import EvaluationError
-from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products, row_blocks
+from mvector.scoring.blocks import all_pair_blocks, flatten_band, pair_products, row_blocks
 from mvector.scoring.cohort import Cohort, CohortStatistics, cohort_statistics
-from mvector.scoring.lda import checked_embeddings, length_normalise
+from mvector.scoring.lda import check_row_count, checked_embeddings, length_normalise
 from mvector.scoring.trials import AllPairs, Trials
 
 
@@ -34,14 +34,11 @@ def embedding_mean(embeddings: ArrayLike) -> np.ndarray:
 
 
 def subtract_mean(embeddings: ArrayLike, mean: np.ndarray) -> np.ndarray:
-    """Embeddings without what all clips have in common, to take cosines of.
+    """Embeddings without what all clips have in common, in the same shape and type.
 
     Args:
         embeddings: float ``(clips, embd_dim)`` as the model gives them.
         mean: ``(embd_dim,)``, from :func:`embedding_mean`.
-
-    Returns:
-        Array of the same shape and type.
 
     Raises:
         EvaluationError: the dimensions differ, or an embedding is not finite.
@@ -62,7 +59,6 @@ def normalised_scores(
     *,
     cohort: Cohort,
     top_n: int | None = 300,
-    mean: np.ndarray | None = None,
     cache_folder: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> np.ndarray:
@@ -76,7 +72,6 @@ def normalised_scores(
         trials: which to compare, listed pairs or all pairs.
         cohort: whom both sides are compared with; see :func:`cohort_statistics` for what follows.
         top_n: clips of the cohort most alike to each side (AS-norm); ``None``: all (S-norm).
-        mean: subtracted from the embeddings, as it was from those of the cohort.
         cache_folder: where statistics are kept.
         progress: show a bar over the clips that are compared with the cohort.
 
@@ -91,24 +86,19 @@ def normalised_scores(
         ("enrolment", enroll_embeddings, trials.enroll_paths),
         ("test", test_embeddings, trials.test_paths),
     ):
-        if len(np.asarray(embeddings)) != len(paths):
-            raise EvaluationError(
-                f"There are {len(np.asarray(embeddings))} {kind} embeddings and the trials have "
-                f"{len(paths)} {kind} clips; give those of these trials."
-            )
+        check_row_count(len(np.asarray(embeddings)), len(paths), kind)
         if sides and embeddings is enroll_embeddings:
             sides.append(sides[0])
             continue
         array = checked_embeddings(embeddings)
-        array = array if mean is None else subtract_mean(array, mean)
         statistics = cohort_statistics(
             array, cohort, top_n=top_n, cache_folder=cache_folder, progress=progress
         )
         sides.append((length_normalise(array.astype(np.float64)), statistics))
-    return _normalised(sides[0], sides[1], trials)
+    return _apply_norm(sides[0], sides[1], trials)
 
 
-def _normalised(
+def _apply_norm(
     enroll_side: tuple[np.ndarray, CohortStatistics],
     test_side: tuple[np.ndarray, CohortStatistics],
     trials: Trials,
@@ -123,7 +113,7 @@ def _normalised(
             band = test[clips] @ enroll.T
             band *= test_scale[clips, None] + enroll_scale
             band -= test_shift[clips, None] + enroll_shift
-            scores[made] = flattened(band, left_out)
+            scores[made] = flatten_band(band, left_out)
         return scores
     cosines = pair_products(enroll, test, trials.enroll_index, trials.test_index)
     for part in row_blocks(len(trials), 4):

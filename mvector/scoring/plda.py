@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_atomically, write_errors_as
-from mvector.scoring.blocks import all_pair_blocks, flattened, pair_products
-from mvector.scoring.lda import LdaTransform, generalised_eigh
+from mvector.scoring.blocks import all_pair_blocks, flatten_band, pair_products
+from mvector.scoring.lda import LdaTransform, check_row_count, generalised_eigh
 from mvector.scoring.trials import AllPairs, Trials
 
 _FORMAT = "mvector-plda-1"
@@ -45,7 +45,7 @@ class Plda:
     fingerprint: str = ""
 
     @cached_property
-    def _diagonal(self) -> tuple[np.ndarray, np.ndarray]:
+    def _diagonalised(self) -> tuple[np.ndarray, np.ndarray]:
         """Directions in which ``within`` is 1, and the variance of speakers in each."""
         ratios, directions = generalised_eigh(self.between, self.within, "PLDA")
         return directions, ratios
@@ -73,11 +73,11 @@ class Plda:
         Raises:
             EvaluationError: the arrays do not fit the trials or the back end.
         """
-        directions, ratios = self._diagonal
+        directions, ratios = self._diagonalised
         enroll = (self.transform(enroll_embeddings) - self.mean) @ directions
         test = (self.transform(test_embeddings) - self.mean) @ directions
-        _check_rows(len(test), len(trials.test_paths), "test")
-        num_clips, sums = _by_model(enroll, trials)
+        check_row_count(len(test), len(trials.test_paths), "test")
+        num_clips, sums = _sums_by_model(enroll, trials)
         # With f the sum of n clips, a set of clips has the log-likelihood
         # 0.5 f'c(n)f - 0.5 log|1 + n ratios| + what cancels, where c(n) = ratios / (1 + n ratios).
         counts, group = np.unique(num_clips, return_inverse=True)
@@ -94,7 +94,7 @@ class Plda:
             return pair_products(left, right, trials.enroll_index, trials.test_index)
         scores = np.empty(len(trials))
         for clips, made, left_out in all_pair_blocks(trials):
-            scores[made] = flattened(right[clips] @ left.T, left_out)
+            scores[made] = flatten_band(right[clips] @ left.T, left_out)
         return scores
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -114,11 +114,7 @@ class Plda:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, fingerprint: str | None = None) -> Plda:
-        """Read what :meth:`save` wrote.
-
-        Args:
-            path: the file.
-            fingerprint: of the model in use; ``None`` accepts any.
+        """Read what :meth:`save` wrote; ``fingerprint`` is of the model in use, ``None`` any.
 
         Raises:
             CheckpointError: the file is missing, damaged or belongs to another model.
@@ -153,19 +149,11 @@ def _log_determinants(counts: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     return first + np.log1p(ratios).sum() - joint
 
 
-def _by_model(enroll: np.ndarray, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+def _sums_by_model(enroll: np.ndarray, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     """Clips of each enrolment model, and their sum."""
     models = None if isinstance(trials, AllPairs) else trials.models
     if models is None:
-        _check_rows(len(enroll), len(trials.enroll_paths), "enrolment")
+        check_row_count(len(enroll), len(trials.enroll_paths), "enrolment")
         return np.ones(len(enroll), dtype=np.int64), enroll
-    _check_rows(len(enroll), len(trials.test_paths), "enrolment")
+    check_row_count(len(enroll), len(trials.test_paths), "enrolment")
     return models.num_clips, np.add.reduceat(enroll[models.clips], models.starts[:-1], axis=0)
-
-
-def _check_rows(num_rows: int, num_expected: int, kind: str) -> None:
-    if num_rows != num_expected:
-        raise EvaluationError(
-            f"There are {num_rows} {kind} embeddings and the trials have {num_expected} {kind} "
-            "clips; give those of these trials."
-        )

@@ -91,10 +91,10 @@ def adapt_plda(
     transform = replace(plda.transform, mean=array.mean(axis=0))
     vectors = transform(array)
     new_total = np.cov(vectors, rowvar=False, bias=True).reshape(plda.within.shape)
-    carry = _power(new_total, 0.5) @ _power(plda.between + plda.within, -0.5)
+    carry = _matrix_power(new_total, 0.5) @ _matrix_power(plda.between + plda.within, -0.5)
 
     def adapted(covariance: np.ndarray, weight: float) -> np.ndarray:
-        return covariance + weight * _excess(carry @ covariance @ carry.T, covariance)
+        return covariance + weight * _excess_covariance(carry @ covariance @ carry.T, covariance)
 
     return replace(
         plda,
@@ -138,7 +138,7 @@ def _em_step(
     return new_mean, _symmetric(back @ spread @ back.T), _symmetric(new_within), float(likelihood)
 
 
-def _excess(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+def _excess_covariance(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     """What ``new`` has more than ``old``, in those directions of both where it has more."""
     values, vectors = np.linalg.eigh(_symmetric(old))
     floor = values.max() * 1e-10  # of a singular covariance, the empty directions
@@ -149,7 +149,7 @@ def _excess(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return _symmetric((back * np.maximum(gains - 1.0, 0.0)) @ back.T)
 
 
-def _power(covariance: np.ndarray, exponent: float) -> np.ndarray:
+def _matrix_power(covariance: np.ndarray, exponent: float) -> np.ndarray:
     values, vectors = np.linalg.eigh(_symmetric(covariance))
     powers = np.maximum(values, values.max() * 1e-12) ** exponent
     return (vectors * powers) @ vectors.T

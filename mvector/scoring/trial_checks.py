@@ -51,7 +51,7 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
             f"{enroll_list} and {trials_list} compare no clips of different speakers, so there are "
             "no non-target trials; add clips of other speakers to both."
         )
-    _warn_of_speakers_without_targets(trials, enroll_list, trials_list)
+    _warn_about_speakers_without_targets(trials, enroll_list, trials_list)
 
 
 def check_both_kinds(trials: PairTrials, *, trials_list: str) -> None:
@@ -94,7 +94,9 @@ def _check_repetitions(trials: PairTrials, trials_list: str) -> None:
         )
 
 
-def _warn_of_speakers_without_targets(trials: AllPairs, enroll_list: str, trials_list: str) -> None:
+def _warn_about_speakers_without_targets(
+    trials: AllPairs, enroll_list: str, trials_list: str
+) -> None:
     speakers, test_speaker = np.unique(trials.test_labels, return_inverse=True)
     enrolled_labels, enrolled_counts = np.unique(trials.enroll_labels, return_counts=True)
     place = np.searchsorted(enrolled_labels, speakers).clip(max=len(enrolled_labels) - 1)

@@ -61,13 +61,13 @@ def read_trials(
     """
     source = os.fspath(path)
     labels, first, second, names = _read_pairs(source)
-    clips_of = {} if enroll_list is None else _read_models(os.fspath(enroll_list))
+    clips_of = {} if enroll_list is None else _read_enrolment(os.fspath(enroll_list))
     if clips_of and not any(name in clips_of for name in names):
         raise DataError(
             f"'{enroll_list}' holds none of the names of {source}, such as '{names[0]}'; give the "
             "file that belongs to these trials, or none where the names are paths."
         )
-    trials = _resolved(source, labels, first, second, names, clips_of, root)
+    trials = _resolve_names(source, labels, first, second, names, clips_of, root)
     if trials.models is None:
         num_self = int(np.count_nonzero(trials.enroll_index == trials.test_index))
         if num_self:
@@ -89,18 +89,18 @@ def is_trials_file(path: str | os.PathLike[str]) -> bool:
         DataError: the list is missing, empty or not text, or that line has neither form.
     """
     source = os.fspath(path)
-    for number, line in _lines(source):
+    for number, line in _numbered_lines(source):
         columns = line.split(b"\t")
         if len(columns) == 2 and columns[1].strip().isdigit():
             return False
-        fields = _three_fields(line)
+        fields = _split_fields(line)
         if fields is not None and (fields[0] in _IS_TARGET or fields[2] in _IS_TARGET):
             return True
         if len(columns) == 2:
             return False
         raise DataError(
             f"{source}, line {number}: expected a trial 'label path path' with label 0 or 1, "
-            f"or a clip 'path<TAB>label', got '{_text(line, source)}'."
+            f"or a clip 'path<TAB>label', got '{_line_text(line, source)}'."
         )
     raise DataError(f"{source} is empty; write trials 'label path path' or clips 'path<TAB>label'.")
 
@@ -111,18 +111,18 @@ def _read_pairs(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[s
     first, second, labels = array("i"), array("i"), bytearray()
     column = _label_column(source)
     left, right = (1, 2) if column == 0 else (0, 1)
-    with _opened(source) as file:
+    with _open_list(source) as file:
         for number, line in enumerate(file, start=1):
             fields = line.split()
             if len(fields) != 3:
                 if not fields:
                     continue
-                fields = _three_fields(line.strip(b" \t\r\n")) or _refuse(source, number, line)
+                fields = _split_fields(line.strip(b" \t\r\n")) or _refuse_line(source, number, line)
             label = _IS_TARGET.get(fields[column])
             if label is None:
                 raise DataError(
                     f"{source}, line {number}: the label must be 1 or target (same speaker), 0 or "
-                    f"nontarget (different speakers), got '{_text(fields[column], source)}'."
+                    f"nontarget (different speakers), got '{_line_text(fields[column], source)}'."
                 )
             labels.append(label)
             first.append(number_of.setdefault(fields[left], len(number_of)))
@@ -142,15 +142,15 @@ def _read_pairs(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[s
 def _label_column(source: str) -> int:
     """0 or 2: where the first line that leaves no doubt has its label."""
     is_empty = True
-    for number, line in _lines(source):
+    for number, line in _numbered_lines(source):
         is_empty = False
-        fields = _three_fields(line) or _refuse(source, number, line)
+        fields = _split_fields(line) or _refuse_line(source, number, line)
         columns = [column for column in (0, 2) if fields[column] in _IS_TARGET]
         if not columns:
             raise DataError(
                 f"{source}, line {number}: the label must be 1 or target (same speaker), 0 or "
                 "nontarget (different speakers), in the first or in the last column, got "
-                f"'{_text(fields[0], source)}' and '{_text(fields[2], source)}'."
+                f"'{_line_text(fields[0], source)}' and '{_line_text(fields[2], source)}'."
             )
         if len(columns) == 1:
             return columns[0]
@@ -162,13 +162,13 @@ def _label_column(source: str) -> int:
     )
 
 
-def _read_models(source: str) -> dict[str, list[str]]:
+def _read_enrolment(source: str) -> dict[str, list[str]]:
     """Clips of each name; empty for a list of clips ``path<TAB>label`` and where there is none."""
     clips_of: dict[str, list[str]] = {}
     if not Path(source).exists():
         return clips_of
-    for number, line in _lines(source):
-        text = _text(line, source, shorten=False)
+    for number, line in _numbered_lines(source):
+        text = _line_text(line, source, shorten=False)
         fields = [field.strip(" ") for field in text.split("\t")]
         if not clips_of and len(fields) == 2 and fields[1].isdecimal():
             return {}
@@ -177,12 +177,12 @@ def _read_models(source: str) -> dict[str, list[str]]:
         if len(fields) < 2 or not all(fields):
             raise DataError(
                 f"{source}, line {number}: expected a name and its clips, 'name path [path ...]', "
-                f"got '{_text(line, source)}'."
+                f"got '{_line_text(line, source)}'."
             )
         if text.endswith("|"):
             raise DataError(
-                f"{source}, line {number}: '{_text(line, source)}' is a command and no file; write "
-                "its audio to a file and name that."
+                f"{source}, line {number}: '{_line_text(line, source)}' is a command and no file; "
+                "write its audio to a file and name that."
             )
         clips_of.setdefault(fields[0], []).extend(fields[1:])
     for name, clips in clips_of.items():
@@ -194,7 +194,7 @@ def _read_models(source: str) -> dict[str, list[str]]:
     return clips_of
 
 
-def _resolved(
+def _resolve_names(
     source: str,
     labels: np.ndarray,
     first: np.ndarray,
@@ -240,29 +240,29 @@ def _resolved(
     )
 
 
-def _three_fields(line: bytes) -> list[bytes] | None:
+def _split_fields(line: bytes) -> list[bytes] | None:
     fields = [field.strip(b" ") for field in line.split(b"\t")]
     if len(fields) != 3 or not all(fields):
         fields = line.split()
     return fields if len(fields) == 3 else None
 
 
-def _refuse(source: str, number: int, line: bytes) -> list[bytes]:
+def _refuse_line(source: str, number: int, line: bytes) -> list[bytes]:
     raise DataError(
-        f"{source}, line {number}: expected 'label path path', got '{_text(line, source)}'."
+        f"{source}, line {number}: expected 'label path path', got '{_line_text(line, source)}'."
     )
 
 
-def _lines(source: str) -> Iterator[tuple[int, bytes]]:
+def _numbered_lines(source: str) -> Iterator[tuple[int, bytes]]:
     """Lines that are not blank, with their numbers from 1."""
-    with _opened(source) as file:
+    with _open_list(source) as file:
         for number, line in enumerate(file, start=1):
             text = line.strip(b" \t\r\n")
             if text:
                 yield number, text
 
 
-def _opened(source: str) -> BinaryIO:
+def _open_list(source: str) -> BinaryIO:
     """The list, behind a byte order mark."""
     with read_errors_as(DataError, source, "check the path of the list"):
         file = open(source, "rb")  # noqa: SIM115
@@ -271,7 +271,7 @@ def _opened(source: str) -> BinaryIO:
     return file
 
 
-def _text(line: bytes, source: str, *, shorten: bool = True) -> str:
+def _line_text(line: bytes, source: str, *, shorten: bool = True) -> str:
     try:
         text = line.strip(b" \t\r\n").decode()
     except UnicodeDecodeError as error:

@@ -20,9 +20,6 @@ def trial_speakers(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
     A list of pairs does not name its speakers; there, clips that target trials join, directly or
     through others, are of one. Clips of one speaker that no target trial joins count as several.
 
-    Args:
-        trials: all pairs or listed ones.
-
     Returns:
         int64 ``(num_trials,)`` of the enrolment side and of the test side, numbered alike, in the
         order of ``trials.labels``.

@@ -164,12 +164,10 @@ def all_pairs(
     )
 
 
-def keep_usable(trials: PairTrials, is_usable: np.ndarray) -> PairTrials:
+def drop_unusable_clips(trials: PairTrials, is_usable: np.ndarray) -> PairTrials:
     """The trials that are left without some clips, and without models that lose their last clip.
 
-    Args:
-        trials: listed trials.
-        is_usable: bool ``(clips,)`` for each of ``trials.paths``.
+    ``is_usable`` is bool ``(clips,)``, for each of ``trials.paths``.
     """
     new_row = np.where(is_usable, np.cumsum(is_usable) - 1, -1).astype(np.int32)
     models, new_model = trials.models, new_row

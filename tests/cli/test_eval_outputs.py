@@ -397,7 +397,7 @@ def test_what_rests_on_too_little_is_not_written(place, capsys):
 
 
 def test_pairs_that_are_too_many_to_keep_have_a_table_and_a_page(place, capsys, monkeypatch):
-    monkeypatch.setattr("mvector.evaluation.run._MOST_KEPT", 100)
+    monkeypatch.setattr("mvector.evaluation.run._MAX_KEPT_SCORES", 100)
     write_cohort()
     lists = [f"--set=dataset_conf.{name}_list=cohort.txt" for name in ("trials", "enroll")]
     assert evaluate(*lists, "--report", "report", "--save_scores", "scores.npz") == 0

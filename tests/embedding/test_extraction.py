@@ -168,7 +168,7 @@ def test_what_a_run_computed_before_it_was_cut_off_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     heard: list[str],
 ) -> None:
-    forward, calls = encoder._forward, []
+    forward, calls = encoder._inference.forward, []
 
     def forward_twice(batch: list[np.ndarray]) -> Any:
         calls.append(len(batch))
@@ -177,7 +177,7 @@ def test_what_a_run_computed_before_it_was_cut_off_is_kept(
         return forward(batch)
 
     with monkeypatch.context() as cut_off:
-        cut_off.setattr(encoder, "_forward", forward_twice)
+        cut_off.setattr(encoder._inference, "forward", forward_twice)
         with pytest.raises(KeyboardInterrupt):
             extract_embeddings(encoder, clips, batch_size=3, cache=tmp_path)
     heard.clear()

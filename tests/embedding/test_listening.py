@@ -187,7 +187,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 def test_windows_are_decoded_as_they_are_asked_for(endless: dict[str, int]) -> None:
     front_end = model_with(do_vad=False).front_end
-    clip = ALL.hear(front_end, "endless.wav")
+    clip = ALL.read(front_end, "endless.wav")
     assert isinstance(clip, LongClip)
     for number in range(1, 6):
         assert len(next(clip.windows)) == 30 * RATE
@@ -258,7 +258,7 @@ def test_several_files_are_heard_as_one_recording(clips: list[str]) -> None:
 
 
 def test_of_several_files_memory_holds_a_window_or_two(endless: dict[str, int]) -> None:
-    clip = ALL.hear(model_with(do_vad=False).front_end, ("one.wav", "two.wav"))
+    clip = ALL.read(model_with(do_vad=False).front_end, ("one.wav", "two.wav"))
     assert isinstance(clip, LongClip)
     assert endless["seconds"] == 60
 

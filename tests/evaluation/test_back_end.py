@@ -241,7 +241,7 @@ def test_all_pairs_that_are_too_many_are_counted_to_the_same_figures(encoder, pl
     lists = (str(place / "clips.txt"), str(place / "clips.txt"))
     options = {"root": str(place), "cache": str(place / "cache")}
     kept = verify_lists(encoder, *lists, **options)
-    monkeypatch.setattr(verification, "_MOST_KEPT", 10)
+    monkeypatch.setattr(verification, "_MAX_KEPT_SCORES", 10)
     counted = verify_lists(encoder, *lists, **options)
 
     assert len(kept.scores) == 30

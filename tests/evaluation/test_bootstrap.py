@@ -112,7 +112,7 @@ def test_thinned_thresholds_hardly_move_the_intervals(monkeypatch):
 def test_the_pieces_it_works_in_leave_no_trace(monkeypatch):
     given = trials_of(25, 3, seed=0)
     whole = bootstrap_intervals(*given, num_replicates=30)
-    monkeypatch.setattr(bootstrap, "_MAX_NUMBERS", 1)
+    monkeypatch.setattr(bootstrap, "_MAX_ARRAY_SIZE", 1)
 
     assert bootstrap_intervals(*given, num_replicates=30) == whole
 

@@ -14,7 +14,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from mvector.errors import CheckpointError, EvaluationError
-from mvector.evaluation import Calibration, best_accuracy, calibrate, compute_eer, compute_min_dcf
+from mvector.evaluation import Calibration, calibrate, compute_eer, compute_min_dcf, error_rates
 
 
 def normal_scores(num_target, num_nontarget, spread=0.12, seed=0):
@@ -113,9 +113,8 @@ def test_thresholds_and_figures_are_those_of_the_metrics(calibration):
 
     assert (calibration.eer, calibration.threshold_eer) == compute_eer(scores, labels)
     assert calibration.min_dcf == compute_min_dcf(scores, labels, p_target=0.01)
-    assert (calibration.accuracy, calibration.threshold_best_accuracy) == best_accuracy(
-        scores, labels
-    )
+    best = error_rates(scores, labels).best_accuracy()
+    assert (calibration.accuracy, calibration.threshold_best_accuracy) == best
     accepted = scores >= calibration.threshold_min_dcf
     cost = np.mean(~accepted[labels == 1]) + 99 * np.mean(accepted[labels == 0])
     assert cost == pytest.approx(calibration.min_dcf, abs=1e-9)

@@ -133,13 +133,13 @@ def test_a_clip_with_an_embedding_of_nan_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    forward, size = encoder._forward, len(soundfile.read(corpus / "d.wav")[0])
+    forward, size = encoder._inference.forward, len(soundfile.read(corpus / "d.wav")[0])
 
     def forward_to_nan(clips: list[np.ndarray]) -> Any:
         is_d = torch.tensor([len(clip) == size for clip in clips])
         return torch.where(is_d[:, None], torch.nan, forward(clips))
 
-    monkeypatch.setattr(encoder, "_forward", forward_to_nan)
+    monkeypatch.setattr(encoder._inference, "forward", forward_to_nan)
     result = verify_lists(encoder, write(PAIRS), root=str(corpus))
     assert len(result.scores) == 2
     assert result.num_skipped == 1

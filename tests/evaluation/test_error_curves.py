@@ -10,13 +10,8 @@ import pytest
 from scipy.stats import norm
 
 from mvector.errors import EvaluationError, MissingDependencyError
-from mvector.evaluation import (
-    compute_eer,
-    error_curves_figure,
-    error_rates,
-    min_dcf_point,
-    save_error_curves,
-)
+from mvector.evaluation import compute_eer, error_rates, save_error_curves
+from mvector.evaluation.plots import error_curves_figure
 
 
 def trials(num_target=200, num_nontarget=800):
@@ -72,7 +67,7 @@ def test_points_are_marked_where_the_metrics_put_them():
     scores, labels = trials()
     rates, det, _ = error_curves_figure(error_rates(scores, labels), "title").axes
     eer, threshold = compute_eer(scores, labels)
-    point = min_dcf_point(scores, labels)
+    point = error_rates(scores, labels).min_dcf()
 
     assert line(rates, "EER").get_xydata()[0] == pytest.approx([threshold, 100 * eer])
     assert line(det, "EER").get_xydata()[0] == pytest.approx([norm.ppf(eer)] * 2)
@@ -179,7 +174,8 @@ def test_importing_the_room_loads_neither_torch_nor_heavy_packages():
 def test_drawing_leaves_global_state_alone():
     program = (
         "import sys\n"
-        "from mvector.evaluation import error_curves_figure, error_rates\n"
+        "from mvector.evaluation.metrics import error_rates\n"
+        "from mvector.evaluation.plots import error_curves_figure\n"
         "error_curves_figure(error_rates([0.9, 0.1, 0.5], [1, 0, 0]))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -9,13 +9,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import (
-    best_accuracy,
-    compute_eer,
-    compute_min_dcf,
-    error_rates,
-    min_dcf_point,
-)
+from mvector.evaluation import compute_eer, compute_min_dcf, error_rates
 
 
 def overlapping(num_target, num_nontarget, seed=0, dtype=np.float64):
@@ -119,7 +113,7 @@ def test_min_dcf_is_the_lowest_cost_over_all_thresholds(scores, labels, p_target
 
 @every_case
 def test_min_dcf_threshold_reaches_its_cost_when_applied(scores, labels):
-    point = min_dcf_point(scores, labels)
+    point = error_rates(scores, labels).min_dcf()
 
     accepted = scores >= point.threshold
     fnr, fpr = np.mean(~accepted[labels == 1]), np.mean(accepted[labels == 0])
@@ -130,7 +124,7 @@ def test_min_dcf_threshold_reaches_its_cost_when_applied(scores, labels):
 
 @every_case
 def test_best_accuracy_is_the_highest_over_all_thresholds(scores, labels):
-    accuracy, threshold = best_accuracy(scores, labels)
+    accuracy, threshold = error_rates(scores, labels).best_accuracy()
 
     expected = max(
         np.mean((scores >= candidate) == (labels == 1))
@@ -185,7 +179,7 @@ def test_separable_scores_have_no_errors():
 
     assert compute_eer(scores, labels) == (0.0, 0.7)
     assert compute_min_dcf(scores, labels) == 0.0
-    assert best_accuracy(scores, labels) == (1.0, 0.7)
+    assert error_rates(scores, labels).best_accuracy() == (1.0, 0.7)
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.float32, np.float64])
@@ -238,7 +232,7 @@ def test_trials_without_an_error_rate_are_refused_in_words(scores, labels, messa
     with pytest.raises(EvaluationError, match=message):
         compute_min_dcf(scores, labels)
     with pytest.raises(EvaluationError, match=message):
-        best_accuracy(scores, labels)
+        error_rates(scores, labels)
 
 
 @pytest.mark.parametrize("costs", [(0.0, 1, 1), (1.0, 1, 1), (0.01, 0, 1), (0.01, 1, -1)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.calibration import calibrate
+from mvector.evaluation.calibration_fit import calibrate
 from mvector.evaluation.held_out import held_out_check
 
 

@@ -262,7 +262,9 @@ def test_memory_grows_neither_with_the_length_of_a_clip_nor_with_their_number(
     predictor: MVectorPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mvector.embedding.reading._MOST_SAMPLES", 10 * RATE)
-    monkeypatch.setattr(predictor.encoder, "_forward", lambda clips: torch.ones(len(clips), 16))
+    monkeypatch.setattr(
+        predictor.encoder._inference, "forward", lambda clips: torch.ones(len(clips), 16)
+    )
     minute = 0.1 * np.random.default_rng(0).normal(size=(60 * 44100, 2))
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 44100, 2) as clip:
         for _ in range(5):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mvector.errors import EvaluationError
-from mvector.scoring import EnrolmentModels, PairTrials, cosine_scores
-from mvector.scoring.enrolment import describe_enrolment, join_models, score_models
+from mvector.scoring import PairTrials, cosine_scores
+from mvector.scoring.enrolment import concatenate_enrolment_clips, describe_enrolment, score_models
+from mvector.scoring.trials import EnrolmentModels
 
 SIZES = (1, 3, 2, 7, 4)
 NUM_CLIPS = 24
@@ -81,7 +82,7 @@ def test_ways_differ_for_models_of_several_clips(
 
 
 def test_joined_models_are_clips_of_several_files(trials: PairTrials) -> None:
-    joined, files = join_models(trials)
+    joined, files = concatenate_enrolment_clips(trials)
     assert joined.models is None
     assert len(joined.paths) == len(files) == len(set(trials.test_index.tolist())) + len(SIZES)
     assert trials.models is not None

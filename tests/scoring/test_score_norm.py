@@ -81,12 +81,11 @@ def test_a_mean_is_taken_off_trials_as_off_the_cohort():
     trials = all_pairs(list("abc"), [0, 1, 2], list("def"), [0, 1, 2])
 
     scores = normalised_scores(
-        clips[:3],
-        clips[3:],
+        subtract_mean(clips[:3], mean),
+        subtract_mean(clips[3:], mean),
         trials,
         cohort=Cohort.from_embeddings(cohort - mean),
         top_n=5,
-        mean=mean,
     )
 
     expected = [

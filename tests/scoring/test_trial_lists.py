@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mvector.errors import DataError
-from mvector.scoring import PairTrials, is_trials_file, read_trials
+from mvector.scoring import PairTrials, read_trials
+from mvector.scoring.trial_lists import is_trials_file
 
 
 def write(tmp_path: Path, text: str | bytes, name: str = "list.txt") -> Path:

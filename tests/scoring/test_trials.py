@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mvector.errors import DataError, EvaluationError
-from mvector.scoring import all_pairs, check_trials, read_trials
-from mvector.scoring.trials import keep_usable
+from mvector.scoring import all_pairs, read_trials
+from mvector.scoring.trial_checks import check_trials
+from mvector.scoring.trials import drop_unusable_clips
 
 ENROLL, TRIALS = "dataset/enroll_list.txt", "dataset/trials_list.txt"
 
@@ -162,7 +163,7 @@ def test_trials_without_some_clips_keep_the_others_in_order(tmp_path):
     trials = read_trials(write(tmp_path, "1 a b\n0 a c\n0 d b\n1 c d\n0 b d\n"))
     is_usable = np.array([path != "a" for path in trials.paths])
 
-    left = keep_usable(trials, is_usable)
+    left = drop_unusable_clips(trials, is_usable)
 
     assert left.paths == tuple(path for path in trials.paths if path != "a")
     pairs = zip(left.enroll_index, left.test_index, left.labels, strict=True)
@@ -179,7 +180,7 @@ def test_a_model_loses_its_unusable_clips_and_goes_with_the_last(tmp_path):
     trials = read_trials(write(tmp_path, text), enroll_list=models)
     bad = {"b", "c", "e"}
 
-    left = keep_usable(trials, np.array([path not in bad for path in trials.paths]))
+    left = drop_unusable_clips(trials, np.array([path not in bad for path in trials.paths]))
 
     assert left.models is not None
     assert left.models.names == left.enroll_paths == ("m", "o")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mvector.evaluation import error_rates
+from mvector.evaluation.metrics import error_rates
 from mvector.evaluation.reports.grouping import Grouping
 from mvector.evaluation.reports.scored import ScoredTrials
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import DetCurve, bootstrap_difference, error_rates
+from mvector.evaluation.bootstrap import bootstrap_difference
 from mvector.evaluation.costs import VOXCELEB
+from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.reports.scored import ScoredTrials, load_scores
 
 _NUM_REPLICATES = 1000
@@ -24,7 +25,7 @@ def compare_scores(
     """Compare each system with the first one, by a paired bootstrap over the speakers.
 
     Args:
-        files: of scores, at least two.
+        files: of :func:`mvector.evaluation.reports.scored.save_scores`, at least two.
         num_replicates: how often speakers are drawn; ``None`` is 1000.
 
     Returns:
@@ -40,17 +41,17 @@ def compare_scores(
         raise EvaluationError("A comparison needs two files of scores or more.")
     if num_replicates is not None and num_replicates < 1:
         raise EvaluationError("A comparison needs replicates; give --bootstrap a number from 1.")
-    names = _names(files)
+    names = _system_names(files)
     baseline = load_scores(files[0])
     curves = {names[0]: error_rates(baseline.scores, baseline.labels)}
-    systems = [_system(names[0], files[0], baseline, curves[names[0]])]
+    systems = [_system_figures(names[0], files[0], baseline, curves[names[0]])]
     differences = []
     bootstrap: dict[str, Any] = {}
     for name, file in zip(names[1:], files[1:], strict=True):
         other = load_scores(file)
         _check_same_trials(baseline, other, files[0], file)
         curves[name] = error_rates(other.scores, other.labels)
-        systems.append(_system(name, file, other, curves[name]))
+        systems.append(_system_figures(name, file, other, curves[name]))
         found = bootstrap_difference(
             other.scores,
             baseline.scores,
@@ -80,7 +81,7 @@ def compare_scores(
     }, curves
 
 
-def _system(
+def _system_figures(
     name: str, file: str | os.PathLike[str], scored: ScoredTrials, curve: DetCurve
 ) -> dict[str, Any]:
     return {
@@ -92,7 +93,7 @@ def _system(
     }
 
 
-def _names(files: Sequence[str | os.PathLike[str]]) -> list[str]:
+def _system_names(files: Sequence[str | os.PathLike[str]]) -> list[str]:
     """Short names if they differ, else whole paths, numbered where even these are the same."""
     stems = [Path(file).stem for file in files]
     if len(set(stems)) == len(stems):

@@ -11,7 +11,7 @@ import numpy as np
 from mvector.errors import DataError
 from mvector.evaluation.reports.metadata import Metadata, clip_durations
 from mvector.evaluation.reports.scored import ScoredTrials
-from mvector.scoring import EnrolmentModels
+from mvector.scoring.trials import EnrolmentModels
 
 #: What trials can be parted by without metadata.
 DURATION = "duration"
@@ -19,7 +19,7 @@ DURATION = "duration"
 #: Where durations of the shorter clip are parted, in seconds.
 DURATION_EDGES_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 
-_MOST_VALUES = 20
+_MAX_GROUPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +48,8 @@ def group_by(
 ) -> Grouping:
     """Part trials by a column of the metadata, or by the duration of their clips.
 
-    A column of numbers with decimals is parted by size.
-
-    Args:
-        column: of the metadata; ``duration``, where it has none of this name, is read from the
-            headers of the clips.
-        scored: the trials.
-        metadata: of their clips.
-        progress: show a bar over headers that are read.
+    A column of numbers with decimals is parted by size. ``duration``, where the metadata have no
+    such column, is read from the headers of the clips.
 
     Raises:
         DataError: there is no such column.
@@ -70,7 +64,7 @@ def group_by(
     if metadata is None:
         raise DataError(f"There is no metadata to part trials by {column}; give --metadata.")
     enrolled, tested = (metadata.values(column, side) for side in sides)
-    if not _are_decimal([*enrolled, *tested]):
+    if not _has_decimals([*enrolled, *tested]):
         return group_by_category(scored, column, enrolled, tested)
     one, other = (
         np.array([np.nan if value is None else float(value) for value in side])
@@ -103,12 +97,12 @@ def group_by_category(
         for side in (enrolled, tested)
     )
     if scored.models is not None:
-        one = _shared_value(one, scored.models)
+        one = _values_of_models(one, scored.models)
     first, second = one[scored.enroll_index], other[scored.test_index]
     mixed = len(values)
     group = np.where(first == second, first, mixed).astype(np.int32)
     group[(first == -1) | (second == -1)] = -1
-    names, group = _with_few_names(values, group)
+    names, group = _merge_rare_values(values, group)
     return Grouping(
         by,
         f"Pairs of clips with the same {by}, and pairs of clips that differ in it.",
@@ -158,7 +152,7 @@ def group_by_lower_value(
     return Grouping(by, f"By the lower {by} of both clips.", tuple(names), group, *known)
 
 
-def _are_decimal(values: Sequence[str | None]) -> bool:
+def _has_decimals(values: Sequence[str | None]) -> bool:
     """Whether values are numbers to be parted by size; whole numbers alone may be names."""
     known = {value for value in values if value is not None}
     try:
@@ -168,7 +162,7 @@ def _are_decimal(values: Sequence[str | None]) -> bool:
     return any(not number.is_integer() for number in numbers)
 
 
-def _shared_value(of_clips: np.ndarray, models: EnrolmentModels) -> np.ndarray:
+def _values_of_models(of_clips: np.ndarray, models: EnrolmentModels) -> np.ndarray:
     """The value of each model: -1 if a clip's is not known, -2 if its clips differ."""
     values = of_clips[models.clips]
     low, high = (
@@ -177,13 +171,13 @@ def _shared_value(of_clips: np.ndarray, models: EnrolmentModels) -> np.ndarray:
     return np.where(low == -1, -1, np.where(low == high, low, -2)).astype(np.int32)
 
 
-def _with_few_names(values: list[str], group: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def _merge_rare_values(values: list[str], group: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the groups, where the group behind those of the values is the mixed one."""
     num_trials = np.bincount(group[group >= 0], minlength=len(values) + 1)
     used = np.flatnonzero(num_trials[:-1])
     kept = used
-    if len(used) > _MOST_VALUES:
-        kept = np.sort(used[np.argsort(-num_trials[used], kind="stable")[: _MOST_VALUES - 1]])
+    if len(used) > _MAX_GROUPS:
+        kept = np.sort(used[np.argsort(-num_trials[used], kind="stable")[: _MAX_GROUPS - 1]])
     others, mixed = len(kept), len(kept) + 1
     new_group = np.full(len(values) + 2, others, dtype=np.int32)
     new_group[kept] = np.arange(len(kept))

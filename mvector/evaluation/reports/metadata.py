@@ -52,11 +52,7 @@ class Metadata:
         return [row[place].strip() or None if row else None for row in found]
 
     def check_column(self, column: str) -> None:
-        """Refuse a column that is not there.
-
-        Raises:
-            DataError: there is no such column.
-        """
+        """Raise ``DataError`` where there is no such column."""
         if column not in self.columns:
             raise DataError(
                 f"'{self.source}' has no column '{column}'; choose of {', '.join(self.columns)}."
@@ -141,12 +137,7 @@ def _read_rows(stream: TextIO, source: str) -> tuple[tuple[str, ...], dict[str, 
 
 
 def clip_durations(paths: Sequence[str], *, progress: bool = False) -> np.ndarray:
-    """Seconds of each clip by its header, float64; NaN where that cannot be read.
-
-    Args:
-        paths: the clips.
-        progress: show a bar over them.
-    """
+    """Seconds of each clip by its header, float64; NaN where that cannot be read."""
     with ThreadPoolExecutor(_NUM_READERS) as pool:
         read = tqdm(
             pool.map(_duration_s, paths), total=len(paths), unit="clip", disable=not progress

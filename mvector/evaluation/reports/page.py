@@ -11,7 +11,12 @@ from typing import Any
 
 from mvector.errors import EvaluationError
 from mvector.evaluation.reports.pictures import Picture
-from mvector.evaluation.reports.tables import Table, comparison_tables, rates_table, result_tables
+from mvector.evaluation.reports.result_tables import (
+    comparison_tables,
+    rates_table,
+    result_tables,
+)
+from mvector.evaluation.reports.tables import Column, Table, decimals, make_table
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.files import write_errors_as, write_text
@@ -32,6 +37,11 @@ p.note { color: #555; margin: .4rem 0; max-width: 60rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 code { overflow-wrap: anywhere; }
 """
+_WORST_COLUMNS: Sequence[Column] = (
+    ("score", lambda trial: decimals(trial["score"])),
+    ("enrolled", lambda trial: trial["enroll"]),
+    ("tested", lambda trial: trial["test"]),
+)
 _KINDS = {
     "target": (
         "Target trials with the lowest scores",
@@ -46,12 +56,7 @@ _KINDS = {
 
 
 def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
-    """The page of one system.
-
-    Args:
-        results: as ``results.json`` holds them.
-        pictures: of the same trials.
-    """
+    """The page of one system, from what ``results.json`` holds."""
     figures, *breakdowns = result_tables(results)
     model = results["model"]
     parts = [
@@ -63,18 +68,18 @@ def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
         _section("Error rates against each other", _table(rates_table(results))),
         *(_figure(picture) for picture in pictures),
         *(_section(table.title, _table(table)) for table in breakdowns),
-        *(_worst(kind, results["worst_trials"][kind]) for kind in _KINDS),
-        _section("How this was computed", _facts(_origin(results))),
+        *(_worst_trials_section(kind, results["worst_trials"][kind]) for kind in _KINDS),
+        _section("How this was computed", _definition_list(_provenance_facts(results))),
     ]
-    return _page(f"{model['name']}: speaker verification", parts)
+    return _html_page(f"{model['name']}: speaker verification", parts)
 
 
 def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> str:
     """The page of a comparison of systems.
 
     Args:
-        comparison: of :func:`mvector.evaluation.reports.comparison.compare_scores`, with its
-            provenance.
+        comparison: of :func:`mvector.evaluation.reports.comparison.compare_scores`, with what
+            :func:`mvector.evaluation.reports.provenance.provenance` gives.
         pictures: of the same systems.
     """
     parts = [
@@ -83,9 +88,9 @@ def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> 
         "trials.</p>",
         *(_section(table.title, _table(table)) for table in comparison_tables(comparison)),
         *(_figure(picture) for picture in pictures),
-        _section("How this was computed", _facts(_origin(comparison))),
+        _section("How this was computed", _definition_list(_provenance_facts(comparison))),
     ]
-    return _page("Comparison of speaker verification systems", parts)
+    return _html_page("Comparison of speaker verification systems", parts)
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> None:
@@ -99,7 +104,7 @@ def write_page(page: str, path: str | os.PathLike[str]) -> None:
         write_text(Path(path), page, errors="backslashreplace")
 
 
-def _page(title: str, parts: Iterable[str]) -> str:
+def _html_page(title: str, parts: Iterable[str]) -> str:
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -145,23 +150,19 @@ def _table(table: Table, style: str = "") -> str:
 
 def _figure(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode("ascii")
-    words = escape(picture.words)
+    description = escape(picture.description)
     return (
-        f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{words}</figcaption></figure>"
+        f'<figure><img alt="{description}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{description}</figcaption></figure>"
     )
 
 
-def _worst(kind: str, trials: Sequence[dict[str, Any]]) -> str:
+def _worst_trials_section(kind: str, trials: Sequence[dict[str, Any]]) -> str:
     title, words = _KINDS[kind]
-    rows = [(f"{trial['score']:.4f}", trial["enroll"], trial["test"]) for trial in trials]
-    return _section(title, _table(Table(words, ("score", "enrolled", "tested"), rows), _LEFT))
+    return _section(title, _table(make_table(words, _WORST_COLUMNS, trials), ' class="left"'))
 
 
-_LEFT = ' class="left"'
-
-
-def _origin(results: dict[str, Any]) -> list[tuple[str, str]]:
+def _provenance_facts(results: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [("command", results["command"]), ("date", results["created"])]
     if "model" in results:
         model = results["model"]
@@ -171,7 +172,7 @@ def _origin(results: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
+def _definition_list(facts: Sequence[tuple[str, str]]) -> str:
     rows = "".join(
         f"<dt>{escape(name)}</dt><dd><code>{escape(value)}</code></dd>\n" for name, value in facts
     )

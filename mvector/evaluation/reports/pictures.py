@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.errors import EvaluationError, import_errors_as
-from mvector.evaluation import DetCurve
+from mvector.evaluation.metrics import DetCurve
 from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
 from mvector.files import check_writable, write_atomically, write_errors_as
 
@@ -28,12 +28,12 @@ class Picture:
 
     Attributes:
         name: of its file, without suffix.
-        words: what it shows, for those who do not see it.
+        description: what it shows, for those who do not see it.
         png: the file's content.
     """
 
     name: str
-    words: str
+    description: str
     png: bytes
 
 
@@ -53,23 +53,15 @@ def check_report_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
-    """DET curve, score histograms and error rates over the threshold.
-
-    Args:
-        curve: of the trials.
-        score_type: what the scores are, for the axes.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
+    """DET curve, score histograms and error rates over the threshold; needs matplotlib."""
     return [
-        _drawn("det", "DET curve with the operating points", det_figure({"": curve})),
-        _drawn(
+        _render("det", "DET curve with the operating points", det_figure({"": curve})),
+        _render(
             "scores",
             "Histograms of the scores of target and non-target trials",
             histogram_figure(curve, score_type),
         ),
-        _drawn(
+        _render(
             "error_rates",
             "Miss rate and false acceptance rate over the threshold",
             rates_figure(curve, score_type),
@@ -78,12 +70,8 @@ def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
 
 
 def comparison_pictures(curves: Mapping[str, DetCurve]) -> list[Picture]:
-    """The DET curves of several systems in one picture.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    return [_drawn("det", f"DET curves of {', '.join(curves)}", det_figure(curves))]
+    """The DET curves of several systems in one picture; needs matplotlib."""
+    return [_render("det", f"DET curves of {', '.join(curves)}", det_figure(curves))]
 
 
 def save_pictures(pictures: list[Picture], folder: str | os.PathLike[str]) -> None:
@@ -99,10 +87,10 @@ def save_pictures(pictures: list[Picture], folder: str | os.PathLike[str]) -> No
             )
 
 
-def _drawn(name: str, words: str, figure: Figure) -> Picture:
+def _render(name: str, description: str, figure: Figure) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
-    return Picture(name, words, buffer.getvalue())
+    return Picture(name, description, buffer.getvalue())
 
 
 def _write(file: Path, content: bytes) -> None:

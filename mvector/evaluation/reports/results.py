@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from mvector.errors import EvaluationError
-from mvector.evaluation import (
-    BootstrapIntervals,
-    Calibration,
-    DetCurve,
-    DetectionCost,
-    Interval,
-    bootstrap_intervals,
-    cllr,
-    cllr_of,
-    held_out_check,
-    llr_curve,
-    min_cllr_of,
-    rate_table,
-)
-from mvector.evaluation.costs import COSTS, EVALUATIONS
+from mvector.evaluation.bootstrap import BootstrapIntervals, Interval, bootstrap_intervals
+from mvector.evaluation.calibration import Calibration
+from mvector.evaluation.costs import COSTS, EVALUATIONS, DetectionCost
+from mvector.evaluation.held_out import held_out_check_if_possible
+from mvector.evaluation.llr_quality import cllr, llr_curve, min_cllr
+from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import TRIAL_MEASURES
+from mvector.evaluation.rate_table import rate_table
 from mvector.evaluation.reports.scored import ScoredTrials
-
-logger = logging.getLogger(__name__)
 
 _MAX_REPLICATES, _MIN_REPLICATES = 1000, 300
 _FULL_TRIALS = 200_000  # up to so many trials all replicates are drawn
@@ -46,8 +35,8 @@ def build_results(
     """Measure everything that is reported of scored trials as a whole.
 
     Args:
-        curve: of the trials.
-        calibration: of these trials.
+        curve: of the trials, like the calibration.
+        calibration: its thresholds and ratio are reported.
         scored: the trials, for intervals and the check on held-out speakers; ``None`` where they
             are too many to keep their scores.
         quality: ``(num_trials, measures)``, if the calibration knows it.
@@ -67,7 +56,7 @@ def build_results(
         if scored is None
         else len(np.unique(np.concatenate(scored.trial_speakers))),
         "eer": {
-            **_value(eer, intervals.eer if intervals else None),
+            **_with_interval(eer, intervals.eer if intervals else None),
             "threshold": threshold,
             "num_misses": at_eer.num_misses,
             "num_false_accepts": at_eer.num_false_accepts,
@@ -77,10 +66,10 @@ def build_results(
         "rates": [asdict(row) for row in rate_table(curve)],
         "best_accuracy": {"value": accuracy, "threshold": best_threshold},
         "area_under_roc": curve.area(),
-        "cllr": {"value": cllr_of(llrs), "min": min_cllr_of(curve)},
+        "cllr": {"value": cllr(llrs), "min": min_cllr(curve)},
         "held_out": _held_out(scored, None),
-        "quality": _with_quality(scored, calibration, quality),
-        "earlier_calibration": None if earlier is None else _measured_by(earlier, curve),
+        "quality": _quality_figures(scored, calibration, quality),
+        "earlier_calibration": None if earlier is None else _earlier_figures(earlier, curve),
         "bootstrap": {"why_none": why_none}
         if intervals is None
         else {
@@ -104,7 +93,7 @@ def build_results(
     }
 
 
-def _value(value: float, interval: Interval | None) -> dict[str, float | None]:
+def _with_interval(value: float, interval: Interval | None) -> dict[str, float | None]:
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {"value": value, "low": low, "high": high}
 
@@ -146,11 +135,11 @@ def _detection_costs(
             {
                 **parameters,
                 "evaluations": [name for name, costs in EVALUATIONS.items() if cost in costs],
-                **_value(point.min_dcf, intervals.min_dcf[place] if intervals else None),
+                **_with_interval(point.min_dcf, intervals.min_dcf[place] if intervals else None),
                 "threshold": point.threshold,
                 "num_misses": at_point.num_misses,
                 "num_false_accepts": at_point.num_false_accepts,
-                "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **parameters),
+                "actual_dcf": llrs.actual_dcf(**parameters),
                 "llr_threshold": cost.llr_threshold,
             }
         )
@@ -164,9 +153,7 @@ def _evaluations(curve: DetCurve, llrs: DetCurve) -> list[dict[str, Any]]:
             "name": name,
             "num_costs": len(costs),
             "value": float(np.mean([curve.min_dcf(**asdict(cost)).min_dcf for cost in costs])),
-            "actual_dcf": float(
-                np.mean([llrs.actual_dcf(cost.llr_threshold, **asdict(cost)) for cost in costs])
-            ),
+            "actual_dcf": float(np.mean([llrs.actual_dcf(**asdict(cost)) for cost in costs])),
         }
         for name, costs in EVALUATIONS.items()
         if name.startswith("NIST")
@@ -176,16 +163,11 @@ def _evaluations(curve: DetCurve, llrs: DetCurve) -> list[dict[str, Any]]:
 def _held_out(scored: ScoredTrials | None, quality: np.ndarray | None) -> dict[str, Any] | None:
     if scored is None:
         return None
-    try:
-        return held_out_check(
-            scored.scores, scored.labels, scored.trial_speakers, quality=quality
-        ).to_dict()
-    except EvaluationError as error:
-        logger.info("No held-out check: %s", error)
-        return None
+    check = held_out_check_if_possible(scored.scores, scored.labels, scored.trial_speakers, quality)
+    return None if check is None else asdict(check)
 
 
-def _with_quality(
+def _quality_figures(
     scored: ScoredTrials | None, calibration: Calibration, quality: np.ndarray | None
 ) -> dict[str, Any] | None:
     """What ratios that know the quality of the clips cost."""
@@ -195,21 +177,21 @@ def _with_quality(
     return {
         "measures": list(TRIAL_MEASURES),
         "weights": list(calibration.quality_weights or ()),
-        "cllr": cllr(llrs, scored.labels),
+        "cllr": cllr(error_rates(llrs, scored.labels)),
         "held_out": _held_out(scored, quality),
     }
 
 
-def _measured_by(calibration: Calibration, curve: DetCurve) -> dict[str, Any]:
+def _earlier_figures(calibration: Calibration, curve: DetCurve) -> dict[str, Any]:
     """How well a calibration from elsewhere does on these trials."""
     llrs = llr_curve(curve, calibration.slope, calibration.offset)
     cost = DetectionCost()
     errors = curve.at_threshold(calibration.threshold_eer)
     return {
         "description": calibration.description,
-        "cllr": cllr_of(llrs),
+        "cllr": cllr(llrs),
         "p_target": cost.p_target,
-        "actual_dcf": llrs.actual_dcf(cost.llr_threshold, **asdict(cost)),
+        "actual_dcf": llrs.actual_dcf(**asdict(cost)),
         "threshold": calibration.threshold_eer,
         "fnr": errors.fnr,
         "fpr": errors.fpr,

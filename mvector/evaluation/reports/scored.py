@@ -15,7 +15,8 @@ import numpy as np
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
 from mvector.files import write_errors_as, write_npz
-from mvector.scoring import AllPairs, EnrolmentModels, Trials, trial_speakers
+from mvector.scoring.trial_speakers import trial_speakers
+from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
 
 _FORMAT_VERSION = 1
 _ARRAYS = (
@@ -64,13 +65,7 @@ class ScoredTrials:
 
 
 def scored_trials(scores: np.ndarray, trials: Trials, about: Mapping[str, str]) -> ScoredTrials:
-    """Join scores with the trials they are of.
-
-    Args:
-        scores: ``(num_trials,)`` in the order of ``trials.labels``.
-        trials: all pairs or listed ones.
-        about: see :class:`ScoredTrials`.
-    """
+    """Join scores, in the order of ``trials.labels``, with the trials they are of."""
     enroll_index, test_index = trials.indices()
     if isinstance(trials, AllPairs):
         speakers = trials.enroll_labels, trials.test_labels

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mvector.evaluation.operating_points import PURPOSE_WORDS
-from mvector.evaluation.reports.tables import Table, percent
+from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
+
+_COLUMNS: Sequence[Column] = (
+    (
+        "chosen that",
+        lambda point: PURPOSE_WORDS[point["purpose"]] + (" *" if point["doubt"] else ""),
+    ),
+    ("same person from", lambda point: decimals(point["threshold"])),
+    (
+        "strangers accepted",
+        lambda point: _with_count(point["fpr"], point["num_false_accepts"]),
+    ),
+    ("own person rejected", lambda point: _with_count(point["fnr"], point["num_misses"])),
+)
 
 
 def threshold_table(results: dict[str, Any]) -> Table:
-    """The thresholds by purpose, the errors behind each, and what speaks against relying on it.
-
-    Args:
-        results: of :func:`mvector.evaluation.reports.results.build_results`.
-    """
-    rows, notes = [], []
-    for point in results["operating_points"]:
-        words, is_set = PURPOSE_WORDS[point["purpose"]], point["threshold"] is not None
-        if point["doubt"]:
-            notes.append(f"* '{words}' {point['doubt']}.")
-            words += " *"
-        counted = [
-            f"{percent(point[rate])} ({point[number]:,})" if point[number] is not None else "-"
-            for rate, number in (("fpr", "num_false_accepts"), ("fnr", "num_misses"))
-        ]
-        rows.append((words, f"{point['threshold']:.4f}" if is_set else "-", *counted))
+    """The thresholds by purpose, the errors behind each, and what speaks against relying on it."""
+    points = results["operating_points"]
+    notes = [
+        f"* '{PURPOSE_WORDS[point['purpose']]}' {point['doubt']}."
+        for point in points
+        if point["doubt"]
+    ]
     check = (results.get("quality") or results)["held_out"]
     if check:
         notes.append(
@@ -40,5 +45,8 @@ def threshold_table(results: dict[str, Any]) -> Table:
             f"Inconclusive: between {low:.4f} and {high:.4f} neither answer is ten times as likely "
             "as the other."
         )
-    header = ("chosen that", "same person from", "strangers accepted", "own person rejected")
-    return Table(f"Of {results['scored_by']} scores", header, rows, notes)
+    return make_table(f"Of {results['scored_by']} scores", _COLUMNS, points, notes)
+
+
+def _with_count(rate: float | None, number: int | None) -> str:
+    return percent(None) if number is None else f"{percent(rate)} ({number:,})"

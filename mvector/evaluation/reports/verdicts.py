@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from mvector.evaluation.reports.tables import Table, percent
+from mvector.evaluation.reports.tables import Column, Table, make_table, percent
 
 _KINDS = {"target": "one speaker, rejected (FRR)", "nontarget": "two speakers, accepted (FAR)"}
+_COLUMNS: Sequence[Column] = (
+    ("trials of", lambda of_kind: of_kind["name"]),
+    ("wrong", lambda of_kind: percent(of_kind["error_rate"])),
+    ("", lambda of_kind: f"{of_kind['num_errors']:,} of {of_kind['num_trials']:,}"),
+    ("inconclusive", lambda of_kind: percent(of_kind["inconclusive_share"])),
+    ("wrong if conclusive", lambda of_kind: percent(of_kind["conclusive_error_rate"])),
+    ("", lambda of_kind: f"{of_kind['num_conclusive_errors']:,} of {_num_conclusive(of_kind):,}"),
+)
 
 
 def verdict_tables(results: dict[str, Any]) -> list[Table]:
@@ -19,29 +28,14 @@ def verdict_tables(results: dict[str, Any]) -> list[Table]:
     found = results.get("verdict")
     if not found:
         return []
-    rows = []
-    for kind, name in _KINDS.items():
-        counts = found[kind]
-        num_conclusive = counts["num_trials"] - counts["num_inconclusive"]
-        rows.append(
-            (
-                name,
-                percent(counts["error_rate"]),
-                f"{counts['num_errors']:,} of {counts['num_trials']:,}",
-                percent(counts["inconclusive_share"]),
-                percent(counts["conclusive_error_rate"]),
-                f"{counts['num_conclusive_errors']:,} of {num_conclusive:,}",
-            )
-        )
-    return [
-        Table(
-            "Verdicts of infer_contrast.py on these trials",
-            ("trials of", "wrong", "", "inconclusive", "wrong if conclusive", ""),
-            rows,
-            (
-                f"Inconclusive: {percent(found['inconclusive_share'])} of all trials.",
-                f"Threshold: {found['threshold_source']}. The model's own calibration decides "
-                f"({found['calibrated_on']}), and stays as it is.",
-            ),
-        )
-    ]
+    notes = (
+        f"Inconclusive: {percent(found['inconclusive_share'])} of all trials.",
+        f"Threshold: {found['threshold_source']}. The model's own calibration decides "
+        f"({found['calibrated_on']}), and stays as it is.",
+    )
+    rows = [{**found[kind], "name": name} for kind, name in _KINDS.items()]
+    return [make_table("Verdicts of infer_contrast.py on these trials", _COLUMNS, rows, notes)]
+
+
+def _num_conclusive(of_kind: dict[str, Any]) -> int:
+    return of_kind["num_trials"] - of_kind["num_inconclusive"]

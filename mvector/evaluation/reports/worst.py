@@ -14,20 +14,17 @@ NUM_WORST = 50
 def worst_trials(scored: ScoredTrials, num_worst: int = NUM_WORST) -> dict[str, list[Any]]:
     """Target trials with the lowest scores and non-target trials with the highest, worst first.
 
-    Args:
-        scored: the trials.
-        num_worst: of each kind, at most.
-
     Returns:
-        For ``target`` and ``nontarget`` a list of ``score``, ``enroll`` and ``test``.
+        For ``target`` and ``nontarget`` a list of ``score``, ``enroll`` and ``test``, each with up
+        to ``num_worst``.
     """
     return {
-        "target": _lowest(scored, np.flatnonzero(scored.labels), 1.0, num_worst),
-        "nontarget": _lowest(scored, np.flatnonzero(~scored.labels), -1.0, num_worst),
+        "target": _lowest_scores(scored, np.flatnonzero(scored.labels), 1.0, num_worst),
+        "nontarget": _lowest_scores(scored, np.flatnonzero(~scored.labels), -1.0, num_worst),
     }
 
 
-def _lowest(
+def _lowest_scores(
     scored: ScoredTrials, trials: np.ndarray, sign: float, num_worst: int
 ) -> list[dict[str, Any]]:
     scores = sign * scored.scores[trials]

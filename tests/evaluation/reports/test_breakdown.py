@@ -15,7 +15,8 @@ from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.grouping import group_by, group_by_category, group_by_lower_value
 from mvector.evaluation.reports.metadata import clip_durations, read_metadata
 from mvector.evaluation.reports.scored import scored_trials
-from mvector.scoring import EnrolmentModels, PairTrials
+from mvector.scoring import PairTrials
+from mvector.scoring.trials import EnrolmentModels
 
 GENDERS = ("f", "m", None)
 

@@ -13,8 +13,8 @@ from mvector.errors import EvaluationError
 from mvector.evaluation import bootstrap_difference, compute_eer, compute_min_dcf, error_rates
 from mvector.evaluation.plots import det_figure
 from mvector.evaluation.reports.comparison import compare_scores
+from mvector.evaluation.reports.result_tables import comparison_tables
 from mvector.evaluation.reports.scored import save_scores
-from mvector.evaluation.reports.tables import comparison_tables
 
 
 @pytest.fixture

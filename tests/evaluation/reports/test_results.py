@@ -27,8 +27,9 @@ from mvector.evaluation.reports.pictures import (
     save_pictures,
 )
 from mvector.evaluation.reports.provenance import provenance, write_json
+from mvector.evaluation.reports.result_tables import rates_table, result_tables
 from mvector.evaluation.reports.results import build_results
-from mvector.evaluation.reports.tables import Table, rates_table, render_text, result_tables
+from mvector.evaluation.reports.tables import Table, render_text
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.worst import worst_trials
 

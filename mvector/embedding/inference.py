@@ -1,0 +1,77 @@
+"""Forward passes of a speaker model: padded batches, and clips of several windows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from mvector.embedding.listening import LongClip
+from mvector.errors import AudioError
+from mvector.models.speaker_model import SpeakerModel
+
+NO_DIRECTION = "gives an embedding that is zero or not finite."
+
+
+class Inference:
+    """A model in evaluation mode, for several threads at once."""
+
+    def __init__(self, model: SpeakerModel, device: torch.device) -> None:
+        self.model, self.device = model, device
+        self._lock = threading.Lock()
+        self._num_threads = 0
+        self._in_training: list[torch.nn.Module] = []
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """The model in evaluation mode, until the last of several threads is done with it."""
+        with self._lock:
+            if self._num_threads == 0:
+                self._in_training = [part for part in self.model.modules() if part.training]
+                if self._in_training:
+                    self.model.eval()
+            self._num_threads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_threads -= 1
+                if self._num_threads == 0:
+                    for part in self._in_training:
+                        part.training = True
+
+    @torch.inference_mode()
+    def forward(self, clips: list[np.ndarray]) -> torch.Tensor:
+        """Embeddings ``(clips, embd_dim)``, on the device."""
+        lengths = [len(clip) for clip in clips]
+        waveforms = np.zeros((len(clips), max(lengths)), dtype=np.float32)
+        for row, clip in enumerate(clips):
+            waveforms[row, : len(clip)] = clip
+        ragged = min(lengths) < max(lengths)
+        return self.model(
+            torch.from_numpy(waveforms).to(self.device),
+            torch.tensor(lengths, device=self.device) if ragged else None,
+        )
+
+    def embed_long(self, clip: LongClip) -> np.ndarray:
+        """Mean direction of the windows, weighted by their samples, with their mean length.
+
+        Raises:
+            AudioError: the clip cannot be decoded, or no window has a direction.
+        """
+        direction, length, num_samples = np.zeros(self.model.embd_dim), 0.0, 0
+        for window in clip.windows:
+            embedding = self.forward([window]).double().cpu().numpy()[0]
+            norm = float(np.linalg.norm(embedding))
+            if not 0 < norm < np.inf:
+                continue
+            direction += len(window) * embedding / norm
+            length += len(window) * norm
+            num_samples += len(window)
+        norm = float(np.linalg.norm(direction))
+        if not norm > 0:
+            raise AudioError(f"{clip.name} {NO_DIRECTION}")
+        return (direction * (length / num_samples / norm)).astype(np.float32)
