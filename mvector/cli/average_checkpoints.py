@@ -83,12 +83,7 @@ class AverageAndMeasure(Average):
 
 
 def run(args: Average) -> int:
-    """Average and say what was written.
-
-    Raises:
-        CheckpointError: a model folder cannot be used or written, or the models differ.
-        DataError: the list cannot be used.
-    """
+    """Average and say what was written."""
     from mvector.training.averaging import average_model_folders
 
     adjust = partial(_recompute, args) if isinstance(args, AverageAndMeasure) else None

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from mvector.cli.clips import (
     STANDARD_INPUT,
-    JsonOption,
     ListDevices,
     RecordingOptions,
-    ThresholdOption,
     ask_for_clip,
     list_devices,
     open_clip,
 )
-from mvector.cli.common import ModelOptions, log_arguments
+from mvector.cli.common import JsonOption, ModelOptions, ThresholdOption, log_arguments
 from mvector.cli.options import Action, Command, Condition, optional
 from mvector.errors import AudioError, MVectorError
 

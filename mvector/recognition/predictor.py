@@ -115,10 +115,7 @@ class MVectorPredictor:
         ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
         ``.reasons`` says what the clips fall short of.
 
-        Args:
-            audio1: first clip.
-            audio2: second clip.
-            threshold: takes the place of the predictor's in this score's decisions.
+        A ``threshold`` takes the place of the predictor's in this score's decisions.
 
         Raises:
             AudioError: a clip cannot be used.
@@ -156,20 +153,16 @@ class MVectorPredictor:
         return self._judge.source()
 
     def decide(self, score: float, *, threshold: float | None = None) -> Decision:
-        """Turn a cosine into a verdict.
+        """Turn a score of :meth:`contrast`, or any cosine of two embeddings, into a verdict.
 
-        Args:
-            score: of :meth:`contrast`, or any cosine of two embeddings of this model.
-            threshold: takes the place of the predictor's, this once.
+        A ``threshold`` takes the place of the predictor's, this once.
 
         Raises:
             MVectorError: there is no threshold, or it is not a cosine.
         """
-        return (
-            score.decide(threshold)
-            if isinstance(score, Score)
-            else (self._judge.with_threshold(threshold).decide(score))
-        )
+        if isinstance(score, Score):
+            return score.decide(threshold)
+        return self._judge.with_threshold(threshold).decide(score)
 
     # ---- the speaker library ----------------------------------------------------------------
 
@@ -202,7 +195,7 @@ class MVectorPredictor:
 
         Args:
             audio: the clip.
-            user_name: the person; any Unicode, up to 200 characters.
+            user_name: any Unicode, up to 200 characters.
             force: enrol a clip below the quality floor too.
             metadata: what to keep about the person, JSON values.
             groups: that the person belongs to, to recognise within.

@@ -42,9 +42,9 @@ class Identification:
     def __init__(self, context: LibraryContext) -> None:
         self._context = context
         self._lock = threading.RLock()
-        store, fingerprint, sealer = context.store, context.fingerprint, context.sealer
-        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, sealer)
-        is_kept = not store.read_only and not sealer.is_on
+        store, fingerprint, cipher = context.store, context.fingerprint, context.cipher
+        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, cipher)
+        is_kept = not store.read_only and not cipher.is_enabled
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
 
     def nearest(
@@ -92,7 +92,7 @@ class Identification:
             self.voiceprints.refresh()
             damaged = self.voiceprints.damaged
             if damaged and not self._context.store.read_only:
-                self._context.drop_damaged(sorted(damaged))
+                self._context.delete_damaged_embeddings(sorted(damaged))
                 damaged.clear()
                 reconcile(self._context)
                 self.voiceprints.refresh()
