@@ -77,7 +77,7 @@ def _evaluate(args: Evaluate) -> int:
     judge = None
     if args.verdict:
         listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
-        judge = _judge(folder, info, listening, data.eval_conf.enrolment)
+        judge = _make_judge(folder, info, listening, data.eval_conf.enrolment)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
@@ -136,7 +136,7 @@ def _calibrate(
     return write_calibration(folder, measured, metrics, before=before, now=now, force=args.force)
 
 
-def _judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
+def _make_judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
     """What decides with this model; refuses thresholds that are missing or do not fit."""
     from mvector.errors import EvaluationError
     from mvector.recognition.judge import Judge

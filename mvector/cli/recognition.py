@@ -107,7 +107,7 @@ class Menu(EnrolOptions, SearchOptions, RecordingOptions):
 # ---- actions --------------------------------------------------------------------------------
 
 
-def _predictor(args: LibraryOptions) -> MVectorPredictor:
+def _make_predictor(args: LibraryOptions) -> MVectorPredictor:
     from mvector.recognition.predictor import MVectorPredictor
 
     if not (isinstance(args, JsonOption) and args.json):
@@ -123,20 +123,20 @@ def _predictor(args: LibraryOptions) -> MVectorPredictor:
 
 
 def _watch(args: Watch) -> int:
-    predictor = _predictor(args)
+    predictor = _make_predictor(args)
     _ = predictor.threshold, predictor.library  # what is missing is said before it listens
     return watch(args, predictor)
 
 
 def _list(args: ListPeople) -> int:
-    users = _predictor(args).get_users()
+    users = _make_predictor(args).get_users()
     text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
     _print_answer(args.json, text, users=users)
     return 0
 
 
 def _remove(args: Remove) -> int:
-    count = _predictor(args).remove_user(args.remove)
+    count = _make_predictor(args).remove_user(args.remove)
     _print_answer(
         args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count
     )
@@ -144,7 +144,7 @@ def _remove(args: Remove) -> int:
 
 
 def _export(args: Export) -> int:
-    _predictor(args).library.export(args.export)
+    _make_predictor(args).library.export(args.export)
     _print_answer(args.json, f"Exported to '{args.export}'", exported=args.export)
     return 0
 
@@ -155,7 +155,7 @@ def _import(args: Import) -> int:
     library = SpeakerLibrary.import_file(
         args.import_file,
         args.audio_db_path,
-        _predictor(args).encoder,
+        _make_predictor(args).encoder,
         keep_audio=not args.no_audio,
     )
     count = library.num_people()
@@ -164,14 +164,14 @@ def _import(args: Import) -> int:
 
 
 def _reembed(args: Reembed) -> int:
-    count = _predictor(args).library.reembed(progress=not args.json)
+    count = _make_predictor(args).library.reembed(progress=not args.json)
     _print_answer(args.json, f"Computed {count} voiceprints anew", reembedded=count)
     return 0
 
 
 def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
-    predictor = _predictor(args)
+    predictor = _make_predictor(args)
     name, *files = args.register
     if files.count(STANDARD_INPUT) > 1:
         raise AudioError("Standard input holds one clip; name it once.")
@@ -200,7 +200,7 @@ def _register(args: Register) -> int:
 
 
 def _identify(args: Identify) -> int:
-    return _recognise(args, _predictor(args), open_clip(args.identify), as_json=args.json)
+    return _recognise(args, _make_predictor(args), open_clip(args.identify), as_json=args.json)
 
 
 def _recognise(
@@ -218,9 +218,9 @@ def _print_answer(as_json: bool, text: str, **values: object) -> None:
     print(json.dumps(values, ensure_ascii=False) if as_json else text)
 
 
-def _menu(args: Menu) -> int:
+def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
-    predictor = _predictor(args)
+    predictor = _make_predictor(args)
     for name in predictor.get_users():
         print(f"Loaded: {name}")
     while True:
@@ -234,7 +234,7 @@ def _menu(args: Menu) -> int:
                 continue
             clip = ask_for_clip(args, predictor.encoder.sample_rate)
             if choice == "0":
-                _register_by_hand(args, predictor, clip)
+                _register_from_menu(args, predictor, clip)
             else:
                 _recognise(args, predictor, clip)
         except MVectorError as error:
@@ -244,7 +244,7 @@ def _menu(args: Menu) -> int:
             return 0
 
 
-def _register_by_hand(args: Menu, predictor: MVectorPredictor, clip: AudioSource) -> None:
+def _register_from_menu(args: Menu, predictor: MVectorPredictor, clip: AudioSource) -> None:
     name = input("Name of the speaker: ")
     result = predictor.register(clip, name, force=args.force, groups=args.groups)
     print(f"Registered: {result.name}")
@@ -266,6 +266,6 @@ COMMAND = Command(
         Action("--import", Import, _import),
         Action("--reembed", Reembed, _reembed),
         Action("--list_devices", ListDevices, list_devices),
-        Action("the menu", Menu, _menu),
+        Action("the menu", Menu, _run_menu),
     ),
 )

@@ -91,7 +91,7 @@ class Train(TrainingOptions):
         return (*super().conditions(), ("pretrained_model", begins, where))
 
 
-def _trainer(args: TrainingOptions) -> MVectorTrainer:
+def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
     from mvector.config import load_config
     from mvector.training import load_checkpoint
     from mvector.training.trainer import MVectorTrainer
@@ -107,7 +107,7 @@ def _trainer(args: TrainingOptions) -> MVectorTrainer:
 
 
 def _dry_run(args: DryRun) -> int:
-    trainer = _trainer(args)
+    trainer = _make_trainer(args)
     found = trainer.dry_run()
     if trainer.world.is_main:
         print(found)
@@ -117,7 +117,7 @@ def _dry_run(args: DryRun) -> int:
 def _train(args: Train) -> int:
     from mvector.training import TrainingStopped
 
-    trainer = _trainer(args)
+    trainer = _make_trainer(args)
     try:
         trainer.train(
             save_model_path=args.save_model_path,

@@ -220,7 +220,7 @@ class Judge:
             measures = pair_quality(np.array([one]), np.array([other]))[0]
         score, known = float(score), self.calibration
         threshold, low, high = (float(limit) for limit in self.limits(measures, num_people))
-        source = self.source(num_people, is_adjusted=measures is not None)
+        source = self.threshold_source(num_people, is_adjusted=measures is not None)
         about: dict[str, Any] = {"num_people": num_people, "reasons": reasons}
         if known is not None:
             about["llr"] = known.llr(score, measures)
@@ -229,7 +229,7 @@ class Judge:
             about["calibrated_on"] = known.description
         return Decision(score, threshold, source, **about)
 
-    def source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
+    def threshold_source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
         """Where a threshold comes from, in few words; ``is_adjusted`` to the clips' quality."""
         if self.given is not None or self.calibration is None:
             return "given"

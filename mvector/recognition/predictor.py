@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from mvector.config import Config
     from mvector.evaluation.calibration import Calibration
 
-__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
-
 
 class MVectorPredictor:
     """Embeds, compares and recognises with a trained model.
@@ -150,7 +148,7 @@ class MVectorPredictor:
     @property
     def threshold_source(self) -> str:
         """Where the threshold comes from, in few words."""
-        return self._judge.source()
+        return self._judge.threshold_source()
 
     def decide(self, score: float, *, threshold: float | None = None) -> Decision:
         """Turn a score of :meth:`contrast`, or any cosine of two embeddings, into a verdict.
@@ -214,10 +212,7 @@ class MVectorPredictor:
                 "insist by --force (force=True).",
                 code="audio-too-bad",
             )
-        options: dict[str, Any] = {"metadata": metadata} if metadata is not None else {}
-        if groups:
-            options["groups"] = groups
-        clip = library.register(user_name, audio, **options)
+        clip = library.register(user_name, audio, metadata=metadata, groups=groups)
         return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
 
     def recognition(

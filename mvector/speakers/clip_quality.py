@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 _CLIPS_AT_ONCE = 256  # measured, then committed: what a kill costs
 
 
-def quality_of(database: sqlite3.Connection, person: int, fingerprint: str) -> SpeechQuality | None:
+def voiceprint_quality(
+    database: sqlite3.Connection, person: int, fingerprint: str
+) -> SpeechQuality | None:
     """Quality of the clips that a person's voiceprint is made of: total speech and mean SNR.
 
     The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip whose

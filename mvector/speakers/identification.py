@@ -12,7 +12,7 @@ import numpy as np
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers import people
-from mvector.speakers.clip_quality import quality_of
+from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.search import Search
@@ -63,7 +63,9 @@ class Identification:
             with self._context.store.snapshot() as database:
                 names = people.names_of(database, numbers.tolist())
                 fingerprint = self._context.fingerprint
-                quality = {number: quality_of(database, number, fingerprint) for number in names}
+                quality = {
+                    number: voiceprint_quality(database, number, fingerprint) for number in names
+                }
         found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
         return [
             Match(names[number], score, quality[number])

@@ -151,8 +151,7 @@ class Store:
         if self.read_only:
             self._database = self._connect_read_only()
         else:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.close(descriptor)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             if self.path.stat().st_mode & 0o077:
                 self.path.chmod(0o600)
             self._database = _open_connection(f"file:{quote(str(self.path))}?mode=rw")
@@ -167,9 +166,8 @@ class Store:
         """Pragmas, and the tables of a new database or of an earlier format."""
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _enable_wal(database)
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA secure_delete = ON")
-        database.execute("PRAGMA foreign_keys = ON")
+        for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+            database.execute(f"PRAGMA {pragma}")
         if schema.version_of(database) < schema.VERSION:
             with _committed(database, "BEGIN IMMEDIATE"):
                 schema.migrate(database)

@@ -75,7 +75,7 @@ def export(context: LibraryContext, file: Path) -> None:
             context.store.snapshot() as database,
         ):
             archive.comment = context.cipher.proof().encode("latin-1")
-            _write(context, database, archive)
+            _write_archive(context, database, archive)
 
     cure = "choose another place"
     with write_errors_as(LibraryError, f"'{file}'", cure, also=(zipfile.LargeZipFile,)):
@@ -85,7 +85,9 @@ def export(context: LibraryContext, file: Path) -> None:
             context.append_audit(database, "export")
 
 
-def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile) -> None:
+def _write_archive(
+    context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile
+) -> None:
     model = people.get_meta(database, "model") or context.fingerprint
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
@@ -112,7 +114,7 @@ def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfi
         fingerprint=model,
         dimensions=dim,
         num_embeddings=len(vectors),
-        people=_people(database, clips),
+        people=_read_people(database, clips),
     )
     stream = io.BytesIO()
     np.save(stream, np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, dim))
@@ -120,7 +122,7 @@ def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfi
     archive.writestr(_TABLE, context.cipher.encrypt(table.model_dump_json().encode()))
 
 
-def _people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
+def _read_people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
     groups = people.groups_of_people(database)
     query = "SELECT id, name, metadata, enrolled_at FROM people ORDER BY id"
     return [
@@ -156,7 +158,9 @@ def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> Non
                     )
                 people.set_meta(database, "model", table.fingerprint)
                 for person in table.people:
-                    _insert(context, database, archive, cipher, person, vectors, table, keep_audio)
+                    _insert_person(
+                        context, database, archive, cipher, person, vectors, table, keep_audio
+                    )
                 context.append_audit(database, "import")
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
@@ -202,7 +206,7 @@ def _read_vectors(data: bytes, table: _Table) -> np.ndarray:
     return vectors
 
 
-def _insert(
+def _insert_person(
     context: LibraryContext,
     database: sqlite3.Connection,
     archive: zipfile.ZipFile,

@@ -80,7 +80,7 @@ class Voiceprints:
                 self._replace_all(*self._read(database, "", ()))
                 self._saved = -1
             else:
-                self._update(database, np.array(people, dtype=np.int64))
+                self._apply_changes(database, np.array(people, dtype=np.int64))
             self.revision = revision
 
     def changed_since(self, revision: int) -> np.ndarray:
@@ -134,7 +134,7 @@ class Voiceprints:
             self.damaged.add(clip)
         return whole
 
-    def _update(self, database: sqlite3.Connection, people: np.ndarray) -> None:
+    def _apply_changes(self, database: sqlite3.Connection, people: np.ndarray) -> None:
         where = "AND person IN (SELECT person FROM changes WHERE revision > ?)"
         found, vectors = self._read(database, where, (self.revision,))
         gone = self.rows_of(np.setdiff1d(people, found))
