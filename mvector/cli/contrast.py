@@ -98,8 +98,5 @@ COMMAND = Command(
     "infer_contrast.py",
     "Compare two clips: cosine similarity of their voices, and a verdict.",
     _EPILOG,
-    (
-        Action("--list_devices", ListDevices, list_devices),
-        Action("a comparison", Compare, compare),
-    ),
+    (Action("--list_devices", ListDevices, list_devices), Action("a comparison", Compare, compare)),
 )

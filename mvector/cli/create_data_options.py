@@ -171,11 +171,7 @@ class Scan(WorkerOptions, OutputOption):
         return (
             *super().conditions(),
             ("min_duration num_workers do_vad convert_mp3", not self.skip_check, unchecked),
-            (
-                "convert_mp3",
-                self.do_vad == "none",
-                "with --do_vad, which writes FLAC files",
-            ),
+            ("convert_mp3", self.do_vad == "none", "with --do_vad, which writes FLAC files"),
             ("test_speakers enroll_clips seed", is_divided, own_test),
             ("trials", with_trials, f"without --dataset {' or '.join(SCANS_WITH_TRIALS)}"),
             (columns, self.dataset == "csv", "without --dataset csv"),

@@ -26,9 +26,7 @@ DEFAULT_MODEL = Path(mvector.__file__).parent / "pretrained" / "ecapa_tdnn_small
 _MODELS = Path("models")
 
 
-def find_model(
-    configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
-) -> Path:
+def find_model(configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None) -> Path:
     """The model of a configuration's training run; the only one trained here; the one in the box.
 
     Which one it is, is logged where no configuration names it.

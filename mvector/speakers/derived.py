@@ -28,12 +28,7 @@ _MAGIC = b"mvprints"
 
 
 def write_derived(
-    store: Store,
-    key: str,
-    fingerprint: str,
-    revision: int,
-    people: np.ndarray,
-    payload: np.ndarray,
+    store: Store, key: str, fingerprint: str, revision: int, people: np.ndarray, payload: np.ndarray
 ) -> bool:
     """Write one of the files, which its owner alone can read; it appears whole or not at all.
 

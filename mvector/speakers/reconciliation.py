@@ -24,11 +24,7 @@ from mvector.speakers.clip_files import apply_committed_changes
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
-from mvector.speakers.folder_scan import (
-    FolderChanges,
-    FoundClip,
-    plan_changes,
-)
+from mvector.speakers.folder_scan import FolderChanges, FoundClip, plan_changes
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +88,7 @@ def reconcile(
 
 
 def _update_database(
-    context: LibraryContext,
-    database: sqlite3.Connection,
-    plan: FolderChanges,
-    done: Reconciled,
+    context: LibraryContext, database: sqlite3.Connection, plan: FolderChanges, done: Reconciled
 ) -> None:
     """All that needs no model, in one transaction.
 
