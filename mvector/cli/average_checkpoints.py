@@ -83,28 +83,23 @@ class AverageAndMeasure(Average):
 
 
 def run(args: Average) -> int:
-    """Average and say what was written.
-
-    Raises:
-        CheckpointError: a model folder cannot be used or written, or the models differ.
-        DataError: the list cannot be used.
-    """
+    """Average and say what was written."""
     from mvector.training.averaging import average_model_folders
 
-    adjust = partial(_recompute, args) if isinstance(args, AverageAndMeasure) else None
+    adjust = partial(_recompute_batch_norm, args) if isinstance(args, AverageAndMeasure) else None
     fingerprint = average_model_folders(args.models, args.output, adjust=adjust)
     print(f"Mean of {len(args.models)} models written to {args.output} ({fingerprint}).")
     print(f"Next:    python eval.py --model_path {args.output} measures it and its thresholds.")
     return 0
 
 
-def _recompute(args: AverageAndMeasure, model: SpeakerModel) -> dict[str, Any]:
+def _recompute_batch_norm(args: AverageAndMeasure, model: SpeakerModel) -> dict[str, Any]:
     from mvector.compute.device import choose_device
     from mvector.training.averaging import recompute_batch_norm
 
     device = choose_device(args.use_gpu)
     model.to(device)
-    waveforms = _Waveforms(model, args)
+    waveforms = _WaveformBatches(model, args)
     features = (model.features(batch.to(device))[0] for batch in waveforms)
     if not recompute_batch_norm(model.backbone, features):
         raise DataError(
@@ -117,7 +112,7 @@ def _recompute(args: AverageAndMeasure, model: SpeakerModel) -> dict[str, Any]:
     return {"batch_norm": used}
 
 
-class _Waveforms:
+class _WaveformBatches:
     """Batches ``(32, samples)`` of crops of equal length; what is left over is not used."""
 
     def __init__(self, model: SpeakerModel, args: AverageAndMeasure) -> None:

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from mvector.cli.calibration_report import (
-    calibration_lines,
-    listening_lines,
-    too_little,
-    written_line,
-)
-from mvector.cli.common import ModelOptions, listening_option, parse_count, yes_or_no
+from mvector.cli.calibration_report import calibration_lines, write_calibration
+from mvector.cli.common import ModelOptions, bool_option, max_duration_option, parse_count
 from mvector.cli.options import Action, Command, Condition, flag, option, required
-
-if TYPE_CHECKING:
-    from mvector.evaluation.own_clips import ClipCalibration
 
 _DESCRIPTION = """\
 Measure, on recordings of your own people and microphones, from which score on two clips should
@@ -51,7 +42,7 @@ class Calibrate(ModelOptions):
     clips: str = required("folder with a folder for each person", "DIR")
     dry_run: bool = flag("measure and print, but write nothing")
     force: bool = flag("write even what too few clips were measured on")
-    quality: bool = yes_or_no(
+    quality: bool = bool_option(
         False, "also fit a ratio that knows speech duration and SNR (default: %(default)s)"
     )
     max_clips_per_person: int = option(
@@ -60,7 +51,7 @@ class Calibrate(ModelOptions):
         "N",
         parse_count,
     )
-    max_duration: float | None = listening_option()
+    max_duration: float | None = max_duration_option()
 
     def conditions(self) -> tuple[Condition, ...]:
         return (*super().conditions(), ("force", not self.dry_run, "with --dry_run"))
@@ -69,9 +60,6 @@ class Calibrate(ModelOptions):
 def run(args: Calibrate) -> int:
     """Calibrate, print what was found, and write it into the model folder.
 
-    Returns:
-        The exit code: 1 if nothing was written because too little was measured.
-
     Raises:
         MVectorError: the model, the clips or an option cannot be used.
     """
@@ -79,12 +67,12 @@ def run(args: Calibrate) -> int:
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.listening import Listening
     from mvector.evaluation.own_clips import calibrate_on_clips
-    from mvector.models.folder import read_model_info, update_model_folder
-    from mvector.recognition.model_choice import check_changeable, find_model
+    from mvector.models.folder import read_model_info
+    from mvector.recognition.model_choice import check_thresholds_changeable, find_model
 
     folder = args.model_path or find_model(args.configs)
     if not args.dry_run:
-        check_changeable(folder)
+        check_thresholds_changeable(folder)
     before = Listening.from_dict(read_model_info(folder).listening)
     listening = before.with_duration(args.max_duration)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu), listening)
@@ -95,37 +83,23 @@ def run(args: Calibrate) -> int:
         with_quality=args.quality,
         progress=sys.stderr.isatty(),
     )
-    print("\n".join(_report(result)))
+    measured = result.calibration
+    skipped = f" ({result.num_skipped} could not be used)" if result.num_skipped else ""
+    print(
+        f"Compared:      {result.num_clips} clips of {result.num_people} people{skipped}: "
+        f"{measured.num_target:,} pairs of one person, {measured.num_nontarget:,} of two people\n"
+    )
+    print("\n".join(calibration_lines(measured, result.eer_interval, result.held_out)))
     earlier = encoder.info.calibration if encoder.info else None
     if earlier:
         print(
             f"Before:        {earlier['threshold_eer']:.4f} (equal error rate on "
             f"{earlier['description']})"
         )
-    measured = result.calibration
     if args.dry_run:
         print("Nothing is written (--dry_run).")
         return 0
-    doubt = too_little(measured)
-    if doubt and not args.force:
-        print(doubt)
-        return 1
-    update_model_folder(
-        folder, calibration=measured.to_dict(), listening=listening.to_dict(), metrics={}
-    )
-    print("\n".join([written_line(folder, measured), *listening_lines(before, listening)]))
-    return 0
-
-
-def _report(result: ClipCalibration) -> list[str]:
-    measured = result.calibration
-    skipped = f" ({result.num_skipped} could not be used)" if result.num_skipped else ""
-    return [
-        f"Compared:      {result.num_clips} clips of {result.num_people} people{skipped}: "
-        f"{measured.num_target:,} pairs of one person, {measured.num_nontarget:,} of two people",
-        "",
-        *calibration_lines(measured, result.eer_interval, result.held_out),
-    ]
+    return write_calibration(folder, measured, {}, before=before, now=listening, force=args.force)
 
 
 COMMAND = Command("calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),))

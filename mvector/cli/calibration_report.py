@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.evaluation.operating_points import PURPOSE_WORDS
@@ -21,18 +22,16 @@ def calibration_lines(
 ) -> list[str]:
     """Thresholds with their errors, what speaks for and against them, and the inconclusive band.
 
-    Args:
-        measured: the calibration.
-        eer: with its interval for a confidence of 95 %, if there is one.
-        held_out: the check on other speakers, if there were enough of them.
+    ``eer`` has the interval for a confidence of 95 %; ``held_out`` is the check on other speakers.
     """
+    points = measured.operating_points()
     lines = [
         f"  {'same person from':>16s}  {'so chosen that':43s}{'strangers accepted':>22s}"
         f"{'own person rejected':>22s}",
+        *map(_row, points),
+        "",
+        "How sure:",
     ]
-    points = measured.operating_points()
-    lines += [_row(point) for point in points]
-    lines += ["", "How sure:"]
     if eer is not None:
         lines.append(
             f"  With other people the equal error rate of {measured.eer:.1%} may well be "
@@ -46,33 +45,47 @@ def calibration_lines(
     return [*lines, "", _inconclusive_line(measured)]
 
 
-def too_little(measured: Calibration) -> str | None:
-    """Why a calibration should not be written, in a sentence; ``None`` if nothing forbids it."""
+def write_calibration(
+    folder: str | Path,
+    measured: Calibration,
+    metrics: dict[str, float],
+    *,
+    before: Listening,
+    now: Listening,
+    force: bool,
+) -> int:
+    """Write a calibration into the model folder unless it rests on too little, and say so.
+
+    Returns:
+        The exit code: 1 if nothing was written.
+    """
+    from mvector.models.folder import update_model_folder
+
     few_people = measured.num_speakers is not None and measured.num_speakers < _MIN_PEOPLE
-    if not few_people and measured.num_target >= _MIN_TARGETS:
-        return None
-    return (
-        f"NOT written: fewer than {_MIN_PEOPLE} people or {_MIN_TARGETS} comparisons of one "
-        "person are no ground for a threshold; add clips, or write it with --force."
+    if (few_people or measured.num_target < _MIN_TARGETS) and not force:
+        print(
+            f"NOT written: fewer than {_MIN_PEOPLE} people or {_MIN_TARGETS} comparisons of one "
+            "person are no ground for a threshold; add clips, or write it with --force."
+        )
+        return 1
+    update_model_folder(
+        folder, calibration=measured.to_dict(), listening=now.to_dict(), metrics=metrics
     )
-
-
-def written_line(folder: object, measured: Calibration) -> str:
-    """Where the calibration is now, and what it does."""
-    return (
+    print(
         f"Written to {folder}/model.yml: from now on {measured.threshold_eer:.4f} decides; take "
         "another line of the table with --threshold."
     )
+    print_listening_change(before, now)
+    return 0
 
 
-def listening_lines(before: Listening, now: Listening) -> list[str]:
-    """What changes where thresholds were written that hold for another part of clips."""
-    if before == now:
-        return []
-    return [
-        f"From now on the model hears {now}; before: {before}. A speaker library that it enrolled "
-        "has to be taken over by infer_recognition.py --reembed."
-    ]
+def print_listening_change(before: Listening, now: Listening) -> None:
+    """Say what changes where thresholds were written that hold for another part of clips."""
+    if before != now:
+        print(
+            f"From now on the model hears {now}; before: {before}. A speaker library that it "
+            "enrolled has to be taken over by infer_recognition.py --reembed."
+        )
 
 
 def _row(point: OperatingPoint) -> str:

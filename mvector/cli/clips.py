@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import parse_length
-from mvector.cli.options import Options, flag, option, optional, required
+from mvector.cli.common import JsonOption, parse_length
+from mvector.cli.options import Options, option, optional, required
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -22,25 +22,7 @@ _METER_FROM_DB, _METER_WIDTH = -60.0, 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class JsonOption(Options):
-    """Output for programs."""
-
-    json: bool = flag("print JSON objects instead of sentences")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThresholdOption(Options):
-    """What decides."""
-
-    threshold: float | None = optional(
-        "at or above: the same person (default: the model's calibrated threshold)", "COSINE", float
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class RecordingOptions(Options):
-    """How to record."""
-
     TITLE = "microphone"
 
     record_seconds: float = option(
@@ -83,15 +65,7 @@ def open_clip(path: str) -> AudioSource:
 def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> AudioSource:
     """A recording, or the path that the user types; a useless recording is made again.
 
-    Args:
-        args: how to record.
-        sample_rate: to record at, in Hz.
-        which: clip this is, as the beginning of the question.
-
-    Raises:
-        AudioError: there is no microphone, or it failed.
-        MissingDependencyError: PyAudio is not installed.
-        EOFError: nobody answers.
+    The question begins with ``which`` clip this is. ``EOFError``: nobody answers.
     """
     while True:
         answer = input(
@@ -109,22 +83,19 @@ def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, s
     """Record with a level meter; the samples, and what is wrong with them."""
     from mvector.audio.microphone import record, recording_fault
 
-    talk = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
-    print("recording…", file=talk, flush=True)
-    shown = talk.isatty()
-    waveform = record(
-        args.record_seconds,
-        sample_rate,
-        device=args.device,
-        on_block=(lambda block: print(f"\r{meter(block)}", end="", file=talk, flush=True))
-        if shown
-        else None,
-    )
-    print("\ndone" if shown else "done", file=talk)
+    terminal = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
+
+    def show_level(block: np.ndarray) -> None:
+        print(f"\r{level_meter(block)}", end="", file=terminal, flush=True)
+
+    print("recording…", file=terminal, flush=True)
+    on_block = show_level if terminal.isatty() else None
+    waveform = record(args.record_seconds, sample_rate, device=args.device, on_block=on_block)
+    print("\ndone" if on_block else "done", file=terminal)
     return waveform, recording_fault(waveform, sample_rate)
 
 
-def meter(block: np.ndarray) -> str:
+def level_meter(block: np.ndarray) -> str:
     """A level as a bar from -60 to 0 dB, and whether it is clipped."""
     import numpy as np
 
@@ -138,12 +109,8 @@ def meter(block: np.ndarray) -> str:
     return f"[{bar:-<{_METER_WIDTH}}] {max(level, -99.0):4.0f} dB {clipped:7s}"
 
 
-def good_recording(args: RecordingOptions, sample_rate: int) -> AudioSource:
-    """A recording without questions.
-
-    Raises:
-        AudioError: it is too quiet or clipped, or there is no microphone.
-    """
+def record_good_clip(args: RecordingOptions, sample_rate: int) -> AudioSource:
+    """A recording without questions; refuses one that is too quiet or clipped."""
     waveform, wrong = record_clip(args, sample_rate)
     if wrong is not None:
         raise AudioError(f"The recording is {wrong}, try again.")

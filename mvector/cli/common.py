@@ -17,8 +17,9 @@ from mvector.cli.options import (
     Command,
     Condition,
     Options,
-    bind,
+    bind_options,
     build_parser,
+    flag,
     option,
     optional,
     required,
@@ -42,12 +43,12 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
 
 
-def optional_bool(text: str) -> bool | None:
+def parse_optional_bool(text: str) -> bool | None:
     """Like :func:`parse_bool`, and ``auto``/``None`` for *decide by what the machine has*."""
     return None if text.strip().lower() in ("auto", "none", "") else parse_bool(text)
 
 
-def _from(least: float, kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
+def _number_parser(least: float, kind: Callable[[str], Any], what: str) -> Callable[[str], Any]:
     """A parser of numbers from ``least``, for argparse's ``type=``."""
 
     def parse(text: str) -> Any:
@@ -62,13 +63,13 @@ def _from(least: float, kind: Callable[[str], Any], what: str) -> Callable[[str]
     return parse
 
 
-parse_seconds = _from(0, float, "a duration in seconds, such as 0.5")
-parse_length = _from(0.001, float, "a duration above 0 in seconds, such as 0.5")
-parse_count = _from(0, int, "a whole number from 0")
-parse_number = _from(1, int, "a whole number from 1")
+parse_seconds = _number_parser(0, float, "a duration in seconds, such as 0.5")
+parse_length = _number_parser(0.001, float, "a duration above 0 in seconds, such as 0.5")
+parse_count = _number_parser(0, int, "a whole number from 0")
+parse_number = _number_parser(1, int, "a whole number from 1")
 
 
-def yes_or_no(default: _T, text: str) -> _T:
+def bool_option(default: _T, text: str) -> _T:
     """A field that is an option of ``True`` or ``False``."""
     return option(default, text, "True|False", parse_bool)
 
@@ -78,10 +79,10 @@ def yes_or_no(default: _T, text: str) -> _T:
 
 def gpu_option() -> bool | None:
     """``--use_gpu``, of commands that compute."""
-    return optional("default: a GPU if there is one", "True|False", optional_bool)
+    return optional("default: a GPU if there is one", "True|False", parse_optional_bool)
 
 
-def listening_option() -> float | None:
+def max_duration_option() -> float | None:
     """``--max_duration``, of tools that may hear another part of clips than the model does."""
     return optional(
         "hear only the beginning of longer clips; inf: all of them (default: what the model folder "
@@ -98,8 +99,6 @@ def config_option(default: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
-    """Which model to use."""
-
     TITLE = "model"
 
     model_path: str | None = optional(
@@ -112,6 +111,40 @@ class ModelOptions(Options):
     def conditions(self) -> tuple[Condition, ...]:
         beside = "beside --model_path, which names the model already"
         return (*super().conditions(), ("configs", self.model_path is None, beside))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonOption(Options):
+    json: bool = flag("print JSON objects instead of sentences")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOption(Options):
+    threshold: float | None = optional(
+        "at or above: the same person (default: the model's calibrated threshold)", "COSINE", float
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryOptions(ModelOptions):
+    TITLE = "speaker library"
+
+    audio_db_path: str = option("audio_db/", "the speaker library (default: %(default)s)", "DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAudioOption(Options):
+    no_audio: bool = flag(
+        "keep voiceprints only: for another model people then have to be enrolled anew"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(LibraryOptions, ThresholdOption):
+    within: Sequence[str] | None = optional(
+        "recognise people of these groups only", "GROUP", nargs="+"
+    )
+    top_k: int = option(1, "tell the N most alike people", "N", parse_number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +167,6 @@ class SettingOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions(Options):
-    """How many processes decode."""
-
     num_workers: int | None = optional(
         "processes that decode clips (default: one per processor; 0: this one only)",
         "N",
@@ -145,8 +176,6 @@ class WorkerOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ListOptions(WorkerOptions):
-    """A list whose clips are decoded."""
-
     source: str = required("lines of path, tab, speaker number", "LIST", positional=True)
     data_root: str | None = optional("where relative paths of the list start", "DIR")
 
@@ -163,9 +192,7 @@ class ListOptions(WorkerOptions):
 def run_command(command: Command, argv: Sequence[str] | None = None) -> int:
     """Parse, run, and turn a user's mistake into one sentence and exit code 2.
 
-    Args:
-        command: what to run; ``--debug`` is added to its options.
-        argv: arguments without the program's name; ``None`` takes the process's own.
+    ``argv`` lacks the program's name; ``None`` takes the process's own.
     """
     parser = build_parser(command)
     parser.add_argument(
@@ -178,7 +205,7 @@ def run_command(command: Command, argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        action, options = bind(command, given)
+        action, options = bind_options(command, given)
         return action.run(options)
     except MVectorError as error:
         if debug:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 from mvector.cli.clips import (
     STANDARD_INPUT,
-    JsonOption,
     ListDevices,
     RecordingOptions,
-    ThresholdOption,
     ask_for_clip,
     list_devices,
     open_clip,
 )
-from mvector.cli.common import ModelOptions, log_arguments
+from mvector.cli.common import JsonOption, ModelOptions, ThresholdOption, log_arguments
 from mvector.cli.options import Action, Command, Condition, optional
 from mvector.errors import AudioError, MVectorError
 
@@ -100,8 +98,5 @@ COMMAND = Command(
     "infer_contrast.py",
     "Compare two clips: cosine similarity of their voices, and a verdict.",
     _EPILOG,
-    (
-        Action("--list_devices", ListDevices, list_devices),
-        Action("a comparison", Compare, compare),
-    ),
+    (Action("--list_devices", ListDevices, list_devices), Action("a comparison", Compare, compare)),
 )

@@ -20,8 +20,8 @@ from mvector.corpus.recipes.cnceleb import cnceleb_trials
 from mvector.corpus.recipes.pairs import PublishedTrials, WrittenPairs, write_pairs
 from mvector.corpus.recipes.table import scan_csv
 from mvector.corpus.splitting import LIST_NAMES, assign_to_lists, write_lists
-from mvector.errors import DataError, MissingDependencyError
-from mvector.files import check_writable
+from mvector.errors import DataError, import_errors_as
+from mvector.files import check_writable, write_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,7 @@ _BAD_NAME = "bad_clips.txt"
 
 
 def make_lists(args: Scan) -> int:
-    """Scan, check, split, write the lists and say what they hold.
-
-    Raises:
-        DataError: the corpus is missing, incomplete or unusable, or the lists cannot be written.
-        MissingDependencyError: most clips, or the detector of speech, need another package.
-    """
+    """Scan, check, split, write the lists and say what they hold."""
     _require_writable(args.output)
     require_vad(args.do_vad)
     logger.info("Looking for clips in '%s' ...", args.path)
@@ -44,14 +39,25 @@ def make_lists(args: Scan) -> int:
     start_s = time.perf_counter()
     good, bad = _check(clips, args)
     elapsed_s = time.perf_counter() - start_s
-    _log_lost_speakers(clips, good)
+    lost = {clip.speaker for clip in clips} - {clip.speaker for clip in good}
+    if lost:
+        message = "%d speakers have no good clip and are left out: %s."
+        logger.warning(message, len(lost), name_some(lost))
     bad += [
         BadClip(name, f"is named in '{own.source}' and is not in the corpus.")
         for own in trials
         for name in own.missing
     ]
     write_bad_clips(Path(args.output) / _BAD_NAME, bad)
-    divided = _divide(good, args, has_pairs=bool(trials))
+    divided = good
+    if args.dataset != "cnceleb":  # which comes with its own test speakers
+        divided = assign_to_lists(
+            good,
+            test_speakers=args.test_speakers,
+            enroll_clips=args.enroll_clips,
+            seed=args.seed,
+            has_pairs=bool(trials),
+        )
     is_test_alone = bool(trials) and args.dataset in SCANS_WITH_TRIALS
     written = write_lists(divided, args.output, may_lack_training=is_test_alone)
     path_of = {clip.key: clip.path for clip in good}
@@ -89,13 +95,11 @@ def _require_decoder(clips: list[Clip]) -> None:
     needing = [clip for clip in clips if Path(clip.path).suffix.lower() in MEDIA_SUFFIXES]
     if 2 * len(needing) <= len(clips):
         return  # what cannot be decoded is left out, with the reason
-    try:
+    with import_errors_as(
+        f"{len(needing)} of {len(clips)} clips, such as '{needing[0].path}', need PyAV: pip "
+        "install av, or convert them to wav or flac."
+    ):
         import av  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{len(needing)} of {len(clips)} clips, such as '{needing[0].path}', need PyAV: pip "
-            "install av, or convert them to wav or flac."
-        ) from error
 
 
 def _check(clips: list[Clip], args: Scan) -> tuple[list[Clip], list[BadClip]]:
@@ -116,24 +120,8 @@ def _check(clips: list[Clip], args: Scan) -> tuple[list[Clip], list[BadClip]]:
     return check_paths(clips)
 
 
-def _divide(good: list[Clip], args: Scan, *, has_pairs: bool) -> list[Clip]:
-    if args.dataset == "cnceleb":  # it comes with its own test speakers
-        return good
-    return assign_to_lists(
-        good,
-        test_speakers=args.test_speakers,
-        enroll_clips=args.enroll_clips,
-        seed=args.seed,
-        has_pairs=has_pairs,
-    )
-
-
 def merge(args: Merge) -> int:
-    """Join lists, and say what the joined ones hold.
-
-    Raises:
-        DataError: the lists cannot be joined, or the joined ones cannot be written.
-    """
+    """Join lists, and say what the joined ones hold."""
     _require_writable(args.output)
     lines = [f"{'':<10} {'speakers':>9} {'clips':>9}"]
     merged = merge_lists(args.merge, args.output)
@@ -146,20 +134,8 @@ def merge(args: Merge) -> int:
 
 def _require_writable(output: str) -> None:
     """Fail now and not after hours of checking."""
-    try:
+    with write_errors_as(DataError, f"lists to '{output}'", "choose another --output"):
         check_writable(Path(output))
-    except OSError as error:
-        raise DataError(
-            f"Cannot write lists to '{output}': {error.strerror or error}; choose another --output."
-        ) from error
-
-
-def _log_lost_speakers(clips: Sequence[Clip], good: Sequence[Clip]) -> None:
-    lost = {clip.speaker for clip in clips} - {clip.speaker for clip in good}
-    if lost:
-        logger.warning(
-            "%d speakers have no good clip and are left out: %s.", len(lost), name_some(lost)
-        )
 
 
 def _summary(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from mvector.cli.common import WorkerOptions, parse_number, parse_seconds, yes_or_no
+from mvector.cli.common import WorkerOptions, bool_option, parse_number, parse_seconds
 from mvector.cli.options import Condition, Options, option, optional, required
 from mvector.corpus.cutting import Vad
 from mvector.corpus.recipes import SCANS, SCANS_WITH_TRIALS
@@ -78,7 +78,7 @@ examples:
 """
 
 
-def _speakers(text: str) -> int | float:
+def _parse_speakers(text: str) -> int | float:
     if text.strip().isdecimal():
         return int(text)
     try:
@@ -98,8 +98,6 @@ def _column(name: str, example: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOption(Options):
-    """Where lists go."""
-
     output: str = option(DEFAULT_OUTPUT, "where the lists go (default: %(default)s)", "DIR")
 
 
@@ -127,7 +125,7 @@ class Scan(WorkerOptions, OutputOption):
         "%(default)s)",
         choices=get_args(Vad),
     )
-    convert_mp3: bool = yes_or_no(
+    convert_mp3: bool = bool_option(
         False,
         "write a 16 kHz wav beside each good mp3 and list that, since mp3 reads slowly; takes "
         "0.12 GB an hour of speech (default: %(default)s)",
@@ -136,7 +134,7 @@ class Scan(WorkerOptions, OutputOption):
         "test speakers: a number (20), a share of all (0.1), or 0 to train on everyone (default: "
         "a tenth, from 2 to 200; corpora without test speakers of their own)",
         "N",
-        _speakers,
+        _parse_speakers,
     )
     enroll_clips: int = option(
         1,
@@ -148,7 +146,7 @@ class Scan(WorkerOptions, OutputOption):
     seed: int = option(
         0, "another seed, another split (default: %(default)s; not cnceleb)", parse=int
     )
-    skip_check: bool = yes_or_no(
+    skip_check: bool = bool_option(
         False,
         "trust the corpus and open no clip: quick, but broken clips are then met in training "
         "(default: %(default)s)",
@@ -173,11 +171,7 @@ class Scan(WorkerOptions, OutputOption):
         return (
             *super().conditions(),
             ("min_duration num_workers do_vad convert_mp3", not self.skip_check, unchecked),
-            (
-                "convert_mp3",
-                self.do_vad == "none",
-                "with --do_vad, which writes FLAC files",
-            ),
+            ("convert_mp3", self.do_vad == "none", "with --do_vad, which writes FLAC files"),
             ("test_speakers enroll_clips seed", is_divided, own_test),
             ("trials", with_trials, f"without --dataset {' or '.join(SCANS_WITH_TRIALS)}"),
             (columns, self.dataset == "csv", "without --dataset csv"),

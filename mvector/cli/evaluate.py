@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mvector.cli.calibration_report import (
     calibration_lines,
-    listening_lines,
-    too_little,
-    written_line,
+    print_listening_change,
+    write_calibration,
 )
 from mvector.cli.common import log_arguments
 from mvector.cli.evaluate_options import EPILOG, Compare, Evaluate
@@ -31,11 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def _compare(args: Compare) -> int:
-    """Compare saved scores, and print and write how they differ.
-
-    Raises:
-        EvaluationError: the scores cannot be compared, or a place cannot be written to.
-    """
+    """Compare saved scores, and print and write how they differ."""
     from mvector.cli.evaluate_outputs import compare
 
     if os.environ.get("RANK", "0") == "0":
@@ -44,14 +39,7 @@ def _compare(args: Compare) -> int:
 
 
 def _evaluate(args: Evaluate) -> int:
-    """Evaluate, print the figures, and write what is asked for.
-
-    Returns:
-        The exit code: 1 if a calibration was asked for and too little was measured for it.
-
-    Raises:
-        MVectorError: the model, the lists or an option cannot be used.
-    """
+    """Evaluate, print the figures, and write what is asked for."""
     from mvector.cli.evaluate_outputs import RESULTS, Outputs
     from mvector.cli.train import DEFAULT_CONFIG
     from mvector.compute.distributed import open_world
@@ -59,18 +47,22 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.embedding.listening import Listening
     from mvector.errors import ConfigError
     from mvector.models.folder import load_training_config, read_model_info
-    from mvector.recognition.model_choice import check_changeable, find_model, is_default
+    from mvector.recognition.model_choice import (
+        check_thresholds_changeable,
+        find_model,
+        is_default_model,
+    )
     from mvector.training.trainer import MVectorTrainer
 
     log_arguments(args)
     folder = Path(args.model_path or find_model(args.configs))
-    if is_default(folder):  # its own lists are nobody else's, and its thresholds stay
+    if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
-            check_changeable(folder)
+            check_thresholds_changeable(folder)
         args = replace(args, write_calibration=False, out=args.out or RESULTS)
     writes = args.write_calibration is not False and not args.verdict
     source = args.configs or (
-        DEFAULT_CONFIG if is_default(folder) else load_training_config(folder)
+        DEFAULT_CONFIG if is_default_model(folder) else load_training_config(folder)
     )
     if source is None:
         raise ConfigError(
@@ -85,7 +77,7 @@ def _evaluate(args: Evaluate) -> int:
     judge = None
     if args.verdict:
         listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
-        judge = _judge(folder, info, listening, data.eval_conf.enrolment)
+        judge = _make_judge(folder, info, listening, data.eval_conf.enrolment)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
@@ -103,9 +95,9 @@ def _evaluate(args: Evaluate) -> int:
         result,
         {"name": trainer.model.name, "folder": str(folder), "fingerprint": info.fingerprint},
         lists=[*lists, *back_end.lists],
-        earlier=_earlier(info, result),
+        earlier=_earlier_calibration(info, result),
     )
-    figures["verdict"] = None if judge is None else _verdict(judge, folder, result)
+    figures["verdict"] = None if judge is None else _verdict_rates(judge, folder, result)
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
         return _calibrate(args, folder, result, figures, before=Listening.from_dict(info.listening))
@@ -116,8 +108,7 @@ def _evaluate(args: Evaluate) -> int:
         )
     elif writes:
         print(f"Thresholds written to {folder}/model.yml")
-        for line in listening_lines(Listening.from_dict(info.listening), result.listening):
-            print(line)
+        print_listening_change(Listening.from_dict(info.listening), result.listening)
     return 0
 
 
@@ -133,7 +124,6 @@ def _calibrate(
     from mvector.evaluation.bootstrap import Interval
     from mvector.evaluation.held_out import HeldOutCheck
     from mvector.evaluation.run import metrics_of
-    from mvector.models.folder import update_model_folder
 
     measured = result.calibration
     eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
@@ -143,22 +133,12 @@ def _calibrate(
     if args.write_calibration is False:
         print("Nothing is written into the model folder (--write_calibration False).")
         return 0
-    doubt = too_little(measured)
-    if doubt and not args.force:
-        print(doubt)
-        return 1
-    update_model_folder(
-        folder,
-        calibration=measured.to_dict(),
-        listening=result.listening.to_dict(),
-        metrics=metrics_of(measured),
-    )
-    print("\n".join([written_line(folder, measured), *listening_lines(before, result.listening)]))
-    return 0
+    metrics, now = metrics_of(measured), result.listening
+    return write_calibration(folder, measured, metrics, before=before, now=now, force=args.force)
 
 
-def _judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
-    """What decides with this model, whose calibration may be missing or not fit the enrolment."""
+def _make_judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
+    """What decides with this model; refuses thresholds that are missing or do not fit."""
     from mvector.errors import EvaluationError
     from mvector.recognition.judge import Judge
     from mvector.recognition.model_choice import usable_calibration
@@ -172,7 +152,7 @@ def _judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) 
     return judge
 
 
-def _verdict(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
+def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
     """How often the verdicts on these trials are wrong, for ``results.json``."""
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.evaluation.run import measure_trials
@@ -188,7 +168,7 @@ def _verdict(judge: Judge, folder: Path, result: VerificationResult) -> dict[str
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 
-def _earlier(info: ModelInfo, result: VerificationResult) -> Calibration | None:
+def _earlier_calibration(info: ModelInfo, result: VerificationResult) -> Calibration | None:
     """The model's calibration before the evaluation, if it can be judged on these trials."""
     from mvector.embedding.listening import Listening
     from mvector.errors import CheckpointError

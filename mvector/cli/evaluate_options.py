@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import SettingOptions, config_option, parse_count, yes_or_no
+from mvector.cli.common import SettingOptions, bool_option, config_option, parse_count
 from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ log-likelihood ratio (actual), and the misses and false acceptances that each th
 exit code: 0 done, 1 measured on too little to calibrate by (with --calibrate), 2 a mistake
 """
 
+#: Options that stand for settings of ``dataset_conf.eval_conf``.
+_EVAL_CONF = ("enrolment", "skip_missing", "cache")
+
 _ENROLMENT = """\
 how models of several clips are enrolled: mean of unit vectors (mean, the default; a PLDA is given
 all clips jointly), mean of embeddings (raw-mean), highest score (max), mean of the N highest scores
@@ -47,8 +50,6 @@ all clips jointly), mean of embeddings (raw-mean), highest score (max), mean of 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(Options):
-    """What an evaluation and a comparison write."""
-
     TITLE = "what to write and print"
 
     out: str | None = optional(
@@ -80,8 +81,6 @@ class Compare(OutputOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions(Options):
-    """What trials are scored by."""
-
     TITLE = "how to score"
 
     score: str = option(
@@ -133,14 +132,7 @@ class ScoringOptions(Options):
         )
 
     def back_end(self, train_list: str) -> BackEnd:
-        """What to score with.
-
-        Args:
-            train_list: of the configuration, where no other list is named.
-
-        Raises:
-            EvaluationError: options that do not go together.
-        """
+        """What to score with; ``train_list`` is taken where no other list is named."""
         from mvector.evaluation.back_end import BackEnd
 
         has_cohort, is_plda = self.mean or self.norm is not None, self.score == "plda"
@@ -160,8 +152,6 @@ class ScoringOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationOptions(ScoringOptions):
-    """Which thresholds are measured and written."""
-
     TITLE = "calibration"
 
     calibrate: bool = flag(
@@ -176,7 +166,7 @@ class CalibrationOptions(ScoringOptions):
         "how often the verdicts of infer_contrast.py are wrong (FAR, FRR) or inconclusive, decided "
         "by the calibration that the model has, which then stays as it is"
     )
-    write_calibration: bool | None = yes_or_no(
+    write_calibration: bool | None = bool_option(
         None,
         "write thresholds into the model folder (default: True, except into the one in the box)",
     )
@@ -232,20 +222,15 @@ class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
             *super().conditions(),
             *(
                 (name, not self.sets(f"{conf}.{name}"), f"beside --set {conf}.{name}")
-                for name in ("enrolment", "skip_missing", "cache")
+                for name in _EVAL_CONF
             ),
         )
 
     def settings(self) -> list[str]:
         """All that is set, with the options that stand for settings of ``eval_conf``."""
-        given = {
-            "enrolment": self.enrolment,
-            "skip_missing": self.skip_missing or None,
-            "cache": self.cache,
-        }
-        settings = [
-            f"dataset_conf.eval_conf.{key}={json.dumps(value)}"
-            for key, value in given.items()
-            if value is not None
-        ]
-        return [*self.overrides, *settings]
+        settings = list(self.overrides)
+        for name in _EVAL_CONF:
+            value = getattr(self, name)
+            if value not in (None, False):
+                settings.append(f"dataset_conf.eval_conf.{name}={json.dumps(value)}")
+        return settings

@@ -30,7 +30,7 @@ from mvector.evaluation.reports.scored import save_scores, scored_trials
 from mvector.evaluation.reports.tables import render_text
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.evaluation.reports.worst import worst_trials
-from mvector.files import check_writable
+from mvector.files import check_file_writable, check_writable, write_errors_as
 
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration, DetCurve
@@ -44,21 +44,13 @@ RESULTS, COMPARISON, PAGE = "results.json", "comparison.json", "report.html"
 class Outputs:
     """What is asked for beside the calibration; checked before the work, written after it.
 
-    Args:
-        args: options of ``eval.py``.
-        folder: of the model.
-        root: folder that relative clip paths start from.
-
-    Raises:
-        DataError: the metadata cannot be used.
-        EvaluationError: a place cannot be written to.
-        MissingDependencyError: a report needs matplotlib.
+    Relative clip paths start from ``root``.
     """
 
     def __init__(self, args: Evaluate, folder: Path, root: str | None) -> None:
         self.folder, self.num_replicates = folder, args.bootstrap
         self.scores, self.report = args.save_scores, args.report
-        self.columns, self.metadata = _asked_for(args, root)
+        self.columns, self.metadata = _breakdown_columns(args, root)
         self.results = _results_path(args.out, folder)
         if self.scores is not None:
             _require_writable(Path(self.scores), "--save_scores")
@@ -83,8 +75,10 @@ class Outputs:
         """
         calibration = result.calibration
         about = {**model, "description": calibration.description, "scored_by": result.scored_by}
-        scored = None
+        scored, breakdowns = None, []
+        worst: dict[str, list[Any]] = {"target": [], "nontarget": []}
         if result.scores is None:
+            self.scores = None
             logger.warning(
                 "%s trials are too many to keep their scores: no intervals, breakdown, worst "
                 "trials or file of scores.",
@@ -92,16 +86,12 @@ class Outputs:
             )
         else:
             scored = scored_trials(result.scores, result.trials, about)
-        groupings = []
-        if scored is None:
-            self.scores = None
-        else:
             if self.scores is not None:
                 save_scores(scored, self.scores)
-            groupings = [
-                group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
-                for column in self.columns
-            ]
+            for column in self.columns:
+                groups = group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
+                breakdowns.append(break_down(scored, groups, calibration.threshold_eer))
+            worst = worst_trials(scored)
         return {
             **provenance(lists, shlex.join(sys.argv)),
             "model": model,
@@ -119,23 +109,12 @@ class Outputs:
                 earlier=earlier,
                 num_replicates=self.num_replicates,
             ),
-            "breakdowns": [
-                break_down(scored, grouping, calibration.threshold_eer)
-                for grouping in groupings
-                if scored is not None
-            ],
-            "worst_trials": {"target": [], "nontarget": []}
-            if scored is None
-            else worst_trials(scored),
+            "breakdowns": breakdowns,
+            "worst_trials": worst,
         }
 
     def write(self, results: dict[str, Any], curve: DetCurve) -> list[str]:
-        """Write what is asked for, and return the lines to print.
-
-        Args:
-            results: what :meth:`measure` gave.
-            curve: of the trials.
-        """
+        """Write what is asked for of what :meth:`measure` gave; returns the lines to print."""
         if self.results is not None:
             write_json(results, self.results)
         page = None
@@ -144,17 +123,12 @@ class Outputs:
             page = _write_report(self.report, result_page(results, pictures), pictures)
         shown = [*result_tables(results), *verdict_tables(results)]
         tables = [f"\n{render_text(table)}" for table in shown]
-        return [*tables, "", *_written(self.results, self.scores, page)]
+        return [*tables, "", *_written_lines(self.results, self.scores, page)]
 
 
 def compare(args: Compare) -> list[str]:
-    """Compare files of scores, write what is asked for, and return the lines to print.
-
-    Raises:
-        EvaluationError: the scores cannot be compared, or a place cannot be written to.
-        MissingDependencyError: a report needs matplotlib.
-    """
-    out = None if args.out is None else _file_at(Path(args.out), COMPARISON)
+    """Compare files of scores, write what is asked for, and return the lines to print."""
+    out = None if args.out is None else _file_in(Path(args.out), COMPARISON)
     if out is not None:
         _require_writable(out, "--out")
     if args.report is not None:
@@ -168,10 +142,10 @@ def compare(args: Compare) -> list[str]:
         pictures = comparison_pictures(curves)
         page = _write_report(args.report, comparison_page(comparison, pictures), pictures)
     tables = "\n\n".join(map(render_text, comparison_tables(comparison)))
-    return [tables, *_written(out, None, page)]
+    return [tables, *_written_lines(out, None, page)]
 
 
-def _asked_for(args: Evaluate, root: str | None) -> tuple[list[str], Metadata | None]:
+def _breakdown_columns(args: Evaluate, root: str | None) -> tuple[list[str], Metadata | None]:
     """What to part the trials by, and the metadata for it."""
     columns = [name for name in (args.by or "").split(",") if name]
     if args.metadata is None:
@@ -197,7 +171,7 @@ def _asked_for(args: Evaluate, root: str | None) -> tuple[list[str], Metadata | 
 def _results_path(out: str | None, folder: Path) -> Path | None:
     """Where ``results.json`` goes; beside a model folder that is read-only, nowhere."""
     if out is not None:
-        path = _file_at(Path(out), RESULTS)
+        path = _file_in(Path(out), RESULTS)
         _require_writable(path, "--out")
         return path
     path = folder.parent / RESULTS
@@ -214,19 +188,13 @@ def _results_path(out: str | None, folder: Path) -> Path | None:
     return path
 
 
-def _file_at(path: Path, name: str) -> Path:
+def _file_in(path: Path, name: str) -> Path:
     return path / name if path.is_dir() else path
 
 
 def _require_writable(path: Path, option: str) -> None:
-    try:
-        check_writable(path.parent)
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-    except OSError as error:
-        raise EvaluationError(
-            f"Cannot write '{path}': {error.strerror or error}; choose another {option}."
-        ) from error
+    with write_errors_as(EvaluationError, f"'{path}'", f"choose another {option}"):
+        check_file_writable(path)
 
 
 def _write_report(folder: str, page: str, pictures: list[Picture]) -> Path:
@@ -236,6 +204,6 @@ def _write_report(folder: str, page: str, pictures: list[Picture]) -> Path:
     return path
 
 
-def _written(results: Path | None, scores: str | None, page: Path | None) -> list[str]:
+def _written_lines(results: Path | None, scores: str | None, page: Path | None) -> list[str]:
     places = {"Figures": results, "Scores": scores, "Report": page}
     return [f"{what} written to {place}" for what, place in places.items() if place is not None]

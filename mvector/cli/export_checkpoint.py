@@ -29,11 +29,7 @@ class Export(Options):
 
 
 def run(args: Export) -> int:
-    """Export and say how many entries were written.
-
-    Raises:
-        CheckpointError: the model cannot be read, or the toolkit has no such model.
-    """
+    """Export and say how many entries were written."""
     from mvector.compat import export_checkpoint, save_state
     from mvector.models.folder import load_model_folder
 

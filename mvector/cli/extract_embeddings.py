@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import ModelOptions, listening_option, log_arguments, parse_number
+from mvector.cli.common import ModelOptions, log_arguments, max_duration_option, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
+from mvector.files import read_errors_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ class Extract(ModelOptions):
     )
     data_root: str | None = optional("where relative paths of the list start", "DIR")
     batch_size: int = option(16, "default: %(default)s", "N", parse_number)
-    max_duration: float | None = listening_option()
+    max_duration: float | None = max_duration_option()
     cache: str | None = optional(
         "keep embeddings here for later runs too (default: OUT.partial, removed at the end)", "DIR"
     )
@@ -62,11 +63,7 @@ class Extract(ModelOptions):
 
 
 def run(args: Extract) -> int:
-    """Extract, write, and say what the file holds.
-
-    Raises:
-        DataError: the list, the file or an option cannot be used.
-    """
+    """Extract, write, and say what the file holds."""
     from mvector.compute.device import choose_device
     from mvector.compute.distributed import open_world
     from mvector.embedding.encoder import SpeakerEncoder
@@ -145,7 +142,11 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
     from mvector.scoring import read_trials
     from mvector.scoring.trial_lists import is_trials_file
 
-    lines = _lines(source)
+    with read_errors_as(DataError, f"The list '{source}'"):
+        text = Path(source).read_text(encoding="utf-8-sig")
+    lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
+    if not lines:
+        raise DataError(f"The list '{source}' is empty; write one clip a line.")
     is_path = os.path.exists(os.path.join(root or "", lines[0]))
     if "\t" not in lines[0] and (is_path or len(lines[0].split(" ")) != 3):
         return [os.path.join(root or "", path) for path in dict.fromkeys(lines)], None
@@ -154,19 +155,6 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
     clips = read_list(source, root=root)
     rows = list({path: row for row, path in enumerate(clips.paths)}.values())
     return [clips.paths[row] for row in rows], clips.labels[rows]
-
-
-def _lines(source: str) -> list[str]:
-    try:
-        text = Path(source).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"The list '{source}' cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"The list '{source}' is not UTF-8 text; is it really a list?") from error
-    lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
-    if not lines:
-        raise DataError(f"The list '{source}' is empty; write one clip a line.")
-    return lines
 
 
 COMMAND = Command("extract_embeddings.py", _DESCRIPTION, _EPILOG, (Action("a list", Extract, run),))

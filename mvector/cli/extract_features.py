@@ -36,8 +36,6 @@ examples:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractFeatures(SettingOptions, PackingOptions):
-    """Extract the features of a list."""
-
     configs: str = option(DEFAULT_CONFIG, "configuration (default: %(default)s)", "FILE")
     dtype: str = option(
         "float16",
@@ -52,11 +50,7 @@ class ExtractFeatures(SettingOptions, PackingOptions):
 
 
 def run(args: ExtractFeatures) -> int:
-    """Extract, and say what the folder holds.
-
-    Raises:
-        MVectorError: the configuration, the list, the folder or an option cannot be used.
-    """
+    """Extract, and say what the folder holds."""
     from mvector.compute.device import choose_device
     from mvector.config import load_config
     from mvector.data.packed_features import PackedFeatures, extract_features

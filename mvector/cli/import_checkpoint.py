@@ -43,11 +43,7 @@ class Import(Options):
 
 
 def run(args: Import) -> int:
-    """Import, write the folder and say what was read and what was dropped.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be read or is ambiguous, or an option does not fit.
-    """
+    """Import, write the folder and say what was read and what was dropped."""
     from mvector.compat import import_checkpoint
 
     imported = import_checkpoint(

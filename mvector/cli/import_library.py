@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mvector.cli.common import LibraryOptions, NoAudioOption
 from mvector.cli.options import Action, Command, required
-from mvector.cli.recognition_options import LibraryOptions, NoAudioOption
 from mvector.errors import DataError, LibraryError
 
 if TYPE_CHECKING:
-    from mvector.embedding import SpeakerEncoder
+    from mvector.speakers import SpeakerLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +47,27 @@ def run(args: ImportLibrary) -> int:
     from mvector.compute.device import choose_device
     from mvector.embedding import SpeakerEncoder
     from mvector.recognition.model_choice import find_model
+    from mvector.speakers import SpeakerLibrary
 
     source, target = Path(args.source), Path(args.audio_db_path)
-    clips = people_in(source)
+    clips = find_clips_of_people(source)
     if source.resolve() == target.resolve():
         raise DataError(
             f"'{source}' is the library itself; its clips are enrolled whenever it is opened."
         )
     folder = args.model_path or find_model(args.configs)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
-    enrol = embed_in_place if args.no_audio else copy_and_open
-    num_people, num_clips = enrol(clips, target, encoder)
-    print(f"{num_people} people with {num_clips} clips are enrolled in '{target}'.")
+    keep_audio = not args.no_audio
+    with SpeakerLibrary(target, encoder, progress=True, keep_audio=keep_audio) as library:
+        enrol = enrol_copies if keep_audio else enrol_embeddings
+        enrol(clips, library)
+        people = library.people()
+    num_clips = sum(person.num_clips for person in people)
+    print(f"{len(people)} people with {num_clips} clips are enrolled in '{target}'.")
     return 0
 
 
-def people_in(source: Path) -> dict[str, list[Path]]:
+def find_clips_of_people(source: Path) -> dict[str, list[Path]]:
     """Clips of each person; folders whose name is none are left out.
 
     Raises:
@@ -86,64 +91,45 @@ def people_in(source: Path) -> dict[str, list[Path]]:
     return clips
 
 
-def copy_and_open(
-    clips: dict[str, list[Path]], target: Path, encoder: SpeakerEncoder
-) -> tuple[int, int]:
-    """Copy what the library does not have yet; opening it embeds the copies.
-
-    Returns:
-        How many people and clips the library has then.
-    """
+def enrol_copies(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
+    """Copy what the library does not have yet, and let it find the copies."""
     from mvector.files import file_sha256, write_atomically
-    from mvector.speakers import SpeakerLibrary
-    from mvector.speakers.clip_files import name_folder
-    from mvector.speakers.names import folder_of
-    from mvector.speakers.sealing import Sealer
+    from mvector.speakers.clip_files import make_person_folder
+    from mvector.speakers.encryption import LibraryCipher
+    from mvector.speakers.names import folder_name_for
 
-    with SpeakerLibrary(target, encoder, progress=True) as library:
-        # encrypted clips have other names: there, who is enrolled is taken to be complete
-        complete = set(library.names()) if Sealer.from_environment().is_on else set()
-        for name, paths in clips.items():
-            folder = target / folder_of(name)
-            for path in paths:
-                copy = folder / f"{file_sha256(path)[:16]}{path.suffix.lower()}"
-                if name in complete or copy.exists():
-                    continue
-                name_folder(folder, name)
-                write_atomically(copy, partial(shutil.copyfile, path))
-                copy.chmod(0o600)
-        library.reconcile(progress=True)
-        return library.num_people(), sum(person.num_clips for person in library.people())
+    # encrypted clips have other names: there, who is enrolled is taken to be complete
+    complete = set(library.names()) if LibraryCipher.from_environment().is_enabled else set()
+    for name, paths in clips.items():
+        folder = library.folder / folder_name_for(name)
+        for path in paths:
+            copy = folder / f"{file_sha256(path)[:16]}{path.suffix.lower()}"
+            if name in complete or copy.exists():
+                continue
+            make_person_folder(folder, name)
+            write_atomically(copy, partial(shutil.copyfile, path))
+            copy.chmod(0o600)
+    library.reconcile(progress=True)
 
 
-def embed_in_place(
-    clips: dict[str, list[Path]], target: Path, encoder: SpeakerEncoder
-) -> tuple[int, int]:
-    """Enrol by embeddings alone those who are not enrolled yet.
-
-    Returns:
-        How many people and clips the library has then.
-    """
+def enrol_embeddings(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
+    """Enrol by embeddings alone those who are not enrolled yet."""
     from tqdm import tqdm
 
-    from mvector.speakers import SpeakerLibrary
-
-    with SpeakerLibrary(target, encoder, keep_audio=False) as library:
-        enrolled = set(library.names())
-        waiting: list[tuple[str, Path]] = []
-        people = [name for name in clips if name not in enrolled]
-        for name in tqdm(people, unit="person"):
-            waiting += [(name, path) for path in clips[name]]
-            if len(waiting) < _CLIPS_AT_ONCE and name != people[-1]:
-                continue
-            table = encoder.embed_readable([path for _, path in waiting])
-            good = [waiting[k] for k in table.good]
-            quality = [encoder.measure(path).quality for _, path in good]
-            library.register_embeddings([name for name, _ in good], table.embeddings, quality)
-            for _, reason in table.failures:
-                logger.warning("Not enrolled: %s", reason)
-            waiting.clear()
-        return library.num_people(), sum(person.num_clips for person in library.people())
+    enrolled = set(library.names())
+    waiting: list[tuple[str, Path]] = []
+    people = [name for name in clips if name not in enrolled]
+    for name in tqdm(people, unit="person"):
+        waiting += [(name, path) for path in clips[name]]
+        if len(waiting) < _CLIPS_AT_ONCE and name != people[-1]:
+            continue
+        table = library.encoder.embed_readable([path for _, path in waiting])
+        good = [waiting[k] for k in table.good]
+        quality = [library.encoder.measure(path).quality for _, path in good]
+        library.register_embeddings([name for name, _ in good], table.embeddings, quality)
+        for _, reason in table.failures:
+            logger.warning("Not enrolled: %s", reason)
+        waiting.clear()
 
 
 COMMAND = Command(

@@ -7,7 +7,6 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mvector.cli.common import ListOptions, parse_seconds
 from mvector.cli.options import Action, Command, option, optional
@@ -60,15 +59,7 @@ class Inspect(ListOptions):
 
 
 def run(args: Inspect) -> int:
-    """Inspect, write what was asked for, and print the report.
-
-    Returns:
-        The exit code: 0 for a clean list, 1 where clips are unreadable or audio has two labels.
-
-    Raises:
-        DataError: the list or the packed corpus cannot be used, or a file cannot be written.
-        MissingDependencyError: a picture is wanted and matplotlib is not installed.
-    """
+    """Inspect, write what was asked for, and print the report."""
     from mvector.corpus.inspection import inspect_list
     from mvector.corpus.inspection_picture import check_picture_path, save_picture
     from mvector.corpus.inspection_report import build_report
@@ -88,7 +79,9 @@ def run(args: Inspect) -> int:
     speed = num_clips / max(elapsed_s, 1e-9)
     logger.info("Inspected %d clips in %.1f s (%.0f clips/s).", num_clips, elapsed_s, speed)
     if args.json:
-        _write_json(args.json, report)
+        text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+        with write_errors_as(DataError, f"'{args.json}'"):
+            write_text(Path(args.json), text, errors="backslashreplace")
     if args.picture:
         save_picture(inspection, args.picture)
     print(render_report(report))
@@ -96,12 +89,6 @@ def run(args: Inspect) -> int:
     if written:
         print(f"Written: {', '.join(written)}")
     return 0 if report["clean"] else 1
-
-
-def _write_json(path: str, report: dict[str, Any]) -> None:
-    text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-    with write_errors_as(DataError, f"'{path}'"):
-        write_text(Path(path), text, errors="backslashreplace")
 
 
 COMMAND = Command("inspect_data.py", _DESCRIPTION, _EPILOG, (Action("a list", Inspect, run),))

@@ -117,12 +117,8 @@ class Command:
         return [action for action in self.actions if name in action.fields(required=required)]
 
 
-def bind(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any], Any]:
-    """The action that is asked for, and its options.
-
-    Args:
-        command: of the options.
-        given: values of the options that were given, by the names of their fields.
+def bind_options(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any], Any]:
+    """The action that is asked for, and its options, of the values ``given`` by field name.
 
     Raises:
         OptionError: an option is missing, or has no use.
@@ -130,25 +126,25 @@ def bind(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any], Any]:
     ways = [action.fields(required=True) for action in command.actions]
     chosen = [a for a, way in zip(command.actions, ways, strict=True) if way.keys() <= given.keys()]
     if not chosen:
-        words = [" and ".join(map(_spelling, way.values())) for way in ways]
+        words = [" and ".join(map(_flag_of, way.values())) for way in ways]
         raise OptionError(f"Give {', or '.join(words)}.")
     action, own = chosen[0], chosen[0].fields()
     for name in (name for name in given if name not in own):
         owners = command.owners(name)
-        spelling = _spelling(owners[0].fields()[name])
+        spelling = _flag_of(owners[0].fields()[name])
         if command.owners(name, required=True):
             raise OptionError(f"{action.name} and {spelling} are two actions; give one of them.")
-        whose = _whose(command, owners)
+        whose = _owner_names(command, owners)
         raise OptionError(f"{spelling} has no use with {action.name}; it belongs to {whose}.")
     options = action.options(**given)
     for names, has_use, where in options.conditions():
         for name in names.split():
             if name in given and not has_use:
-                raise OptionError(f"{_spelling(own[name])} has no use {where}.")
+                raise OptionError(f"{_flag_of(own[name])} has no use {where}.")
     return action, options
 
 
-def _whose(command: Command, owners: Sequence[Action[Any]]) -> str:
+def _owner_names(command: Command, owners: Sequence[Action[Any]]) -> str:
     others = [action.name for action in command.actions if action not in owners]
     if len(others) < 3 < len(owners):
         return f"all but {' and '.join(others)}"
@@ -156,7 +152,7 @@ def _whose(command: Command, owners: Sequence[Action[Any]]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _spelling(own: Field[Any]) -> str:
+def _flag_of(own: Field[Any]) -> str:
     if "positional" in own.metadata:
         return str(own.metadata["metavar"])
     return str(own.metadata.get("flags", [f"--{own.name}"])[0])
@@ -181,15 +177,15 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     for name in dict.fromkeys(names):
         owners = command.owners(name)
         if owners:
-            title = _title(command, name, owners[0].options)
+            title = _group_title(command, name, owners[0].options)
             if title not in groups:
                 groups[title] = parser.add_argument_group(title)
             is_always_needed = command.owners(name, required=True) == [*command.actions]
-            _add(groups[title], owners[0].fields()[name], is_always_needed)
+            _add_option(groups[title], owners[0].fields()[name], is_always_needed)
     return parser
 
 
-def _title(command: Command, name: str, options: type[Options]) -> str:
+def _group_title(command: Command, name: str, options: type[Options]) -> str:
     """The heading that an option stands under: its class's title, and what it belongs to."""
     home = next(home for home in options.__mro__ if name in inspect.get_annotations(home))
     owners, last = command.owners(name), command.actions[-1]
@@ -199,11 +195,11 @@ def _title(command: Command, name: str, options: type[Options]) -> str:
     if owners == command.owners(name, required=True):
         is_last_a_choice = bool(last.fields(required=True))
         return "what to do" + ("" if is_last_a_choice else f" (without any of these: {last.name})")
-    whose = f"with {_whose(command, owners)}"
+    whose = f"with {_owner_names(command, owners)}"
     return f"{title} ({whose})" if title else whose
 
 
-def _add(group: argparse._ActionsContainer, own: Field[Any], is_always_needed: bool) -> None:
+def _add_option(group: argparse._ActionsContainer, own: Field[Any], is_always_needed: bool) -> None:
     more: dict[str, Any] = dict(own.metadata)
     flags = more.pop("flags", [f"--{own.name}"])
     default = f"{own.default:g}" if isinstance(own.default, float) else str(own.default)

@@ -39,8 +39,6 @@ examples:
 
 @dataclass(frozen=True, kw_only=True)
 class PackingOptions(ListOptions):
-    """What becomes a packed folder."""
-
     out: str = required("folder to make", "OUT", positional=True)
     overwrite: bool = option(
         False,
@@ -73,11 +71,7 @@ class Pack(PackingOptions):
 
 
 def pack(args: Pack) -> int:
-    """Pack, and say what the folder holds.
-
-    Raises:
-        DataError: the list, the folder or an option cannot be used.
-    """
+    """Pack, and say what the folder holds."""
     from mvector.data.packing import pack_corpus
 
     if not 1_000 <= args.sample_rate <= 1_000_000:
@@ -117,11 +111,7 @@ def print_left_out(num_bad: int, out: str) -> None:
 
 
 def verify(args: Verify) -> int:
-    """Compare a packed corpus, or packed features, with its checksums.
-
-    Raises:
-        DataError: it is damaged, or no packed folder.
-    """
+    """Compare a packed corpus, or packed features, with its checksums."""
     from mvector.data.packed import PackedCorpus, PackedFolder, packed_kind
     from mvector.data.packed_features import PackedFeatures
 

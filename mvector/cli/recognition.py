@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import (
     STANDARD_INPUT,
-    JsonOption,
     ListDevices,
-    ThresholdOption,
+    RecordingOptions,
     ask_for_clip,
-    good_recording,
     list_devices,
     open_clip,
+    record_good_clip,
 )
-from mvector.cli.common import log_arguments
-from mvector.cli.options import Action, Command
-from mvector.cli.recognition_options import (
-    Export,
-    Identify,
-    Import,
+from mvector.cli.common import (
+    JsonOption,
     LibraryOptions,
-    ListPeople,
-    Menu,
     NoAudioOption,
-    Reembed,
-    Register,
-    Remove,
     SearchOptions,
-    Watch,
+    log_arguments,
 )
-from mvector.cli.watch import watch
+from mvector.cli.options import Action, Command, Condition, flag, option, required
+from mvector.cli.watch import Watch, watch
 from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
     from mvector.recognition.predictor import MVectorPredictor
-
-logger = logging.getLogger(__name__)
 
 KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
 
@@ -60,7 +49,65 @@ exit code: 0 done; of --identify and --watch: 0 an enrolled person, 1 nobody enr
 """
 
 
-def _predictor(args: LibraryOptions) -> MVectorPredictor:
+# ---- options --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrolOptions(LibraryOptions, NoAudioOption):
+    force: bool = flag("enrol clips of too bad a quality too")
+    groups: Sequence[str] = option((), "that people are put in", "GROUP", nargs="+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register(EnrolOptions, RecordingOptions, JsonOption):
+    register: Sequence[str] = required(
+        "enrol clips of a person; without a file, a recording", ("NAME", "FILE"), nargs="+"
+    )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        names, records = "record_seconds device", len(self.register) == 1
+        return (*super().conditions(), (names, records, "with files to --register"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identify(SearchOptions, JsonOption):
+    identify: str = required("tell who is speaking in a clip; - is standard input", "FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListPeople(LibraryOptions, JsonOption):
+    list_people: bool = required("print who is enrolled", flags=("--list",), action="store_true")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove(LibraryOptions, JsonOption):
+    remove: str = required("forget a person", "NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(LibraryOptions, JsonOption):
+    export: str = required("write the library to one file", "FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(LibraryOptions, NoAudioOption, JsonOption):
+    import_file: str = required("read such a file, into a new library", "FILE", flags=("--import",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reembed(LibraryOptions, JsonOption):
+    reembed: bool = required("take over a library of another model", action="store_true")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Menu(EnrolOptions, SearchOptions, RecordingOptions):
+    """Register and recognise by hand."""
+
+
+# ---- actions --------------------------------------------------------------------------------
+
+
+def _make_predictor(args: LibraryOptions) -> MVectorPredictor:
     from mvector.recognition.predictor import MVectorPredictor
 
     if not (isinstance(args, JsonOption) and args.json):
@@ -68,39 +115,37 @@ def _predictor(args: LibraryOptions) -> MVectorPredictor:
     return MVectorPredictor(
         args.model_path,
         configs=args.configs,
-        threshold=args.threshold if isinstance(args, ThresholdOption) else None,
+        threshold=args.threshold if isinstance(args, SearchOptions) else None,
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
-        library_options=_library_options(args),
+        library_options={"keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio)},
     )
 
 
-def _library_options(args: LibraryOptions) -> dict[str, bool]:
-    return {"keep_audio": False} if isinstance(args, NoAudioOption) and args.no_audio else {}
-
-
 def _watch(args: Watch) -> int:
-    predictor = _predictor(args)
-    _ = predictor.threshold, predictor.library
+    predictor = _make_predictor(args)
+    _ = predictor.threshold, predictor.library  # what is missing is said before it listens
     return watch(args, predictor)
 
 
 def _list(args: ListPeople) -> int:
-    users = _predictor(args).get_users()
+    users = _make_predictor(args).get_users()
     text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
-    _say(args.json, text, users=users)
+    _print_answer(args.json, text, users=users)
     return 0
 
 
 def _remove(args: Remove) -> int:
-    count = _predictor(args).remove_user(args.remove)
-    _say(args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count)
+    count = _make_predictor(args).remove_user(args.remove)
+    _print_answer(
+        args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count
+    )
     return 0
 
 
 def _export(args: Export) -> int:
-    _predictor(args).library.export(args.export)
-    _say(args.json, f"Exported to '{args.export}'", exported=args.export)
+    _make_predictor(args).library.export(args.export)
+    _print_answer(args.json, f"Exported to '{args.export}'", exported=args.export)
     return 0
 
 
@@ -108,28 +153,31 @@ def _import(args: Import) -> int:
     from mvector.speakers import SpeakerLibrary
 
     library = SpeakerLibrary.import_file(
-        args.import_file, args.audio_db_path, _predictor(args).encoder, **_library_options(args)
+        args.import_file,
+        args.audio_db_path,
+        _make_predictor(args).encoder,
+        keep_audio=not args.no_audio,
     )
     count = library.num_people()
-    _say(args.json, f"Imported {count} people", imported=count)
+    _print_answer(args.json, f"Imported {count} people", imported=count)
     return 0
 
 
 def _reembed(args: Reembed) -> int:
-    count = _predictor(args).library.reembed(progress=not args.json)
-    _say(args.json, f"Computed {count} voiceprints anew", reembedded=count)
+    count = _make_predictor(args).library.reembed(progress=not args.json)
+    _print_answer(args.json, f"Computed {count} voiceprints anew", reembedded=count)
     return 0
 
 
 def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
-    predictor = _predictor(args)
+    predictor = _make_predictor(args)
     name, *files = args.register
     if files.count(STANDARD_INPUT) > 1:
         raise AudioError("Standard input holds one clip; name it once.")
     clips: list[AudioSource] = [open_clip(file) for file in files]
     if not clips:
-        clips = [good_recording(args, predictor.encoder.sample_rate)]
+        clips = [record_good_clip(args, predictor.encoder.sample_rate)]
     enrolled, refused = [], []
     for clip in clips:
         try:
@@ -152,7 +200,7 @@ def _register(args: Register) -> int:
 
 
 def _identify(args: Identify) -> int:
-    return _recognise(args, _predictor(args), open_clip(args.identify), as_json=args.json)
+    return _recognise(args, _make_predictor(args), open_clip(args.identify), as_json=args.json)
 
 
 def _recognise(
@@ -162,37 +210,33 @@ def _recognise(
     lines = [str(result)]
     if args.top_k > 1:
         lines += [f"  {match.score:.4f}  {match.name}" for match in result.candidates]
-    _say(as_json, "\n".join(lines), **result.to_dict())
+    _print_answer(as_json, "\n".join(lines), **result.to_dict())
     return KNOWN if result.is_known else UNKNOWN
 
 
-def _say(as_json: bool, text: str, **values: object) -> None:
+def _print_answer(as_json: bool, text: str, **values: object) -> None:
     print(json.dumps(values, ensure_ascii=False) if as_json else text)
 
 
-# ---- the menu -------------------------------------------------------------------------------
-
-
-def _menu(args: Menu) -> int:
+def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
-    predictor = _predictor(args)
+    predictor = _make_predictor(args)
     for name in predictor.get_users():
         print(f"Loaded: {name}")
-    actions: dict[str, Callable[[], None]] = {
-        "0": lambda: _register_by_hand(args, predictor),
-        "1": lambda: _recognise_by_hand(args, predictor),
-    }
     while True:
         try:
-            choice = input(
-                "Choose: 0 register a clip in the library, 1 recognise, q quit: "
-            ).strip()
-            if choice.lower() in ("q", "quit", "exit"):
+            question = "Choose: 0 register a clip in the library, 1 recognise, q quit: "
+            choice = input(question).strip().lower()
+            if choice in ("q", "quit", "exit"):
                 return 0
-            if choice not in actions:
+            if choice not in ("0", "1"):
                 print("Type 0, 1 or q.")
                 continue
-            actions[choice]()
+            clip = ask_for_clip(args, predictor.encoder.sample_rate)
+            if choice == "0":
+                _register_from_menu(args, predictor, clip)
+            else:
+                _recognise(args, predictor, clip)
         except MVectorError as error:
             print(error, file=sys.stderr)
         except EOFError:
@@ -200,17 +244,12 @@ def _menu(args: Menu) -> int:
             return 0
 
 
-def _register_by_hand(args: Menu, predictor: MVectorPredictor) -> None:
-    clip = ask_for_clip(args, predictor.encoder.sample_rate)
+def _register_from_menu(args: Menu, predictor: MVectorPredictor, clip: AudioSource) -> None:
     name = input("Name of the speaker: ")
     result = predictor.register(clip, name, force=args.force, groups=args.groups)
     print(f"Registered: {result.name}")
     for reason in result.reasons:
         print(f"Be careful: {reason}")
-
-
-def _recognise_by_hand(args: Menu, predictor: MVectorPredictor) -> None:
-    _recognise(args, predictor, ask_for_clip(args, predictor.encoder.sample_rate))
 
 
 COMMAND = Command(
@@ -227,6 +266,6 @@ COMMAND = Command(
         Action("--import", Import, _import),
         Action("--reembed", Reembed, _reembed),
         Action("--list_devices", ListDevices, list_devices),
-        Action("the menu", Menu, _menu),
+        Action("the menu", Menu, _run_menu),
     ),
 )

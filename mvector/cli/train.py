@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from mvector.cli.common import (
     SettingOptions,
+    bool_option,
     config_option,
     log_arguments,
     parse_count,
-    yes_or_no,
 )
 from mvector.cli.options import Action, Command, Condition, optional, required
 
@@ -43,8 +43,6 @@ Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stop
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(SettingOptions):
-    """What a training and a trial of it take."""
-
     configs: str | None = config_option(f"{DEFAULT_CONFIG}, or that of the run resumed")
     augment_conf_path: str | None = optional(
         "augmentation, such as configs/augmentation.yml; takes the place of augment_conf", "FILE"
@@ -85,7 +83,7 @@ class Train(TrainingOptions):
         "where curves for VisualDL and TensorBoard are written (default: log/)", "DIR"
     )
     pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
-    do_eval: bool = yes_or_no(True, "evaluate after each epoch (default True)")
+    do_eval: bool = bool_option(True, "evaluate after each epoch (default True)")
 
     def conditions(self) -> tuple[Condition, ...]:
         begins = self.resume_model in (None, "auto")
@@ -93,7 +91,7 @@ class Train(TrainingOptions):
         return (*super().conditions(), ("pretrained_model", begins, where))
 
 
-def _trainer(args: TrainingOptions) -> MVectorTrainer:
+def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
     from mvector.config import load_config
     from mvector.training import load_checkpoint
     from mvector.training.trainer import MVectorTrainer
@@ -109,7 +107,7 @@ def _trainer(args: TrainingOptions) -> MVectorTrainer:
 
 
 def _dry_run(args: DryRun) -> int:
-    trainer = _trainer(args)
+    trainer = _make_trainer(args)
     found = trainer.dry_run()
     if trainer.world.is_main:
         print(found)
@@ -119,7 +117,7 @@ def _dry_run(args: DryRun) -> int:
 def _train(args: Train) -> int:
     from mvector.training import TrainingStopped
 
-    trainer = _trainer(args)
+    trainer = _make_trainer(args)
     try:
         trainer.train(
             save_model_path=args.save_model_path,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.clips import open_clip
-from mvector.cli.recognition_options import Watch
+from mvector.cli.clips import RecordingOptions, open_clip
+from mvector.cli.common import JsonOption, SearchOptions, parse_length
+from mvector.cli.options import Condition, option, required
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -17,6 +19,29 @@ if TYPE_CHECKING:
     from mvector.recognition.predictor import MVectorPredictor
 
 _LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch(SearchOptions, RecordingOptions, JsonOption):
+    watch: str = required(
+        "tell who is speaking, again and again, from the microphone or in a file",
+        "FILE",
+        nargs="?",
+        const="",
+    )
+    hop_seconds: float = option(
+        1.0,
+        "how often --watch answers, of the last --record_seconds (default %(default)s)",
+        "S",
+        parse_length,
+    )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        return (
+            *super().conditions(),
+            ("device", not self.watch, "with a file to --watch"),
+            ("top_k", self.json, "with --watch and without --json: a line names one person"),
+        )
 
 
 def watch(args: Watch, predictor: MVectorPredictor) -> int:
@@ -28,9 +53,9 @@ def watch(args: Watch, predictor: MVectorPredictor) -> int:
     rate = predictor.encoder.sample_rate
     heard = False
     try:
-        with _hops(args, rate) as hops:
+        with _open_hops(args, rate) as hops:
             for end_s, window in sliding_windows(hops, rate, args.record_seconds):
-                heard |= _tell(args, predictor, end_s, window)
+                heard |= _recognise_window(args, predictor, end_s, window)
     except KeyboardInterrupt:
         print()
     return 0 if heard else 1
@@ -54,7 +79,7 @@ def sliding_windows(
 
 
 @contextmanager
-def _hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
+def _open_hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
     if args.watch:
         from mvector.audio import audio_windows
 
@@ -63,10 +88,10 @@ def _hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
     from mvector.audio.microphone import open_microphone
 
     with open_microphone(rate, device=args.device) as blocks:
-        yield _joined(blocks, round(args.hop_seconds * rate))
+        yield _rechunk(blocks, round(args.hop_seconds * rate))
 
 
-def _joined(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+def _rechunk(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     import numpy as np
 
     waiting = np.zeros(0, dtype=np.float32)
@@ -77,7 +102,9 @@ def _joined(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
             waiting = waiting[size:]
 
 
-def _tell(args: Watch, predictor: MVectorPredictor, end_s: float, window: np.ndarray) -> bool:
+def _recognise_window(
+    args: Watch, predictor: MVectorPredictor, end_s: float, window: np.ndarray
+) -> bool:
     """Recognise a window and print the answer; whether it was somebody enrolled."""
     from mvector.audio.clip_report import measure_clip
 

@@ -2,18 +2,7 @@
 
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.judge import Decision
-from mvector.recognition.model_choice import (
-    find_model,
-)
-from mvector.recognition.predictor import (
-    MVectorPredictor,
-)
+from mvector.recognition.model_choice import find_model
+from mvector.recognition.predictor import MVectorPredictor
 
-__all__ = [
-    "Decision",
-    "MVectorPredictor",
-    "Recognition",
-    "Registration",
-    "Score",
-    "find_model",
-]
+__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]

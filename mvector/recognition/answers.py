@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mvector.audio.clip_report import ClipReport
-from mvector.recognition.judge import Decision, Judge, in_brackets
+from mvector.recognition.judge import Decision, Judge, format_reasons
 from mvector.speakers.library import Match
 
 
@@ -40,10 +40,7 @@ class Score(float):
         return float(self), self._judge, self.quality, self.reasons
 
     def decide(self, threshold: float | None = None) -> Decision:
-        """Verdict, threshold, log-likelihood ratio and probability.
-
-        Args:
-            threshold: takes the place of the model's, this once.
+        """Verdict, log-likelihood ratio and probability; a threshold replaces the model's once.
 
         Raises:
             MVectorError: there is no threshold, or it is not a cosine.
@@ -161,7 +158,7 @@ class Recognition:
         who = f"Speaker: {name}" if self.is_known else f"Unknown speaker: the nearest is {name}"
         line = f"{who}, similarity: {score} (threshold {threshold}, {self.threshold_source})"
         line += ", inconclusive" if self.decision.inconclusive else ""
-        return line + in_brackets(self.reasons)
+        return line + format_reasons(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -196,4 +193,4 @@ class Registration(os.PathLike[str]):
 
     def __str__(self) -> str:
         kept = "" if self.clip is None else f" ({self.clip})"
-        return f"Registered '{self.name}'{kept}{in_brackets(self.reasons)}"
+        return f"Registered '{self.name}'{kept}{format_reasons(self.reasons)}"

@@ -82,19 +82,8 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
-            "score": self.score,
-            "threshold": self.threshold,
-            "threshold_source": self.threshold_source,
-            "same": self.same,
-            "llr": self.llr,
-            "inconclusive": self.inconclusive,
-            "probability": self.probability,
-            "inconclusive_band": self.inconclusive_band and list(self.inconclusive_band),
-            "num_people": self.num_people,
-            "calibrated_on": self.calibrated_on,
-            "reasons": list(self.reasons),
-        }
+        values = {**vars(self), "same": self.same, "inconclusive": self.inconclusive}
+        return {key: list(own) if isinstance(own, tuple) else own for key, own in values.items()}
 
     def as_text(self) -> tuple[str, str]:
         """Score and threshold with as many decimals as it takes to show which is higher."""
@@ -110,7 +99,7 @@ class Decision:
         line = f"{verdict}, similarity {score} (threshold {threshold}, {self.threshold_source})"
         if self.probability is not None:
             line += f", probability of the same person {self.probability:.3f}"
-        return line + (", inconclusive" if self.inconclusive else "") + in_brackets(self.reasons)
+        return line + (", inconclusive" if self.inconclusive else "") + format_reasons(self.reasons)
 
 
 @dataclass(frozen=True)
@@ -231,7 +220,7 @@ class Judge:
             measures = pair_quality(np.array([one]), np.array([other]))[0]
         score, known = float(score), self.calibration
         threshold, low, high = (float(limit) for limit in self.limits(measures, num_people))
-        source = self.source(num_people, is_adjusted=measures is not None)
+        source = self.threshold_source(num_people, is_adjusted=measures is not None)
         about: dict[str, Any] = {"num_people": num_people, "reasons": reasons}
         if known is not None:
             about["llr"] = known.llr(score, measures)
@@ -240,13 +229,8 @@ class Judge:
             about["calibrated_on"] = known.description
         return Decision(score, threshold, source, **about)
 
-    def source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
-        """Where a threshold comes from, in few words.
-
-        Args:
-            num_people: how many people are compared.
-            is_adjusted: whether the quality of the clips plays a part.
-        """
+    def threshold_source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
+        """Where a threshold comes from, in few words; ``is_adjusted`` to the clips' quality."""
         if self.given is not None or self.calibration is None:
             return "given"
         known, changes = self.calibration, []
@@ -261,6 +245,6 @@ class Judge:
         return f"calibrated on {known.num_target + known.num_nontarget:,} trials"
 
 
-def in_brackets(reasons: tuple[str, ...]) -> str:
+def format_reasons(reasons: tuple[str, ...]) -> str:
     """Reasons as the end of a sentence; nothing where there are none."""
     return f" [be careful: {'; '.join(reasons)}]" if reasons else ""

@@ -26,9 +26,7 @@ DEFAULT_MODEL = Path(mvector.__file__).parent / "pretrained" / "ecapa_tdnn_small
 _MODELS = Path("models")
 
 
-def find_model(
-    configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
-) -> Path:
+def find_model(configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None) -> Path:
     """The model of a configuration's training run; the only one trained here; the one in the box.
 
     Which one it is, is logged where no configuration names it.
@@ -57,32 +55,26 @@ def find_model(
     return DEFAULT_MODEL
 
 
-def check_changeable(path: str | os.PathLike[str]) -> None:
+def check_thresholds_changeable(path: str | os.PathLike[str]) -> None:
     """Refuse to change the thresholds of the model in the box, which others rely on.
 
     Raises:
         CheckpointError: the folder is that model's.
     """
-    if is_default(path):
+    if is_default_model(path):
         raise CheckpointError(
             f"The model in the box keeps its thresholds: copy its folder, '{DEFAULT_MODEL}', and "
             "name the copy by --model_path."
         )
 
 
-def is_default(path: str | os.PathLike[str]) -> bool:
+def is_default_model(path: str | os.PathLike[str]) -> bool:
     """Whether a model folder is that of the model in the box, whose thresholds are not changed."""
     return Path(path).resolve() == DEFAULT_MODEL.resolve()
 
 
 def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Calibration | None:
-    """A model's calibration, if it is one of the scores that are compared with it.
-
-    Args:
-        info: what the model's folder says.
-        listening: how much of clips is heard here.
-        path: of the folder, for the warning.
-    """
+    """A model's calibration, if it is one of cosines and of clips heard as ``listening`` says."""
     if not info.calibration:
         return None
     calibration = Calibration.from_dict(info.calibration)

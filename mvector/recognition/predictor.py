@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from mvector.config import Config
     from mvector.evaluation.calibration import Calibration
 
-__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
-
 
 class MVectorPredictor:
     """Embeds, compares and recognises with a trained model.
@@ -115,10 +113,7 @@ class MVectorPredictor:
         ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
         ``.reasons`` says what the clips fall short of.
 
-        Args:
-            audio1: first clip.
-            audio2: second clip.
-            threshold: takes the place of the predictor's in this score's decisions.
+        A ``threshold`` takes the place of the predictor's in this score's decisions.
 
         Raises:
             AudioError: a clip cannot be used.
@@ -153,23 +148,19 @@ class MVectorPredictor:
     @property
     def threshold_source(self) -> str:
         """Where the threshold comes from, in few words."""
-        return self._judge.source()
+        return self._judge.threshold_source()
 
     def decide(self, score: float, *, threshold: float | None = None) -> Decision:
-        """Turn a cosine into a verdict.
+        """Turn a score of :meth:`contrast`, or any cosine of two embeddings, into a verdict.
 
-        Args:
-            score: of :meth:`contrast`, or any cosine of two embeddings of this model.
-            threshold: takes the place of the predictor's, this once.
+        A ``threshold`` takes the place of the predictor's, this once.
 
         Raises:
             MVectorError: there is no threshold, or it is not a cosine.
         """
-        return (
-            score.decide(threshold)
-            if isinstance(score, Score)
-            else (self._judge.with_threshold(threshold).decide(score))
-        )
+        if isinstance(score, Score):
+            return score.decide(threshold)
+        return self._judge.with_threshold(threshold).decide(score)
 
     # ---- the speaker library ----------------------------------------------------------------
 
@@ -202,7 +193,7 @@ class MVectorPredictor:
 
         Args:
             audio: the clip.
-            user_name: the person; any Unicode, up to 200 characters.
+            user_name: any Unicode, up to 200 characters.
             force: enrol a clip below the quality floor too.
             metadata: what to keep about the person, JSON values.
             groups: that the person belongs to, to recognise within.
@@ -221,10 +212,7 @@ class MVectorPredictor:
                 "insist by --force (force=True).",
                 code="audio-too-bad",
             )
-        options: dict[str, Any] = {"metadata": metadata} if metadata is not None else {}
-        if groups:
-            options["groups"] = groups
-        clip = library.register(user_name, audio, **options)
+        clip = library.register(user_name, audio, metadata=metadata, groups=groups)
         return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
 
     def recognition(

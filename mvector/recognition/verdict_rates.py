@@ -105,7 +105,7 @@ def verdict_rates(
     return VerdictRates(
         Verdicts(*counts[1].tolist()),
         Verdicts(*counts[0].tolist()),
-        judge.source(is_adjusted=is_adjusted),
+        judge.threshold_source(is_adjusted=is_adjusted),
         None if known is None else known.description,
     )
 

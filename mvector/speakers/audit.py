@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from mvector.speakers.people import now
+from mvector.speakers.people import utc_now
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class AuditEntry:
 
 
 def append(
-    database: sqlite3.Connection, action: str, name: str | None = None, score: float | None = None
+    database: sqlite3.Connection, action: str, name: str | None, score: float | None
 ) -> None:
     """Add an entry, inside the transaction of what it tells of."""
     database.execute(
         "INSERT INTO audit (at, who, action, name, score) VALUES (?, ?, ?, ?, ?)",
-        (now(), f"{_account()}:{os.getpid()}", action, name, score),
+        (utc_now(), f"{_user_and_host()}:{os.getpid()}", action, name, score),
     )
 
 
@@ -53,7 +53,7 @@ def latest(database: sqlite3.Connection, limit: int) -> list[AuditEntry]:
 
 
 @cache
-def _account() -> str:
+def _user_and_host() -> str:
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a user number without a name

@@ -2,9 +2,9 @@
 
 A transaction that adds a clip first writes it to ``.pending/`` and forces it to disk; one that
 removes a clip lists its file in the table ``removals``. Its commit is the moment that counts.
-:func:`settle` then does to the folders what was committed: it moves pending clips to their places
-and deletes what is listed. It runs behind each change and at each opening, so that after a kill the
-next process finishes the work. A pending clip without a row was never committed, and is deleted.
+:func:`apply_committed_changes` then moves pending clips to their places and deletes what is listed.
+It runs behind each change and at each opening, so that after a kill the next process finishes the
+work. A pending clip without a row was never committed, and is deleted.
 
 All of this happens under the database's write lock: no process sees another's work half done.
 """
@@ -16,28 +16,23 @@ import logging
 import os
 import uuid
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from mvector.audio import AUDIO_SUFFIXES
 from mvector.files import file_sha256, write_text
-from mvector.speakers.names import NAME_FILE, folder_of, name_of
-from mvector.speakers.sealing import SEALED_SUFFIX
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX
+from mvector.speakers.names import NAME_FILE, folder_name_for, person_of_folder
 from mvector.speakers.store import Store
 
 logger = logging.getLogger(__name__)
 
 _PENDING = ".pending"
 # What repeats embeddings outside of the database, and the key in ``meta`` of its valid token
-DERIVED = {"cache": "voiceprints.cache", "index": "voiceprints.index"}
+DERIVED_FILES = {"cache": "voiceprints.cache", "index": "voiceprints.index"}
 
 
-def stage(folder: Path, name: str, suffix: str, data: bytes) -> tuple[str, str]:
-    """Write a clip of a person to where a transaction that inserts its row can leave it.
-
-    Args:
-        folder: of the library.
-        name: of the person.
-        suffix: of the file, such as ``.wav``.
-        data: what the file holds.
+def stage_clip(folder: Path, name: str, suffix: str, data: bytes) -> tuple[str, str]:
+    """Write a clip of a person to ``.pending/``, inside the transaction that inserts its row.
 
     Returns:
         The file's future place, relative to the library, and its SHA-256.
@@ -45,23 +40,28 @@ def stage(folder: Path, name: str, suffix: str, data: bytes) -> tuple[str, str]:
     Raises:
         OSError: it cannot be written; nothing is left.
     """
-    file = f"{folder_of(name)}/{uuid.uuid4().hex[:16]}{suffix}"
+    file = f"{folder_name_for(name)}/{uuid.uuid4().hex[:16]}{suffix}"
     pending = folder / _PENDING
     pending.mkdir(mode=0o700, exist_ok=True)
     path = pending / PurePosixPath(file).name
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        with create_private(path) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        _sync_folder(pending)
+        _fsync_folder(pending)
     except OSError:
         path.unlink(missing_ok=True)
         raise
     return file, hashlib.sha256(data).hexdigest()
 
 
-def settle(store: Store, folder: Path) -> None:
+def create_private(path: Path) -> BinaryIO:
+    """Open a new file for writing that its owner alone can read."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def apply_committed_changes(store: Store, folder: Path) -> None:
     """Do to the folders what was committed to the database, by this process or a killed one.
 
     Raises:
@@ -77,21 +77,23 @@ def settle(store: Store, folder: Path) -> None:
             )
             places = [row for row in rows if PurePosixPath(row[0]).name == path.name]
             if places:
-                _place(path, folder, *places[0])
+                file, name = places[0]
+                make_person_folder((folder / file).parent, name)
+                os.replace(path, folder / file)
             else:
                 path.unlink()
         for (file,) in database.execute("SELECT file FROM removals").fetchall():
-            if is_clip_place(file):
-                _erase(folder / file)
+            if is_clip_path(file):
+                _delete_clip(folder / file)
         database.execute("DELETE FROM removals")
         valid = {key for (key,) in database.execute("SELECT key FROM meta")}
-        for key in DERIVED.keys() - valid:
-            (folder / DERIVED[key]).unlink(missing_ok=True)
+        for key in DERIVED_FILES.keys() - valid:
+            (folder / DERIVED_FILES[key]).unlink(missing_ok=True)
         for half_written in folder.glob(".voiceprints.*.tmp"):  # they are written under the lock
             half_written.unlink(missing_ok=True)
 
 
-def is_clip_place(file: str) -> bool:
+def is_clip_path(file: str) -> bool:
     """Whether a path of the database names a clip within the library and nothing else."""
     parts = file.split("/")
     if len(parts) != 2 or "\\" in file or "\0" in file or any(p.startswith(".") for p in parts):
@@ -101,24 +103,18 @@ def is_clip_place(file: str) -> bool:
 
 def is_clip_name(name: str) -> bool:
     """Whether a file is a clip, to go by its name."""
-    suffix = PurePosixPath(name.removesuffix(SEALED_SUFFIX)).suffix.lower()
+    suffix = PurePosixPath(name.removesuffix(ENCRYPTED_SUFFIX)).suffix.lower()
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 
 
-def _place(path: Path, folder: Path, file: str, name: str) -> None:
-    place = folder / file
-    name_folder(place.parent, name)
-    os.replace(path, place)
-
-
-def name_folder(folder: Path, name: str) -> None:
+def make_person_folder(folder: Path, name: str) -> None:
     """Make a person's folder, and say in it whose it is where its own name cannot."""
     folder.mkdir(exist_ok=True)
-    if name_of(folder) != name:
+    if person_of_folder(folder) != name:
         write_text(folder / NAME_FILE, name)
 
 
-def _erase(path: Path) -> None:
+def _delete_clip(path: Path) -> None:
     """Delete a clip, and its folder when nothing but our own or hidden files is left in it."""
     path.unlink(missing_ok=True)
     if not path.parent.is_dir():
@@ -133,7 +129,7 @@ def _erase(path: Path) -> None:
             logger.warning("'%s' is empty and stays: %s", path.parent, error.strerror)
 
 
-def _sync_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     if os.name != "posix":  # elsewhere a folder cannot be opened
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -23,19 +23,15 @@ logger = logging.getLogger(__name__)
 _CLIPS_AT_ONCE = 256  # measured, then committed: what a kill costs
 
 
-def quality_of(database: sqlite3.Connection, person: int, fingerprint: str) -> SpeechQuality | None:
+def voiceprint_quality(
+    database: sqlite3.Connection, person: int, fingerprint: str
+) -> SpeechQuality | None:
     """Quality of the clips that a person's voiceprint is made of: total speech and mean SNR.
 
-    Args:
-        database: in a transaction or snapshot.
-        person: number of the person.
-        fingerprint: of the model.
-
-    Returns:
-        The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip
-        whose quality is not known.
+    The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip whose
+    quality is not known.
     """
-    if not schema.keeps_quality(database):
+    if not schema.has_quality_columns(database):
         return None
     query = """SELECT count(*) = count(speech_s), sum(speech_s), avg(snr_db) FROM embeddings
         WHERE person = ? AND fingerprint = ?"""
@@ -46,14 +42,10 @@ def quality_of(database: sqlite3.Connection, person: int, fingerprint: str) -> S
 def measure_stored_clips(
     context: LibraryContext, *, at_most: int | None = None, progress: bool = False
 ) -> int:
-    """Measure stored clips whose quality is not known yet, and keep it, batch by batch.
+    """Measure stored clips whose quality is not known yet, all or ``at_most`` so many.
 
-    What cannot be measured or written stays unknown: nothing depends on it.
-
-    Args:
-        context: the library, not read-only.
-        at_most: measure no more clips; ``None`` measures all.
-        progress: show a bar over the clips.
+    Batches are committed one by one. What cannot be measured or written stays unknown: nothing
+    depends on it.
 
     Returns:
         How many clips were measured.
@@ -67,7 +59,7 @@ def measure_stored_clips(
 
     def measured(file: str) -> SpeechQuality | None:
         try:
-            return context.encoder.measure(context.stored_clip(file)).quality
+            return context.encoder.measure(context.open_stored_clip(file)).quality
         except (MVectorError, OSError, ValueError):
             return None
 

@@ -18,8 +18,8 @@ from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
-from mvector.speakers.clip_files import settle, stage
-from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
+from mvector.speakers.clip_files import apply_committed_changes, stage_clip
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
 from mvector.speakers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,41 +29,28 @@ _PIECE_S = 30.0
 
 @dataclass(frozen=True)
 class LibraryContext:
-    """Folder, database, key and model of an open library.
-
-    Attributes:
-        folder: of the library.
-        store: its database.
-        sealer: its key, if it is encrypted.
-        encoder: the model.
-        fingerprint: of the encoder: the model, and how much of clips it hears.
-        is_audited: whether what is done is written down.
-    """
+    """Folder, database, key and model of an open library."""
 
     folder: Path
     store: Store
-    sealer: Sealer
+    cipher: LibraryCipher
     encoder: SpeakerEncoder
-    fingerprint: str
+    fingerprint: str  # of the encoder: the model, and how much of clips it hears
     is_audited: bool
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that adds or removes clips, and behind it the same done to the folders.
-
-        Raises:
-            LibraryError: the library cannot be written to.
-        """
+    def clip_transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that adds or removes clips, and behind it the same done to the folders."""
         try:
             with self.store.transaction() as database:
                 yield database
         except BaseException:
             with suppress(LibraryError):  # the clips that were staged are not wanted any more
-                settle(self.store, self.folder)
+                apply_committed_changes(self.store, self.folder)
             raise
-        settle(self.store, self.folder)
+        apply_committed_changes(self.store, self.folder)
 
-    def note(
+    def append_audit(
         self,
         database: sqlite3.Connection,
         action: str,
@@ -74,7 +61,7 @@ class LibraryContext:
         if self.is_audited:
             audit.append(database, action, name, score)
 
-    def fits_model(self, database: sqlite3.Connection) -> bool:
+    def is_of_this_model(self, database: sqlite3.Connection) -> bool:
         """Whether the library's voiceprints are this model's, or there are none."""
         model = people.get_meta(database, "model")
         if model is None or model == self.fingerprint:
@@ -87,7 +74,7 @@ class LibraryContext:
         Raises:
             LibraryError: the library is another model's.
         """
-        if self.fits_model(database):
+        if self.is_of_this_model(database):
             return
         library = people.get_meta(database, "model") or ""
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
@@ -100,22 +87,18 @@ class LibraryContext:
         )
 
     def claim_model(self, database: sqlite3.Connection) -> None:
-        """Make the library this model's, inside a transaction that adds a voiceprint.
-
-        Raises:
-            LibraryError: it is another model's.
-        """
+        """Make the library this model's, or refuse, inside a transaction that adds a voiceprint."""
         self.require_model(database)
         people.set_meta(database, "model", self.fingerprint)
 
-    def hear(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
+    def encode_and_embed(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
         """A clip as it is stored, the embedding of that, and the quality of the clip.
 
         Raises:
             AudioError: the clip cannot be used.
             LibraryError: the embedding has no direction.
         """
-        data = _wav_bytes(source, self.encoder.sample_rate, self.encoder.listening.limits)
+        data = _encode_wav(source, self.encoder.sample_rate, self.encoder.listening.limits)
         stored = named_stream(data, source_name(source).strip("'"))
         embedding, report = self.encoder.embed_measured(stored)  # 16 bits and all
         unit_vector(embedding, self.encoder.embd_dim)
@@ -130,23 +113,17 @@ class LibraryContext:
         suffix: str = ".wav",
         quality: SpeechQuality | None = None,
     ) -> str | None:
-        """Add a clip of a person, inside a transaction; :func:`settle` puts it in its place.
+        """Add a clip of a person, whose name was checked, inside a :meth:`clip_transaction`.
 
-        Args:
-            database: in a transaction.
-            name: of the person, checked.
-            embedding: ``(embd_dim,)``.
-            data: what the clip's file holds; ``None`` keeps the embedding only.
-            suffix: of the file.
-            quality: of the clip; ``None`` if it has not been measured.
+        Without ``data``, what the clip's file holds, its embedding ``(embd_dim,)`` alone is kept.
 
         Returns:
             The clip's place, relative to the library.
         """
         file = sha256 = None
         if data is not None:
-            suffix += SEALED_SUFFIX if self.sealer.is_on else ""
-            file, sha256 = stage(self.folder, name, suffix, self.sealer.seal(data))
+            suffix += ENCRYPTED_SUFFIX if self.cipher.is_enabled else ""
+            file, sha256 = stage_clip(self.folder, name, suffix, self.cipher.encrypt(data))
         person = people.ensure_person(database, name)
         clip = people.insert_clip(database, person, file, sha256)
         self.add_embedding(database, clip, person, embedding, quality)
@@ -162,10 +139,10 @@ class LibraryContext:
     ) -> None:
         """Add the embedding of a clip under this model."""
         people.insert_embedding(
-            database, clip, person, self.fingerprint, embedding, quality, self.sealer
+            database, clip, person, self.fingerprint, embedding, quality, self.cipher
         )
 
-    def drop_damaged(self, clips: list[int]) -> None:
+    def delete_damaged_embeddings(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
         logger.warning("%d embeddings in '%s' are damaged.", len(clips), self.folder)
         query = "SELECT name FROM clips JOIN people ON people.id = person WHERE clips.id = ? "
@@ -178,7 +155,7 @@ class LibraryContext:
                     database.execute("DELETE FROM clips WHERE id = ?", (clip,))
             people.delete_people_without_clips(database)
 
-    def stored_clip(self, file: str) -> AudioSource:
+    def open_stored_clip(self, file: str) -> AudioSource:
         """A stored clip as the encoder reads it; an encrypted one is decrypted in memory.
 
         Raises:
@@ -186,9 +163,9 @@ class LibraryContext:
             OSError: it cannot be read.
         """
         path = self.folder / file
-        if not file.endswith(SEALED_SUFFIX):
+        if not file.endswith(ENCRYPTED_SUFFIX):
             return path
-        return named_stream(self.sealer.unseal(path.read_bytes()), str(path))
+        return named_stream(self.cipher.decrypt(path.read_bytes()), str(path))
 
 
 def named_stream(data: bytes, name: str) -> io.BytesIO:
@@ -198,12 +175,8 @@ def named_stream(data: bytes, name: str) -> io.BytesIO:
     return stream
 
 
-def _wav_bytes(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
-    """All of a clip as a 16-bit mono wav file, decoded piece by piece.
-
-    Raises:
-        AudioError: it cannot be decoded.
-    """
+def _encode_wav(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
+    """All of a clip as a 16-bit mono wav file, decoded piece by piece."""
     stream = io.BytesIO()
     with soundfile.SoundFile(stream, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
         for samples in audio_windows(source, sample_rate, window_s=_PIECE_S, limits=limits):

@@ -12,10 +12,12 @@ import sqlite3
 import struct
 import uuid
 import zlib
+from pathlib import Path
 
 import numpy as np
 
-from mvector.speakers.clip_files import DERIVED
+from mvector.files import write_atomically
+from mvector.speakers.clip_files import DERIVED_FILES, create_private
 from mvector.speakers.people import get_meta, set_meta
 from mvector.speakers.store import Store
 
@@ -26,50 +28,36 @@ _MAGIC = b"mvprints"
 
 
 def write_derived(
-    store: Store,
-    key: str,
-    fingerprint: str,
-    revision: int,
-    people: np.ndarray,
-    payload: np.ndarray,
+    store: Store, key: str, fingerprint: str, revision: int, people: np.ndarray, payload: np.ndarray
 ) -> bool:
     """Write one of the files, which its owner alone can read; it appears whole or not at all.
 
     Args:
         store: the database that it repeats.
-        key: which file, of :data:`DERIVED`.
+        key: which file, of :data:`DERIVED_FILES`.
         fingerprint: of the model.
         revision: of the database that it repeats.
         people: ``(rows,)`` int64, numbers of the people.
-        payload: contiguous, of any type.
+        payload: of any type.
 
     Returns:
         Whether it was written; not so if the database has changed since, for somebody who was
         removed must not come back.
-
-    Raises:
-        LibraryError: it cannot be written.
     """
-    path = store.path.with_name(DERIVED[key])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     token = uuid.uuid4().hex
     blocks = people.data, np.ascontiguousarray(payload).reshape(-1).view(np.uint8).data
     checksum = zlib.crc32(blocks[1], zlib.crc32(blocks[0]))
     sizes = len(people), blocks[1].nbytes
     header = _HEADER.pack(_MAGIC, token.encode(), revision, *sizes, checksum)
+
+    def write(file: Path) -> None:
+        with create_private(file) as stream:
+            stream.writelines((header, *blocks))
+
     with store.transaction() as database:
         if revision_of(database) != revision:
             return False
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(descriptor, "wb") as stream:
-                for block in (header, *blocks):
-                    stream.write(block)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(store.path.with_name(DERIVED_FILES[key]), write)
         set_meta(database, key, f"{token}:{fingerprint}")
     return True
 
@@ -78,15 +66,14 @@ def read_derived(
     store: Store, database: sqlite3.Connection, key: str, fingerprint: str
 ) -> tuple[int, np.ndarray, np.ndarray] | None:
     """Revision, people and payload (bytes) of a file; ``None`` if there is none that counts."""
-    path = store.path.with_name(DERIVED[key])
+    path = store.path.with_name(DERIVED_FILES[key])
     known = get_meta(database, key)
     if known is None:
         return None
     try:
         with open(path, "rb") as stream:
-            magic, token, revision, count, size, checksum = _HEADER.unpack(
-                stream.read(_HEADER.size)
-            )
+            header = stream.read(_HEADER.size)
+            magic, token, revision, count, size, checksum = _HEADER.unpack(header)
             if magic != _MAGIC or f"{token.decode()}:{fingerprint}" != known:
                 return None
             if _HEADER.size + 8 * count + size != os.fstat(stream.fileno()).st_size:

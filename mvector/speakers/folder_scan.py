@@ -11,10 +11,12 @@ from mvector.errors import LibraryError
 from mvector.files import file_sha256
 from mvector.speakers.clip_files import is_clip_name
 from mvector.speakers.context import LibraryContext
-from mvector.speakers.names import checked_name, name_of
-from mvector.speakers.sealing import SEALED_SUFFIX
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX
+from mvector.speakers.names import checked_name, person_of_folder
 
-_SETTLED_NS = 2_000_000_000  # a file changed more recently may change again within one clock tick
+_CLOCK_TICK_NS = (
+    2_000_000_000  # a file changed more recently may change again within one clock tick
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class FoundClip:
 
 
 @dataclass
-class Plan:
-    """What has to be done; files relative to the library."""
+class FolderChanges:
+    """What was found, and what has to be done about it; files relative to the library."""
 
+    found: dict[str, FoundClip]  # in the folders
+    known: dict[str, KnownClip]  # to the database
+    failures: list[str] = field(default_factory=list)  # why clips are left out
     restamped: list[str] = field(default_factory=list)
     moved: dict[str, str] = field(default_factory=dict)  # new file -> file in the database
     copied: dict[str, KnownClip] = field(default_factory=dict)
@@ -49,47 +54,47 @@ class Plan:
     gone: list[str] = field(default_factory=list)
 
 
-def scan(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
+def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
     """The clips in the folders, by file; reasons for those left out are added to ``failures``."""
     found: dict[str, FoundClip] = {}
-    for folder in sorted(_entries(context.folder)):
+    for folder in sorted(_list_folder(context.folder)):
         if folder.name.startswith(".") or not folder.is_dir():
             continue
         name = ""
-        for entry in _entries(folder):
+        for entry in _list_folder(folder):
             file = f"{folder.name}/{entry.name}"
-            sealed = entry.name.endswith(SEALED_SUFFIX)
-            if not is_clip_name(entry.name) or (sealed and not context.sealer.is_on):
+            sealed = entry.name.endswith(ENCRYPTED_SUFFIX)
+            if not is_clip_name(entry.name) or (sealed and not context.cipher.is_enabled):
                 continue
             try:
                 file.encode()
-                name = name or checked_name(name_of(folder))
+                name = name or checked_name(person_of_folder(folder))
                 if entry.is_file():
-                    found[file] = FoundClip(name, _stamp(entry))
+                    found[file] = FoundClip(name, _file_stamp(entry))
             except (LibraryError, OSError, UnicodeEncodeError) as error:
                 failures.append(f"{file!r}: {error}")
     return found
 
 
-def _entries(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return [Path(entry.path) for entry in os.scandir(folder)]
     except OSError:
         return []
 
 
-def _stamp(path: Path) -> str:
+def _file_stamp(path: Path) -> str:
     """Size and times; nothing for a file that may still be changing."""
     state = path.stat()
-    if abs(time.time_ns() - state.st_ctime_ns) < _SETTLED_NS:
+    if abs(time.time_ns() - state.st_ctime_ns) < _CLOCK_TICK_NS:
         return ""
     return f"{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}"
 
 
-def known_clips(context: LibraryContext) -> dict[str, KnownClip]:
+def _known_clips(context: LibraryContext) -> dict[str, KnownClip]:
     """The clips of the database that have files."""
     # a length that does not fit is damage; with a key, the length is that of the encrypted vector
-    size = 0 if context.sealer.is_on else 4 * context.encoder.embd_dim
+    size = 0 if context.cipher.is_enabled else 4 * context.encoder.embd_dim
     query = """SELECT clips.file, clips.id, people.id, name, sha256, stamp, EXISTS (
             SELECT 1 FROM embeddings e WHERE e.clip = clips.id AND e.fingerprint = ?
             AND (? = 0 OR length(e.vector) = ?))
@@ -101,26 +106,19 @@ def known_clips(context: LibraryContext) -> dict[str, KnownClip]:
     }
 
 
-def compare(
-    context: LibraryContext,
-    found: dict[str, FoundClip],
-    known: dict[str, KnownClip],
-    failures: list[str],
-) -> Plan:
+def plan_changes(context: LibraryContext) -> FolderChanges:
     """What has to be done to make the database say what the folders hold."""
-    plan = Plan()
+    failures: list[str] = []
+    found, known = _scan_folders(context, failures), _known_clips(context)
+    plan = FolderChanges(found, known, failures)
     by_hash: dict[str, list[str]] = {}
     for file, known_clip in known.items():
         by_hash.setdefault(known_clip.sha256, []).append(file)
     missing = known.keys() - found.keys()
     for file, state in found.items():
         clip = known.get(file)
-        if (
-            clip is not None
-            and state.stamp
-            and state.stamp == clip.stamp
-            and state.name == clip.name
-        ):
+        is_unchanged = clip and (state.stamp, state.name) == (clip.stamp, clip.name)
+        if clip and state.stamp and is_unchanged:
             if not clip.has_embedding:
                 state.sha256 = clip.sha256
                 plan.embedded.append(file)

@@ -12,7 +12,7 @@ import numpy as np
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers import people
-from mvector.speakers.clip_quality import quality_of
+from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.search import Search
@@ -42,9 +42,9 @@ class Identification:
     def __init__(self, context: LibraryContext) -> None:
         self._context = context
         self._lock = threading.RLock()
-        store, fingerprint, sealer = context.store, context.fingerprint, context.sealer
-        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, sealer)
-        is_kept = not store.read_only and not sealer.is_on
+        store, fingerprint, cipher = context.store, context.fingerprint, context.cipher
+        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, cipher)
+        is_kept = not store.read_only and not cipher.is_enabled
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
 
     def nearest(
@@ -63,7 +63,9 @@ class Identification:
             with self._context.store.snapshot() as database:
                 names = people.names_of(database, numbers.tolist())
                 fingerprint = self._context.fingerprint
-                quality = {number: quality_of(database, number, fingerprint) for number in names}
+                quality = {
+                    number: voiceprint_quality(database, number, fingerprint) for number in names
+                }
         found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
         return [
             Match(names[number], score, quality[number])
@@ -92,7 +94,7 @@ class Identification:
             self.voiceprints.refresh()
             damaged = self.voiceprints.damaged
             if damaged and not self._context.store.read_only:
-                self._context.drop_damaged(sorted(damaged))
+                self._context.delete_damaged_embeddings(sorted(damaged))
                 damaged.clear()
                 reconcile(self._context)
                 self.voiceprints.refresh()

@@ -18,16 +18,16 @@ from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
-from mvector.speakers import audit, people, transfer, upgrade
+from mvector.speakers import audit, people, reembedding, transfer
 from mvector.speakers.audit import AuditEntry
-from mvector.speakers.clip_files import settle
+from mvector.speakers.clip_files import apply_committed_changes
 from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.identification import Identification, Match
-from mvector.speakers.names import checked_groups, checked_name, encoded_metadata, normalised
+from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
 from mvector.speakers.opening import open_store
 from mvector.speakers.people import Person
 from mvector.speakers.reconciliation import Reconciled, reconcile
-from mvector.speakers.sealing import Sealer
 
 
 class SpeakerLibrary:
@@ -62,14 +62,14 @@ class SpeakerLibrary:
     ) -> None:
         self.folder, self.encoder, self.keep_audio = Path(path), encoder, keep_audio
         self.fingerprint = encoder.fingerprint
-        sealer = Sealer.from_environment()
-        self._store = store = open_store(self.folder, sealer, read_only=read_only)
+        cipher = LibraryCipher.from_environment()
+        self._store = store = open_store(self.folder, cipher, read_only=read_only)
         self._context = LibraryContext(
-            self.folder, store, sealer, encoder, self.fingerprint, audit and not store.read_only
+            self.folder, store, cipher, encoder, self.fingerprint, audit and not store.read_only
         )
         self._identification = Identification(self._context)
         if not store.read_only:
-            settle(store, self.folder)
+            apply_committed_changes(store, self.folder)
             if look_at_folders:
                 reconcile(self._context, progress=progress)
             store.erase_deleted()
@@ -89,8 +89,8 @@ class SpeakerLibrary:
         Args:
             name: any text of 1 to 200 characters.
             source: the clip.
-            metadata: what else is to be known of the person; keys not named stay as they are.
-            groups: groups that the person joins.
+            metadata: what else to know of the person, JSON values; keys not named stay as they are.
+            groups: that the person joins.
 
         Returns:
             The stored clip; ``None`` where audio is not kept.
@@ -101,9 +101,9 @@ class SpeakerLibrary:
                 to; nothing is enrolled then.
         """
         name, groups = checked_name(name), checked_groups(groups)
-        encoded_metadata(metadata or {})
-        data, embedding, quality = self._context.hear(source)
-        with self._context.change() as database:
+        encode_metadata(metadata or {})  # nothing is done where it is refused
+        data, embedding, quality = self._context.encode_and_embed(source)
+        with self._context.clip_transaction() as database:
             self._context.claim_model(database)
             kept = data if self.keep_audio else None
             file = self._context.add_clip(database, name, embedding, kept, quality=quality)
@@ -111,7 +111,7 @@ class SpeakerLibrary:
             if metadata:
                 people.set_metadata(database, person, metadata, keep=True)
             people.set_groups(database, person, groups, keep=True)
-            self._context.note(database, "register", name)
+            self._context.append_audit(database, "register", name)
         return None if file is None else self.folder / file
 
     def register_embeddings(
@@ -139,20 +139,19 @@ class SpeakerLibrary:
             self._context.claim_model(database)
             for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
                 self._context.add_clip(database, name, embedding, None, quality=clip)
-            self._context.note(database, f"register {len(checked)} embeddings")
+            self._context.append_audit(database, f"register {len(checked)} embeddings")
 
     def remove(self, name: str) -> int:
         """Forget a person: voiceprints and stored clips are deleted, and not to be found any more.
 
-        Returns:
-            How many clips were removed.
+        The result is how many clips were removed.
 
         Raises:
             LibraryError: there is nobody of that name, or the library cannot be written to.
         """
-        with self._context.change() as database:
+        with self._context.clip_transaction() as database:
             count = people.delete_person(database, people.find_person(database, name))
-            self._context.note(database, "remove", normalised(name))
+            self._context.append_audit(database, "remove", normalise_name(name))
         self._store.erase_deleted()
         return count
 
@@ -165,7 +164,7 @@ class SpeakerLibrary:
         with self._store.transaction() as database:
             person = people.find_person(database, name)
             people.set_metadata(database, person, metadata, keep=False)
-            self._context.note(database, "metadata", normalised(name))
+            self._context.append_audit(database, "metadata", normalise_name(name))
 
     def set_groups(self, name: str, groups: Sequence[str]) -> None:
         """Replace the groups that a person is in.
@@ -175,7 +174,7 @@ class SpeakerLibrary:
         """
         with self._store.transaction() as database:
             people.set_groups(database, people.find_person(database, name), groups, keep=False)
-            self._context.note(database, "groups", normalised(name))
+            self._context.append_audit(database, "groups", normalise_name(name))
 
     # ---- who is it? -------------------------------------------------------------------------
 
@@ -186,10 +185,7 @@ class SpeakerLibrary:
 
         Whether the best is alike enough to be that person is for a threshold to say.
 
-        Args:
-            source: the clip.
-            top_k: how many to tell.
-            within: names of groups; only their members are compared.
+        ``within`` names groups, whose members alone are compared.
 
         Raises:
             AudioError: the clip cannot be used.
@@ -236,7 +232,7 @@ class SpeakerLibrary:
         """Write down what the caller did; not where audit is off or the library read-only."""
         if self._context.is_audited:
             with self._store.transaction() as database:
-                self._context.note(database, action, name, score)
+                self._context.append_audit(database, action, name, score)
 
     # ---- folders, models, files -------------------------------------------------------------
 
@@ -252,14 +248,12 @@ class SpeakerLibrary:
 
         The other model can be used until all are done; what a killed process had done is not done
         again. People without stored audio are told of; they have to be enrolled anew.
-
-        Returns:
-            How many embeddings were computed.
+        The result is how many embeddings were computed.
 
         Raises:
             LibraryError: no audio is stored at all, or the library cannot be written to.
         """
-        return upgrade.reembed(self._context, progress=progress)
+        return reembedding.reembed(self._context, progress=progress)
 
     def export(self, file: str | os.PathLike[str]) -> None:
         """Write the library to one file, which :meth:`import_file` reads.

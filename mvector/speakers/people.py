@@ -18,8 +18,8 @@ import numpy as np
 
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
-from mvector.speakers.names import checked_groups, encoded_metadata, normalised
-from mvector.speakers.sealing import Sealer
+from mvector.speakers.encryption import LibraryCipher
+from mvector.speakers.names import checked_groups, encode_metadata, normalise_name
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Person:
     has_voiceprint: bool = True
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time, as the tables have it."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -67,7 +67,8 @@ def set_meta(database: sqlite3.Connection, key: str, value: str) -> None:
 def ensure_person(database: sqlite3.Connection, name: str) -> int:
     """The number of a person, who is made if there is none of that name."""
     database.execute(
-        "INSERT INTO people (name, enrolled_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (name, now())
+        "INSERT INTO people (name, enrolled_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        (name, utc_now()),
     )
     return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
 
@@ -78,7 +79,7 @@ def find_person(database: sqlite3.Connection, name: str) -> int:
     Raises:
         LibraryError: there is nobody of that name.
     """
-    name = normalised(name)
+    name = normalise_name(name)
     row = database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()
     if row is not None:
         return int(row[0])
@@ -99,7 +100,7 @@ def insert_clip(
     query = """INSERT INTO clips (person, file, sha256, stamp, added_at) VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (file) DO UPDATE SET person = excluded.person, sha256 = excluded.sha256,
         stamp = excluded.stamp RETURNING id"""
-    row = database.execute(query, (person, file, sha256, stamp, now())).fetchone()
+    row = database.execute(query, (person, file, sha256, stamp, utc_now())).fetchone()
     return int(row[0])
 
 
@@ -110,10 +111,10 @@ def insert_embedding(
     fingerprint: str,
     embedding: np.ndarray,
     quality: SpeechQuality | None,
-    sealer: Sealer,
+    cipher: LibraryCipher,
 ) -> None:
     """Add the embedding of a clip under a model, or replace it; the quality only if it is known."""
-    vector = sealer.seal(embedding.astype("<f4").tobytes())
+    vector = cipher.encrypt(embedding.astype("<f4").tobytes())
     database.execute(
         "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
     )
@@ -130,18 +131,16 @@ def delete_person(database: sqlite3.Connection, person: int) -> int:
     Returns:
         How many clips the person had.
     """
-    query = (
-        "INSERT OR IGNORE INTO removals SELECT file FROM clips WHERE person = ? AND file NOTNULL"
-    )
-    database.execute(query, (person,))
+    removed = "SELECT file FROM clips WHERE person = ? AND file NOTNULL"
+    database.execute(f"INSERT OR IGNORE INTO removals {removed}", (person,))
     query = "SELECT count(*) FROM clips WHERE person = ?"
     (num_clips,) = database.execute(query, (person,)).fetchone()
     database.execute("DELETE FROM people WHERE id = ?", (person,))
-    forget_derived(database)
+    invalidate_derived_files(database)
     return int(num_clips)
 
 
-def forget_derived(database: sqlite3.Connection) -> None:
+def invalidate_derived_files(database: sqlite3.Connection) -> None:
     """Give up what repeats embeddings outside of the tables, and ask for space to be erased."""
     database.execute("DELETE FROM meta WHERE key IN ('cache', 'index')")
     set_meta(database, "erase", "1")
@@ -157,11 +156,11 @@ def set_metadata(
     database: sqlite3.Connection, person: int, metadata: Mapping[str, Any], *, keep: bool
 ) -> None:
     """Write a person's metadata; ``keep`` leaves the keys that are not named as they are."""
-    known = {}
     if keep:
         query = "SELECT metadata FROM people WHERE id = ?"
-        known = decoded(database.execute(query, (person,)).fetchone()[0])
-    text = encoded_metadata({**known, **metadata} if keep else metadata)
+        known = decode_metadata(database.execute(query, (person,)).fetchone()[0])
+        metadata = {**known, **metadata}
+    text = encode_metadata(metadata)
     database.execute("UPDATE people SET metadata = ? WHERE id = ?", (text, person))
 
 
@@ -204,22 +203,30 @@ def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, s
     return names
 
 
-def all_people(database: sqlite3.Connection, fingerprint: str) -> list[Person]:
-    """Everybody, in alphabetical order."""
+def groups_of_people(database: sqlite3.Connection) -> dict[int, list[str]]:
+    """Names of the groups, in alphabetical order, of each person who is in one."""
     groups: dict[int, list[str]] = {}
     query = "SELECT person, group_name FROM memberships ORDER BY group_name"
     for person, group in database.execute(query):
         groups.setdefault(person, []).append(group)
+    return groups
+
+
+def all_people(database: sqlite3.Connection, fingerprint: str) -> list[Person]:
+    """Everybody, in alphabetical order."""
+    groups = groups_of_people(database)
     query = """SELECT people.id, name, metadata, enrolled_at, count(clips.id),
         EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?)
         FROM people LEFT JOIN clips ON clips.person = people.id GROUP BY people.id ORDER BY name"""
     return [
-        Person(name, num_clips, tuple(groups.get(number, ())), decoded(metadata), at, bool(has))
+        Person(
+            name, num_clips, tuple(groups.get(number, ())), decode_metadata(metadata), at, bool(has)
+        )
         for number, name, metadata, at, num_clips, has in database.execute(query, (fingerprint,))
     ]
 
 
-def decoded(metadata: str) -> dict[str, Any]:
+def decode_metadata(metadata: str) -> dict[str, Any]:
     """Metadata as it was given; nothing where it is damaged."""
     try:
         value = json.loads(metadata)

@@ -20,16 +20,18 @@ from tqdm import tqdm
 from mvector.audio import AudioSource
 from mvector.errors import MVectorError
 from mvector.speakers import people
-from mvector.speakers.clip_files import settle
+from mvector.speakers.clip_files import apply_committed_changes
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
-from mvector.speakers.folder_scan import FoundClip, KnownClip, Plan, compare, known_clips, scan
-from mvector.speakers.sealing import SEALED_SUFFIX
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX
+from mvector.speakers.folder_scan import FolderChanges, FoundClip, plan_changes
 
 logger = logging.getLogger(__name__)
 
 _CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
-_MOST_MEASURED = 4096  # clips known before, for which an opening is not to wait much longer
+_MAX_MEASURED_AT_OPENING = (
+    4096  # clips known before, for which an opening is not to wait much longer
+)
 
 
 @dataclass
@@ -57,32 +59,26 @@ def reconcile(
     """Make the database say what the folders hold; finish what a killed process left.
 
     Bad clips are left out and told of. Embeddings are committed batch by batch, so that a process
-    killed meanwhile loses one batch of work.
-
-    Args:
-        context: the library.
-        progress: show a bar while clips are embedded.
-        measure_all: measure the quality of all clips whose quality is not known, however many.
+    killed meanwhile loses one batch of work. ``measure_all`` measures the quality of all clips
+    whose quality is not known, however many.
 
     Raises:
         LibraryError: the library cannot be written to.
     """
-    settle(context.store, context.folder)
-    done = Reconciled()
-    found = scan(context, done.failures)
-    known = known_clips(context)
-    plan = compare(context, found, known, done.failures)
+    apply_committed_changes(context.store, context.folder)
+    plan = plan_changes(context)
+    done = Reconciled(failures=plan.failures)
     if plan.restamped or plan.moved or plan.copied or plan.gone:
         with context.store.transaction() as database:
-            _apply(context, database, plan, found, known, done)
+            _update_database(context, database, plan, done)
     with context.store.snapshot() as database:
-        is_ours = context.fits_model(database)
+        is_ours = context.is_of_this_model(database)
     if not is_ours:
         logger.info("'%s' belongs to another model; no clips are embedded.", context.folder)
     elif plan.embedded:
-        _embed(context, plan.embedded, found, done, progress)
-    settle(context.store, context.folder)
-    at_most = None if measure_all else _MOST_MEASURED + done.num_embedded
+        _embed_new_files(context, plan, done, progress)
+    apply_committed_changes(context.store, context.folder)
+    at_most = None if measure_all else _MAX_MEASURED_AT_OPENING + done.num_embedded
     done.num_measured = measure_stored_clips(context, at_most=at_most, progress=progress)
     for reason in done.failures:
         logger.warning("Not enrolled: %s", reason)
@@ -91,25 +87,21 @@ def reconcile(
     return done
 
 
-def _apply(
-    context: LibraryContext,
-    database: sqlite3.Connection,
-    plan: Plan,
-    found: dict[str, FoundClip],
-    known: dict[str, KnownClip],
-    done: Reconciled,
+def _update_database(
+    context: LibraryContext, database: sqlite3.Connection, plan: FolderChanges, done: Reconciled
 ) -> None:
     """All that needs no model, in one transaction.
 
     What the folders hold is asked anew: other processes may have been at work since the scan.
     """
-    _rename_people(database, plan, found, known)
+    found, known = plan.found, plan.known
+    _rename_people(database, plan)
     for file, origin in plan.moved.items():
         if (context.folder / file).is_file() and not (context.folder / origin).exists():
-            _assign(database, known[origin].number, file, found[file])
+            _update_clip_row(database, known[origin].number, file, found[file])
             done.num_moved += 1
     for file in plan.restamped:
-        _assign(database, known[file].number, file, found[file])
+        _update_clip_row(database, known[file].number, file, found[file])
     for file, twin in plan.copied.items():
         if not (context.folder / file).is_file() or _is_removed(database, file):
             continue
@@ -120,25 +112,21 @@ def _apply(
         query = f"""INSERT OR IGNORE INTO embeddings (clip, person, {columns})
             SELECT ?, ?, {columns} FROM embeddings WHERE clip = ?"""
         database.execute(query, (clip, person, twin.number))
-        context.note(database, "found", state.name)
+        context.append_audit(database, "found", state.name)
     for file in plan.gone:
         pending = context.folder / ".pending" / Path(file).name
         if not (context.folder / file).exists() and not pending.exists():
             database.execute("DELETE FROM clips WHERE file = ?", (file,))
             done.num_gone += 1
     for name in people.delete_people_without_clips(database):
-        context.note(database, "gone", name)
+        context.append_audit(database, "gone", name)
     if done.num_gone:
-        people.forget_derived(database)
+        people.invalidate_derived_files(database)
 
 
-def _rename_people(
-    database: sqlite3.Connection,
-    plan: Plan,
-    found: dict[str, FoundClip],
-    known: dict[str, KnownClip],
-) -> None:
+def _rename_people(database: sqlite3.Connection, plan: FolderChanges) -> None:
     """Where all clips of a person lie under a new name now, it is the person who was renamed."""
+    found, known = plan.found, plan.known
     moves = [(file, known[origin]) for file, origin in plan.moved.items()]
     moves += [
         (file, known[file]) for file in plan.restamped if found[file].name != known[file].name
@@ -149,12 +137,11 @@ def _rename_people(
         targets.setdefault(clip.person, []).append(found[file].name)
     for person, names in targets.items():
         if len(set(names)) == 1 and len(names) == num_clips[person]:
-            database.execute(
-                "UPDATE OR IGNORE people SET name = ? WHERE id = ?", (names[0], person)
-            )
+            query = "UPDATE OR IGNORE people SET name = ? WHERE id = ?"
+            database.execute(query, (names[0], person))
 
 
-def _assign(database: sqlite3.Connection, clip: int, file: str, state: FoundClip) -> None:
+def _update_clip_row(database: sqlite3.Connection, clip: int, file: str, state: FoundClip) -> None:
     """Write place, person and stamp of a clip that is known."""
     person = people.ensure_person(database, state.name)
     query = "UPDATE OR IGNORE clips SET file = ?, person = ?, stamp = ? WHERE id = ?"
@@ -171,20 +158,17 @@ def _is_removed(database: sqlite3.Connection, file: str) -> bool:
 # ---- embedding ------------------------------------------------------------------------------
 
 
-def _embed(
-    context: LibraryContext,
-    files: Sequence[str],
-    found: dict[str, FoundClip],
-    done: Reconciled,
-    progress: bool,
+def _embed_new_files(
+    context: LibraryContext, plan: FolderChanges, done: Reconciled, progress: bool
 ) -> None:
-    logger.info("Embedding %d clips of '%s' …", len(files), context.folder)
-    for good, embeddings, failures in embedded_files(context, files, progress=progress):
-        with context.change() as database:
+    logger.info("Embedding %d clips of '%s' …", len(plan.embedded), context.folder)
+    batches = embed_stored_files(context, plan.embedded, progress=progress)
+    for good, embeddings, failures in batches:
+        with context.clip_transaction() as database:
             context.claim_model(database)
             for file, embedding in zip(good, embeddings, strict=True):
                 if (context.folder / file).is_file() and not _is_removed(database, file):
-                    _enrol(context, database, file, found[file], embedding)
+                    _add_found_clip(context, database, file, plan.found[file], embedding)
                     done.num_embedded += 1
             for file, reason in failures.items():
                 if (context.folder / file).exists():  # and was not removed meanwhile
@@ -193,7 +177,7 @@ def _embed(
             people.delete_people_without_clips(database)
 
 
-def _enrol(
+def _add_found_clip(
     context: LibraryContext,
     database: sqlite3.Connection,
     file: str,
@@ -201,9 +185,9 @@ def _enrol(
     embedding: np.ndarray,
 ) -> None:
     """Add a clip that lies in a folder; in an encrypted library, its encrypted form."""
-    context.note(database, "found", state.name)
+    context.append_audit(database, "found", state.name)
     path = context.folder / file
-    if context.sealer.is_on and not file.endswith(SEALED_SUFFIX):
+    if context.cipher.is_enabled and not file.endswith(ENCRYPTED_SUFFIX):
         context.add_clip(database, state.name, embedding, path.read_bytes(), path.suffix)
         database.execute("DELETE FROM clips WHERE file = ?", (file,))
         database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (file,))
@@ -214,7 +198,7 @@ def _enrol(
     context.add_embedding(database, clip, person, embedding)
 
 
-def embedded_files(
+def embed_stored_files(
     context: LibraryContext, files: Sequence[str], *, progress: bool
 ) -> Iterator[tuple[list[str], np.ndarray, dict[str, str]]]:
     """Embeddings of stored clips, batch by batch.
@@ -230,7 +214,7 @@ def embedded_files(
             failures: dict[str, str] = {}
             for file in batch:
                 try:
-                    sources.append(context.stored_clip(file))
+                    sources.append(context.open_stored_clip(file))
                     readable.append(file)
                 except (MVectorError, OSError) as error:
                     failures[file] = f"'{file}': {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 
@@ -88,7 +89,7 @@ _TRIGGERS = (
 )
 
 # The first format: one row a clip and model, and all clips in the folders.
-_FROM_FIRST = """
+_FROM_VERSION_1 = """
 INSERT INTO people (name, enrolled_at) SELECT DISTINCT name, datetime('now') FROM first_clips;
 INSERT INTO clips (person, file, sha256, added_at)
     SELECT people.id, file, max(sha256), datetime('now')
@@ -102,17 +103,13 @@ DROP TABLE first_clips;
 """
 
 # The second format kept no quality of the clips.
-_FROM_SECOND = """
+_FROM_VERSION_2 = """
 ALTER TABLE embeddings ADD COLUMN speech_s REAL;
 ALTER TABLE embeddings ADD COLUMN snr_db REAL;
 DROP TRIGGER embedding_UPDATE;
 """
 
-_NAMES = {
-    *("meta", "people", "memberships", "clips", "embeddings", "changes", "removals", "audit"),
-    *("audit_is_not_changed", "audit_is_not_deleted"),
-    *("embedding_INSERT", "embedding_DELETE", "embedding_UPDATE"),
-}
+_TABLES_AND_TRIGGERS = set(re.findall(r"CREATE (?:TABLE|TRIGGER) (\w+)", _TABLES + _TRIGGERS))
 
 
 def version_of(database: sqlite3.Connection) -> int:
@@ -120,28 +117,28 @@ def version_of(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def bring_up_to_date(database: sqlite3.Connection) -> None:
+def migrate(database: sqlite3.Connection) -> None:
     """Make the tables, or those of an earlier format this one's, inside a transaction."""
     version = version_of(database)
     if version == 0:
-        _create(database)
+        _create_tables(database)
     elif version < VERSION:  # and not done by another process meanwhile
-        for statement in _statements(_FROM_SECOND + _ON_UPDATE):
+        for statement in _split_statements(_FROM_VERSION_2 + _ON_UPDATE):
             database.execute(statement)
     database.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _create(database: sqlite3.Connection) -> None:
+def _create_tables(database: sqlite3.Connection) -> None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     is_first = "clips" in tables
     if is_first:
         database.execute("ALTER TABLE clips RENAME TO first_clips")
-    for statement in _statements(_TABLES + _TRIGGERS + (_FROM_FIRST if is_first else "")):
+    for statement in _split_statements(_TABLES + _TRIGGERS + (_FROM_VERSION_1 if is_first else "")):
         database.execute(statement)
     database.execute("INSERT INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
 
 
-def keeps_quality(database: sqlite3.Connection) -> bool:
+def has_quality_columns(database: sqlite3.Connection) -> bool:
     """Whether the tables have columns for the quality of clips."""
     return version_of(database) > 2
 
@@ -149,10 +146,10 @@ def keeps_quality(database: sqlite3.Connection) -> bool:
 def is_complete(database: sqlite3.Connection) -> bool:
     """Whether all tables and triggers are there."""
     found = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    return found >= _NAMES
+    return found >= _TABLES_AND_TRIGGERS
 
 
-def _statements(script: str) -> list[str]:
+def _split_statements(script: str) -> list[str]:
     """The statements of a script; ``executescript`` would commit before it begins."""
     statements, current = [], ""
     for line in script.splitlines(keepends=True):

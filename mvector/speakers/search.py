@@ -24,19 +24,12 @@ logger = logging.getLogger(__name__)
 EXACT_PEOPLE = 200_000  # up to here all are compared exactly
 _CANDIDATES = 2000
 _TRAINING_ROWS = 100_000
-_MOST_STALE = 0.2  # share of codes added since the index was made, at which it is made anew
+_MAX_STALE_SHARE = 0.2  # share of codes added since the index was made, at which it is made anew
 _BLOCK = 1024
 
 
 class Search:
-    """The most similar voiceprints.
-
-    Args:
-        voiceprints: in memory.
-        store: the database.
-        fingerprint: of the model.
-        is_kept: whether the codes may be written to a file.
-    """
+    """The most similar voiceprints; ``is_kept``: the codes may be written to a file."""
 
     def __init__(
         self, voiceprints: Voiceprints, store: Store, fingerprint: str, *, is_kept: bool
@@ -51,27 +44,21 @@ class Search:
     def nearest(
         self, query: np.ndarray, top_k: int, people: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The most similar people.
+        """Numbers ``(found,)`` of the most similar people and their cosines, best first.
 
-        Args:
-            query: unit vector ``(dimensions,)``.
-            top_k: how many.
-            people: ``(people,)`` int64; compare these only.
-
-        Returns:
-            People ``(found,)`` and cosines ``(found,)``, best first.
+        ``query`` is a unit vector ``(dimensions,)``; only ``people`` ``(people,)`` are compared.
         """
         prints = self._voiceprints
         if people is not None:
             rows = prints.rows_of(people)
-        elif len(prints) > EXACT_PEOPLE and 4 * top_k <= _CANDIDATES and self._catch_up():
+        elif len(prints) > EXACT_PEOPLE and 4 * top_k <= _CANDIDATES and self._update_index():
             candidates = self._index.search(query[None], _CANDIDATES)[1][0]
             rows = prints.rows_of(np.unique(self._people[candidates[candidates >= 0]]))
         else:
             rows = None
-        return self._best(query, top_k, rows)
+        return self._search_exactly(query, top_k, rows)
 
-    def _best(
+    def _search_exactly(
         self, query: np.ndarray, top_k: int, rows: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Exactly, among some rows or all."""
@@ -81,27 +68,27 @@ class Search:
             scores = scores if rows is None else scores[rows]
         else:
             scores = prints.matrix[rows] @ query
-        is_dead = prints.is_dead if rows is None else prints.is_dead[rows]
-        scores[is_dead] = -np.inf
-        best = largest(scores, top_k)
-        best = best[~is_dead[best]]
+        is_removed = prints.is_removed if rows is None else prints.is_removed[rows]
+        scores[is_removed] = -np.inf
+        best = top_indices(scores, top_k)
+        best = best[~is_removed[best]]
         return prints.people[best if rows is None else rows[best]], scores[best]
 
     # ---- the codes --------------------------------------------------------------------------
 
-    def _catch_up(self) -> bool:
+    def _update_index(self) -> bool:
         """Bring the codes up to date; False where there can be none."""
         prints = self._voiceprints
         if not self._is_possible:
             return False
-        if self._index is None and not self._load():
-            self._is_possible = self._build()
+        if self._index is None and not self._load_index():
+            self._is_possible = self._build_index()
             return self._is_possible
         if self._revision != prints.revision:
             people = prints.changed_since(self._revision)
             rows = prints.rows_of(people)
-            if self._num_added + len(rows) > _MOST_STALE * len(self._people):
-                return self._build()
+            if self._num_added + len(rows) > _MAX_STALE_SHARE * len(self._people):
+                return self._build_index()
             # what was coded before stays beside it, and leads to the same row
             self._index.add(np.ascontiguousarray(prints.matrix[rows]))
             self._people = np.concatenate([self._people, prints.people[rows]])
@@ -109,21 +96,19 @@ class Search:
             self._revision = prints.revision
         return True
 
-    def _build(self) -> bool:
+    def _build_index(self) -> bool:
         prints = self._voiceprints
         dim = prints.matrix.shape[1]
         try:
             import faiss
         except ImportError:
-            logger.info(
-                "%d people are compared one by one; faster with faiss (pip install faiss-cpu).",
-                len(prints),
-            )
+            advice = "%d people are compared one by one; faster with faiss (pip install faiss-cpu)."
+            logger.info(advice, len(prints))
             return False
         if dim % 2:
             return False
         logger.info("Indexing %d voiceprints …", len(prints))
-        alive = np.flatnonzero(~prints.is_dead)
+        alive = np.flatnonzero(~prints.is_removed)
         chosen = np.random.default_rng(0).choice(alive, min(len(alive), _TRAINING_ROWS), False)
         index = faiss.IndexPQFastScan(dim, dim // 2, 4, faiss.METRIC_INNER_PRODUCT)
         index.train(prints.matrix[np.sort(chosen)])
@@ -132,10 +117,10 @@ class Search:
         self._index, self._people, self._num_added = index, prints.people[alive], 0
         self._revision = prints.revision
         if self._is_kept:
-            self._save(faiss.serialize_index(index))
+            self._save_index(faiss.serialize_index(index))
         return True
 
-    def _save(self, codes: np.ndarray) -> None:
+    def _save_index(self, codes: np.ndarray) -> None:
         try:
             write_derived(
                 self._store, "index", self._fingerprint, self._revision, self._people, codes
@@ -143,7 +128,7 @@ class Search:
         except LibraryError as error:
             logger.warning("The index is not kept: %s", error)
 
-    def _load(self) -> bool:
+    def _load_index(self) -> bool:
         if not self._is_kept:
             return False
         with self._store.snapshot() as database:
@@ -160,10 +145,10 @@ class Search:
         if index.ntotal != len(self._people) or index.d != self._voiceprints.matrix.shape[1]:
             return False
         self._index, self._num_added = index, 0
-        return self._catch_up()
+        return self._update_index()
 
 
-def largest(scores: np.ndarray, count: int) -> np.ndarray:
+def top_indices(scores: np.ndarray, count: int) -> np.ndarray:
     """Places of the largest values, largest first; equal ones in the order of their places."""
     places = np.arange(len(scores))
     if len(scores) > 4 * _BLOCK and count <= 64:

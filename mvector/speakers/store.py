@@ -56,24 +56,24 @@ class Store:
         self.read_only = read_only
         self._lock, self._process = threading.RLock(), os.getpid()
         self._database: sqlite3.Connection | None = None
-        self._frozen: tuple[int, ...] | None = None
+        self._immutable_state: tuple[int, ...] | None = None
         if not read_only:
-            self.read_only = not _can_write(folder)
+            self.read_only = not _is_writable(folder)
         if self.read_only and not self.path.is_file():
             raise LibraryError(
                 f"There is no speaker library in '{folder}' that can be read.",
                 code="library-not-found",
             )
         try:
-            with self._told():
+            with self._library_errors():
                 self._connect()
         except LibraryError as error:
-            if self.read_only or not _is_full(error.__cause__) or not self.path.is_file():
+            if self.read_only or not _is_disk_full(error.__cause__) or not self.path.is_file():
                 raise
             logger.warning("%s It is opened read-only.", error)
             self.close()
             self.read_only = True
-            with self._told():
+            with self._library_errors():
                 self._connect()
 
     # ---- operations -------------------------------------------------------------------------
@@ -91,18 +91,18 @@ class Store:
                 "but nothing can be changed.",
                 code="library-read-only",
             )
-        with self._operation("BEGIN IMMEDIATE") as database:
+        with self._library_errors(), _committed(self._connection(), "BEGIN IMMEDIATE") as database:
             yield database
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """The block's queries see one state of the library."""
-        with self._operation("BEGIN") as database:
+        with self._library_errors(), _committed(self._connection(), "BEGIN") as database:
             yield database
 
     def rows(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query."""
-        with self._told():
+        with self._library_errors():
             return self._connection().execute(query, arguments).fetchall()
 
     def erase_deleted(self) -> None:
@@ -113,7 +113,7 @@ class Store:
         if self.read_only or not self.rows("SELECT 1 FROM meta WHERE key = 'erase'"):
             return
         try:
-            with self._told():
+            with self._library_errors():
                 database = self._connection()
                 small = self.path.stat().st_size < _VACUUMED_BYTES
                 database.execute("VACUUM" if small else "PRAGMA incremental_vacuum").fetchall()
@@ -135,18 +135,11 @@ class Store:
 
     # ---- the connection ---------------------------------------------------------------------
 
-    @contextmanager
-    def _operation(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self._told():
-            database = self._connection()
-            with _all_or_nothing(database, begin):
-                yield database
-
     def _connection(self) -> sqlite3.Connection:
         if self._process != os.getpid():  # a connection must not cross a fork
             self._lost, self._database = self._database, None  # nor be closed on the other side
             self._process = os.getpid()
-        if self._frozen is not None and self._frozen != self._state():
+        if self._immutable_state is not None and self._immutable_state != self._file_state():
             self.close()
         if self._database is None:
             self._connect()
@@ -154,36 +147,34 @@ class Store:
         return self._database
 
     def _connect(self) -> None:
-        self._frozen = None
+        self._immutable_state = None
         if self.read_only:
             self._database = self._connect_read_only()
         else:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.close(descriptor)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             if self.path.stat().st_mode & 0o077:
                 self.path.chmod(0o600)
-            self._database = _connected(f"file:{quote(str(self.path))}?mode=rw")
+            self._database = _open_connection(f"file:{quote(str(self.path))}?mode=rw")
             self._set_up(self._database)
         version = schema.version_of(self._database)
         if version not in (schema.READABLE if self.read_only else (schema.VERSION,)):
             cure = "update mvector" if version > schema.VERSION else "open it once for writing"
             raise LibraryError(f"'{self.path}' is of another format ({version}); {cure}.")
-        self._check(self._database)
+        self._check_integrity(self._database)
 
     def _set_up(self, database: sqlite3.Connection) -> None:
         """Pragmas, and the tables of a new database or of an earlier format."""
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _begin_wal(database)
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA secure_delete = ON")
-        database.execute("PRAGMA foreign_keys = ON")
+        _enable_wal(database)
+        for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
+            database.execute(f"PRAGMA {pragma}")
         if schema.version_of(database) < schema.VERSION:
-            with _all_or_nothing(database, "BEGIN IMMEDIATE"):
-                schema.bring_up_to_date(database)
+            with _committed(database, "BEGIN IMMEDIATE"):
+                schema.migrate(database)
 
     def _connect_read_only(self) -> sqlite3.Connection:
         address = f"file:{quote(str(self.path))}?mode=ro"
-        database = _connected(address)
+        database = _open_connection(address)
         try:
             schema.version_of(database)
             database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -198,15 +189,15 @@ class Store:
                 ) from error
         # Beside a database in WAL mode SQLite wants to make files, unless told that nobody writes;
         # should somebody write all the same, the file changes and is opened anew.
-        self._frozen = self._state()
-        return _connected(f"{address}&immutable=1")
+        self._immutable_state = self._file_state()
+        return _open_connection(f"{address}&immutable=1")
 
-    def _state(self) -> tuple[int, ...]:
+    def _file_state(self) -> tuple[int, ...]:
         log = self.path.with_name(f"{DATABASE}-wal")
         state = self.path.stat()
         return state.st_ino, state.st_size, state.st_mtime_ns, log.exists()
 
-    def _check(self, database: sqlite3.Connection) -> None:
+    def _check_integrity(self, database: sqlite3.Connection) -> None:
         if not schema.is_complete(database):
             raise DamagedDatabaseError(f"'{self.path}' lacks some of its tables.")
         if self.path.stat().st_size <= _CHECKED_BYTES:
@@ -215,27 +206,27 @@ class Store:
                 raise DamagedDatabaseError(f"'{self.path}' is damaged: {found}.")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """One thread at a time, and failures as sentences."""
+    def _library_errors(self) -> Iterator[None]:
+        """One thread at a time; failures of SQLite and the file system become a LibraryError."""
         with self._lock:
             try:
                 yield
             except sqlite3.Error as error:
-                raise self._sentence(error) from error
+                raise self._error_from_sqlite(error) from error
             except UnicodeDecodeError as error:  # a message of SQLite that quotes damaged bytes
                 raise DamagedDatabaseError(
                     f"The speaker database '{self.path}' is damaged."
                 ) from error
             except OSError as error:
-                raise LibraryError(self._reason(error)) from error
+                raise LibraryError(self._error_from_os(error)) from error
 
-    def _sentence(self, error: sqlite3.Error) -> LibraryError:
+    def _error_from_sqlite(self, error: sqlite3.Error) -> LibraryError:
         # what SQLite calls operational (locked, read-only, full) is derived from what is damage
         text = str(error)
         is_plain = type(error) is sqlite3.DatabaseError
         if is_plain or text.startswith(("unsupported file format", "no such", "malformed")):
             return DamagedDatabaseError(f"The speaker database '{self.path}' is damaged: {error}.")
-        if _is_full(error):
+        if _is_disk_full(error):
             reason = "the disk is full, or fails; free some space: nothing was changed"
         elif "locked" in text:
             reason = f"another process has been writing for {_TIMEOUT_S:g} s; try again"
@@ -245,9 +236,9 @@ class Store:
             reason = text
         return LibraryError(f"The speaker database '{self.path}' cannot be used: {reason}.")
 
-    def _reason(self, error: OSError) -> str:
+    def _error_from_os(self, error: OSError) -> str:
         place = f"the speaker library '{self.path.parent}'"
-        if _is_full(error):
+        if _is_disk_full(error):
             return f"Cannot write to {place}: the disk is full; free some space."
         if error.errno in _READ_ONLY:
             return f"Cannot write to {place}: it is read-only ({error.filename})."
@@ -255,10 +246,11 @@ class Store:
 
 
 @contextmanager
-def _all_or_nothing(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+def _committed(database: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    """A transaction, which is rolled back if the block fails."""
     database.execute(begin)
     try:
-        yield
+        yield database
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:  # a full disk has rolled back already
@@ -266,13 +258,13 @@ def _all_or_nothing(database: sqlite3.Connection, begin: str) -> Iterator[None]:
         raise
 
 
-def _is_full(error: BaseException | None) -> bool:
+def _is_disk_full(error: BaseException | None) -> bool:
     if isinstance(error, OSError):
         return error.errno in _FULL
     return any(text in str(error) for text in ("is full", "disk I/O"))
 
 
-def _can_write(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     try:
         check_writable(folder)
     except OSError as error:
@@ -285,7 +277,7 @@ def _can_write(folder: Path) -> bool:
     return not path.exists() or os.access(path, os.W_OK, effective_ids=os.name == "posix")
 
 
-def _connected(address: str) -> sqlite3.Connection:
+def _open_connection(address: str) -> sqlite3.Connection:
     database = sqlite3.connect(
         address, uri=True, timeout=_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
@@ -294,7 +286,7 @@ def _connected(address: str) -> sqlite3.Connection:
     return database
 
 
-def _begin_wal(database: sqlite3.Connection) -> None:
+def _enable_wal(database: sqlite3.Connection) -> None:
     """Switch to WAL mode, for which SQLite does not wait when another process does the same."""
     end = time.monotonic() + _TIMEOUT_S
     while database.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -22,20 +21,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mvector.audio import AUDIO_SUFFIXES
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
+from mvector.files import write_atomically, write_errors_as
 from mvector.speakers import people, schema
-from mvector.speakers.clip_files import stage
+from mvector.speakers.clip_files import create_private, stage_clip
 from mvector.speakers.context import LibraryContext
-from mvector.speakers.names import checked_groups, checked_name, encoded_metadata
-from mvector.speakers.sealing import SEALED_SUFFIX, Sealer
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
+from mvector.speakers.names import checked_groups, checked_name, encode_metadata
 
 _FORMAT = "mvector-library-1"
 _TABLE, _EMBEDDINGS = "library.json", "embeddings.npy"
 _MOST_DIMENSIONS = 65_536
 
 
-class _Clip(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
+
+class _Clip(_StrictModel):
     member: str | None = None  # of the archive; None: no audio
     suffix: str = ".wav"
     sha256: str | None = None
@@ -44,9 +46,7 @@ class _Clip(BaseModel):
     snr_db: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
-class _Person(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Person(_StrictModel):
     name: str
     metadata: dict[str, Any]
     groups: list[str]
@@ -54,9 +54,7 @@ class _Person(BaseModel):
     clips: list[_Clip]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _Table(_StrictModel):
     format: str
     fingerprint: str = Field(max_length=64)
     dimensions: int = Field(ge=1, le=_MOST_DIMENSIONS)
@@ -68,44 +66,38 @@ class _Table(BaseModel):
 
 
 def export(context: LibraryContext, file: Path) -> None:
-    """Write a library to a file, which appears whole or not at all.
+    """As :meth:`SpeakerLibrary.export`; the file appears whole or not at all."""
 
-    Raises:
-        LibraryError: it cannot be written, or a clip cannot be read.
-    """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    def write(path: Path) -> None:
         with (
-            open(descriptor, "wb") as stream,
+            create_private(path) as stream,
             zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive,
             context.store.snapshot() as database,
         ):
-            archive.comment = context.sealer.proof().encode("latin-1")
-            _write(context, database, archive)
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, file)
-    except (OSError, zipfile.LargeZipFile) as error:
-        raise LibraryError(f"Cannot export to '{file}': {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+            archive.comment = context.cipher.proof().encode("latin-1")
+            _write_archive(context, database, archive)
+
+    cure = "choose another place"
+    with write_errors_as(LibraryError, f"'{file}'", cure, also=(zipfile.LargeZipFile,)):
+        write_atomically(file, write)
     if not context.store.read_only:
         with context.store.transaction() as database:
-            context.note(database, "export")
+            context.append_audit(database, "export")
 
 
-def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile) -> None:
+def _write_archive(
+    context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile
+) -> None:
     model = people.get_meta(database, "model") or context.fingerprint
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
-    quality = "speech_s, snr_db" if schema.keeps_quality(database) else "NULL, NULL"
+    quality = "speech_s, snr_db" if schema.has_quality_columns(database) else "NULL, NULL"
     query = f"""SELECT clips.person, file, sha256, vector, {quality} FROM clips
         LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
     for person, place, sha256, vector, speech_s, snr_db in database.execute(query, (model,)):
         clip = _Clip(speech_s=speech_s, snr_db=snr_db)
         if place is not None:
-            suffix = Path(place.removesuffix(SEALED_SUFFIX)).suffix
+            suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
             clip.sha256 = sha256
             try:
@@ -114,7 +106,7 @@ def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfi
                 clip.member = None
         if vector is not None:
             clip.embedding = len(vectors)
-            vectors.append(context.sealer.unseal(vector))
+            vectors.append(context.cipher.decrypt(vector))
         clips.setdefault(person, []).append(clip)
     dim = len(vectors[0]) // 4 if vectors else context.encoder.embd_dim
     table = _Table(
@@ -122,23 +114,21 @@ def _write(context: LibraryContext, database: sqlite3.Connection, archive: zipfi
         fingerprint=model,
         dimensions=dim,
         num_embeddings=len(vectors),
-        people=_people(database, clips),
+        people=_read_people(database, clips),
     )
     stream = io.BytesIO()
     np.save(stream, np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, dim))
-    archive.writestr(_EMBEDDINGS, context.sealer.seal(stream.getvalue()))
-    archive.writestr(_TABLE, context.sealer.seal(table.model_dump_json().encode()))
+    archive.writestr(_EMBEDDINGS, context.cipher.encrypt(stream.getvalue()))
+    archive.writestr(_TABLE, context.cipher.encrypt(table.model_dump_json().encode()))
 
 
-def _people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
-    groups: dict[int, list[str]] = {}
-    for person, group in database.execute("SELECT person, group_name FROM memberships"):
-        groups.setdefault(person, []).append(group)
+def _read_people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
+    groups = people.groups_of_people(database)
     query = "SELECT id, name, metadata, enrolled_at FROM people ORDER BY id"
     return [
         _Person(
             name=name,
-            metadata=people.decoded(metadata),
+            metadata=people.decode_metadata(metadata),
             groups=groups.get(number, []),
             enrolled_at=at,
             clips=clips.get(number, []),
@@ -151,20 +141,16 @@ def _people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list
 
 
 def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> None:
-    """Fill an empty library from a file, in one transaction.
-
-    Raises:
-        LibraryError: the file is no exported library or damaged, or people are enrolled already.
-    """
+    """Fill an empty library as :meth:`SpeakerLibrary.import_file` does, in one transaction."""
     try:
         with zipfile.ZipFile(file) as archive:
-            sealer = _sealer_for(context, archive, file)
+            cipher = _cipher_for(context, archive, file)
             _check_sizes(archive, file)
-            table = _Table.model_validate_json(sealer.unseal(archive.read(_TABLE)))
+            table = _Table.model_validate_json(cipher.decrypt(archive.read(_TABLE)))
             if table.format != _FORMAT:
                 raise ValueError(f"it has the format {table.format!r}")
-            vectors = _read_vectors(sealer.unseal(archive.read(_EMBEDDINGS)), table)
-            with context.change() as database:
+            vectors = _read_vectors(cipher.decrypt(archive.read(_EMBEDDINGS)), table)
+            with context.clip_transaction() as database:
                 if database.execute("SELECT 1 FROM people LIMIT 1").fetchone():
                     raise LibraryError(
                         f"People are enrolled in '{context.folder}' already; import into a new "
@@ -172,8 +158,10 @@ def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> Non
                     )
                 people.set_meta(database, "model", table.fingerprint)
                 for person in table.people:
-                    _insert(context, database, archive, sealer, person, vectors, table, keep_audio)
-                context.note(database, "import")
+                    _insert_person(
+                        context, database, archive, cipher, person, vectors, table, keep_audio
+                    )
+                context.append_audit(database, "import")
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise LibraryError(f"'{file}' is no exported library: '{where}' is wrong.") from error
@@ -185,13 +173,13 @@ def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> Non
         raise LibraryError(f"'{file}' cannot be imported: {reason}.") from error
 
 
-def _sealer_for(context: LibraryContext, archive: zipfile.ZipFile, file: Path) -> Sealer:
+def _cipher_for(context: LibraryContext, archive: zipfile.ZipFile, file: Path) -> LibraryCipher:
     """The key of the file, which is the library's; a plain file can fill an encrypted library."""
     proof = archive.comment.decode("latin-1")
     if not proof:
-        return Sealer()
-    context.sealer.check(proof, f"The exported library '{file}'")
-    return context.sealer
+        return LibraryCipher()
+    context.cipher.check(proof, f"The exported library '{file}'")
+    return context.cipher
 
 
 def _check_sizes(archive: zipfile.ZipFile, file: Path) -> None:
@@ -218,11 +206,11 @@ def _read_vectors(data: bytes, table: _Table) -> np.ndarray:
     return vectors
 
 
-def _insert(
+def _insert_person(
     context: LibraryContext,
     database: sqlite3.Connection,
     archive: zipfile.ZipFile,
-    sealer: Sealer,
+    cipher: LibraryCipher,
     person: _Person,
     vectors: np.ndarray,
     table: _Table,
@@ -231,7 +219,7 @@ def _insert(
     name = checked_name(person.name)
     number = people.ensure_person(database, name)
     query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
-    database.execute(query, (encoded_metadata(person.metadata), person.enrolled_at, number))
+    database.execute(query, (encode_metadata(person.metadata), person.enrolled_at, number))
     people.set_groups(database, number, checked_groups(person.groups), keep=True)
     if not person.clips:
         raise ValueError(f"{person.name!r} has no clips")
@@ -243,9 +231,9 @@ def _insert(
                 raise ValueError(f"the clip {clip.member!r} is damaged")
             if clip.suffix not in AUDIO_SUFFIXES:
                 raise ValueError(f"the clip {clip.member!r} has the suffix {clip.suffix!r}")
-            suffix = clip.suffix + (SEALED_SUFFIX if context.sealer.is_on else "")
-            data = context.sealer.seal(sealer.unseal(data))
-            place, sha256 = stage(context.folder, name, suffix, data)
+            suffix = clip.suffix + (ENCRYPTED_SUFFIX if context.cipher.is_enabled else "")
+            data = context.cipher.encrypt(cipher.decrypt(data))
+            place, sha256 = stage_clip(context.folder, name, suffix, data)
         if place is None and clip.embedding is None:
             continue
         row = people.insert_clip(database, number, place, sha256)
@@ -256,5 +244,5 @@ def _insert(
             if clip.speech_s is not None and clip.snr_db is not None:
                 quality = SpeechQuality(clip.speech_s, clip.snr_db)
             people.insert_embedding(
-                database, row, number, table.fingerprint, vector, quality, context.sealer
+                database, row, number, table.fingerprint, vector, quality, context.cipher
             )

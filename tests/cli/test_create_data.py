@@ -13,7 +13,7 @@ import soundfile
 
 from mvector.cli import run_script
 from mvector.cli.create_data import COMMAND
-from mvector.cli.options import OptionError, bind, build_parser
+from mvector.cli.options import OptionError, bind_options, build_parser
 from mvector.corpus.checking import check_clips
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.cnceleb import scan_cnceleb
@@ -51,7 +51,7 @@ def create(*options: str) -> int:
     """Run the command with one process and without the default of an output folder."""
     decodes = "--skip_check=True" not in options
     words = ["--num_workers=0", *options] if decodes else options
-    action, chosen = bind(COMMAND, vars(build_parser(COMMAND).parse_args(words)))
+    action, chosen = bind_options(COMMAND, vars(build_parser(COMMAND).parse_args(words)))
     return action.run(chosen)
 
 

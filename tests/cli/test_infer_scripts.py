@@ -22,7 +22,7 @@ from small_settings import ROOT
 from mvector.audio import write_wav
 from mvector.audio.microphone import InputDevice, find_device, recording_fault
 from mvector.cli import run_script
-from mvector.cli.clips import meter
+from mvector.cli.clips import level_meter
 from mvector.errors import AudioError
 from mvector.models.folder import update_model_folder
 
@@ -203,9 +203,9 @@ def test_devices_are_found_by_number_and_by_name() -> None:
 
 
 def test_the_meter_shows_the_level() -> None:
-    assert meter(np.zeros(1600)).startswith(f"[{'-' * 30}]  -99 dB")
-    assert meter(np.full(1600, 0.1)).startswith("[####################----------]  -20 dB")
-    assert "CLIPPED" in meter(np.ones(1600))
+    assert level_meter(np.zeros(1600)).startswith(f"[{'-' * 30}]  -99 dB")
+    assert level_meter(np.full(1600, 0.1)).startswith("[####################----------]  -20 dB")
+    assert "CLIPPED" in level_meter(np.ones(1600))
     assert recording_fault(speech(0), RATE) is None
 
 

@@ -18,7 +18,7 @@ from mvector.cli.options import (
     Command,
     OptionError,
     Options,
-    bind,
+    bind_options,
     build_parser,
     flag,
     option,
@@ -29,7 +29,7 @@ OF_PROGRAM = {find_command(name).prog: find_command(name) for name in COMMANDS}
 
 
 def parsed(command: Command, words: list[str]) -> tuple[Action[Any], Any]:
-    return bind(command, vars(build_parser(command).parse_args(words)))
+    return bind_options(command, vars(build_parser(command).parse_args(words)))
 
 
 # ---- the mechanism ------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_every_action_takes_all_of_its_options(name: str) -> None:
     taken: dict[str, set[str]] = {action.name: set() for action in command.actions}
     for line in ACCEPTED[name]:
         given = vars(build_parser(command).parse_args(shlex.split(line)))
-        action, _ = bind(command, given)
+        action, _ = bind_options(command, given)
         taken[action.name] |= given.keys()
     spelled = {parsed.dest for parsed in build_parser(command)._actions} - {"help"}
     assert set().union(*(action.fields() for action in command.actions)) == spelled
@@ -330,7 +330,7 @@ def test_every_action_takes_all_of_its_options(name: str) -> None:
     for action in command.actions:
         for option_name in action.fields().keys() - taken[action.name]:
             alone = {**sample(action), option_name: "x"}
-            assert bind(command, alone)[0] is action, option_name
+            assert bind_options(command, alone)[0] is action, option_name
 
 
 def sample(action: Action[Any]) -> dict[str, Any]:

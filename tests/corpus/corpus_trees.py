@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from mvector.cli.create_data import COMMAND
-from mvector.cli.options import bind, build_parser
+from mvector.cli.options import bind_options, build_parser
 from mvector.data import read_list
 
 RATE = 16000
@@ -49,7 +49,7 @@ def create(*options: str) -> None:
     """Run the command in this process."""
     decodes = not {"--merge", "--skip_check=True"} & {*options}
     words = [*options, "--num_workers=0"] if decodes else options
-    action, chosen = bind(COMMAND, vars(build_parser(COMMAND).parse_args(words)))
+    action, chosen = bind_options(COMMAND, vars(build_parser(COMMAND).parse_args(words)))
     assert action.run(chosen) == 0
 
 

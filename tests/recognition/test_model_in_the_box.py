@@ -14,7 +14,7 @@ from mvector import MVectorPredictor
 from mvector.cli import run_script
 from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder
-from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default
+from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default_model
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "dataset/samples"
@@ -89,8 +89,8 @@ def test_sample_clips_of_one_voice_are_the_same_person_and_of_two_are_not(
 
 def test_its_folder_is_known_by_any_path(tmp_path: Path) -> None:
     os.symlink(DEFAULT_MODEL, tmp_path / "link")
-    assert is_default(tmp_path / "link")
-    assert not is_default(tmp_path)
+    assert is_default_model(tmp_path / "link")
+    assert not is_default_model(tmp_path)
 
 
 def test_matrices_are_stored_in_half_the_space_and_used_as_stored(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_hashes_are_computed_only_for_clips_that_changed(
 ) -> None:
     from mvector.speakers import folder_scan
 
-    monkeypatch.setattr(folder_scan, "_SETTLED_NS", 0)
+    monkeypatch.setattr(folder_scan, "_CLOCK_TICK_NS", 0)
     hashed = []
     real = folder_scan.file_sha256
     monkeypatch.setattr(folder_scan, "file_sha256", lambda p: hashed.append(p.name) or real(p))

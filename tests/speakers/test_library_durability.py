@@ -156,7 +156,7 @@ def test_a_registration_cut_off_is_done_or_undone_by_the_next_opening(
     target = (
         "mvector.speakers.people.insert_clip"
         if moment == "staged"
-        else ("mvector.speakers.context.settle")
+        else ("mvector.speakers.context.apply_committed_changes")
     )
 
     def work() -> None:
@@ -182,7 +182,7 @@ def test_a_removal_cut_off_behind_its_commit_is_finished_by_the_next_opening(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("mvector.speakers.context.settle", killed)
+        patched.setattr("mvector.speakers.context.apply_committed_changes", killed)
         with pytest.raises(Killed):
             library.remove("Person 0")
     library.close()

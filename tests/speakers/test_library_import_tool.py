@@ -12,7 +12,7 @@ import pytest
 from small_settings import ROOT
 from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
 
-from mvector.cli.import_library import copy_and_open, embed_in_place, people_in
+from mvector.cli.import_library import enrol_copies, enrol_embeddings, find_clips_of_people
 from mvector.errors import DataError
 from mvector.speakers import SpeakerLibrary
 
@@ -41,14 +41,17 @@ def old(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("enrol", [copy_and_open, embed_in_place])
+@pytest.mark.parametrize("enrol", [enrol_copies, enrol_embeddings])
 def test_everybody_is_enrolled_once_however_often_it_runs(
     old: Path, encoder: Any, tmp_path: Path, enrol: Any
 ) -> None:
-    clips = people_in(old)
+    clips = find_clips_of_people(old)
     for _ in range(2):
-        assert enrol(clips, tmp_path / "db", encoder) == (3, 6)
-    assert len(stored_clips(tmp_path / "db")) == (7 if enrol is copy_and_open else 0)
+        keep_audio = enrol is enrol_copies
+        with SpeakerLibrary(tmp_path / "db", encoder, keep_audio=keep_audio) as library:
+            enrol(clips, library)
+            assert [person.num_clips for person in library.people()] == [2, 2, 2]
+    assert len(stored_clips(tmp_path / "db")) == (7 if enrol is enrol_copies else 0)
     with SpeakerLibrary(tmp_path / "db", encoder) as library:
         assert library.names() == ["100%25", "Ada", "名前"]
         assert library.identify(clip_of(2, take=1))[0].name == "名前"
@@ -56,9 +59,9 @@ def test_everybody_is_enrolled_once_however_often_it_runs(
 
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no clips; it needs one folder for each person"):
-        people_in(tmp_path)
+        find_clips_of_people(tmp_path)
     with pytest.raises(DataError, match="holds no clips"):
-        people_in(tmp_path / "missing")
+        find_clips_of_people(tmp_path / "missing")
 
 
 def test_the_tool_explains_itself() -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from stand_in import StandInEncoder, clip_of, stored_clips
 
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
-from mvector.speakers.sealing import KEY_VARIABLE
+from mvector.speakers.encryption import KEY_VARIABLE
 
 
 @pytest.fixture
@@ -260,6 +261,19 @@ def test_an_exported_library_is_the_same_when_imported(
         assert len(stored_clips(tmp_path / "new")) == 4
     with pytest.raises(LibraryError, match="People are enrolled in"):
         SpeakerLibrary.import_file(tmp_path / "people.mvlib", tmp_path / "new", encoder)
+
+
+def test_threads_can_export_to_one_file_at_once(
+    library: SpeakerLibrary, encoder: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    others = [SpeakerLibrary(library.folder, encoder) for _ in range(4)]
+    with ThreadPoolExecutor(max_workers=len(others)) as pool:
+        for _ in range(5):
+            list(pool.map(lambda other: other.export(out / "people.mvlib"), others))
+    assert [path.name for path in out.iterdir()] == ["people.mvlib"]
+    with SpeakerLibrary.import_file(out / "people.mvlib", tmp_path / "new", encoder) as new:
+        assert new.people() == library.people()
 
 
 def changed(table: dict[str, Any], path: list[Any], value: Any) -> dict[str, Any]:

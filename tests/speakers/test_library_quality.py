@@ -21,7 +21,7 @@ from mvector.evaluation.quality import model_quality
 from mvector.scoring.trials import EnrolmentModels
 from mvector.speakers import SpeakerLibrary, clip_quality, reconciliation
 from mvector.speakers.derived import revision_of
-from mvector.speakers.sealing import KEY_VARIABLE
+from mvector.speakers.encryption import KEY_VARIABLE
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_reading_alone_leaves_the_second_format_as_it_is(
 def test_an_opening_measures_a_bounded_number_of_older_clips(
     encoder: Any, second: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation, "_MOST_MEASURED", 1)
+    monkeypatch.setattr(reconciliation, "_MAX_MEASURED_AT_OPENING", 1)
     monkeypatch.setattr(clip_quality, "_CLIPS_AT_ONCE", 2)
     for number in (1, 2):
         SpeakerLibrary(second, encoder).close()

@@ -12,7 +12,7 @@ import pytest
 from stand_in import StandInEncoder
 
 from mvector.speakers import SpeakerLibrary, search, voiceprints
-from mvector.speakers.search import largest
+from mvector.speakers.search import top_indices
 
 NUM_PEOPLE = 3000
 
@@ -56,8 +56,8 @@ def test_the_largest_are_those_of_a_full_sort() -> None:
         scores = rng.integers(0, size // 2 + 2, size).astype(np.float32)  # with equal ones
         for count in (1, 3, 64, 100):
             expected = np.argsort(-scores, kind="stable")[:count]
-            np.testing.assert_array_equal(scores[largest(scores, count)], scores[expected])
-            assert len(set(largest(scores, count).tolist())) == min(count, size)
+            np.testing.assert_array_equal(scores[top_indices(scores, count)], scores[expected])
+            assert len(set(top_indices(scores, count).tolist())) == min(count, size)
 
 
 def test_the_index_finds_who_is_nearest(
@@ -89,15 +89,15 @@ def test_the_index_follows_changes_and_is_read_again(
         library.register_embeddings(["Zoë", "p0007", "p0007"], -vectors[[5, 7, 7]])
         assert library.identify_embedding(-vectors[5])[0].name == "Zoë"
         assert library.identify_embedding(-vectors[7])[0].score > 0.99
-    built = search.Search._build
-    monkeypatch.setattr(search.Search, "_build", lambda self: pytest.fail("made anew"))
+    built = search.Search._build_index
+    monkeypatch.setattr(search.Search, "_build_index", lambda self: pytest.fail("made anew"))
     with SpeakerLibrary(folder, encoder) as library:
         assert library.identify_embedding(-vectors[5])[0].name == "Zoë"
         assert library._identification._search._index is not None
         assert library.remove("Zoë") == 1
         assert not (folder / "voiceprints.index").exists()
         assert library.identify_embedding(-vectors[5])[0].name != "Zoë"
-    monkeypatch.setattr(search.Search, "_build", built)
+    monkeypatch.setattr(search.Search, "_build_index", built)
     with SpeakerLibrary(folder, encoder) as library:
         assert library.identify_embedding(vectors[9])[0].name == "p0009"
         assert (folder / "voiceprints.index").exists()

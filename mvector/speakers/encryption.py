@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mvector.errors import LibraryError, MissingDependencyError
+from mvector.errors import LibraryError, import_errors_as
 
 KEY_VARIABLE = "MVECTOR_LIBRARY_KEY"
-SEALED_SUFFIX = ".sealed"  # behind the suffix of an encrypted clip
+ENCRYPTED_SUFFIX = ".sealed"  # behind the suffix of an encrypted clip
 _PROOF = b"mvector speaker library"
 
 
-class Sealer:
+class LibraryCipher:
     """Encrypts and decrypts, or leaves bytes as they are where there is no key."""
 
     def __init__(self, fernet: Any | None = None) -> None:
         self._fernet = fernet
 
     @classmethod
-    def from_environment(cls) -> Sealer:
+    def from_environment(cls) -> LibraryCipher:
         """With the key of the environment, if there is one.
 
         Raises:
@@ -33,12 +33,9 @@ class Sealer:
         key = os.environ.get(KEY_VARIABLE)
         if not key:
             return cls()
-        try:
+        what = f"{KEY_VARIABLE} is set, and encryption needs a package: pip install cryptography."
+        with import_errors_as(what):
             from cryptography.fernet import Fernet
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"{KEY_VARIABLE} is set, and encryption needs a package: pip install cryptography."
-            ) from error
         try:
             return cls(Fernet(key))
         except ValueError as error:
@@ -49,15 +46,15 @@ class Sealer:
             ) from error
 
     @property
-    def is_on(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether there is a key."""
         return self._fernet is not None
 
-    def seal(self, data: bytes) -> bytes:
+    def encrypt(self, data: bytes) -> bytes:
         """Encrypt, where there is a key."""
         return data if self._fernet is None else self._fernet.encrypt(data)
 
-    def unseal(self, data: bytes) -> bytes:
+    def decrypt(self, data: bytes) -> bytes:
         """Decrypt, where there is a key.
 
         Raises:
@@ -77,34 +74,28 @@ class Sealer:
 
     def proof(self) -> str:
         """What is written beside encrypted data, so that a wrong key is found out at once."""
-        return self.seal(_PROOF).decode("latin-1") if self.is_on else ""
+        return self.encrypt(_PROOF).decode("latin-1") if self.is_enabled else ""
 
     def check(self, proof: str, what: str) -> None:
         """Refuse a key that does not fit, one too many, or the lack of one.
 
-        Args:
-            proof: what :meth:`proof` gave when the data was written.
-            what: how a message begins that tells of the data.
+        ``proof`` is what :meth:`proof` gave when the data was written; ``what`` names the data.
 
         Raises:
             LibraryError: as said.
         """
-        if proof and not self.is_on:
+        if proof and not self.is_enabled:
             raise LibraryError(
                 f"{what} is encrypted; set {KEY_VARIABLE} to its key.", code="library-key"
             )
-        if self.is_on and not proof:
+        if self.is_enabled and not proof:
             raise LibraryError(
                 f"{what} is not encrypted, and {KEY_VARIABLE} is set: unset it, or export the "
                 "library and import it into a new folder, which is then encrypted."
             )
         if proof:
             try:
-                known = self.unseal(proof.encode("latin-1")) == _PROOF
-            except LibraryError:
-                known = False
-            if not known:
-                raise LibraryError(
-                    f"{what} was encrypted under another key than {KEY_VARIABLE} holds.",
-                    code="library-key",
-                )
+                self.decrypt(proof.encode("latin-1"))
+            except LibraryError as error:
+                mistake = f"{what} was encrypted under another key than {KEY_VARIABLE} holds."
+                raise LibraryError(mistake, code="library-key") from error
