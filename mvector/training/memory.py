@@ -36,7 +36,7 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
-def full_memory_errors(data: DatasetConf) -> Iterator[None]:
+def out_of_memory_errors(data: DatasetConf) -> Iterator[None]:
     """Within the block, memory that does not suffice for the batches becomes one sentence.
 
     Raises:

@@ -84,11 +84,10 @@ class TrainStep:
         return loss.detach(), num_correct
 
     def update(self) -> bool | None:
-        """Do the step and forget the gradients.
+        """Do the step and forget the gradients; returns whether all was finite.
 
-        Returns:
-            Whether all was finite; ``None`` on a GPU, where asking would stop the pipeline:
-            ``num_bad`` counts there. Without a batch there is no step, and nothing is wrong.
+        It is ``None`` on a GPU, where asking would stop the pipeline: ``num_bad`` counts there.
+        Without a batch there is no step, and nothing is wrong.
         """
         replicated, sharded = self._gradients()
         gradients = [*replicated, *sharded]
