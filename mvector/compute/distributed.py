@@ -238,11 +238,8 @@ def broadcast_module(module: nn.Module) -> None:
 def joint_norm(replicated: list[torch.Tensor], sharded: list[torch.Tensor]) -> torch.Tensor:
     """The norm of all gradients, those of other processes' shards included.
 
-    Each process would otherwise find another norm, and the copies of the backbone would part.
-
-    Args:
-        replicated: gradients that are the same in every process.
-        sharded: gradients of another part of the model in every process.
+    ``replicated`` gradients are the same in every process, ``sharded`` ones those of another part
+    of the model in each, which would otherwise find another norm and let the backbones part.
     """
     of_copies, of_shards = (nn.utils.get_total_norm(part) for part in (replicated, sharded))
     square = of_shards.square()

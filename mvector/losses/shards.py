@@ -154,7 +154,7 @@ def classifier_memory(
 ) -> ClassifierMemory:
     """What the largest shard of a classifier takes while it is trained with Adam in float32.
 
-    Speakers and ``global_batch`` are those of all processes together; the other arguments are as in
+    Speakers and ``global_batch`` are those of all processes; other arguments are as in
     :class:`mvector.losses.sharded.ShardedClassifier`.
     """
     classes = -(-num_speakers // num_processes)

@@ -51,7 +51,7 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
 
 
 def _load_classifier(learner: Learner, path: Path, num_clips: int) -> bool:
-    """Go on with the classifier of a run over the same list; returns whether there is one."""
+    """Take the classifier of a run over the same list; returns whether there is one."""
     own = learner.head.state_dict()
     if not own or not has_checkpoint(path.parent):
         return False

@@ -101,8 +101,7 @@ class Progress:
 
         Args:
             number: batches of the epoch done.
-            learning_rate: of the last step.
-            margin: of the last step.
+            learning_rate, margin: of the last step.
             curves: where the point goes; ``None`` writes nothing, for all processes but the first.
         """
         loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._sum_and_reset()

@@ -91,10 +91,8 @@ class TrainingRun:
         run_id: the run's identity, in its checkpoints and models.
         log_dir: for VisualDL and TensorBoard, in a folder of the run's own.
         is_resumed: whether the run goes on from a checkpoint.
-        epoch: epochs done.
-        next_batch: batches done in the epoch under way.
-        best_eer: lowest error rate so far.
-        epochs_since_best: evaluations since then.
+        epoch, next_batch: epochs done, and batches done in the epoch under way.
+        best_eer, epochs_since_best: lowest error rate so far, and evaluations since then.
         skipped: clips that could not be used, with the reason.
     """
 

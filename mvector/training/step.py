@@ -58,16 +58,13 @@ class TrainStep:
     def accumulate(
         self, features: torch.Tensor, labels: torch.Tensor, *, weight: float, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add a batch's gradients to those of the step.
+        """Add a batch's gradients to those of the step; returns loss and number of correct ones.
 
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
             weight: of the batch in the step; without accumulation 1.
             last: whether the step follows; only then do processes exchange gradients.
-
-        Returns:
-            Loss and number of correct ones, on the device.
         """
         if not self._statistics:
             self._remember_statistics()
