@@ -16,7 +16,8 @@ from mvector.config import Config, load_config
 from mvector.data.dataset import TrainingBatch
 from mvector.models import pooling
 from mvector.models.speaker_model import SpeakerModel
-from mvector.training import Learner, optimizers
+from mvector.training import optimizers
+from mvector.training.learner import Learner
 from mvector.training.memory import keep_freed_memory
 
 CONFIGS = Path(__file__).parents[1] / "configs"

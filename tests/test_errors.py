@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mvector.cli.options import OptionError
 from mvector.compute.distributed import DistributedError
 from mvector.errors import AudioError, MVectorError
 from mvector.speakers.store import DamagedDatabaseError
@@ -23,6 +24,7 @@ CLASSES = {
         *MVectorError.__subclasses__(),
         DamagedDatabaseError,
         DistributedError,
+        OptionError,
         TrainingStopped,
     ]
 }

@@ -34,6 +34,8 @@ _T = TypeVar("_T")
 class OptionError(MVectorError):
     """An option that has no use where it was given, or one that is missing."""
 
+    code = "option"
+
 
 @dataclass(frozen=True)
 class Options:

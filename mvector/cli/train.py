@@ -93,7 +93,7 @@ class Train(TrainingOptions):
 
 def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
     from mvector.config import load_config
-    from mvector.training import load_checkpoint
+    from mvector.training.checkpoint import load_checkpoint
     from mvector.training.trainer import MVectorTrainer
 
     if args.configs is None and args.resume_model in (None, "auto"):
@@ -115,7 +115,7 @@ def _dry_run(args: DryRun) -> int:
 
 
 def _train(args: Train) -> int:
-    from mvector.training import TrainingStopped
+    from mvector.training.stopping import TrainingStopped
 
     trainer = _make_trainer(args)
     try:

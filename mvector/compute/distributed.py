@@ -1,8 +1,8 @@
-"""Several processes that train one model: joining them, and what they tell each other.
+"""Several processes that train one model: joining them, and what they exchange.
 
 ``torchrun`` starts the processes and says in the environment who each of them is. Every function
-here also works in a run of one process, where it has nothing to exchange. All but
-:func:`peer_errors` are collective: every process must call them, in the same order.
+here also works in a run of one process. All but :func:`lost_process_errors` and
+:func:`current_world` are collective: every process must call them, in the same order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER
 CPU_TIMEOUT_S = 60.0
 GPU_TIMEOUT_S = 600.0
 # What the messages of torch's RuntimeErrors hold when the fault is not in this process.
-_SIGNS_OF_A_LOST_PEER = (
+_LOST_PROCESS_SIGNS = (
     "connection closed",
     "connection reset",
     "connection refused",
@@ -36,8 +36,6 @@ _SIGNS_OF_A_LOST_PEER = (
     "gloo",
     "nccl",
 )
-
-
 _kept_groups: list[object] = []
 
 
@@ -80,11 +78,10 @@ def open_world(device_type: str, *, timeout_s: float | None = None) -> Iterator[
     """Join the other processes of a ``torchrun``; without it, be the only one.
 
     Tensors on the CPU travel by gloo, those on GPUs by NCCL. A process that waits longer than the
-    timeout for another raises :class:`DistributedError` on the CPU. On GPUs NCCL notices only in
-    the background and ends the process with a message of its own; its timeout is longer because
-    compiling a model or choosing kernels may keep a process busy for minutes. In both cases
-    ``torchrun`` stops the other processes of a host at once when one of them ends with an error,
-    so that the timeouts matter for processes that hang and for other hosts that are lost.
+    timeout for another raises :class:`DistributedError` on the CPU. On GPUs NCCL ends the process
+    with a message of its own; its timeout is longer because compiling a model or choosing kernels
+    may take minutes. When a process ends with an error, ``torchrun`` stops the others of its host
+    at once: the timeouts are for processes that hang and for other hosts that are lost.
 
     Args:
         device_type: ``cuda`` (each process then uses the GPU of its local rank) or ``cpu``.
@@ -134,11 +131,11 @@ def open_world(device_type: str, *, timeout_s: float | None = None) -> Iterator[
 
 
 @contextmanager
-def peer_errors() -> Iterator[None]:
-    """Turn the failure of an exchange, because another process is gone, into one sentence.
+def lost_process_errors() -> Iterator[None]:
+    """Within the block, an exchange that fails because another process is gone is one sentence.
 
-    For code that exchanges tensors by itself, such as the backward pass of
-    ``DistributedDataParallel``; the functions of this module need no such wrapping.
+    For code that exchanges tensors by itself, such as ``DistributedDataParallel``; the functions
+    of this module need no such wrapping.
 
     Raises:
         DistributedError: another process ended or did not answer in time.
@@ -147,7 +144,7 @@ def peer_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         message = str(error).lower()
-        if not (_is_joined() and any(sign in message for sign in _SIGNS_OF_A_LOST_PEER)):
+        if not (_is_joined() and any(sign in message for sign in _LOST_PROCESS_SIGNS)):
             raise
         raise DistributedError(
             f"Process {dist.get_rank()} of {dist.get_world_size()} lost another process of the "
@@ -157,17 +154,10 @@ def peer_errors() -> Iterator[None]:
 
 
 def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over all processes, in each of them; without gradient.
-
-    Args:
-        tensor: of the same shape in every process, on any device.
-
-    Returns:
-        A new tensor.
-    """
+    """A new tensor: the sum of those of all processes, of the same shape; without gradient."""
     total = tensor.detach().clone(memory_format=torch.contiguous_format)
     if _is_joined():
-        with peer_errors():
+        with lost_process_errors():
             dist.all_reduce(total)
     return total
 
@@ -182,49 +172,39 @@ def any_rank(flag: bool) -> bool:
 
 
 def gather_objects(item: T) -> list[T]:
-    """One object of every process, in the order of the ranks; on rank 0, an empty list elsewhere.
-
-    Args:
-        item: anything that can be pickled.
-    """
+    """A picklable object of every process, in the order of ranks; an empty list but on rank 0."""
     if not _is_joined():
         return [item]
     is_main = dist.get_rank() == 0
     items: list[Any] = [None] * dist.get_world_size()
-    with peer_errors():
+    with lost_process_errors():
         dist.gather_object(item, items if is_main else None, dst=0)
     return items if is_main else []
 
 
 def from_main(item: T) -> T:
-    """The object that rank 0 holds, in every process; what the others hold is ignored.
-
-    Args:
-        item: anything that can be pickled.
-    """
+    """The picklable object that rank 0 holds, in every process; those of others are ignored."""
     if not _is_joined():
         return item
     items: list[Any] = [item]
-    with peer_errors():
+    with lost_process_errors():
         dist.broadcast_object_list(items, src=0)
     return items[0]
 
 
 def all_gather_rows(rows: np.ndarray) -> np.ndarray:
-    """The rows of all processes, one below the other in the order of the ranks, in each of them.
+    """The rows ``(rows, ...)`` of all processes in the order of the ranks, in each of them.
 
-    Args:
-        rows: ``(rows, ...)`` of any fixed-size type; processes may have different numbers of rows,
-            zero included, but the same type and shape otherwise.
+    Processes may have different numbers of rows, zero included.
 
     Raises:
-        ValueError: types or shapes differ between the processes.
+        ValueError: types or shapes differ otherwise.
     """
     if not _is_joined():
         return rows
     size = dist.get_world_size()
     forms: list[Any] = [None] * size
-    with peer_errors():
+    with lost_process_errors():
         dist.all_gather_object(forms, (rows.dtype.str, rows.shape))
     if len({(dtype, shape[1:]) for dtype, shape in forms}) > 1:
         raise ValueError(f"Arrays of different forms cannot be joined: {forms}")
@@ -232,7 +212,7 @@ def all_gather_rows(rows: np.ndarray) -> np.ndarray:
     padded = torch.zeros(max(1, *num_bytes), dtype=torch.uint8)
     padded.numpy()[: rows.nbytes] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
     gathered = [torch.empty_like(padded) for _ in range(size)]
-    with peer_errors():
+    with lost_process_errors():
         dist.all_gather(gathered, padded)
     parts = [
         part.numpy()[:count].view(rows.dtype).reshape(shape)
@@ -248,7 +228,7 @@ def broadcast_module(module: nn.Module) -> None:
     """
     if not _is_joined():
         return
-    with torch.no_grad(), peer_errors():
+    with torch.no_grad(), lost_process_errors():
         for tensor in [*module.parameters(), *module.buffers()]:
             copy = tensor.detach().contiguous()
             dist.broadcast(copy.view(torch.uint8) if copy.dtype == torch.bool else copy, src=0)
@@ -258,14 +238,8 @@ def broadcast_module(module: nn.Module) -> None:
 def joint_norm(replicated: list[torch.Tensor], sharded: list[torch.Tensor]) -> torch.Tensor:
     """The norm of all gradients, those of other processes' shards included.
 
-    Each process would otherwise find another norm, and the copies of the backbone would part.
-
-    Args:
-        replicated: gradients that are the same in every process.
-        sharded: gradients of another part of the model in every process.
-
-    Returns:
-        The same in every process; not finite if any gradient is not.
+    ``replicated`` gradients are the same in every process, ``sharded`` ones those of another part
+    of the model in each, which would otherwise find another norm and let the backbones part.
     """
     of_copies, of_shards = (nn.utils.get_total_norm(part) for part in (replicated, sharded))
     square = of_shards.square()
@@ -277,7 +251,7 @@ def average_over_processes(tensors: Iterable[torch.Tensor]) -> None:
     if not _is_joined():
         return
     for tensor in tensors:
-        with peer_errors():
+        with lost_process_errors():
             dist.all_reduce(tensor)
         tensor /= dist.get_world_size()
 
@@ -295,7 +269,7 @@ def current_world() -> World:
 
 
 def _is_joined() -> bool:
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return current_world().size > 1
 
 
 def _world_of_environment() -> World:

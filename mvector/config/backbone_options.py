@@ -138,7 +138,7 @@ class ERes2NetOptions(_Res2Widths):
 
 
 class ERes2NetV2Options(ERes2NetOptions):
-    """See :class:`mvector.models.eres2net_v2.ERes2NetV2`."""
+    """See :class:`mvector.models.eres2net.ERes2NetV2`."""
 
     channels: PositiveInt = 64
     base_width: PositiveInt = 26

@@ -16,24 +16,20 @@ class SpeakerLoss(nn.Module):
         num_centers: logits that each speaker has, side by side.
         needs_embeddings: the outputs are embeddings ``(batch, embd_dim)``, and no classifier is
             needed; otherwise they are logits ``(batch, speakers * num_centers)``.
+        margin: what a schedule may change during training; 0 in losses that have none.
     """
 
     classifier_type: str = "Cosine"
     num_centers: int = 1
     needs_embeddings: bool = False
-
-    def set_margin(self, margin: float) -> None:
-        """Change the margin of a loss that has one, as its schedule asks."""
-        if not hasattr(self, "margin"):
-            raise AttributeError(f"{type(self).__name__} has no margin")
-        self.margin = margin
+    margin: float = 0.0
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
         """The speaker with the largest logit: ``(batch, logits) -> (batch,)``."""
         return logits.argmax(dim=1) // self.num_centers
 
     def count_correct(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """How many clips of a batch are told to be who they are, as a scalar tensor."""
+        """How many clips of a batch are classified correctly, as a scalar tensor."""
         return (self.predict(outputs) == labels).sum()
 
 

@@ -138,13 +138,10 @@ def scheduled_margin(
     (1 - 1000^-t, rescaled to end exactly at the final margin); ``linear`` rises evenly.
 
     Args:
-        epoch: epochs done, with fraction.
-        max_epoch: length of the run.
-        initial_margin: in radians.
-        final_margin: in radians.
+        epoch: epochs done, with fraction, of ``max_epoch``.
+        initial_margin: in radians, as the final one.
         increase_start_epoch: ``None`` is 30 % of ``max_epoch``.
         fix_epoch: ``None`` is 70 % of ``max_epoch``.
-        increase_type: ``exp`` or ``linear``.
     """
     start = 0.3 * max_epoch if increase_start_epoch is None else increase_start_epoch
     end = 0.7 * max_epoch if fix_epoch is None else fix_epoch

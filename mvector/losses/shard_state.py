@@ -27,7 +27,10 @@ def gather_state(classifier: ShardedClassifier) -> dict[str, torch.Tensor] | Non
         ``weight (num_speakers * num_centers, embd_dim)`` and, if there is one, ``bias``; ``None``
         in the other processes.
     """
-    full = {name: _gather(classifier, rows) for name, rows in _own(classifier).items()}
+    full = {
+        name: _gather_rows(classifier, rows)
+        for name, rows in _parameters_by_name(classifier).items()
+    }
     return {name: rows for name, rows in full.items() if rows is not None} or None
 
 
@@ -42,7 +45,7 @@ def load_state(classifier: ShardedClassifier, state: Mapping[str, torch.Tensor])
     Raises:
         CheckpointError: it has other parameters or another number of speakers.
     """
-    shard, own = classifier.shard, _own(classifier)
+    shard, own = classifier.shard, _parameters_by_name(classifier)
     for name, rows in own.items():
         shape = (shard.num_classes * len(rows) // len(shard), *rows.shape[1:])
         if set(state) != set(own) or state[name].shape != shape:
@@ -54,7 +57,7 @@ def load_state(classifier: ShardedClassifier, state: Mapping[str, torch.Tensor])
             )
     with torch.no_grad():
         for name, rows in own.items():
-            rows.copy_(_take(classifier, rows, state[name]))
+            rows.copy_(_own_rows(classifier, rows, state[name]))
 
 
 def gather_optimizer_state(
@@ -70,51 +73,53 @@ def gather_optimizer_state(
         optimizer: of this process.
     """
     state = optimizer.state_dict()
-    for number, rows in _numbered(classifier, optimizer):
+    for number, rows in _numbered_parameters(classifier, optimizer):
         state["state"][number] = {
-            key: _gather(classifier, value) if _is_like(value, rows) else value
+            key: _gather_rows(classifier, value) if _has_rows_of(value, rows) else value
             for key, value in state["state"].get(number, {}).items()
         }
     return state if classifier.shard.rank == 0 else None
 
 
-def own_optimizer_state(
+def shard_optimizer_state(
     classifier: ShardedClassifier, optimizer: torch.optim.Optimizer, full: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What this process's optimizer can load of :func:`gather_optimizer_state`."""
     state = {**full, "state": dict(full["state"])}
-    for number, rows in _numbered(classifier, optimizer):
+    for number, rows in _numbered_parameters(classifier, optimizer):
         state["state"][number] = {
-            key: _take(classifier, rows, value).clone() if _is_like(value, rows) else value
+            key: _own_rows(classifier, rows, value).clone() if _has_rows_of(value, rows) else value
             for key, value in state["state"].get(number, {}).items()
         }
     return state
 
 
-def _own(classifier: ShardedClassifier) -> dict[str, nn.Parameter]:
+def _parameters_by_name(classifier: ShardedClassifier) -> dict[str, nn.Parameter]:
     return dict(classifier.named_parameters(recurse=False))
 
 
-def _is_like(value: Any, rows: torch.Tensor) -> bool:
+def _has_rows_of(value: Any, rows: torch.Tensor) -> bool:
     """Whether an optimizer keeps this for each row of a parameter, as it does not the step."""
     return torch.is_tensor(value) and value.dim() == rows.dim()
 
 
-def _numbered(
+def _numbered_parameters(
     classifier: ShardedClassifier, optimizer: torch.optim.Optimizer
 ) -> Iterator[tuple[int, nn.Parameter]]:
     """The classifier's parameters under the numbers by which the optimizer's state knows them."""
-    own = {id(parameter) for parameter in _own(classifier).values()}
+    own = {id(parameter) for parameter in _parameters_by_name(classifier).values()}
     held = chain.from_iterable(group["params"] for group in optimizer.param_groups)
     return ((number, rows) for number, rows in enumerate(held) if id(rows) in own)
 
 
-def _take(classifier: ShardedClassifier, rows: torch.Tensor, full: torch.Tensor) -> torch.Tensor:
+def _own_rows(
+    classifier: ShardedClassifier, rows: torch.Tensor, full: torch.Tensor
+) -> torch.Tensor:
     shard = classifier.shard
     return full[shard.rows(len(rows) // len(shard))]
 
 
-def _gather(classifier: ShardedClassifier, rows: torch.Tensor) -> torch.Tensor | None:
+def _gather_rows(classifier: ShardedClassifier, rows: torch.Tensor) -> torch.Tensor | None:
     """All processes' rows as one tensor on the CPU of rank 0, which receives them into place."""
     shard = classifier.shard
     rows_per_class = len(rows) // len(shard)
@@ -124,6 +129,6 @@ def _gather(classifier: ShardedClassifier, rows: torch.Tensor) -> torch.Tensor |
         return None
     full = own.new_empty(shard.num_classes * rows_per_class, *own.shape[1:])
     full[shard.rows(rows_per_class)] = own
-    for other in shard.others()[1:]:
+    for other in shard.all_shards()[1:]:
         dist.recv(full[other.rows(rows_per_class)], src=other.rank)
     return full

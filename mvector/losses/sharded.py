@@ -15,6 +15,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from mvector.compute.distributed import current_world
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.losses.base import SpeakerLoss, cosine_of_clipped_sum
@@ -26,8 +27,7 @@ from mvector.losses.shards import (
     counts_of_rows,
     gather_rows,
     initial_rows,
-    num_chosen,
-    rank_and_size,
+    num_sampled_classes,
 )
 from mvector.losses.subcenter import SubCenterLoss
 
@@ -71,9 +71,10 @@ class ShardedClassifier(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        _check(loss, num_speakers, sample_rate)
+        _require_shardable(loss, num_speakers, sample_rate)
         self.loss = loss
-        self.shard = Shard(num_speakers, *rank_and_size())
+        world = current_world()
+        self.shard = Shard(num_speakers, world.rank, world.size)
         self.sample_rate = sample_rate
         self.seed = seed
         self.step: int | None = None
@@ -82,15 +83,6 @@ class ShardedClassifier(nn.Module):
         num_rows, own = num_speakers * self.num_centers, self.shard.rows(self.num_centers)
         self.weight = nn.Parameter(initial_rows(own, num_rows, embd_dim, seed=seed))
         self.bias = None if self.cosine else nn.Parameter(torch.zeros(len(self.shard)))
-
-    @property
-    def margin(self) -> float:
-        """The loss's margin, 0 if it has none."""
-        return float(getattr(self.loss, "margin", 0.0))
-
-    def set_margin(self, margin: float) -> None:
-        """Change the margin, as its schedule asks."""
-        self.loss.set_margin(margin)
 
     def forward(
         self, embeddings: torch.Tensor, labels: torch.Tensor
@@ -103,7 +95,7 @@ class ShardedClassifier(nn.Module):
 
         Returns:
             The mean loss over the clips of all processes, the same in each, and how many of this
-            process's own clips are told to be who they are.
+            process's own clips are classified correctly.
         """
         counts = counts_of_rows(len(labels))
         features = at_least_float32(embeddings)
@@ -112,16 +104,16 @@ class ShardedClassifier(nn.Module):
         labels = gather_rows(labels, counts)
         places = labels - self.shard.first
         mine = (places >= 0) & (places < len(self.shard))
-        chosen = self._draw(places, mine)
+        chosen = self._draw_classes(places, mine)
         if chosen is not None:
             places = torch.searchsorted(chosen, places)
         column = places.where(mine, 0).unsqueeze(1)
         logits = self._logits(features, chosen)
-        losses, correct = self._losses_of_clips(logits, labels, column, mine, chosen)
+        losses, correct = self._clip_losses(logits, labels, column, mine, chosen)
         start = sum(counts[: self.shard.rank])
         return losses.mean(), correct[start : start + counts[self.shard.rank]].sum()
 
-    def _draw(self, places: torch.Tensor, mine: torch.Tensor) -> torch.Tensor | None:
+    def _draw_classes(self, places: torch.Tensor, mine: torch.Tensor) -> torch.Tensor | None:
         """Classes of this shard that take part, in order; ``None`` for all."""
         if self.sample_rate == 1.0 or not self.training:
             return None
@@ -133,7 +125,7 @@ class ShardedClassifier(nn.Module):
         generator = torch.Generator(device).manual_seed(seed)
         lots = torch.rand(len(self.shard) + 1, generator=generator, device=device)
         lots[places.where(mine, len(self.shard))] = 2.0  # the batch's own classes win; one to spare
-        taken = num_chosen(len(self.shard), self.sample_rate, len(places))
+        taken = num_sampled_classes(len(self.shard), self.sample_rate, len(places))
         return lots[:-1].topk(taken).indices.sort().values
 
     def _logits(self, features: torch.Tensor, chosen: torch.Tensor | None) -> torch.Tensor:
@@ -151,7 +143,7 @@ class ShardedClassifier(nn.Module):
             return logits
         return logits.unflatten(1, (-1, self.num_centers)).max(dim=2).values
 
-    def _losses_of_clips(
+    def _clip_losses(
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
@@ -194,18 +186,20 @@ class ShardedClassifier(nn.Module):
             return logits
         moved = loss.with_margin(logits.gather(1, column))
         if isinstance(loss, SubCenterLoss) and loss.k_top:
-            logits = _move_rivals_nearer(logits, column, mine, loss, self.shard.size)
+            logits = _inter_topk_penalty(logits, column, mine, loss, self.shard.size)
         moved = torch.where(mine.unsqueeze(1), moved, logits.gather(1, column))
         return (loss.scale * logits).scatter_(1, column, loss.scale * moved)
 
     def _num_taking_part(self, batch_size: int) -> int:
         if self.sample_rate == 1.0 or not self.training:
             return self.shard.num_classes
-        shards = self.shard.others()
-        return sum(num_chosen(len(shard), self.sample_rate, batch_size) for shard in shards)
+        shards = self.shard.all_shards()
+        return sum(
+            num_sampled_classes(len(shard), self.sample_rate, batch_size) for shard in shards
+        )
 
 
-def _check(loss: SpeakerLoss, num_speakers: int, sample_rate: float) -> None:
+def _require_shardable(loss: SpeakerLoss, num_speakers: int, sample_rate: float) -> None:
     if not isinstance(loss, SHARDABLE):
         names = ", ".join(kind.__name__ for kind in SHARDABLE)
         raise ConfigError(
@@ -217,7 +211,7 @@ def _check(loss: SpeakerLoss, num_speakers: int, sample_rate: float) -> None:
             f"The share of speakers in a step, {sample_rate:g}, is not above 0 and at most 1; "
             "mend train_conf.classifier_sharding."
         )
-    _, size = rank_and_size()
+    size = current_world().size
     if num_speakers < size:
         raise ConfigError(
             f"{num_speakers} speakers cannot be split over {size} processes; leave "
@@ -225,7 +219,7 @@ def _check(loss: SpeakerLoss, num_speakers: int, sample_rate: float) -> None:
         )
 
 
-def _move_rivals_nearer(
+def _inter_topk_penalty(
     cosine: torch.Tensor,
     column: torch.Tensor,
     mine: torch.Tensor,

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as dist
 
+from mvector.compute.distributed import current_world
+
 _ROWS_DRAWN_TOGETHER = 4096
-
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are; (0, 1) where there is one only."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 # ---- exchange in forward and backward pass ----------------------------------------------------
@@ -25,7 +20,7 @@ def rank_and_size() -> tuple[int, int]:
 
 def counts_of_rows(num_rows: int) -> list[int]:
     """How many rows each process has; asked between CPUs, so that no GPU is waited for."""
-    _, size = rank_and_size()
+    size = current_world().size
     if size == 1:
         return [num_rows]
     counts = [torch.empty(1, dtype=torch.long) for _ in range(size)]
@@ -54,7 +49,7 @@ class GatherEmbeddings(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, embeddings: torch.Tensor, counts: list[int]) -> torch.Tensor:
-        rank, _ = rank_and_size()
+        rank = current_world().rank
         start = sum(counts[:rank])
         ctx.own, ctx.size = slice(start, start + counts[rank]), len(counts)
         return gather_rows(embeddings, counts)
@@ -88,13 +83,7 @@ class SumOverProcesses(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Shard:
-    """Which of the classes a process holds.
-
-    Attributes:
-        num_classes: of all processes together.
-        rank: the process.
-        size: number of processes.
-    """
+    """Which of the ``num_classes`` of all processes one of them holds."""
 
     num_classes: int
     rank: int
@@ -112,7 +101,7 @@ class Shard:
         """Its rows in a tensor of all classes."""
         return slice(self.first * rows_per_class, (self.first + len(self)) * rows_per_class)
 
-    def others(self) -> list[Shard]:
+    def all_shards(self) -> list[Shard]:
         """The shards of all processes, this one included, in order."""
         return [Shard(self.num_classes, rank, self.size) for rank in range(self.size)]
 
@@ -134,33 +123,24 @@ def initial_rows(rows: slice, num_rows: int, dim: int, *, seed: int) -> torch.Te
     return weight
 
 
-def num_chosen(num_classes: int, sample_rate: float, batch_size: int) -> int:
+def num_sampled_classes(num_classes: int, sample_rate: float, batch_size: int) -> int:
     """How many classes of a shard take part in a step: a share, and all that the batch may hold."""
     return min(num_classes, max(math.ceil(sample_rate * num_classes), batch_size))
 
 
-@dataclass(frozen=True)
-class ClassifierMemory:
-    """Bytes that a classifier takes in each process of a run, in float32.
-
-    Attributes:
-        weights: class vectors.
-        gradients: theirs.
-        optimizer: Adam's two averages.
-        logits: of the batch of all processes, with the copies that the loss makes of them.
-        directions: the normalised class vectors that take part in a step, and their gradients.
-    """
+class ClassifierMemory(NamedTuple):
+    """Bytes that a classifier takes in each process of a run, in float32."""
 
     weights: int
     gradients: int
-    optimizer: int
-    logits: int
-    directions: int
+    optimizer: int  # Adam's two averages
+    logits: int  # of the batch of all processes, with the copies that the loss makes of them
+    directions: int  # the normalised class vectors that take part in a step, and their gradients
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.gradients + self.optimizer + self.logits + self.directions
+        return sum(self)
 
 
 def classifier_memory(
@@ -174,16 +154,11 @@ def classifier_memory(
 ) -> ClassifierMemory:
     """What the largest shard of a classifier takes while it is trained with Adam in float32.
 
-    Args:
-        num_speakers: classes of all processes together.
-        num_processes: that share them.
-        embd_dim: size of the embedding.
-        global_batch: clips of all processes together in a step.
-        num_centers: class vectors of each speaker.
-        sample_rate: share of the classes that takes part in a step.
+    Speakers and ``global_batch`` are those of all processes; other arguments are as in
+    :class:`mvector.losses.sharded.ShardedClassifier`.
     """
     classes = -(-num_speakers // num_processes)
-    taking_part = num_chosen(classes, sample_rate, global_batch)
+    taking_part = num_sampled_classes(classes, sample_rate, global_batch)
     weights = 4 * classes * num_centers * embd_dim
     directions = 4 * taking_part * num_centers * embd_dim
     logits = 4 * taking_part * num_centers * global_batch

@@ -59,20 +59,21 @@ class SphereFace2(SpeakerLoss):
         """Mean loss of cosines ``logits (batch, classes)`` for ``labels (batch,)``."""
         cosine = at_least_float32(logits)
         column = labels.unsqueeze(1)
-        for_target = self.scale * self._harder(cosine.gather(1, column), self.margin) + self.bias
-        for_others = self.scale * self._harder(cosine, -self.margin) + self.bias
+        target = self._with_margin(cosine.gather(1, column), self.margin)
+        for_target = self.scale * target + self.bias
+        for_others = self.scale * self._with_margin(cosine, -self.margin) + self.bias
         against_truth = for_others.scatter(1, column, -for_target)
         losses = F.softplus(against_truth, threshold=40.0)  # above, the difference is below 1e-17
         of_others = 1.0 - self.positive_weight
         of_target = self.positive_weight - of_others  # on top of what it has as one of all
         return (of_others * losses.sum(1) + of_target * losses.gather(1, column).squeeze(1)).mean()
 
-    def _harder(self, cosine: torch.Tensor, margin: float) -> torch.Tensor:
+    def _with_margin(self, cosine: torch.Tensor, margin: float) -> torch.Tensor:
         """Similarity, lowered by the margin; raised where that is negative."""
         if self.margin_type == "A":
-            return self._spread(cosine_of_clipped_sum(cosine, margin))
-        return self._spread(cosine) - margin
+            return self._similarity(cosine_of_clipped_sum(cosine, margin))
+        return self._similarity(cosine) - margin
 
-    def _spread(self, cosine: torch.Tensor) -> torch.Tensor:
+    def _similarity(self, cosine: torch.Tensor) -> torch.Tensor:
         # rounding may put a cosine below -1, where the power of a negative number has no value
         return 2.0 * ((cosine + 1.0) / 2.0).clamp(min=0.0).pow(self.t) - 1.0

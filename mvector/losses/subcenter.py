@@ -50,10 +50,10 @@ class SubCenterLoss(AAMLoss):
         centers = at_least_float32(logits).unflatten(1, (-1, self.num_centers))
         cosine = centers.max(dim=2).values
         if self.k_top:
-            cosine = self._move_rivals_nearer(cosine, labels)
+            cosine = self._inter_topk_penalty(cosine, labels)
         return super().forward(cosine, labels)
 
-    def _move_rivals_nearer(self, cosine: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _inter_topk_penalty(self, cosine: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         others = cosine.detach().scatter(1, labels.unsqueeze(1), float("-inf"))
         rivals = others.topk(min(self.k_top, cosine.shape[1] - 1)).indices
         nearer = cosine_of_clipped_sum(cosine.gather(1, rivals), -self.mp)

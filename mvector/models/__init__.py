@@ -1,4 +1,11 @@
-"""Backbones: features in, speaker embedding out; one file per architecture."""
+"""Backbones: features in, speaker embedding out; one file per architecture.
+
+All are built with ``feature_dim`` (bins of the features), ``embd_dim`` (size of the embedding),
+``pooling_type`` (a key of :data:`mvector.models.pooling.POOLINGS`) and more. Each is called with
+features ``(batch, frames, feature_dim)`` and, if clips are padded, the number of frames of each
+``(batch,)``; ``None`` means that all are full. It returns embeddings ``(batch, embd_dim)``, not
+length-normalised, and raises :class:`mvector.errors.AudioError` for a clip of too few frames.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +16,7 @@ from torch import nn
 from mvector.errors import ConfigError
 from mvector.models.campplus import CAMPPlus
 from mvector.models.ecapa_tdnn import EcapaTdnn
-from mvector.models.eres2net import ERes2Net
-from mvector.models.eres2net_v2 import ERes2NetV2
+from mvector.models.eres2net import ERes2Net, ERes2NetV2
 from mvector.models.res2net import Res2Net, Res2Net34
 from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
@@ -31,10 +37,10 @@ BACKBONES: dict[str, type[nn.Module]] = {
 
 
 def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
-    """A backbone by its name in configuration files.
+    """A backbone by its name in configuration files, a key of :data:`BACKBONES`.
 
     Args:
-        name: a key of :data:`BACKBONES`.
+        name: of the backbone.
         feature_dim: bins of the features it will see.
         options: keyword arguments of the backbone's class.
 
@@ -47,6 +53,3 @@ def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
         return BACKBONES[name](feature_dim, **options)
     except TypeError as error:
         raise ConfigError(f"The backbone {name} cannot be built: {error}.") from error
-
-
-__all__ = ["BACKBONES", "build_backbone"]

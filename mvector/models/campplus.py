@@ -24,9 +24,6 @@ class CAMPPlus(nn.Module):
     With 80 bins and the defaults: 6,848,544 parameters; 1.61 G multiply-adds for 300 frames.
 
     Args:
-        feature_dim: bins of the input features.
-        embd_dim: size of the embedding.
-        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
         pooling_eps: added to the variance under the root by TSTP pooling: 0 in 3D-Speaker, 1e-7 in
             WeSpeaker.
         head_channels: channels of the two-dimensional convolutions at the front.
@@ -70,18 +67,7 @@ class CAMPPlus(nn.Module):
     def forward(
         self, features: torch.Tensor, num_frames: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Embed a batch of clips.
-
-        Args:
-            features: ``(batch, frames, feature_dim)``.
-            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-        Returns:
-            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
-
-        Raises:
-            AudioError: there are no frames.
-        """
+        """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
         x, mask = feature_map(features, num_frames)
         x, mask = flat_map(self.head(x, mask), mask)
         x = _relu_(self.tdnn_norm(self.tdnn(zero_padding(x, mask))))
@@ -204,11 +190,8 @@ class ContextAwareMasking(nn.Module):
 def _clip_and_segment_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the clip plus mean over each segment: ``(batch, channels, segments)``.
 
-    The last segment may be shorter than the others, and its mean is over the frames that it has.
-
-    Args:
-        x: ``(batch, channels, frames)``, zero behind each clip's end.
-        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
+    ``x`` is zero behind each clip's end. The last segment may be shorter than the others; its mean
+    is over the frames that it has.
     """
     x = at_least_float32(x)
     of_clip, of_segments = x.mean(dim=2, keepdim=True), _segment_mean(x)

@@ -15,13 +15,13 @@ from torch import nn
 
 from mvector.errors import ConfigError
 from mvector.models.layers import (
+    ChannelGate,
     ConvReluNorm,
     FrameConv,
     PaddingMode,
     blank_padding,
     frame_mask,
     join_channels,
-    masked_mean,
     require_frames,
     split_channels,
 )
@@ -70,12 +70,10 @@ class EcapaTdnn(nn.Module):
     """Frame features to a speaker embedding.
 
     With 64 bins and the defaults: 6,145,600 parameters; 467 M multiply-adds for 98 frames. The
-    layout ``speechbrain`` is also that of 3D-Speaker and of mvector 1.x.
+    layout ``speechbrain`` is also that of 3D-Speaker and of mvector 1.x. Where padding is
+    reflected, a clip must have 5 frames.
 
     Args:
-        feature_dim: bins of the input features.
-        embd_dim: size of the embedding.
-        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
         channels: width of the frame layers; or five numbers, the first four equal: the first
             layer, the three SE-Res2 blocks, the aggregation (if one number: three times that, or
             1536 in the layout ``wespeaker``).
@@ -147,7 +145,8 @@ class EcapaTdnn(nn.Module):
         )
         self.min_frames = 5 if form.padding_mode == "reflect" else 1  # 4 frames are mirrored
         self.aggregation = FrameConv(3 * width, aggregated, kernel_size=1)
-        self.aggregation_norm = nn.BatchNorm1d(aggregated) if form.aggregation_norm else None
+        norm = nn.BatchNorm1d(aggregated) if form.aggregation_norm else nn.Identity()
+        self.aggregation_norm = norm
         self.pooling = build_pooling(
             pooling_type,
             aggregated,
@@ -159,23 +158,12 @@ class EcapaTdnn(nn.Module):
         )
         self.pooling_norm = nn.BatchNorm1d(self.pooling.output_dim)
         self.embedding = nn.Linear(self.pooling.output_dim, embd_dim)
-        self.embedding_norm = nn.BatchNorm1d(embd_dim) if form.embedding_norm else None
+        self.embedding_norm = nn.BatchNorm1d(embd_dim) if form.embedding_norm else nn.Identity()
 
     def forward(
         self, features: torch.Tensor, num_frames: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Embed a batch of clips.
-
-        Args:
-            features: ``(batch, frames, feature_dim)``.
-            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-        Returns:
-            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
-
-        Raises:
-            AudioError: a clip has no frames, or less than 5 where the padding is reflected.
-        """
+        """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
         require_frames(num_frames, features.shape[1], self.min_frames)
         x = features.transpose(1, 2)
         mask = None if num_frames is None else frame_mask(num_frames, x.shape[2], x.dtype)
@@ -184,11 +172,9 @@ class EcapaTdnn(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             outputs.append(x)
-        x = torch.relu(self.aggregation(join_channels(outputs)))
-        if self.aggregation_norm is not None:
-            x = self.aggregation_norm(x)
+        x = self.aggregation_norm(torch.relu(self.aggregation(join_channels(outputs))))
         embedding = self.embedding(self.pooling_norm(self.pooling(x, mask)))
-        return embedding if self.embedding_norm is None else self.embedding_norm(embedding)
+        return self.embedding_norm(embedding)
 
 
 class SERes2Block(nn.Module):
@@ -199,12 +185,12 @@ class SERes2Block(nn.Module):
         self.before = ConvReluNorm(channels, channels, bias=form.conv_bias)
         self.res2 = Res2Conv(channels, dilation, scale, form)
         self.after = ConvReluNorm(channels, channels, bias=form.conv_bias)
-        self.squeeze_excite = SqueezeExcite(channels, form.se_channels or channels // 2)
+        self.squeeze_excite = ChannelGate(channels, form.se_channels or channels // 2)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, channels, frames)``."""
         y = self.after(self.res2(self.before(x), mask))
-        return torch.addcmul(x, y, self.squeeze_excite(y, mask))
+        return torch.addcmul(x, y, self.squeeze_excite(y, mask).unsqueeze(2))
 
 
 class Res2Conv(nn.Module):
@@ -241,17 +227,3 @@ class Res2Conv(nn.Module):
             outputs.append(conv(group + outputs[-1] if outputs else group, mask))
         whole = [groups[0], *outputs] if self.first_passes else [*outputs, groups[-1]]
         return join_channels(whole)
-
-
-class SqueezeExcite(nn.Module):
-    """A gate for each channel, computed from all channels' time averages (Hu et al., 2018)."""
-
-    def __init__(self, channels: int, se_channels: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, se_channels)
-        self.excite = nn.Linear(se_channels, channels)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """``(batch, channels, frames) -> (batch, channels, 1)``, factors between 0 and 1."""
-        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(masked_mean(x, mask)))))
-        return gate.unsqueeze(2)

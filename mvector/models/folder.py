@@ -1,9 +1,9 @@
 """The model folder: all that inference needs, in two files.
 
 ``model.safetensors`` holds the backbone's weights; ``model.yml`` says what they are: front end,
-backbone, embedding size, provenance, metrics, calibration and how much of clips was heard for it,
-and a fingerprint of the model.
-``config.yml`` beside them is the training configuration, for those who train again.
+backbone, embedding size, provenance, metrics, calibration, how much of clips was heard for it, and
+the model's fingerprint. ``config.yml`` beside them is the training configuration, for those who
+train again.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ def save_model_folder(
     Args:
         path: folder to write.
         model: what to write.
-        provenance: where the weights come from.
-        metrics: what was measured, by name.
-        calibration: thresholds and score-to-LLR mapping.
-        listening: how much of clips is heard; ``None`` is the default.
+        provenance, metrics, calibration, listening: see :class:`ModelInfo`.
         training_config: for those who train again.
         half_precision: store matrices and filters as float16, in half the space. They are rounded
             in ``model`` too, so that what is used and what is stored stay one model; vectors
@@ -84,7 +81,7 @@ def save_model_folder(
         CheckpointError: the folder cannot be written.
     """
     folder = Path(path)
-    weights = _halved(model) if half_precision else _weights_of(model)
+    weights = _round_to_half_precision(model) if half_precision else _weights_of(model)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "name": model.name,
@@ -112,14 +109,14 @@ def save_model_folder(
 
 
 def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
-    """Build the model that a folder holds, in evaluation mode on the CPU.
+    """The model that a folder holds, in evaluation mode on the CPU.
 
     Raises:
         CheckpointError: the folder is missing, incomplete, damaged or of a newer format.
     """
     folder = Path(path)
     description = _read_description(folder)
-    with _describing(folder):
+    with _description_errors(folder):
         model = SpeakerModel(
             FrontEnd(**description["front_end"]),
             description["backbone"]["name"],
@@ -152,7 +149,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
     """
     folder = Path(path)
     description = _read_description(folder)
-    with _describing(folder):
+    with _description_errors(folder):
         return _info_of(description)
 
 
@@ -169,9 +166,8 @@ def load_training_config(path: str | Path) -> dict[str, Any] | None:
         raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
     evaluation = (config.get("dataset_conf") or {}).get("eval_conf") or {}
     if evaluation.get("max_duration") == 20.0 and read_model_info(path).listening is None:
-        del evaluation[
-            "max_duration"
-        ]  # the default of versions that wrote no listening, not a wish
+        # the default of versions that wrote no listening, and no wish of the user
+        del evaluation["max_duration"]
     return config
 
 
@@ -182,13 +178,9 @@ def update_model_folder(
     listening: dict[str, Any],
     metrics: dict[str, Any],
 ) -> None:
-    """Replace calibration and metrics of a model folder, leaving all else as it is.
+    """Replace calibration, listening and metrics of a model folder, leaving all else as it is.
 
-    Args:
-        path: the folder.
-        calibration: thresholds and score-to-LLR mapping.
-        listening: how much of clips was heard for it, and is heard from now on.
-        metrics: what was measured, by name; others stay.
+    See :class:`ModelInfo`; of the metrics, others stay.
 
     Raises:
         CheckpointError: the folder is missing, damaged or cannot be written to.
@@ -241,7 +233,7 @@ def _info_of(description: dict[str, Any]) -> ModelInfo:
 
 
 @contextmanager
-def _describing(folder: Path) -> Iterator[None]:
+def _description_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, MVectorError) as error:
@@ -253,9 +245,8 @@ def _describing(folder: Path) -> Iterator[None]:
 
 def fingerprint_of(model: SpeakerModel) -> str:
     """Sixteen hexadecimal digits that change with any weight and with the front end."""
-    digest = hashlib.sha256()
     described = [model.front_end.to_dict(), model.backbone_name, model.backbone_options]
-    digest.update(json.dumps(described, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for key, value in sorted(_weights_of(model).items()):
         digest.update(key.encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -267,7 +258,7 @@ def _weights_of(model: SpeakerModel) -> dict[str, torch.Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in state.items()}
 
 
-def _halved(model: SpeakerModel) -> dict[str, torch.Tensor]:
+def _round_to_half_precision(model: SpeakerModel) -> dict[str, torch.Tensor]:
     """The weights with all but vectors as float16, and the model rounded to them."""
     weights = {
         key: value.half() if value.is_floating_point() and value.dim() > 1 else value

@@ -27,30 +27,16 @@ NormKind = Literal["affine", "plain", "none"]
 
 
 def frame_mask(num_frames: torch.Tensor, max_frames: int, dtype: torch.dtype) -> torch.Tensor:
-    """Mask of the valid frames.
-
-    Args:
-        num_frames: ``(batch,)`` frames of each clip.
-        max_frames: frames of the padded batch.
-        dtype: type of the result.
-
-    Returns:
-        Tensor of shape ``(batch, 1, max_frames)`` holding 0 and 1.
-    """
+    """Mask ``(batch, 1, max_frames)`` of clips that have ``num_frames (batch,)`` frames."""
     positions = torch.arange(max_frames, device=num_frames.device)
     return (positions < num_frames.unsqueeze(1)).unsqueeze(1).to(dtype)
 
 
 def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int) -> None:
-    """Refuse clips that a model cannot embed.
-
-    Args:
-        num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-        max_frames: frames of the padded batch.
-        needed: frames of the shortest clip that the model takes.
+    """Refuse a batch of which a clip has fewer frames than ``needed``.
 
     Raises:
-        AudioError: a clip is shorter; the message says how many frames are needed.
+        AudioError: a clip is too short; the message says how many frames are needed.
     """
     shortest = max_frames
     if num_frames is not None and not torch.compiler.is_compiling():  # a graph cannot look
@@ -82,16 +68,11 @@ def masked_mean_and_variance(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and variance over the valid frames, each ``(batch, channels)``.
 
-    Args:
-        x: ``(batch, channels, frames)``.
-        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
-        unbiased: divide by one less than the number of frames. The variance of a single frame
-            is 0 either way.
+    ``unbiased`` divides by one less than the number of frames; a single frame has variance 0.
     """
     x = at_least_float32(x)
     if mask is None:
-        correction = int(unbiased and x.shape[-1] > 1)
-        variance, mean = torch.var_mean(x, dim=-1, correction=correction)
+        variance, mean = torch.var_mean(x, dim=-1, correction=int(unbiased and x.shape[-1] > 1))
         return mean, variance
     mask = mask.to(x.dtype)
     mean = masked_mean(x, mask)
@@ -102,13 +83,8 @@ def masked_mean_and_variance(
 def reflect_pad(x: torch.Tensor, padding: int, mask: torch.Tensor | None) -> torch.Tensor:
     """Mirror each clip about its first and its last frame, at its own end.
 
-    Args:
-        x: ``(batch, channels, frames)``; every clip has more than ``padding`` frames.
-        padding: frames to add on either side.
-        mask: ``(batch, 1, frames)``, or ``None`` where every frame counts.
-
-    Returns:
-        Tensor of shape ``(batch, channels, frames + 2 * padding)``.
+    ``(batch, channels, frames) -> (batch, channels, frames + 2 * padding)``; every clip has more
+    than ``padding`` frames.
     """
     if mask is None:
         return F.pad(x, (padding, padding), mode="reflect")
@@ -147,8 +123,6 @@ class ConvReluNorm(nn.Module):
     """Convolution over time, ReLU, batch normalisation.
 
     Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
         kernel_size: taps in time, an odd number.
         dilation: frames between taps.
         bias: whether the convolution has a bias.
@@ -194,6 +168,22 @@ class ConvReluNorm(nn.Module):
             return x
         rows = x.transpose(1, 2)
         return self.norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
+
+
+class ChannelGate(nn.Module):
+    """Squeeze-and-excitation: a gate for each channel, from the time averages of all channels.
+
+    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
+    """
+
+    def __init__(self, channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, hidden_channels)
+        self.excite = nn.Linear(hidden_channels, channels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, channels, frames) -> (batch, channels)``, factors between 0 and 1."""
+        return torch.sigmoid(self.excite(torch.relu(self.squeeze(masked_mean(x, mask)))))
 
 
 def embedding_layers(in_dim: int, embd_dim: int, two_embedding_layers: bool) -> nn.Sequential:

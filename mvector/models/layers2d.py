@@ -11,20 +11,13 @@ import torch
 from torch import nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import blank_padding, frame_mask, masked_mean, require_frames
+from mvector.models.layers import ChannelGate, blank_padding, frame_mask, require_frames
 
 
 def feature_map(
     features: torch.Tensor, num_frames: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Features as an image of one channel, zero behind each clip's end, and its mask.
-
-    Args:
-        features: ``(batch, frames, bins)``.
-        num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-    Returns:
-        Tensor of shape ``(batch, 1, bins, frames)`` and the mask, ``None`` without ``num_frames``.
+    """Features as an image ``(batch, 1, bins, frames)``, zero behind each clip's end, and its mask.
 
     Raises:
         AudioError: a clip has no frames.
@@ -118,9 +111,8 @@ class Res2Block(nn.Module):
     clipped at 20 and the stride is that of the first layer.
 
     Args:
-        in_channels: channels of the input.
         planes: width on which the widths of all layers depend.
-        stride: stride in bins and frames.
+        stride: in bins and frames.
         base_width: a group has ``planes * base_width // 64`` channels.
         scale: number of groups.
         expansion: the block's result has ``expansion * planes`` channels.
@@ -177,11 +169,7 @@ class AttentiveFusion(nn.Module):
     """Sum of two maps weighted by 1 + g and 1 - g; a small network that sees both gives g.
 
     Chen et al., "An Enhanced Res2Net with Local and Global Feature Fusion for Speaker
-    Verification", Interspeech 2023.
-
-    Args:
-        channels: channels of either map.
-        reduction: the hidden layer has ``channels // reduction`` channels.
+    Verification", Interspeech 2023. The hidden layer has ``channels // reduction`` channels.
     """
 
     def __init__(self, channels: int, reduction: int = 4) -> None:
@@ -201,21 +189,11 @@ class AttentiveFusion(nn.Module):
         return torch.addcmul(first + second, g, first - second)
 
 
-class SqueezeExcite(nn.Module):
-    """Scales each channel by a gate computed from all channels' averages over bins and frames.
-
-    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
-    """
-
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        hidden = max(1, channels // reduction)
-        self.squeeze = nn.Linear(channels, hidden)
-        self.excite = nn.Linear(hidden, channels)
+class SqueezeExcite(ChannelGate):
+    """Scales each channel by a gate computed from all channels' averages over bins and frames."""
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, bins, frames) -> (batch, channels, bins, frames)``."""
         spectra = x.mean(dim=2, dtype=torch.promote_types(x.dtype, torch.float32))
-        average = masked_mean(spectra, None if mask is None else mask.squeeze(2))
-        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(average))))
+        gate = super().forward(spectra, None if mask is None else mask.squeeze(2))
         return x * gate[:, :, None, None].to(x.dtype)

@@ -1,9 +1,10 @@
 """Pooling: a sequence of frame vectors becomes one vector per clip, whatever its length.
 
-Every layer is built with the number of input channels and keyword options, has an ``output_dim``,
-and maps ``x (batch, channels, frames)`` with an optional ``mask (batch, 1, frames)`` to
-``(batch, output_dim)``. Statistics are computed in float32 at least, around the mean and never as
-a difference of squares, and have finite gradients for clips that do not change over time.
+Every layer is built with the number of input channels and keyword options, such as the width
+``attention_channels`` of an attention's hidden layer. It has an ``output_dim``, and maps
+``x (batch, channels, frames)`` with an optional ``mask (batch, 1, frames)`` to
+``(batch, output_dim)``. Statistics are computed in float32 at least, around the mean and never as a
+difference of squares, and have finite gradients for clips that do not change over time.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ class TemporalStatisticsPooling(nn.Module):
     Interspeech 2017.
 
     Args:
-        channels: channels of the input; the output has twice as many.
         eps: added to the unbiased variance under the root: 1e-7 in WeSpeaker, 1e-8 in 3D-Speaker;
             0 is the plain standard deviation, as in the CAM++ of 3D-Speaker.
     """
@@ -76,10 +76,6 @@ class SelfAttentivePooling(nn.Module):
 
     Zhu, Ko, Snyder, Mak, Povey, "Self-Attentive Speaker Embeddings for Text-Independent Speaker
     Verification", Interspeech 2018.
-
-    Args:
-        channels: channels of the input; the output has as many.
-        attention_channels: width of the attention's hidden layer.
     """
 
     def __init__(self, channels: int, attention_channels: int = 128) -> None:
@@ -103,8 +99,6 @@ class AttentiveStatisticsPooling(nn.Module):
     "ECAPA-TDNN", Interspeech 2020.
 
     Args:
-        channels: channels of the input; the output has twice as many.
-        attention_channels: width of the attention's hidden layer.
         global_context: the attention also sees the clip's unweighted mean and deviation.
         unbiased_context: that deviation is sqrt(unbiased variance + 1e-7), as in WeSpeaker; if
             not, sqrt(max(biased variance, 1e-12)), as in SpeechBrain.
@@ -164,7 +158,6 @@ class MultiHeadAttentivePooling(nn.Module):
     with the hidden layer and the defaults of WeSpeaker.
 
     Args:
-        channels: channels of the input; the output has twice as many.
         attention_channels: width of each head's hidden layer.
         num_heads: slices of the channels.
         weight_per_channel: one weight per frame and channel, instead of one per frame and head.
@@ -185,8 +178,10 @@ class MultiHeadAttentivePooling(nn.Module):
     ) -> None:
         super().__init__()
         if channels % num_heads:
-            message = f"{channels} channels do not divide into {num_heads} attention heads"
-            raise ConfigError(f"{message}; choose other channels or another pooling_type.")
+            raise ConfigError(
+                f"{channels} channels do not divide into {num_heads} attention heads; choose other "
+                "channels or another pooling_type."
+            )
         self.output_dim = 2 * channels
         self.num_heads = num_heads
         self.variance_floor = variance_floor
@@ -212,8 +207,8 @@ class MultiQueryAttentivePooling(nn.Module):
     Verification", ICASSP 2022; the defaults are WeSpeaker's.
 
     Args:
-        channels: channels of the input; the others: see :class:`MultiHeadAttentivePooling`.
         num_queries: poolings; the output has ``2 * num_queries * channels`` values.
+        others: see :class:`MultiHeadAttentivePooling`.
     """
 
     def __init__(

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from mvector.errors import ConfigError
-from mvector.models.layers import embedding_layers
 from mvector.models.layers2d import (
     ConvNorm,
     Res2Block,
@@ -23,7 +22,6 @@ from mvector.models.layers2d import (
     strided_mask,
     zero_padding,
 )
-from mvector.models.pooling import SPEECHBRAIN_ATTENTION, build_pooling
 from mvector.models.resnet_base import ResNetBase
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 7, 3, 1
@@ -59,15 +57,8 @@ class Res2Net(ResNetBase):
         block = partial(PoolingRes2Block, base_width=base_width, scale=scale, expansion=expansion)
         stem = ConvNorm(1, channels, STEM_KERNEL, STEM_STRIDE, STEM_PADDING)
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks, stem=stem)
-        self.pooling = build_pooling(
-            pooling_type,
-            self.pooled_channels(-(-stem_size(feature_dim) // 2)),
-            attention_channels=attention_channels,
-            **SPEECHBRAIN_ATTENTION,
-        )
-        self.pooling_norm = nn.BatchNorm1d(self.pooling.output_dim)
-        self.embedding = nn.Linear(self.pooling.output_dim, embd_dim)
-        self.embedding_norm = nn.BatchNorm1d(embd_dim)
+        stem_bins = -(-stem_size(feature_dim) // 2)
+        self.add_normalised_embedding(pooling_type, attention_channels, stem_bins)
 
     def run_stem(
         self, x: torch.Tensor, mask: torch.Tensor | None
@@ -84,10 +75,6 @@ class Res2Net(ResNetBase):
         # behind a ReLU, zeros in the padding never are a window's maximum alone
         x = F.max_pool2d(zero_padding(x, mask), kernel_size=3, stride=2, padding=1)
         return x, strided_mask(mask, 2)
-
-    def embed(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``(batch, channels * bins, frames) -> (batch, embd_dim)``, normalised twice."""
-        return self.embedding_norm(self.embedding(self.pooling_norm(self.pooling(x, mask))))
 
 
 class Res2Net34(ResNetBase):
@@ -113,17 +100,10 @@ class Res2Net34(ResNetBase):
         pooling_eps: float = 1e-7,
     ) -> None:
         block = partial(
-            Res2Block,
-            base_width=base_width,
-            scale=scale,
-            expansion=expansion,
-            convolve_last=False,
+            Res2Block, base_width=base_width, scale=scale, expansion=expansion, convolve_last=False
         )
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks)
-        self.pooling = build_pooling(
-            pooling_type, self.pooled_channels(feature_dim), eps=pooling_eps
-        )
-        self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
+        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
 
 
 class PoolingRes2Block(nn.Module):

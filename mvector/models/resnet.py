@@ -10,9 +10,7 @@ import torch
 from torch import nn
 
 from mvector.errors import ConfigError
-from mvector.models.layers import embedding_layers
 from mvector.models.layers2d import ConvNorm, SqueezeExcite, make_shortcut, strided_mask
-from mvector.models.pooling import build_pooling
 from mvector.models.resnet_base import MakeBlock, ResNetBase
 
 NUM_BLOCKS = {
@@ -56,10 +54,7 @@ class ResNet(ResNetBase):
             raise ConfigError(f"There is no ResNet of depth {depth}; choose from {depths}.")
         block: MakeBlock = BasicBlock if depth < 50 else Bottleneck
         super().__init__(feature_dim, embd_dim, channels, block, NUM_BLOCKS[depth])
-        self.pooling = build_pooling(
-            pooling_type, self.pooled_channels(feature_dim), eps=pooling_eps
-        )
-        self.embedding = embedding_layers(self.pooling.output_dim, embd_dim, two_embedding_layers)
+        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
 
 
 class BasicBlock(nn.Module):
@@ -86,9 +81,8 @@ class Bottleneck(nn.Module):
     """A 3x3 convolution with the stride between two 1x1 convolutions, added to the block's input.
 
     Args:
-        in_channels: channels of the input.
         planes: channels of the 3x3 convolution.
-        stride: stride in bins and frames.
+        stride: in bins and frames.
         expansion: the block's result has ``expansion * planes`` channels.
         se_reduction: if given, the result is gated by squeeze-and-excitation with a hidden layer
             so many times narrower.
@@ -110,7 +104,9 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvNorm(planes, planes, kernel_size=3, stride=stride)
         self.conv3 = ConvNorm(planes, self.out_channels)
         self.squeeze_excite = (
-            None if se_reduction is None else SqueezeExcite(self.out_channels, se_reduction)
+            None
+            if se_reduction is None
+            else SqueezeExcite(self.out_channels, max(1, self.out_channels // se_reduction))
         )
         self.shortcut = make_shortcut(in_channels, self.out_channels, stride)
 

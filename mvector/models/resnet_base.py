@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from mvector.models.layers import embedding_layers
 from mvector.models.layers2d import ConvNorm, feature_map, flat_map
+from mvector.models.pooling import SPEECHBRAIN_ATTENTION, build_pooling
 
 
 class MakeBlock(Protocol):
@@ -26,21 +28,18 @@ class MakeBlock(Protocol):
 class ResNetBase(nn.Module):
     """Stem and stages, and the way from features to an embedding.
 
-    A subclass calls this constructor, then adds what else it has, ``pooling`` and ``embedding``
-    last, in the order that the entries of its checkpoints have. It replaces the steps of
-    :meth:`forward` that it does differently.
+    A subclass calls this constructor, then adds what else it has, and last its embedding by
+    :meth:`add_embedding` or :meth:`add_normalised_embedding`: the order is that of the entries of
+    its checkpoints. It replaces the steps of :meth:`forward` that it does differently.
 
     Args:
-        feature_dim: bins of the input features.
-        embd_dim: size of the embedding.
-        channels: channels of the stem and inner width of the first stage's blocks; the stages
-            behind it have 2, 4 and 8 times as many.
+        channels: channels of the stem and inner width of the first stage's blocks. Each stage is
+            twice as wide as the one before it, and all but the first halve bins and frames.
         blocks: what builds the blocks of every stage, or one for each stage.
         num_blocks: how many blocks each stage has.
         stem: the first layer, from one channel to ``channels``; ``None`` is a 3x3 convolution.
 
     Arguments of the subclasses, the same in all that have them:
-        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`.
         pooling_eps: added to the variance under the root of TSTP pooling: 1e-7 in WeSpeaker, 1e-8
             in 3D-Speaker.
         attention_channels: hidden width of the attention in the pooling.
@@ -51,7 +50,9 @@ class ResNetBase(nn.Module):
     """
 
     pooling: Any
+    pooling_norm: nn.Module
     embedding: nn.Module
+    embedding_norm: nn.Module
 
     def __init__(
         self,
@@ -67,40 +68,53 @@ class ResNetBase(nn.Module):
         self.feature_dim = feature_dim
         self.embd_dim = embd_dim
         self.stem = ConvNorm(1, channels, kernel_size=3) if stem is None else stem
-        self.stages = make_stages(blocks, channels, num_blocks)
+        self.stages = nn.ModuleList()
+        makers = blocks if isinstance(blocks, Sequence) else [blocks] * len(num_blocks)
+        in_channels = channels
+        for index, (make_block, count) in enumerate(zip(makers, num_blocks, strict=True)):
+            stage = Stage()
+            for position in range(count):
+                stride = 2 if index > 0 and position == 0 else 1
+                stage.append(make_block(in_channels, channels * 2**index, stride))
+                in_channels = int(stage[-1].out_channels)  # type: ignore[arg-type]
+            self.stages.append(stage)
 
-    def pooled_channels(self, bins: int) -> int:
-        """Channels times bins behind the stages, where the stem's map has so many ``bins``."""
+    def add_embedding(
+        self, pooling_type: str, pooling_eps: float, two_embedding_layers: bool
+    ) -> None:
+        """Pooling and one linear layer or two, without normalisation around them."""
+        channels = self._pooled_channels(self.feature_dim)
+        self.pooling = build_pooling(pooling_type, channels, eps=pooling_eps)
+        self.pooling_norm = self.embedding_norm = nn.Identity()
+        self.embedding = embedding_layers(
+            self.pooling.output_dim, self.embd_dim, two_embedding_layers
+        )
+
+    def add_normalised_embedding(
+        self, pooling_type: str, attention_channels: int, stem_bins: int
+    ) -> None:
+        """Pooling and a linear layer, each normalised, behind a stem's map of so many bins."""
+        self.pooling = build_pooling(
+            pooling_type,
+            self._pooled_channels(stem_bins),
+            attention_channels=attention_channels,
+            **SPEECHBRAIN_ATTENTION,
+        )
+        self.pooling_norm = nn.BatchNorm1d(self.pooling.output_dim)
+        self.embedding = nn.Linear(self.pooling.output_dim, self.embd_dim)
+        self.embedding_norm = nn.BatchNorm1d(self.embd_dim)
+
+    def _pooled_channels(self, stem_bins: int) -> int:
         last_stage: Any = self.stages[-1]
-        return last_stage[-1].out_channels * -(-bins // 2 ** (len(self.stages) - 1))
+        return last_stage[-1].out_channels * -(-stem_bins // 2 ** (len(self.stages) - 1))
 
     def forward(
         self, features: torch.Tensor, num_frames: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Embed a batch of clips.
-
-        Args:
-            features: ``(batch, frames, feature_dim)``.
-            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-        Returns:
-            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
-
-        Raises:
-            AudioError: a clip has no frames.
-        """
-        x, mask = feature_map(features, num_frames)
-        x, mask = self.trunk(x, mask)
-        return self.embed(*flat_map(x, mask))
-
-    def trunk(
-        self, x: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Features ``(batch, 1, bins, frames)`` and their mask to the last map and its mask."""
-        x, mask = self.run_stem(x, mask)
-        for stage in self.stages:
-            x, mask = stage(x, mask)
-        return x, mask
+        """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
+        x, mask = self.run_stem(*feature_map(features, num_frames))
+        pooled = self.pooling(*flat_map(*self.run_stages(x, mask)))
+        return self.embedding_norm(self.embedding(self.pooling_norm(pooled)))
 
     def run_stem(
         self, x: torch.Tensor, mask: torch.Tensor | None
@@ -108,9 +122,13 @@ class ResNetBase(nn.Module):
         """Features ``(batch, 1, bins, frames)`` and their mask to the first map and its mask."""
         return torch.relu(self.stem(x)), mask
 
-    def embed(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``(batch, channels * bins, frames) -> (batch, embd_dim)``."""
-        return self.embedding(self.pooling(x, mask))
+    def run_stages(
+        self, x: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Map and mask to map and mask: one stage after the other."""
+        for stage in self.stages:
+            x, mask = stage(x, mask)
+        return x, mask
 
 
 class Stage(nn.ModuleList):
@@ -123,24 +141,3 @@ class Stage(nn.ModuleList):
         for block in self:
             x, mask = block(x, mask)
         return x, mask
-
-
-def make_stages(
-    blocks: MakeBlock | Sequence[MakeBlock], channels: int, num_blocks: Sequence[int]
-) -> nn.ModuleList:
-    """The stages behind a stem of ``channels`` channels; arguments as in :class:`ResNetBase`.
-
-    Each stage has blocks twice as wide as the one before it, and all but the first halve bins and
-    frames.
-    """
-    makers = blocks if isinstance(blocks, Sequence) else [blocks] * len(num_blocks)
-    stages = nn.ModuleList()
-    in_channels = channels
-    for index, (make_block, count) in enumerate(zip(makers, num_blocks, strict=True)):
-        stage = Stage()
-        for position in range(count):
-            stride = 2 if index > 0 and position == 0 else 1
-            stage.append(make_block(in_channels, channels * 2**index, stride))
-            in_channels = int(stage[-1].out_channels)  # type: ignore[arg-type]
-        stages.append(stage)
-    return stages

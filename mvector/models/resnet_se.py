@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-from torch import nn
-
-from mvector.models.pooling import SPEECHBRAIN_ATTENTION, build_pooling
 from mvector.models.resnet import Bottleneck
 from mvector.models.resnet_base import ResNetBase
 
@@ -41,16 +37,4 @@ class ResNetSE(ResNetBase):
     ) -> None:
         block = partial(Bottleneck, expansion=expansion, se_reduction=se_reduction)
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks)
-        self.pooling = build_pooling(
-            pooling_type,
-            self.pooled_channels(feature_dim),
-            attention_channels=attention_channels,
-            **SPEECHBRAIN_ATTENTION,
-        )
-        self.pooling_norm = nn.BatchNorm1d(self.pooling.output_dim)
-        self.embedding = nn.Linear(self.pooling.output_dim, embd_dim)
-        self.embedding_norm = nn.BatchNorm1d(embd_dim)
-
-    def embed(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """``(batch, channels * bins, frames) -> (batch, embd_dim)``, normalised twice."""
-        return self.embedding_norm(self.embedding(self.pooling_norm(self.pooling(x, mask))))
+        self.add_normalised_embedding(pooling_type, attention_channels, feature_dim)

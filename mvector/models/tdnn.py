@@ -40,10 +40,7 @@ class TDNN(nn.Module):
     (``pooling_eps=1e-8``) and of WeSpeaker (``pooling_eps=1e-7, two_embedding_layers=True``).
 
     Args:
-        feature_dim: bins of the input features.
-        embd_dim: size of the embedding.
-        pooling_type: name of the pooling layer, see :data:`mvector.models.pooling.POOLINGS`;
-            ``None`` is ``ASP``, or ``TSTP`` in the layout ``xvector``.
+        pooling_type: ``None`` is ``ASP``, or ``TSTP`` in the layout ``xvector``.
         channels: width of the convolutions, one number or five; ``None`` is 512, or 512 four times
             and then 1500 in the layout ``xvector``.
         attention_channels: hidden width of the attention in the pooling.
@@ -96,25 +93,14 @@ class TDNN(nn.Module):
             **SPEECHBRAIN_ATTENTION,
         )
         pooled = self.pooling.output_dim
-        self.pooling_norm = None if is_xvector else nn.BatchNorm1d(pooled)
+        self.pooling_norm = nn.Identity() if is_xvector else nn.BatchNorm1d(pooled)
         self.embedding = embedding_layers(pooled, embd_dim, two_embedding_layers)
-        self.embedding_norm = None if is_xvector else nn.BatchNorm1d(embd_dim)
+        self.embedding_norm = nn.Identity() if is_xvector else nn.BatchNorm1d(embd_dim)
 
     def forward(
         self, features: torch.Tensor, num_frames: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Embed a batch of clips.
-
-        Args:
-            features: ``(batch, frames, feature_dim)``.
-            num_frames: ``(batch,)`` frames of each clip; ``None`` means that all are full.
-
-        Returns:
-            Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
-
-        Raises:
-            AudioError: a clip has less than 15 frames.
-        """
+        """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
         require_frames(num_frames, features.shape[1], LOST_FRAMES + 1)
         x = features.transpose(1, 2)
         # without padding, a clip's valid outputs see its own frames only: the mask can wait
@@ -124,8 +110,5 @@ class TDNN(nn.Module):
             mask = frame_mask(num_frames - LOST_FRAMES, x.shape[2] - LOST_FRAMES, x.dtype)
         for layer in self.frame_layers:
             x = layer(x)
-        x = self.pooling(x, mask)
-        if self.pooling_norm is not None:
-            x = self.pooling_norm(x)
-        embedding = self.embedding(x)
-        return embedding if self.embedding_norm is None else self.embedding_norm(embedding)
+        pooled = self.pooling_norm(self.pooling(x, mask))
+        return self.embedding_norm(self.embedding(pooled))

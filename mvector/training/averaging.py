@@ -54,17 +54,17 @@ def average_model_folders(
     paths = [Path(folder) for folder in folders]
     if len(paths) < 2 and not (paths and adjust):
         raise CheckpointError("Averaging needs two model folders or more; name another.")
-    _check_target(Path(out), paths)
+    _check_output_folder(Path(out), paths)
     model, info = load_model_folder(paths[0])
     infos = [info]
-    sums = {name: value.double() for name, value in _floats_of(model, paths[0]).items()}
+    sums = {name: value.double() for name, value in _finite_weights(model, paths[0]).items()}
     for path in paths[1:]:
         other, info = load_model_folder(path)
-        _require_same(model, other, paths[0], path)
+        _require_same_architecture(model, other, paths[0], path)
         infos.append(info)
-        for name, value in _floats_of(other, path).items():
+        for name, value in _finite_weights(other, path).items():
             sums[name] += value
-    _warn_of_copies(paths, infos)
+    _warn_of_duplicates(paths, infos)
     means = {name: total / len(paths) for name, total in sums.items()}
     state = model.backbone.state_dict()
     model.backbone.load_state_dict({**state, **means})
@@ -93,11 +93,8 @@ def recompute_batch_norm(backbone: nn.Module, batches: Iterable[torch.Tensor]) -
 
     Args:
         backbone: left in evaluation mode.
-        batches: features ``(batch, frames, bins)``, on the backbone's device; without a single one
-            the statistics stay as they are.
-
-    Returns:
-        How many batches there were.
+        batches: features ``(batch, frames, bins)``, on the backbone's device. How many there were
+            is returned; without a single one the statistics stay as they are.
     """
     norms = [
         module
@@ -127,7 +124,7 @@ def _reset_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> None:
         norm.train()
 
 
-def _check_target(out: Path, sources: Sequence[Path]) -> None:
+def _check_output_folder(out: Path, sources: Sequence[Path]) -> None:
     if out.resolve() in [path.resolve() for path in sources]:
         raise CheckpointError(f"'{out}' is one of the models to average; give a new name.")
     is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
@@ -135,8 +132,10 @@ def _check_target(out: Path, sources: Sequence[Path]) -> None:
         raise CheckpointError(f"'{out}' is there and is not a model folder; give a new name.")
 
 
-def _require_same(first: SpeakerModel, other: SpeakerModel, path: Path, other_path: Path) -> None:
-    differing = changed_settings(_described(first), _described(other))
+def _require_same_architecture(
+    first: SpeakerModel, other: SpeakerModel, path: Path, other_path: Path
+) -> None:
+    differing = changed_settings(_architecture(first), _architecture(other))
     if differing:
         raise CheckpointError(
             f"'{path}' and '{other_path}' are different models, whose weights have no mean "
@@ -144,12 +143,12 @@ def _require_same(first: SpeakerModel, other: SpeakerModel, path: Path, other_pa
         )
 
 
-def _described(model: SpeakerModel) -> dict[str, Any]:
+def _architecture(model: SpeakerModel) -> dict[str, Any]:
     backbone = {"name": model.backbone_name, **model.backbone_options}
     return {"backbone": backbone, "front_end": model.front_end.to_dict()}
 
 
-def _floats_of(model: SpeakerModel, path: Path) -> dict[str, torch.Tensor]:
+def _finite_weights(model: SpeakerModel, path: Path) -> dict[str, torch.Tensor]:
     state = model.backbone.state_dict()
     floats = {name: value for name, value in state.items() if value.is_floating_point()}
     damaged = [name for name, value in floats.items() if not value.isfinite().all()]
@@ -160,7 +159,7 @@ def _floats_of(model: SpeakerModel, path: Path) -> dict[str, torch.Tensor]:
     return floats
 
 
-def _warn_of_copies(paths: Sequence[Path], infos: Sequence[ModelInfo]) -> None:
+def _warn_of_duplicates(paths: Sequence[Path], infos: Sequence[ModelInfo]) -> None:
     seen: dict[str, Path] = {}
     for path, info in zip(paths, infos, strict=True):
         if info.fingerprint in seen:

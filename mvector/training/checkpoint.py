@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mvector.errors import CheckpointError
-from mvector.files import write_atomically
+from mvector.files import write_atomically, write_errors_as
 
 logger = logging.getLogger(__name__)
 
@@ -34,19 +34,14 @@ FIXED_IN_A_RUN = (
 )
 
 
-def first_misfit(error: Exception) -> str:
+def first_mismatch(error: Exception) -> str:
     """The first thing that torch found wrong with weights, of a list with a line for each."""
     lines = str(error).strip().splitlines()
     return lines[min(1, len(lines) - 1)].strip().rstrip(".") if lines else type(error).__name__
 
 
 def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:
-    """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step, then remove old ones.
-
-    Args:
-        run_folder: folder of the run.
-        state: what to keep; its ``step`` names the file.
-        keep_last: how many checkpoints to keep.
+    """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step; the newest few are kept.
 
     Returns:
         The file.
@@ -56,11 +51,8 @@ def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) 
     """
     folder = run_folder / FOLDER
     file = folder / _NAME.format(state["step"])
-    try:
+    with write_errors_as(CheckpointError, f"the checkpoint '{file}'", also=(RuntimeError,)):
         write_atomically(file, lambda temporary: torch.save(state, temporary))
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"Cannot write the checkpoint '{file}': {reason}.") from error
     for outdated in [*_newest_first(folder)[keep_last:], *folder.glob(f".{_PATTERN}.*.tmp")]:
         outdated.unlink(missing_ok=True)  # the temporary files are those of killed runs
     return file
@@ -86,12 +78,7 @@ def changed_settings(before: dict[str, Any], now: dict[str, Any], parent: str = 
 def changes_at_resume(
     path: str | os.PathLike[str], saved: dict[str, Any], now: dict[str, Any]
 ) -> list[str]:
-    """Changed settings with which a run may go on.
-
-    Args:
-        path: the run, for the message.
-        saved: configuration in its checkpoint.
-        now: configuration to go on with.
+    """Changed settings with which the run in ``path`` may go on.
 
     Raises:
         CheckpointError: a setting differs that makes another model or another course of random
@@ -107,14 +94,13 @@ def changes_at_resume(
     return differing
 
 
-def check_position(
+def require_same_batches(
     path: str | os.PathLike[str], state: dict[str, Any], num_clips: int, num_batches: int
 ) -> None:
     """Refuse to go on in the middle of an epoch that has other batches now.
 
     Raises:
-        CheckpointError: it has.
-        KeyError: the checkpoint is not whole.
+        CheckpointError: it has; a ``KeyError`` if the checkpoint is not whole.
     """
     saved = (state["num_clips"], state["num_batches"])
     if state["next_batch"] and saved != (num_clips, num_batches):
@@ -161,8 +147,7 @@ def newest_checkpoint(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any
 def run_folder_of(path: str | os.PathLike[str]) -> Path | None:
     """The folder of the run that a path names, as for :func:`load_checkpoint`.
 
-    Returns:
-        ``None`` for a checkpoint file that lies by itself.
+    It is ``None`` for a checkpoint file that lies by itself.
 
     Raises:
         CheckpointError: there is no checkpoint.

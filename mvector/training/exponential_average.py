@@ -86,10 +86,10 @@ class ExponentialAverage:
         kept = [value.clone() for value in live]
         self._swapped = True
         try:
-            _copy(live, averages)
+            _copy_tensors(live, averages)
             yield
         finally:
-            _copy(live, kept)
+            _copy_tensors(live, kept)
             self._swapped = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,15 +105,14 @@ class ExponentialAverage:
         """Forget the past: the module's present values are the average."""
         assert not self._swapped, "the module holds the average itself"
         for live, averages in self._pairs:
-            _copy(averages, live)
+            _copy_tensors(averages, live)
         self.num_updates = 0
 
     def resume(self, state: dict[str, Any] | None) -> None:
         """Go on behind a checkpoint whose weights the module has already.
 
-        Args:
-            state: of the average in the checkpoint. If there was none (``None``), or one of another
-                decay, the average starts from the present weights.
+        Without a ``state`` in the checkpoint, or with one of another decay, the average starts from
+        the present weights.
 
         Raises:
             CheckpointError: it is of another module.
@@ -141,11 +140,11 @@ class ExponentialAverage:
                 f"The weight average in the checkpoint is of another network ({differing[0]}); "
                 "resume with the configuration of the run."
             )
-        _copy(list(self._averages.values()), [found[name] for name in self._averages])
+        _copy_tensors(list(self._averages.values()), [found[name] for name in self._averages])
         self.num_updates = int(state["num_updates"])
 
 
 @torch.no_grad()
-def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+def _copy_tensors(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
     if targets:
         torch._foreach_copy_(targets, sources)

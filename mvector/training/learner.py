@@ -14,17 +14,19 @@ from mvector.compute.distributed import World, all_reduce_sum, gather_objects
 from mvector.config import Config
 from mvector.data.augmentation.features import mask_features
 from mvector.data.dataset import TrainingBatch
+from mvector.data.loader import TrainingData
 from mvector.errors import ConfigError
 from mvector.losses import scheduled_margin
 from mvector.losses.shard_state import (
     gather_optimizer_state,
     gather_state,
     load_state,
-    own_optimizer_state,
+    shard_optimizer_state,
 )
 from mvector.losses.sharded import ShardedClassifier
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.exponential_average import ExponentialAverage
+from mvector.training.memory import keep_freed_memory
 from mvector.training.network import TrainingNetwork, build_head
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
@@ -41,10 +43,10 @@ class Learner:
     """Learns from batches, in this process and together with those of the other ones.
 
     Args:
-        config: the run's configuration.
-        model: whose backbone is trained.
+        config: of the run.
+        model: whose backbone is trained; it is on the device.
         num_classes: of the classifier.
-        device: where the model is, and where is computed.
+        device: where is computed.
         world: the processes that train together.
         steps_in_epoch: steps of the optimizer in an epoch.
 
@@ -111,18 +113,16 @@ class Learner:
             )
         log_summary(layers, model.featurizer.feature_dim)
 
-    # ---- learning ---------------------------------------------------------------------------
-
     def begin_epoch(self, epoch: int) -> None:
         """Be ready to train; the backbone is frozen or not as the configuration says."""
         frozen = epoch < self.config.train_conf.freeze_backbone_epochs
         if frozen != self.network.frozen or not self._is_wrapped:
             self.network.freeze_backbone(frozen)
-            self.train_step.network = self._wrapped()
+            self.train_step.network = self._compiled_and_distributed()
             self._is_wrapped = True
         self.network.train()
 
-    def _wrapped(self) -> nn.Module:
+    def _compiled_and_distributed(self) -> nn.Module:
         """The network compiled, and exchanging gradients with the other processes."""
         backbone, network = self.model.backbone, cast("nn.Module", self.network)
         if self.sharded is not None:  # its gradients are whole, and it talks while it computes
@@ -136,14 +136,11 @@ class Learner:
         return DistributedDataParallel(network) if self.world.size > 1 else network
 
     def set_schedules(self, epoch: float, step: int) -> float:
-        """Set learning rate and margin for a point of the run; both follow from it alone.
+        """Set learning rate and margin for a point of the run, and return the rate.
 
         Args:
             epoch: epochs done, with the share of the one under way.
-            step: number of the step.
-
-        Returns:
-            The learning rate.
+            step: batches done in the run.
         """
         max_epoch = self.config.train_conf.max_epoch
         learning_rate = learning_rate_at(
@@ -152,7 +149,7 @@ class Learner:
         set_learning_rate(self.optimizer, learning_rate)
         if self.config.loss_conf.use_margin_scheduler:
             args = self.config.loss_conf.margin_scheduler_args.model_dump()
-            self.head.set_margin(scheduled_margin(epoch, max_epoch=max_epoch, **args))
+            self.head.loss.margin = scheduled_margin(epoch, max_epoch=max_epoch, **args)
         if self.sharded is not None:
             self.sharded.step = step
         return learning_rate
@@ -170,15 +167,12 @@ class Learner:
             features = mask_features(features, batch.mask_draws, spec_aug)
         return features, labels
 
-    def weight_of(self, num_clips: int) -> float:
+    def batch_weight(self, num_clips: int) -> float:
         """What a batch counts in this process; every process must ask.
 
-        Gradients are averaged over the processes: where one has fewer clips than another because
-        some were bad, its mean must count less.
-
-        Returns:
-            1 in a run of one process; 0 if the batch must be left out, because batch normalisation
-            cannot work on a single clip in one of the processes.
+        Gradients are averaged over the processes: the mean of one that has fewer clips, because
+        some were bad, must count less. The weight is 1 in a run of one process, and 0 if one of
+        the processes has a single clip, on which batch normalisation cannot work.
         """
         if self.world.size == 1:
             return float(num_clips >= 2)
@@ -191,16 +185,7 @@ class Learner:
     def learn(
         self, batch: TrainingBatch, *, weight: float, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add a batch's gradients to those of the step.
-
-        Args:
-            batch: this process's clips.
-            weight: of the batch in the step.
-            last: whether the step follows.
-
-        Returns:
-            Mean loss and number of clips classified correctly, on the device.
-        """
+        """Add a batch's gradients to the step's; see :meth:`TrainStep.accumulate`."""
         features, labels = self.inputs(batch)
         return self.train_step.accumulate(features, labels, weight=weight, last=last)
 
@@ -214,7 +199,7 @@ class Learner:
         if was_finite is None:
             self._steps_unasked += 1
         else:
-            self.nan_guard.check(was_finite, where)
+            self.nan_guard.count(int(not was_finite), 1, where)
         if self.average is not None and was_finite is not False:
             self.average.update()
 
@@ -222,16 +207,13 @@ class Learner:
         """Count the bad steps that were left out on a GPU, where each was not asked about."""
         if self._steps_unasked:
             num_bad = int(self.train_step.num_bad) - self.nan_guard.num_total
-            self.nan_guard.check_many(num_bad, self._steps_unasked, where)
+            self.nan_guard.count(num_bad, self._steps_unasked, where)
             self._steps_unasked = 0
-
-    # ---- saving and loading -----------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """All that :meth:`load_state_dict` needs; every process must call, rank 0's is whole.
 
-        A sharded classifier is saved as a whole one: a run may go on with another number of
-        processes.
+        A sharded classifier is saved as a whole one, for any number of processes.
         """
         network, optimizer = self.network.state_dict(), self.optimizer.state_dict()
         if self.sharded is not None:
@@ -260,7 +242,7 @@ class Learner:
         if self.sharded is not None:
             keys = [key for key in network if key.startswith(_CLASSIFIER)]
             load_state(self.sharded, {k.removeprefix(_CLASSIFIER): network.pop(k) for k in keys})
-            optimizer = own_optimizer_state(self.sharded, self.optimizer, optimizer)
+            optimizer = shard_optimizer_state(self.sharded, self.optimizer, optimizer)
             network = {key.removeprefix("backbone."): value for key, value in network.items()}
             self.model.backbone.load_state_dict(network)
         else:
@@ -273,6 +255,35 @@ class Learner:
             self.average.resume(state["average"])
         if self.world.rank < len(state["rng"]):  # not a process that the run did not have
             _set_random_state(self.device, state["rng"][self.world.rank])
+
+
+def build_learner(
+    config: Config, device: torch.device, world: World
+) -> tuple[Learner, TrainingData]:
+    """Training data, and a learner with an untrained model, as the configuration describes them.
+
+    Raises:
+        ConfigError: the settings do not go together.
+        DataError: the list is missing, malformed or too small.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    torch.manual_seed(config.train_conf.seed)
+    data = TrainingData(
+        config, pin_memory=device.type == "cuda", rank=world.rank, world_size=world.size
+    )
+    model = SpeakerModel.from_config(config).to(device)
+    steps_in_epoch = len(data.batches) // config.train_conf.accumulate_batches
+    learner = Learner(config, model, data.num_classes, device, world, steps_in_epoch=steps_in_epoch)
+    logger.info(
+        "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
+        len(data.clips),
+        data.num_speakers,
+        len(data.batches),
+        device,
+        f", processes: {world.size}" if world.size > 1 else "",
+    )
+    return learner, data
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -10,14 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from mvector.errors import ConfigError, DataError, MissingDependencyError
-from mvector.files import write_atomically
+from mvector.errors import ConfigError, DataError, import_errors_as
+from mvector.files import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +49,8 @@ class LearningRateCurve:
         """A table of about 20 rates with a bar for each loss, and the suggestion in words."""
         low, high = self._loss_range()
         lines = [f"{'learning rate':>13}  {'loss':>9}"]
-        for index in _spread(len(self.losses), _NUM_ROWS):
+        for place in np.linspace(0, len(self.losses) - 1, min(len(self.losses), _NUM_ROWS)):
+            index = round(place)
             loss = float(self.smoothed_losses[index])
             share = min(max((loss - low) / (high - low), 0.0), 1.0)
             bar = "#" * round(share * _BAR_WIDTH)
@@ -58,40 +58,23 @@ class LearningRateCurve:
         return "\n".join([*lines, *self._verdict()])
 
     def save_picture(self, path: str | os.PathLike[str], title: str = "") -> None:
-        """Draw the curve into a file, which appears whole or not at all.
+        """Draw the curve into a file, in one step; missing folders are made.
 
         Args:
             path: where to; the suffix chooses the format (png, pdf, svg), png without one.
-                Missing folders are made.
             title: a line above the picture.
 
         Raises:
             DataError: the file cannot be written, or its suffix is no picture format.
             MissingDependencyError: matplotlib is not installed.
         """
-        figure = self._figure(title)
-        target = Path(path)
-        picture_format = target.suffix[1:].lower() or "png"
-        if picture_format not in figure.canvas.get_supported_filetypes():
-            raise DataError(
-                f"Cannot draw '{target}': '.{picture_format}' is no picture format; use .png."
-            )
-        try:
-            write_atomically(
-                target, lambda file: figure.savefig(file, format=picture_format, dpi=150)
-            )
-        except OSError as error:
-            raise DataError(
-                f"Cannot write '{target}': {error.strerror or error}; choose another place."
-            ) from error
+        save_figure(self._figure(title), path, DataError)
 
     def _figure(self, title: str) -> Figure:
-        try:
+        with import_errors_as(
+            "Drawing the learning-rate curve needs matplotlib: pip install matplotlib."
+        ):
             from matplotlib.figure import Figure
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Drawing the learning-rate curve needs matplotlib: pip install matplotlib."
-            ) from error
         figure = Figure(figsize=(8.0, 5.0), layout="constrained")
         axes = figure.subplots()
         axes.plot(self.learning_rates, self.losses, ".", color="grey", alpha=0.5, label="batches")
@@ -142,10 +125,9 @@ def find_learning_rate(
 ) -> LearningRateCurve:
     """Train for some steps at exponentially growing rates and see what becomes of the loss.
 
-    The steps are real ones: weights, running statistics, the optimizer's moments, the state of the
-    random generators and the place in the data are afterwards not what they were. It is for the
-    caller to keep copies and to put them back, or to use objects that nobody needs afterwards.
-    Let the margin and the augmentation be those that the training begins with.
+    The steps are real ones: weights, running statistics, the optimizer's moments, random generators
+    and the place in the data change; use objects that nobody needs afterwards. Let the margin and
+    the augmentation be those that the training begins with.
 
     Args:
         step: sets the learning rate it is given, trains one batch and returns the batch's loss.
@@ -185,10 +167,10 @@ def find_learning_rate(
             f"The loss is not finite at the learning rate {min_lr:g} already; give a smaller "
             "min_lr, or look for bad clips or settings."
         )
-    return _analyse(rates[: len(losses)], np.array(losses), num_steps, diverged)
+    return _smooth_and_suggest(rates[: len(losses)], np.array(losses), num_steps, diverged)
 
 
-def _analyse(
+def _smooth_and_suggest(
     rates: np.ndarray, losses: np.ndarray, num_steps: int, diverged: bool
 ) -> LearningRateCurve:
     """Straight lines fitted in a window around each point: their values and their slopes."""
@@ -213,8 +195,3 @@ def _noise(losses: np.ndarray) -> float:
     steps = np.diff(losses)
     typical = float(np.median(np.abs(steps - np.median(steps))))
     return 1.4826 * typical / math.sqrt(2.0)  # normal distribution, difference of two
-
-
-def _spread(num_points: int, num_wanted: int) -> list[int]:
-    places = np.linspace(0, num_points - 1, min(num_points, num_wanted))
-    return [int(place) for place in np.round(places)]

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
-from mvector.errors import DataError, MissingDependencyError
-from mvector.files import write_atomically, write_text
+from mvector.errors import DataError, import_errors_as
+from mvector.files import write_atomically, write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -71,34 +70,29 @@ class MetricLogger:
         self._failed = False
         earlier: list[dict[str, Any]] = []
         writers = _board_writers(tensorboard)
-        try:
+        what, cure = f"training curves to '{self._path}'", "choose another --save_model_path"
+        with write_errors_as(DataError, what, cure):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if resume_step is None:
-                _set_aside(self._path)
+                _rename_earlier(self._path)
             else:
-                earlier = _drop_beyond(self._path, resume_step)
+                earlier = _truncate_after(self._path, resume_step)
             self._file = open(  # noqa: SIM115 - open for the whole run, closed by __exit__
                 self._path, "a", encoding="utf-8", buffering=1
             )
-        except OSError as error:
-            raise DataError(
-                f"Cannot write training curves to '{self._path}' ({error.strerror or error}); "
-                "choose another --save_model_path."
-            ) from error
         # what the resumed step has already
         self._present = {
             (p["step"], name) for p in earlier if p["step"] == resume_step for name in p
         }
+        what, cure = f"training curves to '{board_folder}'", "choose another --log_dir"
         try:
-            self._boards = _open_boards(Path(board_folder), writers)
-        except OSError as error:
+            with write_errors_as(DataError, what, cure):
+                self._boards = _open_boards(Path(board_folder), writers)
+        except DataError:
             self._file.close()
-            raise DataError(
-                f"Cannot write training curves to '{board_folder}' ({error.strerror or error}); "
-                "choose another --log_dir."
-            ) from error
+            raise
         for point in earlier:
-            self._show(point)
+            self._add_to_boards(point)
 
     def log(self, step: int, **values: float) -> None:
         """Record values, each a scalar, at a step counted from 0."""
@@ -114,9 +108,9 @@ class MetricLogger:
 
     def _write(self, point: dict[str, Any]) -> None:
         self._file.write(json.dumps(point) + "\n")
-        self._show(point)
+        self._add_to_boards(point)
 
-    def _show(self, point: dict[str, Any]) -> None:
+    def _add_to_boards(self, point: dict[str, Any]) -> None:
         """Give a point of the file to the boards."""
         values = {name: value for name, value in point.items() if name not in ("time", "step")}
         try:
@@ -132,12 +126,7 @@ class MetricLogger:
     def __enter__(self) -> MetricLogger:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for close in (self._file.close, *(board.close for board, _ in self._boards)):
             with suppress(OSError):
                 close()
@@ -167,15 +156,13 @@ def copy_metrics(source: Path, target: Path) -> None:
     Raises:
         DataError: the folder cannot be written to.
     """
-    try:
-        _set_aside(target)
+    with write_errors_as(DataError, f"'{target}'"):
+        _rename_earlier(target)
         if source.exists():
             shutil.copyfile(source, target)
-    except OSError as error:
-        raise DataError(f"Cannot write '{target}': {error.strerror or error}.") from error
 
 
-def _set_aside(file: Path) -> None:
+def _rename_earlier(file: Path) -> None:
     """Keep an earlier file, unless it is empty, under the first free number."""
     if not file.exists() or not file.stat().st_size:
         return
@@ -185,7 +172,7 @@ def _set_aside(file: Path) -> None:
     os.rename(file, kept)
 
 
-def _drop_beyond(file: Path, last_step: int) -> list[dict[str, Any]]:
+def _truncate_after(file: Path, last_step: int) -> list[dict[str, Any]]:
     """Keep the whole lines up to a step, and return them.
 
     A kill meanwhile leaves the file as it was.
@@ -206,12 +193,8 @@ def _board_writers(tensorboard: bool) -> _BoardWriters:
     """Opens the records of a folder, and in how many parts of a second their time counts."""
     writers: _BoardWriters = []
     if tensorboard:
-        try:
+        with import_errors_as("Curves for TensorBoard need its package: pip install tensorboard."):
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Curves for TensorBoard need its package: pip install tensorboard."
-            ) from error
         writers.append((SummaryWriter, 1))
     try:
         from visualdl import LogWriter
@@ -232,20 +215,15 @@ def _open_boards(folder: Path, writers: _BoardWriters) -> list[tuple[_Board, int
     return [(open_board(str(folder)), ticks) for open_board, ticks in writers]
 
 
-# ---- the picture ---------------------------------------------------------------------------
-
-
 def draw_curves(metrics: str | os.PathLike[str], picture: str | os.PathLike[str]) -> bool:
     """Draw loss, accuracy, learning rate, margin, EER and minDCF of a run against the step.
 
-    What cannot be drawn is no reason to fail: one log line says why.
-
     Args:
         metrics: the ``metrics.jsonl`` of the run.
-        picture: PNG file to write; it appears whole or not at all.
+        picture: PNG file to write, in one step.
 
     Returns:
-        Whether it was drawn.
+        Whether it was drawn; if not, one log line says why.
     """
     try:
         from matplotlib.figure import Figure

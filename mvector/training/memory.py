@@ -24,10 +24,8 @@ def keep_freed_memory() -> bool:
     By default glibc hands every large block back to the system as soon as it is freed. A training
     step on the CPU makes and frees gigabytes, and the system fills each page with zeros when it is
     touched again: that takes as long as a third of the arithmetic. The process then stays as large
-    as it was at its largest.
-
-    Returns:
-        Whether it could be arranged: with glibc only (Linux but for Alpine).
+    as it was at its largest. Returns whether it could be arranged: with glibc only (Linux but for
+    Alpine).
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -36,7 +34,7 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
-def full_memory_errors(data: DatasetConf) -> Iterator[None]:
+def out_of_memory_errors(data: DatasetConf) -> Iterator[None]:
     """Within the block, memory that does not suffice for the batches becomes one sentence.
 
     Raises:

@@ -14,12 +14,7 @@ from mvector.losses.sharded import ShardedClassifier
 
 
 class ClassifierHead(nn.Module):
-    """Classifier and loss.
-
-    Args:
-        classifier: embeddings to logits; an identity for losses that compare embeddings.
-        loss: outputs and labels to a scalar.
-    """
+    """Classifier and loss; the classifier is an identity for losses that compare embeddings."""
 
     def __init__(self, classifier: nn.Module, loss: SpeakerLoss) -> None:
         super().__init__()
@@ -33,26 +28,13 @@ class ClassifierHead(nn.Module):
         outputs = self.classifier(embeddings)
         return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
 
-    @property
-    def margin(self) -> float:
-        """The loss's margin, 0 if it has none."""
-        return float(getattr(self.loss, "margin", 0.0))
-
-    def set_margin(self, margin: float) -> None:
-        """Change the margin, as its schedule asks."""
-        self.loss.set_margin(margin)
-
 
 class TrainingNetwork(nn.Module):
-    """Backbone and head.
+    """Backbone (features to embeddings) and head (embeddings and labels to what it returns).
 
     On a GPU the weights of two-dimensional convolutions, and with them all maps, are laid out with
     the channels side by side in memory (``torch.channels_last``), as its matrix units want them.
     Not so on a CPU: there torch 2.11 crashes in the backward pass of some narrow convolutions.
-
-    Args:
-        backbone: features ``(batch, frames, bins)`` to embeddings.
-        head: embeddings and labels to ``(loss, number of correct ones)``.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mvector.data.augmentation.speed import SPEEDS
 from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder
-from mvector.training.checkpoint import first_misfit, has_checkpoint, load_checkpoint
+from mvector.training.checkpoint import first_mismatch, has_checkpoint, load_checkpoint
 from mvector.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
         learner.model.backbone.load_state_dict(pretrained.backbone.state_dict())
     except RuntimeError as error:
         raise CheckpointError(
-            f"The model in '{path}' does not fit model_conf.backbone ({first_misfit(error)}); "
+            f"The model in '{path}' does not fit model_conf.backbone ({first_mismatch(error)}); "
             "name one of this architecture, or train with the configuration of that one."
         ) from error
     if learner.average is not None:
         learner.average.restart()
     if pretrained.front_end != learner.model.front_end:
         logger.warning("The model in '%s' was trained with another front end.", path)
-    found = learner.sharded is None and _take_classifier(learner, Path(path), num_clips)
+    found = learner.sharded is None and _load_classifier(learner, Path(path), num_clips)
     logger.info(
         "Backbone weights taken from '%s'; the classifier %s.",
         path,
@@ -50,8 +50,8 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
     )
 
 
-def _take_classifier(learner: Learner, path: Path, num_clips: int) -> bool:
-    """Go on with the classifier of a run over the same list; returns whether there is one."""
+def _load_classifier(learner: Learner, path: Path, num_clips: int) -> bool:
+    """Take the classifier of a run over the same list; returns whether there is one."""
     own = learner.head.state_dict()
     if not own or not has_checkpoint(path.parent):
         return False

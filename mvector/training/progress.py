@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from tqdm import tqdm
 
+from mvector.compute.distributed import all_reduce_sum
 from mvector.errors import MVectorError
 from mvector.training.loggers import MetricLogger
 
@@ -23,13 +24,10 @@ _MOST_WARNED = 5
 
 
 class Progress:
-    """Loss and accuracy since the last log line, summed on the device.
-
-    Where several processes train, each counts its own share and the sums are added when a line is
-    due: loss, accuracy, speed and wait for data are those of all processes.
+    """Loss and accuracy since the last log line, summed on the device and over all processes.
 
     Args:
-        epoch: epoch, from 0.
+        epoch: from 0.
         max_epoch: length of the run.
         num_batches: batches of an epoch in one process.
         device: where losses are computed.
@@ -85,10 +83,10 @@ class Progress:
                 batch = next(iterator)
             except StopIteration:
                 return
-            self.waited(time.monotonic() - since)
+            self.add_wait(time.monotonic() - since)
             yield batch
 
-    def waited(self, seconds: float) -> None:
+    def add_wait(self, seconds: float) -> None:
         """Count time in which training stood still because the next batch was not there."""
         self._waited_s += seconds
 
@@ -99,17 +97,14 @@ class Progress:
         margin: float,
         curves: MetricLogger | None,
     ) -> None:
-        """Write a log line and a point of the curves.
-
-        Every process must call it after the same batches.
+        """Write a log line and a point of the curves; all processes must, after the same batches.
 
         Args:
             number: batches of the epoch done.
-            learning_rate: of the last step.
-            margin: of the last step.
+            learning_rate, margin: of the last step.
             curves: where the point goes; ``None`` writes nothing, for all processes but the first.
         """
-        loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._take_sums()
+        loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._sum_and_reset()
         now = time.monotonic()
         elapsed_s, self._last_log = max(now - self._last_log, 1e-9), now
         if not num_seen or curves is None:
@@ -140,13 +135,11 @@ class Progress:
             **{f"train/{name}": value for name, value in values.items()},
         )
 
-    def _take_sums(self) -> list[float]:
+    def _sum_and_reset(self) -> list[float]:
         """Sums over all processes, and the number of these; here alone the loop waits."""
         counted = [self._num_seen, self._waited_s, 1.0]
         counts = torch.tensor(counted, dtype=torch.float64, device=self._device)
-        sums = torch.cat([self._sums, counts])
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(sums)
+        sums = all_reduce_sum(torch.cat([self._sums, counts]))
         self._sums.zero_()
         self._num_seen, self._waited_s = 0, 0.0
         return sums.tolist()
@@ -160,8 +153,7 @@ class Progress:
 class NanGuard:
     """Counts steps whose loss or gradient is not finite, and ends a run that has nothing but such.
 
-    One odd batch is no reason to lose a run: its step is left out. Many in a row mean that the
-    weights themselves are beyond repair.
+    The step of one odd batch is left out. Many in a row mean that the weights are beyond repair.
 
     Args:
         limit: as many in a row end the run.
@@ -175,28 +167,15 @@ class NanGuard:
         self.limit = limit
         self.num_consecutive = self.num_total = self._num_warned = 0
 
-    def check(self, loss_is_finite: bool, where: str) -> bool:
-        """Count one step; returns whether it may be taken.
-
-        Args:
-            loss_is_finite: of the step; where several processes train, in all of them.
-            where: the batch in words, such as ``epoch 3, batch 120``.
-
-        Raises:
-            MVectorError: ``limit`` steps in a row were bad.
-        """
-        self.check_many(0 if loss_is_finite else 1, 1, where)
-        return loss_is_finite
-
-    def check_many(self, num_bad: int, num_steps: int, where: str) -> None:
-        """Count steps whose bad ones were left out on the device, where asking each would cost.
+    def count(self, num_bad: int, num_steps: int, where: str) -> None:
+        """Count one step, or several where asking the device after each would cost.
 
         Unless all of them are bad, the row of bad ones counts as broken.
 
         Args:
-            num_bad: bad steps since the last call.
+            num_bad: bad steps since the last call; where several processes train, in any of them.
             num_steps: steps since the last call.
-            where: the last batch of them in words.
+            where: the last batch of them in words, such as ``epoch 3, batch 120``.
 
         Raises:
             MVectorError: ``limit`` steps in a row were bad.

@@ -24,16 +24,16 @@ from mvector.evaluation.run import metrics_of
 from mvector.models.folder import save_model_folder
 from mvector.training.checkpoint import (
     changes_at_resume,
-    check_position,
-    first_misfit,
+    first_mismatch,
     newest_checkpoint,
+    require_same_batches,
     run_folder_of,
     save_checkpoint,
 )
 from mvector.training.learner import Learner
 from mvector.training.loggers import CURVES, METRICS, MetricLogger, copy_metrics, draw_curves
 from mvector.training.run_folder import BEST_MODEL, Folder, claim_run_folder, new_run_id
-from mvector.training.run_record import record_run, recorded
+from mvector.training.run_record import last_recorded, record_run
 from mvector.training.stopping import TrainingStopped
 from mvector.version import __version__
 
@@ -54,17 +54,16 @@ def open_run(
     Args:
         learner: what the run changes; takes over what a resumed run had learned.
         data: what it trains on.
-        save_model_path: see :func:`mvector.training.run_folder.claim_run_folder`.
+        save_model_path, resume_model: see :meth:`mvector.training.trainer.MVectorTrainer.train`.
         log_dir: for VisualDL and TensorBoard; ``None``: that of the run so far, or ``log/``.
-        resume_model: see :func:`mvector.training.run_folder.claim_run_folder`.
 
     Raises:
         CheckpointError: the folder cannot be written to, is in use, or holds another run; or the
             run to resume is missing, damaged, or does not fit.
     """
-    with ExitStack() as held:
+    with ExitStack() as exit_stack:
         folder, source = claim_run_folder(
-            held, learner.world, learner.model.name, save_model_path, resume_model
+            exit_stack, learner.world, learner.model.name, save_model_path, resume_model
         )
         run = TrainingRun(learner, data, folder)
         if source is not None:
@@ -92,10 +91,8 @@ class TrainingRun:
         run_id: the run's identity, in its checkpoints and models.
         log_dir: for VisualDL and TensorBoard, in a folder of the run's own.
         is_resumed: whether the run goes on from a checkpoint.
-        epoch: epochs done.
-        next_batch: batches done in the epoch under way.
-        best_eer: lowest error rate so far.
-        epochs_since_best: evaluations since then.
+        epoch, next_batch: epochs done, and batches done in the epoch under way.
+        best_eer, epochs_since_best: lowest error rate so far, and evaluations since then.
         skipped: clips that could not be used, with the reason.
     """
 
@@ -110,7 +107,7 @@ class TrainingRun:
         self._saved_step = 0
         self._unsaved: dict[str, CheckpointError] = {}  # what could not be written since
         self._origin: Path | None = None  # folder of another run, which goes on here as this one
-        self._started: dict[str, Any] = {}  # how, for the record
+        self._start_details: dict[str, Any] = {}  # for environment.json
 
     @property
     def step(self) -> int:
@@ -121,16 +118,14 @@ class TrainingRun:
         """The batch done last, in words."""
         return f"epoch {self.epoch + 1}, batch {self.next_batch}"
 
-    # ---- results ----------------------------------------------------------------------------
-
-    def note_skipped(self, batch: TrainingBatch) -> None:
+    def add_skipped(self, batch: TrainingBatch) -> None:
         """Count the clips of a batch that could not be used, and warn of the first."""
         for clip in batch.skipped:
             if clip.path not in self.skipped and len(self.skipped) < 5:
                 logger.warning("Skipped: %s", clip.reason)
             self.skipped[clip.path] = clip.reason
 
-    def note_evaluation(self, measured: Calibration, curves: MetricLogger | None) -> bool:
+    def add_evaluation(self, measured: Calibration, curves: MetricLogger | None) -> bool:
         """Log an epoch's evaluation; returns whether it is the best so far.
 
         Of models with the same EER, as on a short list of trials, the one trained longer is taken.
@@ -138,7 +133,7 @@ class TrainingRun:
         is_better, is_best = measured.eer < self.best_eer, measured.eer <= self.best_eer
         self.best_eer = min(measured.eer, self.best_eer)
         self.epochs_since_best = 0 if is_better else self.epochs_since_best + 1
-        if self._learner.plateau.note(measured.eer):
+        if self._learner.plateau.add_error_rate(measured.eer):
             logger.info("The error rate stays: the learning rate is reduced.")
         logger.info(
             "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
@@ -153,8 +148,6 @@ class TrainingRun:
             values["threshold"] = measured.threshold_eer
             curves.log(self.step, **{f"eval/{name}": value for name, value in values.items()})
         return is_best
-
-    # ---- saving -----------------------------------------------------------------------------
 
     def is_checkpoint_due(self) -> bool:
         """Whether ``train_conf.save_interval`` asks for a checkpoint."""
@@ -219,7 +212,7 @@ class TrainingRun:
         else:
             self._unsaved.pop(what, None)
 
-    def check_saved(self) -> None:
+    def raise_unsaved(self) -> None:
         """Raise the error of what could not be written to the end."""
         for error in self._unsaved.values():
             raise error
@@ -231,8 +224,6 @@ class TrainingRun:
             f"batch {self.next_batch}; continue with --resume_model '{self.folder}'.",
             signal_number,
         )
-
-    # ---- curves and record ------------------------------------------------------------------
 
     @contextmanager
     def recording(self) -> Iterator[MetricLogger | None]:
@@ -247,7 +238,11 @@ class TrainingRun:
                 self._config,
                 self._learner.device,
                 goes_on=self.is_resumed and self._origin is None,
-                started={"run_id": self.run_id, "log_dir": str(self.log_dir), **self._started},
+                started={
+                    "run_id": self.run_id,
+                    "log_dir": str(self.log_dir),
+                    **self._start_details,
+                },
                 ended=lambda: {"step": self.step, "best_eer": self.best_eer},
             ),
             self._open_curves() as curves,
@@ -265,8 +260,6 @@ class TrainingRun:
             tensorboard=self._config.train_conf.tensorboard,
         )
 
-    # ---- resuming ---------------------------------------------------------------------------
-
     def _resume(self, path: Path) -> None:
         """Go on behind the last batch that a checkpoint knows.
 
@@ -282,21 +275,24 @@ class TrainingRun:
             self.epochs_since_best = int(state["epochs_since_best"])
             self.skipped = dict(state["skipped"])
             self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
-            check_position(path, state, len(self._data.clips), len(self._data.batches))
+            require_same_batches(path, state, len(self._data.clips), len(self._data.batches))
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The run in '{path}' does not fit this configuration and list "
-                f"({first_misfit(error)}); restore them, or start a new run."
+                f"({first_mismatch(error)}); restore them, or start a new run."
             ) from error
         origin = run_folder_of(file) or file.parent
         if origin.resolve() == self.folder.resolve():
             self.run_id = str(state.get("run_id", ""))  # earlier versions wrote none
-            self.log_dir = Path(recorded(origin, "log_dir") or self.log_dir)
+            self.log_dir = Path(last_recorded(origin, "log_dir") or self.log_dir)
         else:
             self._origin = origin
-            self._started["resumed_from"] = {"folder": str(origin), "run_id": state.get("run_id")}
+            self._start_details["resumed_from"] = {
+                "folder": str(origin),
+                "run_id": state.get("run_id"),
+            }
         if not (self.folder / BEST_MODEL).is_dir():
             self.best_eer, self.epochs_since_best = math.inf, 0
         self.is_resumed, self._saved_step = True, self.step
-        self._started |= {"resumed_at_step": self.step, "changed_settings": changes}
+        self._start_details |= {"resumed_at_step": self.step, "changed_settings": changes}
         logger.info("Resumed from '%s' behind %s.", path, self.where())

@@ -33,7 +33,7 @@ def new_run_id() -> str:
 
 
 def claim_run_folder(
-    held: ExitStack,
+    exit_stack: ExitStack,
     world: World,
     model_name: str,
     save_model_path: Folder | None,
@@ -46,13 +46,10 @@ def claim_run_folder(
     and holds the lock; if it fails, all fail.
 
     Args:
-        held: closes with the run, and the lock with it.
+        exit_stack: closes with the run, and the lock with it.
         world: the processes of the run.
         model_name: what the run's folder in ``save_model_path`` is called.
-        save_model_path: folder of model folders; ``None``: ``models/``, or where the run to resume
-            lies.
-        resume_model: run to continue (see :func:`mvector.training.checkpoint.load_checkpoint`),
-            ``auto`` for the one in ``save_model_path`` if there is one, or ``None``.
+        save_model_path, resume_model: see :meth:`mvector.training.trainer.MVectorTrainer.train`.
 
     Returns:
         The folder, and where the checkpoint to go on from lies; ``None`` for a new run.
@@ -63,7 +60,7 @@ def claim_run_folder(
     claimed: tuple[Path, Path | None] | CheckpointError | None = None
     if world.is_main:
         try:
-            claimed = _claim(held, model_name, save_model_path, resume_model)
+            claimed = _choose_and_lock(exit_stack, model_name, save_model_path, resume_model)
         except CheckpointError as error:
             claimed = error
     claimed = from_main(claimed)
@@ -73,15 +70,18 @@ def claim_run_folder(
     return claimed
 
 
-def _claim(
-    held: ExitStack, model_name: str, save_model_path: Folder | None, resume_model: Folder | None
+def _choose_and_lock(
+    exit_stack: ExitStack,
+    model_name: str,
+    save_model_path: Folder | None,
+    resume_model: Folder | None,
 ) -> tuple[Path, Path | None]:
     source = None if resume_model in (None, AUTO) else Path(str(resume_model))
     own = None if source is None else run_folder_of(source)
     folder = Path(save_model_path or "models/") / model_name
     if own is not None and save_model_path is None:
         folder = own
-    _lock(held, folder)
+    _lock_folder(exit_stack, folder)
     for name in (BEST_MODEL, LAST_MODEL):
         recover_folder(folder / name)
     if resume_model == AUTO and has_checkpoint(folder):
@@ -93,11 +93,11 @@ def _claim(
     return folder, source
 
 
-def _lock(held: ExitStack, folder: Path) -> None:
+def _lock_folder(exit_stack: ExitStack, folder: Path) -> None:
     """Make the folder and lock it; the lock ends with the process, however that ends."""
     try:
         check_writable(folder)
-        held.enter_context(FileLock(folder / LOCK, timeout=0))
+        exit_stack.enter_context(FileLock(folder / LOCK, timeout=0))
     except Timeout as error:
         raise CheckpointError(
             f"Another process is training in '{folder}'; wait for it, stop it, or choose another "

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 import yaml
-from torch import distributed
 
 import mvector
+from mvector.compute.distributed import current_world
 from mvector.config import Config, config_to_dict
 from mvector.files import write_text
 from mvector.training.stopping import TrainingStopped
@@ -60,10 +60,10 @@ def record_run(
     """
     folder = Path(run_folder)
     text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
-    _write(folder / CONFIG, text)
+    _write_or_warn(folder / CONFIG, text)
     entry = {**describe_environment(device), **started}
-    entries = [*(_entries(folder) if goes_on else []), entry]
-    _write(folder / ENVIRONMENT, _as_json(entries))
+    entries = [*(_read_entries(folder) if goes_on else []), entry]
+    _write_entries(folder, entries)
     how = "finished"
     try:
         yield
@@ -74,19 +74,22 @@ def record_run(
         how = f"failed: {str(error) or type(error).__name__}"
         raise
     finally:
-        entry.update(ended=_now(), how_it_ended=how, **{k: _plain(v) for k, v in ended().items()})
-        _write(folder / ENVIRONMENT, _as_json(entries))
+        entry.update(
+            ended=_now(),
+            how_it_ended=how,
+            **{k: _null_if_not_finite(v) for k, v in ended().items()},
+        )
+        _write_entries(folder, entries)
 
 
-def recorded(run_folder: str | os.PathLike[str], name: str) -> Any:
+def last_recorded(run_folder: str | os.PathLike[str], name: str) -> Any:
     """A value of the last entry of ``environment.json``; ``None`` if it has none."""
-    entries = _entries(Path(run_folder))
+    entries = _read_entries(Path(run_folder))
     return entries[-1].get(name) if entries else None
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
     """Code, machine and command of this process, as plain values."""
-    processes = distributed.is_available() and distributed.is_initialized()
     return {
         "started": _now(),
         "command": shlex.join(sys.orig_argv),
@@ -98,18 +101,17 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "device": _device_name(device),
-        "num_processes": distributed.get_world_size() if processes else 1,
+        "num_processes": current_world().size,
         "num_cpus": os.cpu_count(),
         "num_threads": torch.get_num_threads(),
     }
 
 
 def git_version(folder: Path) -> dict[str, Any] | None:
-    """Commit of the code in a folder, and whether the code differs from it.
+    """Commit of the code in a folder, and whether the code differs from it (``dirty``).
 
-    Returns:
-        ``{"commit": …, "dirty": …}``; ``None`` if git does not keep the folder: it is installed,
-        perhaps within the checkout of something else, or there is no git.
+    ``None`` if git does not keep the folder: the code is installed, perhaps within the checkout of
+    something else, or there is no git.
     """
     if not _git(folder, "ls-files", "--", "."):
         return None
@@ -117,7 +119,7 @@ def git_version(folder: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
-def _entries(folder: Path) -> list[dict[str, Any]]:
+def _read_entries(folder: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it could not be written, or someone edited the file
@@ -127,19 +129,20 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _write(file: Path, text: str) -> None:
+def _write_entries(folder: Path, entries: list[dict[str, Any]]) -> None:
+    text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    _write_or_warn(folder / ENVIRONMENT, text)
+
+
+def _write_or_warn(file: Path, text: str) -> None:
     try:
         write_text(file, text)
     except OSError as error:
         logger.warning("Cannot write '%s': %s.", file, error.strerror or error)
 
 
-def _plain(value: Any) -> Any:
+def _null_if_not_finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _as_json(entries: list[dict[str, Any]]) -> str:
-    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
 
 
 def _now() -> str:

@@ -73,7 +73,7 @@ class Plateau:
         self.num_bad_epochs = 0
         self.num_reductions = 0
 
-    def note(self, eer: float) -> bool:
+    def add_error_rate(self, eer: float) -> bool:
         """Take in an epoch's result; every process of a run must be given the same.
 
         Args:

@@ -50,10 +50,7 @@ class DryRun:
 def dry_run(learner: Learner, data: TrainingData, max_epoch: int) -> DryRun:
     """Take two steps, or more while they last less than five seconds.
 
-    Args:
-        learner: changed by the steps; not to be used afterwards.
-        data: the training list.
-        max_epoch: length of the run.
+    The steps change the learner, which is not to be used afterwards.
 
     Raises:
         DataError: no batch could be used.
@@ -62,12 +59,12 @@ def dry_run(learner: Learner, data: TrainingData, max_epoch: int) -> DryRun:
         torch.cuda.reset_peak_memory_stats(learner.device)
     learner.begin_epoch(0)
     num_clips, num_steps, since = 0, 0, 0.0
-    for batch in _endless(data):
+    for batch in _batches_of_all_epochs(data):
         if num_steps == 1:
             since = time.monotonic()
         elif num_steps > 1 and time.monotonic() - since > _MEASURED_S:
             break
-        _take(learner, batch, num_steps)
+        _train_on(learner, batch, num_steps)
         if learner.device.type == "cuda":
             torch.cuda.synchronize(learner.device)
         num_clips += len(batch.labels) if num_steps else 0
@@ -87,28 +84,24 @@ def learning_rate_test(
 ) -> LearningRateCurve:
     """A range test with the network, loss, margin and batches that training begins with.
 
-    Args:
-        learner: changed by the steps; not to be used afterwards.
-        data: the training list.
-        min_lr: first rate.
-        max_lr: last rate.
-        num_steps: how many rates.
+    Rates as for :func:`mvector.training.learning_rate_finder.find_learning_rate`. The steps change
+    the learner, which is not to be used afterwards.
 
     Raises:
-        ConfigError: see :func:`mvector.training.learning_rate_finder.find_learning_rate`.
+        ConfigError: the rates are no range, or the loss is never finite.
         DataError: no batch could be used.
     """
     learner.begin_epoch(0)
-    batches = enumerate(_endless(data))
+    batches = enumerate(_batches_of_all_epochs(data))
 
     def step(rate: float) -> float:
         number, batch = next(batches)
-        return _take(learner, batch, number, rate)
+        return _train_on(learner, batch, number, rate)
 
     return find_learning_rate(step, min_lr=min_lr, max_lr=max_lr, num_steps=num_steps)
 
 
-def _endless(data: TrainingData) -> Iterator[TrainingBatch]:
+def _batches_of_all_epochs(data: TrainingData) -> Iterator[TrainingBatch]:
     """Batches of one epoch after the other, but for those that are too small."""
     for epoch in itertools.count():
         data.batches.set_position(epoch)
@@ -123,12 +116,14 @@ def _endless(data: TrainingData) -> Iterator[TrainingBatch]:
             raise DataError(f"No training clip could be used in a whole epoch; the last: {reason}")
 
 
-def _take(learner: Learner, batch: TrainingBatch, number: int, rate: float | None = None) -> float:
+def _train_on(
+    learner: Learner, batch: TrainingBatch, number: int, rate: float | None = None
+) -> float:
     """One step; returns the loss before it."""
     learner.set_schedules(0.0, number)
     if rate is not None:
         set_learning_rate(learner.optimizer, rate)
-    weight = learner.weight_of(len(batch.labels))
+    weight = learner.batch_weight(len(batch.labels))
     loss = torch.tensor(math.nan)
     if weight:
         loss, _ = learner.learn(batch, weight=weight, last=True)

@@ -58,16 +58,13 @@ class TrainStep:
     def accumulate(
         self, features: torch.Tensor, labels: torch.Tensor, *, weight: float, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add a batch's gradients to those of the step.
+        """Add a batch's gradients to those of the step; returns loss and number of correct ones.
 
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
             weight: of the batch in the step; without accumulation 1.
             last: whether the step follows; only then do processes exchange gradients.
-
-        Returns:
-            Loss and number of correct ones, on the device.
         """
         if not self._statistics:
             self._remember_statistics()
@@ -84,11 +81,10 @@ class TrainStep:
         return loss.detach(), num_correct
 
     def update(self) -> bool | None:
-        """Do the step and forget the gradients.
+        """Do the step and forget the gradients; returns whether all was finite.
 
-        Returns:
-            Whether all was finite; ``None`` on a GPU, where asking would stop the pipeline:
-            ``num_bad`` counts there. Without a batch there is no step, and nothing is wrong.
+        It is ``None`` on a GPU, where asking would stop the pipeline: ``num_bad`` counts there.
+        Without a batch there is no step, and nothing is wrong.
         """
         replicated, sharded = self._gradients()
         gradients = [*replicated, *sharded]

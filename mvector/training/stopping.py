@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 from mvector.errors import MVectorError
 
@@ -47,21 +47,16 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._previous[number] = signal.signal(number, self._note)
+                self._previous[number] = signal.signal(number, self._handle_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous.clear()
 
     @contextmanager
-    def at_once(self, leave: Callable[[], object]) -> Iterator[None]:
+    def stopping_at_once(self, leave: Callable[[], object]) -> Iterator[None]:
         """Inside, a signal calls ``leave`` as soon as it comes: nothing is there to be lost."""
         self._leave = leave
         try:
@@ -72,7 +67,7 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal_number != 0
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number:
             raise KeyboardInterrupt
         self.signal_number = number

@@ -15,6 +15,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mvector.compute.distributed import current_world
 from mvector.compute.precision import at_least_float32
 
 
@@ -32,7 +33,7 @@ class CrossProcessBatchNorm(_BatchNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """``(batch, channels, ...)``, of the same shape after."""
-        if not self.training or _num_processes() == 1:
+        if not self.training or current_world().size == 1:
             return super().forward(input)
         self._check_input_dim(input)
         with torch.no_grad():
@@ -62,15 +63,9 @@ class CrossProcessBatchNorm(_BatchNorm):
 def convert_sync_batch_norm(module: nn.Module) -> nn.Module:
     """Let all batch normalisation of a model work on the batches of all processes.
 
-    Parameters and buffers are kept as they are (an optimizer that holds them goes on), and so are
-    the keys of the state dict.
-
-    Args:
-        module: changed in place; on CUDA its layers become PyTorch's ``SyncBatchNorm``, elsewhere
-            :class:`CrossProcessBatchNorm`.
-
-    Returns:
-        The module; another object only if it is itself a batch normalisation.
+    The module is changed in place and returned; another object comes back only if it is itself a
+    batch normalisation. Layers become PyTorch's ``SyncBatchNorm`` on CUDA, elsewhere
+    :class:`CrossProcessBatchNorm`; parameters, buffers and keys of the state dict are kept.
     """
     if any(tensor.is_cuda for tensor in [*module.parameters(), *module.buffers()]):
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -91,10 +86,6 @@ def _converted(norm: _BatchNorm) -> CrossProcessBatchNorm:
     return new.train(norm.training)
 
 
-def _num_processes() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def _joint_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Mean and (biased) variance ``(channels,)`` of all processes' inputs, and how many values.
 
@@ -110,7 +101,7 @@ def _joint_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, floa
     else:
         variance = mean = values.new_zeros(num_channels)
     own = torch.cat([mean, variance, mean.new_full((1,), count)])
-    everyone = [torch.empty_like(own) for _ in range(_num_processes())]
+    everyone = [torch.empty_like(own) for _ in range(current_world().size)]
     dist.all_gather(everyone, own)
     means, variances, counts = torch.stack(everyone).split([num_channels, num_channels, 1], dim=1)
     share = counts / counts.sum()

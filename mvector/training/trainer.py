@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
-
-import torch
+from typing import Any, NoReturn
 
 from mvector.compute.device import choose_device
-from mvector.compute.distributed import World, any_rank, barrier, open_world, peer_errors
+from mvector.compute.distributed import World, any_rank, barrier, lost_process_errors, open_world
 from mvector.config import Config, load_augment_config, load_config, log_config
 from mvector.data.dataset import TrainingBatch
-from mvector.data.loader import TrainingData
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import ConfigError, DataError, MVectorError
 from mvector.evaluation.back_end import BackEnd
-from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
-from mvector.models.folder import load_model_folder, update_model_folder
-from mvector.models.speaker_model import SpeakerModel
-from mvector.training.learner import Learner
+from mvector.evaluation.run import VerificationResult
+from mvector.models.folder import load_model_folder
+from mvector.training.learner import build_learner
 from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.loggers import MetricLogger
-from mvector.training.memory import full_memory_errors, keep_freed_memory
+from mvector.training.memory import out_of_memory_errors
+from mvector.training.model_evaluation import (
+    check_epoch_evaluation,
+    save_curves_of,
+    verify_trials,
+    write_calibration_of,
+)
 from mvector.training.pretrained import load_pretrained
 from mvector.training.progress import Progress
 from mvector.training.run import open_run
-from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL
+from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL, Folder
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
 from mvector.training.stopping import StopRequest, TrainingStopped
 
 logger = logging.getLogger(__name__)
-
-ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any] | Config"
-Folder: TypeAlias = "str | os.PathLike[str]"
 
 
 class MVectorTrainer:
@@ -58,7 +56,7 @@ class MVectorTrainer:
 
     def __init__(
         self,
-        configs: ConfigSource,
+        configs: Folder | Mapping[str, Any] | Config,
         use_gpu: bool | None = None,
         data_augment_configs: Folder | Mapping[str, Any] | None = None,
     ) -> None:
@@ -69,8 +67,6 @@ class MVectorTrainer:
         self.device = choose_device(use_gpu)
         self.listening = Listening().with_duration(self.config.dataset_conf.eval_conf.max_duration)
         self.world = World()
-
-    # ---- training ---------------------------------------------------------------------------
 
     def train(
         self,
@@ -85,13 +81,13 @@ class MVectorTrainer:
         SIGINT or SIGTERM stops the run after its current step, with all that resuming needs.
 
         Args:
-            save_model_path: folder for model folders; ``None``: ``models/``, or the run's own
-                folder where one is resumed.
+            save_model_path: folder for model folders; ``None``: ``models/``, or the folder of the
+                run to resume.
             log_dir: folder for curves of VisualDL and TensorBoard; ``None``: ``log/``, or that of
-                the run which is resumed.
+                the run to resume.
             resume_model: run to continue: its folder, a model folder in it, or ``auto`` for the
-                run in ``save_model_path`` if there is one. If ``save_model_path`` is given and is
-                another folder, it must hold no run, and the run goes on there.
+                run in ``save_model_path`` if there is one. Where ``save_model_path`` is another
+                folder, it must hold no run, and the run goes on there.
             pretrained_model: model folder whose backbone weights a new run starts from.
             do_eval: evaluate after each epoch, if the configuration has trials; the best model is
                 the one with the lowest EER. Otherwise it is the last.
@@ -112,10 +108,9 @@ class MVectorTrainer:
                 "A run that is resumed has weights of its own; give either --resume_model or "
                 "--pretrained_model."
             )
-        with self._joined():
-            log_config(self.config)
-            self._build()
-            do_eval = self._check_evaluation(do_eval)
+        log_config(self.config)
+        with self._learner_built():
+            do_eval = check_epoch_evaluation(self.config, do_eval)
             with open_run(
                 self.learner,
                 self.data,
@@ -135,7 +130,7 @@ class MVectorTrainer:
             while run.epoch < max_epoch and not self._is_stale():
                 self._train_epoch(curves, stop)
                 self._end_epoch(curves, stop, do_eval=do_eval)
-        run.check_saved()
+        run.raise_unsaved()
         if run.skipped:
             logger.warning(
                 "%d of %d training clips could not be used and were left out.",
@@ -146,87 +141,39 @@ class MVectorTrainer:
         return run.folder / BEST_MODEL
 
     @contextmanager
-    def _joined(self) -> Iterator[None]:
+    def _learner_built(self) -> Iterator[None]:
         """Be one of the processes of the run; a lost process or full memory is one sentence."""
         data, device = self.config.dataset_conf, self.device.type
-        with full_memory_errors(data), open_world(device) as self.world, peer_errors():
+        with out_of_memory_errors(data), open_world(device) as self.world, lost_process_errors():
+            self.learner, self.data = build_learner(self.config, self.device, self.world)
+            self.model = self.learner.model
             yield
 
     def dry_run(self) -> DryRun:
         """Take a few steps without writing anything: does it fit, and how long will it take?
 
         Raises:
-            DataError: the list is missing, malformed or too small.
-            MVectorError: it does not fit.
+            DataError, MVectorError: the list cannot be used, or it does not fit.
         """
-        with self._joined():
-            self._build()
+        with self._learner_built():
             return dry_run(self.learner, self.data, self.config.train_conf.max_epoch)
 
     def find_learning_rate(
         self, *, min_lr: float = 1e-6, max_lr: float = 1.0, num_steps: int = 100
     ) -> LearningRateCurve:
-        """Range test (Smith, 2017): the loss at rates that grow from step to step.
-
-        Args:
-            min_lr: first rate.
-            max_lr: last rate.
-            num_steps: how many rates, at least 20.
+        """Range test (Smith, 2017): the loss at 20 rates or more, from the first to the last.
 
         Raises:
             ConfigError: there is no range between the rates, or the loss is never finite.
             DataError: the list is missing, malformed or too small.
         """
-        with self._joined():
-            self._build()
+        with self._learner_built():
             return learning_rate_test(
                 self.learner, self.data, min_lr=min_lr, max_lr=max_lr, num_steps=num_steps
             )
 
-    def _build(self) -> None:
-        """Data, model and learner, as the configuration describes them."""
-        conf = self.config.train_conf
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        torch.manual_seed(conf.seed)
-        self.data = TrainingData(
-            self.config,
-            pin_memory=self.device.type == "cuda",
-            rank=self.world.rank,
-            world_size=self.world.size,
-        )
-        self.model = SpeakerModel.from_config(self.config).to(self.device)
-        self.learner = Learner(
-            self.config,
-            self.model,
-            self.data.num_classes,
-            self.device,
-            self.world,
-            steps_in_epoch=len(self.data.batches) // conf.accumulate_batches,
-        )
-        logger.info(
-            "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
-            len(self.data.clips),
-            self.data.num_speakers,
-            len(self.data.batches),
-            self.device,
-            f", processes: {self.world.size}" if self.world.size > 1 else "",
-        )
-
-    def _check_evaluation(self, do_eval: bool) -> bool:
-        """Whether to evaluate after each epoch; what would fail then is refused now."""
-        if do_eval and self.config.dataset_conf.trials_list is not None:
-            self._check_trials()
-            return True
-        if self.config.optimizer_conf.scheduler == "ReduceLROnPlateau":
-            raise ConfigError(
-                "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
-                "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
-            )
-        return False
-
     def _train_epoch(self, curves: MetricLogger | None, stop: StopRequest) -> None:
-        """Train from ``next_batch`` to the end of the epoch, saving on the way."""
+        """Train to the end of the epoch, with checkpoints between steps where they are due."""
         run, conf, num_batches = self.run, self.config.train_conf, len(self.data.batches)
         progress = Progress(
             run.epoch, conf.max_epoch, num_batches, self.device, first_batch=run.next_batch
@@ -237,7 +184,7 @@ class MVectorTrainer:
             return
         show_bar = self.world.is_main and sys.stderr.isatty()
         for batch in progress.batches(self.data.loader, show_bar=show_bar):
-            run.note_skipped(batch)
+            run.add_skipped(batch)
             epoch = run.epoch + run.next_batch / num_batches
             learning_rate = self.learner.set_schedules(epoch, run.step)
             group = run.next_batch - run.next_batch % conf.accumulate_batches
@@ -247,9 +194,9 @@ class MVectorTrainer:
             self._learn(batch, group_size, is_last, progress)
             if run.next_batch % conf.log_interval == 0 or run.next_batch == num_batches:
                 self.learner.count_bad_steps(run.where())
-                progress.log(run.next_batch, learning_rate, self.learner.head.margin, curves)
+                progress.log(run.next_batch, learning_rate, self.learner.head.loss.margin, curves)
             if is_last and run.next_batch < num_batches:
-                self._save_on_the_way(stop)
+                self._save_or_stop(stop, is_due=run.is_checkpoint_due())
         if not progress.num_clips:
             raise DataError(
                 "No training clip could be used in a whole epoch; the first: "
@@ -259,17 +206,18 @@ class MVectorTrainer:
     def _learn(
         self, batch: TrainingBatch, group_size: int, is_last: bool, progress: Progress
     ) -> None:
-        """Take a batch into the step of its group, and do the step if it is the last of it."""
-        weight = self.learner.weight_of(len(batch.labels))
+        """Take a batch into the step of its group; the last one makes the step."""
+        weight = self.learner.batch_weight(len(batch.labels))
         if weight:
             loss, num_correct = self.learner.learn(batch, weight=weight / group_size, last=is_last)
             progress.add(len(batch.labels), loss, num_correct)
         if is_last:
             self.learner.update(self.run.where())
 
-    def _save_on_the_way(self, stop: StopRequest) -> None:
+    def _save_or_stop(self, stop: StopRequest, *, is_due: bool) -> None:
+        """Save if a checkpoint is due, or if any process was asked to stop, which then all do."""
         stopping = any_rank(bool(stop))
-        if stopping or self.run.is_checkpoint_due():
+        if stopping or is_due:
             self.run.save_checkpoint()
         if stopping:
             self._stop(stop)
@@ -283,26 +231,26 @@ class MVectorTrainer:
     def _end_epoch(self, curves: MetricLogger | None, stop: StopRequest, *, do_eval: bool) -> None:
         """Evaluate, and save models and checkpoint; the epoch is not lost if evaluation fails."""
         run, average = self.run, self.learner.average
-        stopping = any_rank(bool(stop))
-        if do_eval or stopping:
-            run.save_checkpoint()
-        if stopping:
-            self._stop(stop)
+        self._save_or_stop(stop, is_due=do_eval)
         with nullcontext() if average is None else average.swapped_in():
             try:
-                with stop.at_once(lambda: self._stop(stop, together=False)):
-                    result = self._verify() if do_eval else None
+                with stop.stopping_at_once(lambda: self._stop(stop, together=False)):
+                    result = self._verify_epoch() if do_eval else None
             except TrainingStopped:
                 raise
             except MVectorError:
                 run.save_model(LAST_MODEL, self.listening, None)
                 raise
             measured = result.calibration if result else None
-            is_best = measured is None or run.note_evaluation(measured, curves)
+            is_best = measured is None or run.add_evaluation(measured, curves)
             for name in (LAST_MODEL, BEST_MODEL) if is_best else (LAST_MODEL,):
                 run.save_model(name, self.listening, measured)
         run.epoch, run.next_batch = run.epoch + 1, 0
         run.save_checkpoint()
+
+    def _verify_epoch(self) -> VerificationResult:
+        encoder = SpeakerEncoder(self.model, device=self.device, listening=self.listening)
+        return verify_trials(encoder, self.config.dataset_conf)
 
     def _is_stale(self) -> bool:
         """Whether the best model is so old that training on is no use."""
@@ -311,8 +259,6 @@ class MVectorTrainer:
             return False
         logger.info("No better EER in %d epochs: the run ends early.", self.run.epochs_since_best)
         return True
-
-    # ---- evaluation -------------------------------------------------------------------------
 
     def evaluate(
         self,
@@ -341,64 +287,14 @@ class MVectorTrainer:
         folder = Path(resume_model or f"models/{self.config.model_name}/best_model")
         model, info = load_model_folder(folder)
         self.model = model.to(self.device)
-        max_duration_s = self.config.dataset_conf.eval_conf.max_duration
-        listening = Listening.from_dict(info.listening).with_duration(max_duration_s)
-        result = self._verify(back_end, listening=listening, with_quality=with_quality)
+        data = self.config.dataset_conf
+        listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
+        encoder = SpeakerEncoder(self.model, device=self.device, listening=listening)
+        result = verify_trials(encoder, data, back_end=back_end, with_quality=with_quality)
         measured = result.calibration
         logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
         if write_calibration and measured.score_type == "cosine":
-            update_model_folder(
-                folder,
-                calibration=measured.to_dict(),
-                listening=result.listening.to_dict(),
-                metrics=metrics_of(measured),
-            )
+            write_calibration_of(result, folder)
         if save_image_path is not None:
-            from mvector.evaluation import save_error_curves
-
-            target = Path(save_image_path)
-            if not target.suffix:
-                target = target / f"{model.name}.png"
-            save_error_curves(
-                result.curve, target, title=model.name, score_type=measured.score_type
-            )
-            logger.info("Error curves: %s", target)
+            save_curves_of(result, Path(save_image_path), model.name)
         return result
-
-    def _check_trials(self) -> None:
-        """Refuse trials that cannot be evaluated on before an epoch is spent."""
-        data = self.config.dataset_conf
-        if data.trials_list is not None:
-            check_lists(
-                data.trials_list,
-                data.enroll_list,
-                root=data.data_root,
-                skip_missing=data.eval_conf.skip_missing,
-            )
-
-    def _verify(
-        self,
-        back_end: BackEnd | None = None,
-        *,
-        listening: Listening | None = None,
-        with_quality: bool = False,
-    ) -> VerificationResult:
-        data = self.config.dataset_conf
-        if data.trials_list is None:
-            raise DataError(
-                "There are no trials to evaluate on; set dataset_conf.trials_list (and "
-                "enroll_list) in the configuration."
-            )
-        return verify_lists(
-            SpeakerEncoder(self.model, device=self.device, listening=listening or self.listening),
-            data.trials_list,
-            data.enroll_list,
-            root=data.data_root,
-            batch_size=data.eval_conf.batch_size,
-            enrolment=data.eval_conf.enrolment,
-            skip_missing=data.eval_conf.skip_missing,
-            cache=data.eval_conf.cache,
-            back_end=back_end,
-            with_quality=with_quality,
-            progress=self.world.is_main and sys.stderr.isatty(),
-        )

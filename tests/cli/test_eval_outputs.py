@@ -228,7 +228,7 @@ def test_what_cannot_be_compared_is_told(place, capsys, scores, words):
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_is_told_before_any_clip_is_heard(place, capsys, monkeypatch, kind):
     options, words = MISTAKES[kind]
-    verify = "mvector.training.trainer.verify_lists"
+    verify = "mvector.training.model_evaluation.verify_lists"
     monkeypatch.setattr(verify, lambda *_, **__: pytest.fail("too late"))
     assert evaluate(*options) == 2
     last = capsys.readouterr().err.strip().split("\n")[-1]

@@ -16,7 +16,7 @@ from spawned_ranks import free_port, needs_gloo, run_ranks
 from torch import nn
 
 from mvector.compute import distributed
-from mvector.compute.distributed import DistributedError, World, open_world, peer_errors
+from mvector.compute.distributed import DistributedError, World, lost_process_errors, open_world
 
 ROWS = np.arange(24, dtype=np.float64).reshape(8, 3)
 NAMES = np.array(["ann", "bob", "carla", "dieter", "eve", "fay", "gil", "hao"])
@@ -145,7 +145,7 @@ def lose_a_peer(world: World, manner: str, noticed: Path) -> str | None:
         os._exit(1)
     try:
         if manner == "die in backward":
-            with peer_errors():
+            with lost_process_errors():
                 loss.backward()
         else:
             distributed.any_rank(False)
@@ -191,7 +191,7 @@ def test_a_network_that_is_there_longer_than_its_world_does_not_hang_the_process
 
 
 def test_other_errors_are_not_taken_for_a_lost_process() -> None:
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), peer_errors():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), lost_process_errors():
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 

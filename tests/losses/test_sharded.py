@@ -17,7 +17,7 @@ from mvector.losses.shard_state import (
     gather_optimizer_state,
     gather_state,
     load_state,
-    own_optimizer_state,
+    shard_optimizer_state,
 )
 from mvector.losses.sharded import SHARDABLE, ShardedClassifier
 from mvector.losses.shards import classifier_memory
@@ -95,7 +95,7 @@ def train(
     if state is not None:
         backbone.load_state_dict(state[0])
         load_state(sharded, state[1])
-        optimizer.load_state_dict(own_optimizer_state(sharded, optimizer, state[2]))
+        optimizer.load_state_dict(shard_optimizer_state(sharded, optimizer, state[2]))
     own = SHARES[world.rank]
     for step in range(first, first + num_steps):
         value, _ = sharded(network(draw_clips(torch.float32, step)[own]), LABELS[own])

@@ -382,8 +382,8 @@ def test_speed_and_wait_are_shares_of_the_wall_time(monkeypatch: pytest.MonkeyPa
     progress, curves = Progress(0, 1, 8, CPU), Curves()
     for number in (4, 8):
         add(progress, 64, 1.0, 0)
-        progress.waited(0.5)
-        progress.waited(0.5)
+        progress.add_wait(0.5)
+        progress.add_wait(0.5)
         now[0] += 4.0
         progress.log(number, 0.1, 0.0, curves)
     for _, values in curves.points:
@@ -423,7 +423,7 @@ def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPat
     progresses, curves = [Progress(0, 1, 9, CPU) for _ in range(2)], Curves()
     add(progresses[0], 8, 1.0, 4)
     add(progresses[1], 4, 4.0, 2)
-    progresses[0].waited(0.5)
+    progresses[0].add_wait(0.5)
     now[0] = 2.0
     sent: list[torch.Tensor] = []
 
@@ -433,7 +433,7 @@ def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPat
             sums += sent[0]
         sent.append(sums.clone())
 
-    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr("mvector.compute.distributed._is_joined", lambda: True)
     monkeypatch.setattr(distributed, "all_reduce", all_reduce)
     progresses[1].log(1, 0.1, 0.0, None)
     progresses[0].log(1, 0.1, 0.0, curves)
@@ -449,9 +449,9 @@ def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPat
 
 def test_one_bad_batch_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
     guard = NanGuard(3)
-    assert guard.check(True, "epoch 1, batch 1")
-    assert not guard.check(False, "epoch 1, batch 2")
-    assert guard.check(True, "epoch 1, batch 3")
+    guard.count(0, 1, "epoch 1, batch 1")
+    guard.count(1, 1, "epoch 1, batch 2")
+    guard.count(0, 1, "epoch 1, batch 3")
     assert (guard.num_consecutive, guard.num_total) == (0, 1)
     assert "epoch 1, batch 2" in caplog.text
 
@@ -459,41 +459,41 @@ def test_one_bad_batch_is_left_out_and_told(caplog: pytest.LogCaptureFixture) ->
 def test_many_bad_batches_in_a_row_end_the_run_with_the_cure() -> None:
     guard = NanGuard(3)
     for _ in range(2):
-        guard.check(False, "epoch 1, batch 1")
-        guard.check(False, "epoch 1, batch 2")
-        guard.check(True, "epoch 1, batch 3")
-    guard.check(False, "epoch 1, batch 4")
-    guard.check(False, "epoch 1, batch 5")
+        guard.count(1, 1, "epoch 1, batch 1")
+        guard.count(1, 1, "epoch 1, batch 2")
+        guard.count(0, 1, "epoch 1, batch 3")
+    guard.count(1, 1, "epoch 1, batch 4")
+    guard.count(1, 1, "epoch 1, batch 5")
     with pytest.raises(MVectorError, match=r"3 steps in a row.*batch 6; lower optimizer_conf"):
-        guard.check(False, "epoch 1, batch 6")
+        guard.count(1, 1, "epoch 1, batch 6")
     assert guard.num_total == 7
 
 
 def test_steps_left_out_on_the_device_are_counted_at_once() -> None:
     guard = NanGuard(25)
-    guard.check_many(0, 0, "batch 0")
-    guard.check_many(10, 10, "batch 10")
-    guard.check_many(3, 10, "batch 20")
+    guard.count(0, 0, "batch 0")
+    guard.count(10, 10, "batch 10")
+    guard.count(3, 10, "batch 20")
     assert (guard.num_consecutive, guard.num_total) == (0, 13)
-    guard.check_many(10, 10, "batch 30")
-    guard.check_many(10, 10, "batch 40")
+    guard.count(10, 10, "batch 30")
+    guard.count(10, 10, "batch 40")
     with pytest.raises(MVectorError, match="30 steps in a row"):
-        guard.check_many(10, 10, "batch 50")
+        guard.count(10, 10, "batch 50")
 
 
 def test_warnings_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     guard = NanGuard(2)
     for number in range(100):
-        guard.check(number % 2 == 0, f"batch {number}")
+        guard.count(number % 2, 1, f"batch {number}")
     assert guard.num_total == 50
     assert len(caplog.messages) == 5
 
 
 def test_the_guard_of_a_resumed_run_goes_on_counting() -> None:
     guard, resumed = NanGuard(3), NanGuard(3)
-    guard.check(False, "batch 1")
-    guard.check(False, "batch 2")
+    guard.count(1, 1, "batch 1")
+    guard.count(1, 1, "batch 2")
     resumed.load_state_dict(json.loads(json.dumps(guard.state_dict())))
     assert resumed.num_total == 2
     with pytest.raises(MVectorError, match="3 steps in a row"):
-        resumed.check(False, "batch 3")
+        resumed.count(1, 1, "batch 3")

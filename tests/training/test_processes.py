@@ -21,7 +21,7 @@ from spawned_ranks import free_port, needs_gloo
 
 from mvector import MVectorTrainer
 from mvector.models.folder import load_model_folder
-from mvector.training import load_checkpoint
+from mvector.training.checkpoint import load_checkpoint
 
 RUN = Path("m") / "EcapaTdnn_Fbank"
 pytestmark = needs_gloo

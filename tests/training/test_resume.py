@@ -21,7 +21,8 @@ from small_settings import no_pictures
 from mvector import MVectorTrainer
 from mvector.errors import CheckpointError, ConfigError, MVectorError
 from mvector.models.folder import load_model_folder
-from mvector.training import TrainingStopped, load_checkpoint
+from mvector.training.checkpoint import load_checkpoint
+from mvector.training.stopping import TrainingStopped
 
 EVERYTHING = {
     "optimizer_conf": {"scheduler": "WarmupCosineSchedulerLR", "learning_rate": 0.003},

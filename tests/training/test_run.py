@@ -27,7 +27,8 @@ from mvector import MVectorTrainer
 from mvector.compute.distributed import World
 from mvector.errors import CheckpointError, ConfigError
 from mvector.models.folder import load_model_folder, read_model_info
-from mvector.training import load_checkpoint, run_folder
+from mvector.training import run_folder
+from mvector.training.checkpoint import load_checkpoint
 from mvector.training.loggers import read_metrics
 from mvector.training.run_folder import claim_run_folder
 

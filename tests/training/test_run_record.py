@@ -20,8 +20,8 @@ import torch
 import mvector
 from mvector.config import load_config
 from mvector.errors import DataError
-from mvector.training import TrainingStopped
-from mvector.training.run_record import git_version, record_run, recorded
+from mvector.training.run_record import git_version, last_recorded, record_run
+from mvector.training.stopping import TrainingStopped
 
 CPU = torch.device("cpu")
 
@@ -94,10 +94,10 @@ def test_a_damaged_record_does_not_keep_a_run_from_going_on(
     small_config: dict, tmp_path: Path, damage: str
 ) -> None:
     (tmp_path / "environment.json").write_text(damage)
-    assert recorded(tmp_path, "run_id") is None
+    assert last_recorded(tmp_path, "run_id") is None
     record(small_config, tmp_path, goes_on=True, run_id="one")
     assert len(entries(tmp_path)) == 1
-    assert recorded(tmp_path, "run_id") == "one"
+    assert last_recorded(tmp_path, "run_id") == "one"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ PLATEAU = {"factor": 0.3, "patience": 2, "threshold": 0.02, "min_lr": 2e-3}
 def rates_over(plateau: Plateau, settings: OptimizerConf, errors: list[float]) -> list[float]:
     rates = []
     for error in errors:
-        plateau.note(error)
+        plateau.add_error_rate(error)
         rates.append(learning_rate_at(1.0, settings, 30, plateau.num_reductions))
     return rates
 
@@ -184,21 +184,21 @@ def test_a_plateau_goes_on_from_its_state(num_before: int) -> None:
 
 def test_a_plateau_says_when_the_rate_falls_and_a_nan_is_no_improvement() -> None:
     plateau = Plateau(conf(options.PlateauArgs(patience=1)))
-    told = [plateau.note(error) for error in (0.2, 0.1, math.nan, 0.1, 0.09, 0.1, 0.1)]
+    told = [plateau.add_error_rate(error) for error in (0.2, 0.1, math.nan, 0.1, 0.09, 0.1, 0.1)]
     assert told == [False, False, False, True, False, False, True]
 
 
 def test_a_plateau_follows_a_learning_rate_that_was_changed() -> None:
     plateau = Plateau(conf(options.PlateauArgs(patience=0)))
-    plateau.note(0.2)
-    plateau.note(0.2)
+    plateau.add_error_rate(0.2)
+    plateau.add_error_rate(0.2)
     lower = conf(options.PlateauArgs(), learning_rate=1e-3)
     assert math.isclose(learning_rate_at(3.0, lower, 30, plateau.num_reductions), 1e-4)
 
 
 def test_other_schedules_know_no_plateau() -> None:
     plateau = Plateau(conf(options.CosineAnnealingArgs()))
-    assert not any(plateau.note(0.5) for _ in range(50))
+    assert not any(plateau.add_error_rate(0.5) for _ in range(50))
     assert plateau.num_reductions == 0
 
 

@@ -28,7 +28,8 @@ from mvector.errors import (
 from mvector.losses import LOSSES
 from mvector.models import BACKBONES
 from mvector.models.folder import load_model_folder
-from mvector.training import learning_rate_at, load_checkpoint
+from mvector.training.checkpoint import load_checkpoint
+from mvector.training.schedules import learning_rate_at
 
 
 def trained(config: dict, folder: Path, **options) -> Path:
@@ -137,7 +138,7 @@ def test_an_evaluation_that_fails_does_not_lose_the_epoch(
     def failing(self: MVectorTrainer) -> None:
         raise EvaluationError("all clips are gone")
 
-    monkeypatch.setattr(MVectorTrainer, "_verify", failing)
+    monkeypatch.setattr(MVectorTrainer, "_verify_epoch", failing)
     with pytest.raises(EvaluationError, match="all clips are gone"):
         trained(small_config, tmp_path)
     run = tmp_path / "m" / "EcapaTdnn_Fbank"
@@ -155,7 +156,7 @@ def test_an_evaluation_that_fails_leaves_the_best_model_as_it_is(
     def failing(self: MVectorTrainer) -> None:
         raise EvaluationError("all clips are gone")
 
-    monkeypatch.setattr(MVectorTrainer, "_verify", failing)
+    monkeypatch.setattr(MVectorTrainer, "_verify_epoch", failing)
     small_config["train_conf"]["max_epoch"] = 2
     with pytest.raises(EvaluationError, match="all clips are gone"):
         trained(small_config, tmp_path, resume_model=best.parent)

@@ -1,0 +1,91 @@
+"""Measuring a model on the trials that a configuration names."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from mvector.compute.distributed import current_world
+from mvector.config import Config
+from mvector.config.schema import DatasetConf
+from mvector.embedding.encoder import SpeakerEncoder
+from mvector.errors import ConfigError, DataError
+from mvector.evaluation.back_end import BackEnd
+from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
+from mvector.models.folder import update_model_folder
+
+logger = logging.getLogger(__name__)
+
+
+def check_epoch_evaluation(config: Config, do_eval: bool) -> bool:
+    """Whether to evaluate after each epoch; what would fail then is refused before the first.
+
+    Raises:
+        ConfigError: the schedule of the learning rate needs it, and there is none.
+        DataError: a list is missing or malformed.
+        EvaluationError: the trials allow no error rate, or clips are missing.
+    """
+    data = config.dataset_conf
+    if do_eval and data.trials_list is not None:
+        check_lists(
+            data.trials_list,
+            data.enroll_list,
+            root=data.data_root,
+            skip_missing=data.eval_conf.skip_missing,
+        )
+        return True
+    if config.optimizer_conf.scheduler == "ReduceLROnPlateau":
+        raise ConfigError(
+            "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
+            "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
+        )
+    return False
+
+
+def verify_trials(
+    encoder: SpeakerEncoder,
+    data: DatasetConf,
+    *,
+    back_end: BackEnd | None = None,
+    with_quality: bool = False,
+) -> VerificationResult:
+    """Score the trials of a configuration; see :func:`mvector.evaluation.run.verify_lists`."""
+    if data.trials_list is None:
+        raise DataError(
+            "There are no trials to evaluate on; set dataset_conf.trials_list (and "
+            "enroll_list) in the configuration."
+        )
+    return verify_lists(
+        encoder,
+        data.trials_list,
+        data.enroll_list,
+        root=data.data_root,
+        batch_size=data.eval_conf.batch_size,
+        enrolment=data.eval_conf.enrolment,
+        skip_missing=data.eval_conf.skip_missing,
+        cache=data.eval_conf.cache,
+        back_end=back_end,
+        with_quality=with_quality,
+        progress=current_world().is_main and sys.stderr.isatty(),
+    )
+
+
+def write_calibration_of(result: VerificationResult, folder: Path) -> None:
+    """Put thresholds and metrics into a model folder, and how much of clips they are of."""
+    update_model_folder(
+        folder,
+        calibration=result.calibration.to_dict(),
+        listening=result.listening.to_dict(),
+        metrics=metrics_of(result.calibration),
+    )
+
+
+def save_curves_of(result: VerificationResult, path: Path, model_name: str) -> None:
+    """Draw the error curves into a file, or into a folder under the name of the model."""
+    from mvector.evaluation import save_error_curves
+
+    target = path if path.suffix else path / f"{model_name}.png"
+    score_type = result.calibration.score_type
+    save_error_curves(result.curve, target, title=model_name, score_type=score_type)
+    logger.info("Error curves: %s", target)
