@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import socket
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -45,10 +47,13 @@ def run_ranks(worker: Callable[..., Any], *args: Any, timeout_s: float = 90.0) -
 
 
 def free_port() -> str:
-    """A port that nobody listens to."""
+    """A port that nobody listens to, below those that connections are given by themselves."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
+        while True:
+            port = random.SystemRandom().randrange(20000, 32000)
+            with suppress(OSError):
+                free.bind(("127.0.0.1", port))
+                return str(port)
 
 
 def _received(pipe: Connection) -> Any:

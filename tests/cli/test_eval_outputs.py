@@ -270,8 +270,8 @@ def test_of_two_processes_the_first_writes_and_prints(place):
     assert evaluate("--save_scores", "one.npz", "--out", "one.json", "--bootstrap", "20") == 0
     with np.load("one.npz") as one, np.load("two.npz") as two:
         np.testing.assert_allclose(one["scores"], two["scores"], atol=1e-6)
-    eer = results()["eer"]["value"]  # the clips are noise, and their scores a rounding apart
-    assert results("one.json")["eer"]["value"] == pytest.approx(eer, abs=0.02)
+    # scores of an untrained network lie so close that rounding changes the order of a few
+    assert results("one.json")["eer"]["value"] == pytest.approx(results()["eer"]["value"], abs=0.02)
 
 
 def write_cohort() -> None:
