@@ -113,9 +113,14 @@ def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[s
 
 
 def _inconclusive_line(measured: Calibration) -> str:
+    from mvector.evaluation.calibration import clip_to_scores
+
     if measured.inconclusive_low is None or measured.inconclusive_high is None:
         return "Inconclusive:  every score: clips of one person are no more alike than others."
+    low, high = clip_to_scores(
+        measured.inconclusive_low, measured.inconclusive_high, measured.score_type
+    )
     return (
-        f"Inconclusive:  scores between {measured.inconclusive_low:.4f} and "
-        f"{measured.inconclusive_high:.4f}, where neither answer is 10 times as likely as the other"
+        f"Inconclusive:  scores between {low:.4f} and {high:.4f}, where neither answer is 10 times "
+        "as likely as the other"
     )

@@ -137,7 +137,8 @@ def bind_options(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any
         if command.owners(name, required=True):
             raise OptionError(f"{action.name} and {spelling} are two actions; give one of them.")
         whose = _owner_names(command, owners)
-        raise OptionError(f"{spelling} has no use with {action.name}; it belongs to {whose}.")
+        where = "" if whose == f"all but {action.name}" else f"; it belongs to {whose}"
+        raise OptionError(f"{spelling} has no use with {action.name}{where}.")
     options = action.options(**given)
     for names, has_use, where in options.conditions():
         for name in names.split():

@@ -214,6 +214,13 @@ _OPTIONAL = {
 }
 
 
+def clip_to_scores(low: float, high: float, score_type: str) -> tuple[float, float]:
+    """A band of scores, within what scores of a type can be: cosines lie in [-1, 1]."""
+    if not score_type.endswith("cosine"):
+        return low, high
+    return float(np.clip(low, -1.0, 1.0)), float(np.clip(high, -1.0, 1.0))
+
+
 def inconclusive_band(slope: float, offset: float) -> tuple[float | None, float | None]:
     """Scores whose likelihood ratio is :data:`CONCLUSIVE_RATIO` in favour of either answer."""
     if slope <= 0:

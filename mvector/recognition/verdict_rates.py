@@ -83,7 +83,8 @@ def verdict_rates(
         scores: cosines ``(trials,)`` in the order of ``trials.labels``.
         trials: which clips, or enrolment models and clips, were compared.
         quality: of each of ``trials.enroll_paths`` ``(E, 2)`` and ``trials.test_paths``
-            ``(T, 2)``, as :func:`measure_trials` gives it; ``None`` where it is not known.
+            ``(T, 2)``, as :func:`mvector.evaluation.run.measure_trials` gives it; ``None`` where
+            it is not known.
 
     Raises:
         MVectorError: there is no threshold.

@@ -25,7 +25,7 @@ def cosine_scores(
     Args:
         enroll_embeddings: float ``(E, D)``, one row for each of ``trials.enroll_paths``.
         test_embeddings: float ``(T, D)``, one row for each of ``trials.test_paths``; may be the
-            same array for :class:`PairTrials`.
+            same array for :class:`mvector.scoring.PairTrials`.
         trials: which rows to compare.
         block_size: float32 numbers in a temporary array, at least one row of it; a table for listed
             pairs has up to 16 times as many.

@@ -19,7 +19,7 @@ def check_trials(trials: Trials, *, trials_list: str, enroll_list: str = "") -> 
     warning.
 
     Args:
-        trials: what :func:`all_pairs` or :func:`read_trials` gave.
+        trials: what :func:`mvector.scoring.all_pairs` or :func:`mvector.scoring.read_trials` gave.
         trials_list: how messages call the list of trials, or of test clips.
         enroll_list: how messages call the enrolment list; only all pairs have one.
 

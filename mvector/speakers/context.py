@@ -78,10 +78,13 @@ class LibraryContext:
             return
         library = people.get_meta(database, "model") or ""
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
-        what = "this model, hearing another part of clips" if is_same_model else "another model"
+        what, cure = "another model", "use that model"
+        if is_same_model:
+            what = "this model, hearing another part of clips"
+            cure = "evaluate the model with the dataset_conf.eval_conf.max_duration it had then"
         raise LibraryError(
             f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
-            f"{self.fingerprint}): use that model, or compute their voiceprints anew by --reembed "
+            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by --reembed "
             "(in Python: reembed()).",
             code="library-of-another-model",
         )

@@ -50,7 +50,7 @@ class Identification:
     def nearest(
         self, embedding: np.ndarray, top_k: int, within: Sequence[str] | None
     ) -> list[Match]:
-        """As :meth:`SpeakerLibrary.identify_embedding`."""
+        """As :meth:`mvector.speakers.SpeakerLibrary.identify_embedding`."""
         query = unit_vector(embedding, self._context.encoder.embd_dim)
         if top_k < 1:
             raise LibraryError(f"top_k must be at least 1; got {top_k}.")

@@ -74,7 +74,7 @@ def reconcile(
     with context.store.snapshot() as database:
         is_ours = context.is_of_this_model(database)
     if not is_ours:
-        logger.info("'%s' belongs to another model; no clips are embedded.", context.folder)
+        logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
     elif plan.embedded:
         _embed_new_files(context, plan, done, progress)
     apply_committed_changes(context.store, context.folder)

@@ -18,7 +18,7 @@ _MAX_NAMED = 5
 
 
 def reembed(context: LibraryContext, *, progress: bool = False) -> int:
-    """As :meth:`SpeakerLibrary.reembed`: compute what this model lacks, then change the model.
+    """As :meth:`mvector.speakers.SpeakerLibrary.reembed`: first compute what this model lacks.
 
     Embeddings are committed batch by batch beside the old ones, so that a later run goes on where
     this one was killed. The last transaction names the new model and deletes the old embeddings of

@@ -66,7 +66,7 @@ class _Table(_StrictModel):
 
 
 def export(context: LibraryContext, file: Path) -> None:
-    """As :meth:`SpeakerLibrary.export`; the file appears whole or not at all."""
+    """As :meth:`mvector.speakers.SpeakerLibrary.export`; the file appears whole or not at all."""
 
     def write(path: Path) -> None:
         with (
@@ -141,7 +141,7 @@ def _read_people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) ->
 
 
 def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> None:
-    """Fill an empty library as :meth:`SpeakerLibrary.import_file` does, in one transaction."""
+    """As :meth:`mvector.speakers.SpeakerLibrary.import_file`, in one transaction."""
     try:
         with zipfile.ZipFile(file) as archive:
             cipher = _cipher_for(context, archive, file)

@@ -116,6 +116,8 @@ class TrainingRun:
 
     def where(self) -> str:
         """The batch done last, in words."""
+        if self.next_batch == 0:
+            return f"epoch {self.epoch}"
         return f"epoch {self.epoch + 1}, batch {self.next_batch}"
 
     def add_skipped(self, batch: TrainingBatch) -> None:
@@ -293,6 +295,13 @@ class TrainingRun:
             }
         if not (self.folder / BEST_MODEL).is_dir():
             self.best_eer, self.epochs_since_best = math.inf, 0
+            if self._origin is not None:
+                logger.warning(
+                    "The best model so far stays in '%s'; that of '%s' is chosen among the epochs "
+                    "to come.",
+                    origin,
+                    self.folder,
+                )
         self.is_resumed, self._saved_step = True, self.step
         self._start_details |= {"resumed_at_step": self.step, "changed_settings": changes}
-        logger.info("Resumed from '%s' behind %s.", path, self.where())
+        logger.info("Resumed from '%s' behind %s.", file, self.where())

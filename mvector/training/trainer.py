@@ -125,7 +125,7 @@ class MVectorTrainer:
     def _train(self, do_eval: bool) -> Path:
         run, max_epoch = self.run, self.config.train_conf.max_epoch
         if run.epoch >= max_epoch:
-            logger.info("The run has its %d epochs already; raise train_conf.max_epoch.", max_epoch)
+            logger.info("The run has %d epochs already; raise train_conf.max_epoch.", run.epoch)
         with run.recording() as curves, StopRequest() as stop:
             while run.epoch < max_epoch and not self._is_stale():
                 self._train_epoch(curves, stop)

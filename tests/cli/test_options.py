@@ -109,8 +109,7 @@ REFUSED = {
         "--list --list_devices": "--list and --list_devices are two actions; give one of them.",
         "--list --threshold 0.5": "--threshold has no use with --list; it belongs to --identify, "
         "--watch and the menu.",
-        "--list_devices --model_path m": "--model_path has no use with --list_devices; it belongs "
-        "to all but --list_devices.",
+        "--list_devices --model_path m": "--model_path has no use with --list_devices.",
         "--register Ada a.wav --device 1": "--device has no use with files to --register.",
         "--register Ada a.wav --top_k 2": "--top_k has no use with --register; it belongs to "
         "--identify, --watch and the menu.",
@@ -131,7 +130,7 @@ REFUSED = {
         "menu.",
         "--reembed --threshold 0.5": "--threshold has no use with --reembed; it belongs to "
         "--identify, --watch and the menu.",
-        "--json": "--json has no use with the menu; it belongs to all but the menu.",
+        "--json": "--json has no use with the menu.",
         "--hop_seconds 2": "--hop_seconds has no use with the menu; it belongs to --watch.",
     },
     "eval": {

@@ -9,12 +9,13 @@ import sys
 import pytest
 
 # pages, of whatever size, that the system must supply while 64 MB are taken and given back 20 times
+# once the heap has found its shape
 _SCRIPT = """
 import resource, torch
 from mvector.training.memory import keep_freed_memory
 def pages():
-    for n in range(22):
-        if n == 2:
+    for n in range(40):
+        if n == 20:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.ones(1 << 24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from mvector.evaluation.calibration import clip_to_scores
 from mvector.evaluation.operating_points import PURPOSES
 from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
 
@@ -170,6 +171,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     calibration, bootstrap = results["calibration"], results["bootstrap"]
     low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]
     if low is not None:
+        low, high = clip_to_scores(low, high, calibration["score_type"])
         notes.append(
             f"Inconclusive: a score between {low:.4f} and {high:.4f} makes neither answer ten "
             "times as likely as the other."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mvector.evaluation.calibration import clip_to_scores
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
 
@@ -41,6 +42,7 @@ def threshold_table(results: dict[str, Any]) -> Table:
     calibration = results["calibration"]
     low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]
     if low is not None:
+        low, high = clip_to_scores(low, high, calibration["score_type"])
         notes.append(
             f"Inconclusive: between {low:.4f} and {high:.4f} neither answer is ten times as likely "
             "as the other."
