@@ -74,9 +74,9 @@ def _evaluate(args: Evaluate) -> int:
     back_end.check()
     outputs = Outputs(args, folder, data.data_root)
     info = read_model_info(folder)
-    judge = None
+    before, judge = Listening.from_dict(info.listening), None
     if args.verdict:
-        listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
+        listening = before.with_duration(data.eval_conf.max_duration)
         judge = _make_judge(folder, info, listening, data.eval_conf.enrolment)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
@@ -100,7 +100,7 @@ def _evaluate(args: Evaluate) -> int:
     figures["verdict"] = None if judge is None else _verdict_rates(judge, folder, result)
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
-        return _calibrate(args, folder, result, figures, before=Listening.from_dict(info.listening))
+        return _calibrate(args, folder, result, figures, before=before)
     if back_end.score_type != "cosine":
         print(
             f"{folder}/model.yml stays as it is: these thresholds are of {back_end.score_type} "
@@ -108,7 +108,7 @@ def _evaluate(args: Evaluate) -> int:
         )
     elif writes:
         print(f"Thresholds written to {folder}/model.yml")
-        print_listening_change(Listening.from_dict(info.listening), result.listening)
+        print_listening_change(before, result.listening)
     return 0
 
 
