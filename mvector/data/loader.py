@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -77,8 +78,19 @@ class TrainingData:
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             worker_init_fn=_set_up_worker,
+            multiprocessing_context=_start_method() if num_workers else None,
             generator=torch.Generator(),  # or an iteration would draw from the run's own
         )
+
+
+def _start_method() -> str:
+    """How workers start: as the program has it, but forked where a server would fork them.
+
+    That server is the default on Linux since Python 3.14. What it forks has to import torch, and
+    to decode and keep noises and impulse responses for itself; a fork of this process has them.
+    """
+    method = multiprocessing.get_start_method()
+    return "fork" if method == "forkserver" else method
 
 
 def _set_up_worker(number: int) -> None:

@@ -18,9 +18,14 @@ class RandomStreams:
     """
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self._bits = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64))
         self._rng = np.random.Generator(self._bits)
         self._start = self._bits.state
+
+    def __reduce__(self) -> tuple[type[RandomStreams], tuple[int]]:
+        # Two objects that share a state would come apart: numpy 1 pickles a generator as numbers.
+        return type(self), (self.seed,)
 
     def at(self, epoch: int, position: int) -> np.random.Generator:
         """A generator at the beginning of a sample's stream; the next call moves it elsewhere."""

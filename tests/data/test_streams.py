@@ -29,7 +29,15 @@ def test_what_was_drawn_before_has_no_influence() -> None:
     rng.random(3, dtype=np.float32)  # leaves half a word over
     rng.integers(5, size=3, dtype=np.uint32)
     np.testing.assert_array_equal(streams.at(2, 5).random(9), expected)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(streams)).at(2, 5).random(9), expected)
+
+
+def test_a_pickled_copy_finds_the_same_streams_one_after_another() -> None:
+    streams = RandomStreams(7)
+    streams.at(3, 3).random(3)
+    copy = pickle.loads(pickle.dumps(streams))
+    for epoch, position in [(2, 5), (0, 0), (2, 5), (1, 2**40)]:
+        expected = RandomStreams(7).at(epoch, position).random(9)
+        np.testing.assert_array_equal(copy.at(epoch, position).random(9), expected)
 
 
 def test_seed_epoch_and_place_each_give_other_numbers() -> None:
