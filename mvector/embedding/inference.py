@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
 
+from mvector.compute.threads import single_threaded
 from mvector.embedding.listening import LongClip
 from mvector.errors import AudioError
 from mvector.models.speaker_model import SpeakerModel
 
 NO_DIRECTION = "gives an embedding that is zero or not finite."
+
+# Less work than this, some 0.1 s of it, is done by one thread. More threads save little of that on
+# an idle machine, and on a busy one each of many short parallel sections waits for the slowest.
+_SINGLE_THREAD_MACS = 2.5e9
+_FRAMES_PER_S = 100
 
 
 class Inference:
@@ -24,6 +30,13 @@ class Inference:
         self._lock = threading.Lock()
         self._num_threads = 0
         self._in_training: list[torch.nn.Module] = []
+        self._macs_per_s = _FRAMES_PER_S * _macs_per_frame(model)
+
+    def _threads_for(self, num_samples: int) -> AbstractContextManager[None]:
+        """The torch threads that so many samples, of all clips together, are worth."""
+        macs = self._macs_per_s * num_samples / self.model.front_end.sample_rate
+        is_small = self.device.type == "cpu" and macs < _SINGLE_THREAD_MACS
+        return single_threaded() if is_small else nullcontext()
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
@@ -51,10 +64,11 @@ class Inference:
         for row, clip in enumerate(clips):
             waveforms[row, : len(clip)] = clip
         ragged = min(lengths) < max(lengths)
-        return self.model(
-            torch.from_numpy(waveforms).to(self.device),
-            torch.tensor(lengths, device=self.device) if ragged else None,
-        )
+        with self._threads_for(waveforms.size):
+            return self.model(
+                torch.from_numpy(waveforms).to(self.device),
+                torch.tensor(lengths, device=self.device) if ragged else None,
+            )
 
     def embed_long(self, clip: LongClip) -> np.ndarray:
         """Mean direction of the windows, weighted by their samples, with their mean length.
@@ -75,3 +89,12 @@ class Inference:
         if not norm > 0:
             raise AudioError(f"{clip.name} {NO_DIRECTION}")
         return (direction * (length / num_samples / norm)).astype(np.float32)
+
+
+def _macs_per_frame(model: torch.nn.Module) -> int:
+    """About how many multiplications a frame takes, within a third for most backbones.
+
+    A weight is used once a frame; one of a convolution over time and frequency in about four bands,
+    after what the strides leave of both.
+    """
+    return sum(part.numel() * (4 if part.dim() == 4 else 1) for part in model.parameters())

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mvector.data.augmentation.threads import single_threaded
+from mvector.compute.threads import single_threaded
 
 _STEP = 4000
 
@@ -26,7 +26,7 @@ class PackedFilter(NamedTuple):
     mirrored: np.ndarray
 
 
-@single_threaded
+@single_threaded()
 def pack_filter(taps: np.ndarray, num_samples: int) -> PackedFilter:
     """Make a filter ready for :func:`convolve`, for waveforms of up to ``num_samples``."""
     size = _fast_size(-(-(num_samples + len(taps) - 1) // 2))
@@ -40,7 +40,7 @@ def pack_filter(taps: np.ndarray, num_samples: int) -> PackedFilter:
     return PackedFilter((spectrum + mirror) / 2 + odd * (1 - delay), odd * (1 + delay))
 
 
-@single_threaded
+@single_threaded()
 def convolve(waveform: np.ndarray, packed: PackedFilter, delay: int) -> np.ndarray:
     """Samples ``delay`` to ``delay + len(waveform)`` of waveform * filter, as float32.
 

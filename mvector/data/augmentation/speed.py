@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mvector.compute.threads import single_threaded
 from mvector.config.augment_options import SpeedConf
-from mvector.data.augmentation.threads import single_threaded
 
 SPEEDS = (1.0, 0.9, 1.1)  # the first is a clip's own speed: speaker class k * num_speakers + label
 
@@ -38,7 +38,7 @@ def _ratio(speed: float) -> tuple[int, int]:
     return Fraction(1.0 / speed).limit_denominator(100).as_integer_ratio()
 
 
-@single_threaded
+@single_threaded()
 def resample(waveform: np.ndarray, up: int, down: int) -> np.ndarray:
     """``up`` samples for every ``down``, low-passed at the lower of the two Nyquist frequencies.
 
