@@ -13,8 +13,9 @@ class SharedArrays:
     """Arrays that are filled one by one, when first asked for, in memory that forked workers share.
 
     Made before the workers are forked, it is there once for all of them, whoever fills it: two that
-    fill the same array at the same time write the same bytes. Where workers are spawned
-    instead (Windows, macOS), each has its own, as pickling leaves the content out. Memory is used as arrays are filled.
+    fill the same array at the same time write the same bytes. Where workers are spawned instead
+    (Windows, macOS), each has its own, as pickling leaves the content out. Memory is used as
+    arrays are filled.
 
     Which arrays are kept depends on their sizes alone, never on the order of use, so that a value
     cannot depend on what came before it.
