@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mvector.cli import run_script
 from mvector.data.lists import write_list
 from mvector.demo.corpus import write_corpus
+from mvector.training.step import BatchWeight
 from mvector.training.trainer import MVectorTrainer
 
 # rows, inner and columns of matrix products one of which is the fastest
@@ -71,7 +72,7 @@ def measure(case: Case) -> Speed:
 
     def steps() -> None:
         for _ in range(STEPS_A_TURN[case.device]):
-            learner.train_step.accumulate(features, labels, weight=1.0, last=True)
+            learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
             learner.update("the benchmark")
 
     with FlopCounterMode(display=False) as counter:
@@ -118,12 +119,12 @@ def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraini
 
     def bare_steps() -> None:
         for _ in range(num_steps):
-            learner.train_step.accumulate(features, labels, weight=1.0, last=True)
+            learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
             learner.update("the benchmark")
 
     def steps_with_features() -> None:
         for _ in range(num_steps):
-            learner.learn(batch, weight=1.0, last=True)
+            learner.learn(batch, weight=BatchWeight(), last=True)
             learner.update("the benchmark")
 
     tasks: dict[str, Callable[[], object]] = {"bare": bare_steps, "features": steps_with_features}

@@ -67,6 +67,11 @@ class MissingDependencyError(MVectorError):
     code = "missing-dependency"
 
 
+def count_of(number: int, noun: str) -> str:
+    """``1 clip``, ``2 clips``, ``1,000 clips``: a number with a noun that takes an s."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 @contextmanager
 def import_errors_as(message: str) -> Iterator[None]:
     """Within the block, a package that is not installed becomes a sentence that says how to.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mvector.data.samplers import PlannedBatch
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 
 
 class RandomBatches:
@@ -117,13 +117,21 @@ class SpeakerBatches:
         speakers_per_batch: speakers in a batch, at least two.
         clips_per_speaker: clips of each of them, at least two.
         seed: of the whole run.
+        num_processes: that share a batch; each compares the clips of its own share alone.
 
     Raises:
-        DataError: there are too few speakers for a batch, or batches too small to compare clips.
+        DataError: there are too few speakers for a batch, or too few clips to compare in the share
+            of a process.
     """
 
     def __init__(
-        self, labels: np.ndarray, *, speakers_per_batch: int, clips_per_speaker: int, seed: int
+        self,
+        labels: np.ndarray,
+        *,
+        speakers_per_batch: int,
+        clips_per_speaker: int,
+        seed: int,
+        num_processes: int = 1,
     ) -> None:
         order = np.argsort(labels, kind="stable")
         _, starts = np.unique(labels[order], return_index=True)
@@ -133,11 +141,14 @@ class SpeakerBatches:
         self.clips_per_speaker = clips_per_speaker
         self.num_clips = len(labels)
         self.seed = seed
-        if min(speakers_per_batch, clips_per_speaker) < 2:
+        own = speakers_per_batch // num_processes
+        if min(own, clips_per_speaker) < 2:
+            of_process = " of a process" if num_processes > 1 else ""
             raise DataError(
-                f"A batch of {speakers_per_batch} speakers with {clips_per_speaker} clips each "
-                "leaves nothing to compare; raise dataset_conf.dataLoader.batch_size until it "
-                "holds at least two clips of each of two speakers."
+                f"A batch{of_process} with {count_of(own, 'speaker')} and "
+                f"{count_of(clips_per_speaker, 'clip')} of each leaves nothing to compare; raise "
+                "dataset_conf.dataLoader.batch_size, which is that of one process, to "
+                f"{2 * max(clips_per_speaker, 2)} or more."
             )
         if len(self.clips) < speakers_per_batch:
             raise DataError(

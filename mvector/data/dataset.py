@@ -62,6 +62,15 @@ class TrainingBatch:
     mask_draws: torch.Tensor
     skipped: list[SkippedClip]
 
+    def pin_memory(self) -> TrainingBatch:
+        """The batch where a GPU can fetch it from by itself; a ``DataLoader`` asks for it."""
+        return TrainingBatch(
+            self.inputs.pin_memory(),
+            self.labels.pin_memory(),
+            self.mask_draws.pin_memory(),
+            self.skipped,
+        )
+
 
 class TrainingClips(Dataset):
     """Random crops of clips, indexed by :class:`mvector.data.samplers.SampleKey`.

@@ -178,6 +178,7 @@ def _build_plan_of_equal_batches(
             speakers_per_batch=batch_size // data.sample_per_id,
             clips_per_speaker=data.sample_per_id,
             seed=seed,
+            num_processes=world_size,
         )
     if data.batch_sampler == "balanced":
         return BalancedBatches(

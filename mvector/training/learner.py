@@ -31,7 +31,7 @@ from mvector.training.network import TrainingNetwork, build_head
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
 from mvector.training.schedules import Plateau, learning_rate_at
-from mvector.training.step import TrainStep
+from mvector.training.step import BatchWeight, TrainStep
 from mvector.training.sync_batch_norm import convert_sync_batch_norm
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,7 @@ class Learner:
             )
         self._is_wrapped = False
         self._steps_unasked = 0
+        self._clips_of_unit = 0  # in the first batch of the step under way, all processes together
         torch.manual_seed(conf.seed + world.rank)  # dropout differs between the processes
         if self.sharded is None:
             layers = nn.Sequential(model.backbone, cast("nn.Module", self.head.classifier))
@@ -167,23 +168,26 @@ class Learner:
             features = mask_features(features, batch.mask_draws, spec_aug)
         return features, labels
 
-    def batch_weight(self, num_clips: int) -> float:
-        """What a batch counts in this process; every process must ask.
+    def batch_weight(self, num_clips: int) -> BatchWeight | None:
+        """What a batch counts in the step under way; every process must ask.
 
-        Gradients are averaged over the processes: the mean of one that has fewer clips, because
-        some were bad, must count less. The weight is 1 in a run of one process, and 0 if one of
-        the processes has a single clip, on which batch normalisation cannot work.
+        Every clip counts alike, in whichever batch and process it is, although each loss is a mean
+        over its clips and gradients are averaged over the processes. The unit is the first batch
+        of the step, so that the gradients are of the size that they have without accumulation. It
+        is ``None`` if one of the processes has a single clip, on which batch normalisation cannot
+        work: then all leave the batch out.
         """
-        if self.world.size == 1:
-            return float(num_clips >= 2)
-        counts = all_reduce_sum(torch.tensor([num_clips, num_clips < 2]))
-        total, num_small = counts.tolist()
+        total, num_small = num_clips, int(num_clips < 2)
+        if self.world.size > 1:
+            total, num_small = all_reduce_sum(torch.tensor([total, num_small])).tolist()
         if num_small:
-            return 0.0
-        return 1.0 if self.sharded is not None else num_clips * self.world.size / total
+            return None
+        unit = self._clips_of_unit = self._clips_of_unit or total
+        own = total if self.sharded is not None else num_clips * self.world.size
+        return BatchWeight(own / unit, total / unit)
 
     def learn(
-        self, batch: TrainingBatch, *, weight: float, last: bool
+        self, batch: TrainingBatch, *, weight: BatchWeight, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add a batch's gradients to the step's; see :meth:`TrainStep.accumulate`."""
         features, labels = self.inputs(batch)
@@ -196,6 +200,7 @@ class Learner:
             MVectorError: too many; the message says ``where``.
         """
         was_finite = self.train_step.update()
+        self._clips_of_unit = 0
         if was_finite is None:
             self._steps_unasked += 1
         else:

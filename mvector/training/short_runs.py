@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import torch
 
+from mvector.compute.distributed import all_reduce_sum, any_rank
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.errors import DataError
@@ -62,8 +63,8 @@ def dry_run(learner: Learner, data: TrainingData, max_epoch: int) -> DryRun:
     for batch in _batches_of_all_epochs(data):
         if num_steps == 1:
             since = time.monotonic()
-        elif num_steps > 1 and time.monotonic() - since > _MEASURED_S:
-            break
+        elif num_steps > 1 and any_rank(time.monotonic() - since > _MEASURED_S):
+            break  # each process has a clock of its own: they stop together, or one would be lost
         _train_on(learner, batch, num_steps)
         if learner.device.type == "cuda":
             torch.cuda.synchronize(learner.device)
@@ -119,16 +120,16 @@ def _batches_of_all_epochs(data: TrainingData) -> Iterator[TrainingBatch]:
 def _train_on(
     learner: Learner, batch: TrainingBatch, number: int, rate: float | None = None
 ) -> float:
-    """One step; returns the loss before it."""
+    """One step; returns the loss before it, the mean over all processes, which so agree on it."""
     learner.set_schedules(0.0, number)
     if rate is not None:
         set_learning_rate(learner.optimizer, rate)
     weight = learner.batch_weight(len(batch.labels))
     loss = torch.tensor(math.nan)
-    if weight:
+    if weight is not None:
         loss, _ = learner.learn(batch, weight=weight, last=True)
     learner.update(f"step {number + 1}")
-    return float(loss)
+    return float(all_reduce_sum(loss)) / learner.world.size
 
 
 def _peak_memory(device: torch.device) -> int:

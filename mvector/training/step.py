@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,18 @@ from torch import nn
 from mvector.compute.distributed import average_over_processes, joint_norm
 
 logger = logging.getLogger(__name__)
+
+
+class BatchWeight(NamedTuple):
+    """What a batch counts among those of a step.
+
+    Attributes:
+        own: factor on the mean loss of this process, before gradients are averaged over all.
+        of_all: the batch of all processes, in the same unit.
+    """
+
+    own: float = 1.0
+    of_all: float = 1.0
 
 
 class TrainStep:
@@ -52,20 +64,30 @@ class TrainStep:
         self.num_bad = torch.zeros((), dtype=torch.int64, device=device)
         self._sharded = {id(parameter) for parameter in sharded}
         self._unexchanged = False  # gradients that the other processes do not know of yet
+        self._total_weight = 0.0
         self._statistics: list[torch.Tensor] = []
         self._before: list[torch.Tensor] = []
 
     def accumulate(
-        self, features: torch.Tensor, labels: torch.Tensor, *, weight: float, last: bool
+        self,
+        features: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        weight: BatchWeight,
+        last: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add a batch's gradients to those of the step; returns loss and number of correct ones.
+
+        The step takes the weighted mean of its batches. How many clips the later ones will hold is
+        not known before they come, so the sum is divided by its weights at the end.
 
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
-            weight: of the batch in the step; without accumulation 1.
+            weight: of the batch in the step.
             last: whether the step follows; only then do processes exchange gradients.
         """
+        self._total_weight += weight.of_all
         if not self._statistics:
             self._remember_statistics()
         exchange: AbstractContextManager[Any] = nullcontext()
@@ -77,7 +99,7 @@ class TrainStep:
                 self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
             ):
                 loss, num_correct = self.network(features, labels)
-            self.scaler.scale(loss * weight).backward()
+            self.scaler.scale(loss * weight.own).backward()
         return loss.detach(), num_correct
 
     def update(self) -> bool | None:
@@ -94,6 +116,9 @@ class TrainStep:
             average_over_processes(replicated)
             self._unexchanged = False
         self.scaler.unscale_(self.optimizer)
+        if self._total_weight != 1.0:
+            torch._foreach_div_(gradients, self._total_weight)
+        self._total_weight = 0.0
         norm = (
             joint_norm(replicated, sharded)
             if self._sharded

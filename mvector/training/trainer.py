@@ -187,11 +187,9 @@ class MVectorTrainer:
             run.add_skipped(batch)
             epoch = run.epoch + run.next_batch / num_batches
             learning_rate = self.learner.set_schedules(epoch, run.step)
-            group = run.next_batch - run.next_batch % conf.accumulate_batches
-            group_size = min(conf.accumulate_batches, num_batches - group)
             run.next_batch += 1
-            is_last = run.next_batch == group + group_size
-            self._learn(batch, group_size, is_last, progress)
+            is_last = run.next_batch % conf.accumulate_batches == 0 or run.next_batch == num_batches
+            self._learn(batch, is_last, progress)
             if run.next_batch % conf.log_interval == 0 or run.next_batch == num_batches:
                 self.learner.count_bad_steps(run.where())
                 progress.log(run.next_batch, learning_rate, self.learner.head.loss.margin, curves)
@@ -203,13 +201,11 @@ class MVectorTrainer:
                 f"{next(iter(run.skipped.values()))}"
             )
 
-    def _learn(
-        self, batch: TrainingBatch, group_size: int, is_last: bool, progress: Progress
-    ) -> None:
+    def _learn(self, batch: TrainingBatch, is_last: bool, progress: Progress) -> None:
         """Take a batch into the step of its group; the last one makes the step."""
         weight = self.learner.batch_weight(len(batch.labels))
-        if weight:
-            loss, num_correct = self.learner.learn(batch, weight=weight / group_size, last=is_last)
+        if weight is not None:
+            loss, num_correct = self.learner.learn(batch, weight=weight, last=is_last)
             progress.add(len(batch.labels), loss, num_correct)
         if is_last:
             self.learner.update(self.run.where())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from mvector.audio import level_db
 from mvector.config import load_config
@@ -68,6 +69,26 @@ def test_fifty_batches_are_the_same_with_any_number_of_workers_and_after_a_resta
         assert hashes(small_config, epochs) == alone
         epoch, first_batch = divmod(20, per_epoch)
         assert hashes(small_config, epochs[epoch:], first_batch) == alone[20:]
+
+
+def test_a_loader_pins_every_tensor_of_a_batch(
+    small_config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor, *_: object) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)  # the real one needs a GPU
+    batch = next(iter(TrainingData(load_config(small_config)).loader))
+    found = pin_memory(batch)  # as a loader does where there is a GPU
+    assert [id(part) for part in (found.inputs, found.labels, found.mask_draws)] == [
+        id(tensor) for tensor in pinned
+    ]
+    assert torch.equal(found.inputs, batch.inputs)
+    assert torch.equal(found.labels, batch.labels)
+    assert found.skipped is batch.skipped
 
 
 def test_another_seed_gives_other_batches(small_config: dict) -> None:

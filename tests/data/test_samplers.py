@@ -232,6 +232,18 @@ def test_batches_in_which_nothing_can_be_compared_are_refused(speakers: int, cli
         speakers_of(labels_of(9, 9, 9, 9), speakers, clips)
 
 
+def test_each_process_needs_two_speakers_to_compare() -> None:
+    labels, sizes = labels_of(9, 9, 9, 9), {"clips_per_speaker": 4, "seed": 7}
+    told = r"process with 1 speaker and 4 clips of each .* that of one process, to 8 or more"
+    with pytest.raises(DataError, match=told):
+        SpeakerBatches(labels, speakers_per_batch=2, num_processes=2, **sizes)
+    plan = SpeakerBatches(labels, speakers_per_batch=4, num_processes=2, **sizes)
+    for rank in range(2):
+        for batch in TrainingBatches(plan, rank=rank, world_size=2):
+            own = Counter(int(labels[key.clip]) for key in batch)
+            assert sorted(own.values()) == [4, 4]
+
+
 # ---- by duration ----------------------------------------------------------------------------
 
 

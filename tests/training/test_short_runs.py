@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from small_settings import ROOT
+from spawned_ranks import needs_gloo, run_ranks
 
 from mvector import MVectorTrainer
 from mvector.cli import run_script
+from mvector.compute.distributed import World
+from mvector.config import load_config
 from mvector.errors import DataError, MVectorError
+from mvector.training import short_runs
+from mvector.training.learner import build_learner
 
 
 def test_a_dry_run_tells_memory_speed_and_time(small_config: dict, tmp_path: Path) -> None:
@@ -75,6 +81,25 @@ def test_other_errors_are_not_taken_for_full_memory(
     monkeypatch.setattr("mvector.training.learner.Learner.learn", failing)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         MVectorTrainer(small_config, use_gpu=False).dry_run()
+
+
+def short_runs_of(world: World, config: dict[str, Any]) -> tuple[int, list[float]]:
+    """Steps of a dry run in which one process is at its end at once and the other one never,
+    and the losses of a range test."""
+    torch.set_num_threads(1)
+    short_runs._MEASURED_S = -1.0 if world.rank == 1 else 1e9
+    made = build_learner(load_config(config), torch.device("cpu"), world)
+    num_steps = short_runs.dry_run(*made, 1).num_steps
+    curve = short_runs.learning_rate_test(*made, min_lr=1e-6, max_lr=1e-5, num_steps=20)
+    return num_steps, curve.losses.tolist()
+
+
+@needs_gloo
+def test_all_processes_of_a_short_run_take_the_same_steps(small_config: dict) -> None:
+    small_config["dataset_conf"]["dataLoader"]["batch_size"] = 4
+    one, other = run_ranks(short_runs_of, small_config, timeout_s=20.0)
+    assert one[0] == other[0] == 2
+    assert one[1] == other[1]
 
 
 def test_a_range_test_finds_where_the_loss_falls(

@@ -20,7 +20,7 @@ def mask_features(features: torch.Tensor, draws: torch.Tensor, config: SpecAugCo
     """
     num_frames, num_bins = features.shape[1:]
     keep = torch.ones_like(features, dtype=torch.bool)
-    draws = draws.to(features.device)
+    draws = draws.to(features.device, non_blocking=True)
     column = 1
     for count, ratio, size, axis in (
         (config.n_freq_masks, config.freq_mask_ratio, num_bins, 2),
