@@ -23,11 +23,12 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # The stamp is written last: an interrupted installation starts again.
-$(READY): requirements.txt
+$(READY): requirements.txt pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install --no-build-isolation --no-deps -e .
 	touch $@
 
 clean:
-	rm -rf demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,23 @@
-"""For tools that still call ``python setup.py``; everything is declared in pyproject.toml."""
+"""What pyproject.toml cannot say: which folders at the top become part of the package.
 
-from setuptools import setup
+``configs/`` and ``dataset/samples/`` lie where somebody who reads the repository looks for them.
+Installed, they lie beside the modules as ``mvector/configs`` and ``mvector/samples``, where
+``mvector.files.shipped_folder`` finds them. The documents go into ``share/doc/mvector``.
+"""
 
-setup()
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+SHIPPED = {"mvector.configs": "configs", "mvector.samples": "dataset/samples"}
+
+setup(
+    packages=[*find_packages(include=["mvector*"]), *SHIPPED],
+    package_dir=SHIPPED,
+    package_data={
+        "mvector": ["py.typed", "pretrained/*/*"],
+        "mvector.configs": ["*.yml"],
+        "mvector.samples": ["*.md", "*/*.flac"],
+    },
+    data_files=[("share/doc/mvector", ["CHANGELOG.md", *map(str, Path("docs").glob("*.md"))])],
+)

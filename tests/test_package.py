@@ -81,13 +81,6 @@ def test_the_public_names_are_there() -> None:
         _ = mvector.nothing
 
 
-def test_setup_py_states_the_version() -> None:
-    run = subprocess.run(
-        [sys.executable, "setup.py", "--version"], capture_output=True, text=True, cwd=ROOT
-    )
-    assert run.stdout.strip().splitlines()[-1] == mvector.__version__
-
-
 def test_requirements_are_pinned_and_need_no_compiler() -> None:
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     named = [line for line in lines if line and not line.startswith("#")]
@@ -97,17 +90,45 @@ def test_requirements_are_pinned_and_need_no_compiler() -> None:
     assert 'sys_platform == "win32"' in pyaudio
 
 
-def test_texts_name_packages_to_install_and_no_extra() -> None:
-    """On the package index ``mvector`` is another project, whose extras would be installed."""
+TEXTS = sorted(
+    path
+    for pattern in ("*.md", "*.txt", "*.toml", "Makefile", "configs/*.yml", "*/*.md", "*/*/*.md")
+    for path in ROOT.glob(pattern)
+    if not path.relative_to(ROOT).parts[0].startswith(".")
+)
+
+
+def test_texts_name_packages_to_install_and_no_extra_of_a_bare_name() -> None:
+    """On the package index ``mvector`` is another project, whose extras would be installed.
+
+    ``pip install .`` and ``'.[media]'`` mean the clone; a name, the package that is missing.
+    """
     project = (ROOT / "pyproject.toml").read_text()
     listed = project.split("\ndependencies")[1].split("[project.scripts]")[0]
     packages = {*re.findall(r'"([\w-]+)', listed), "tensorboard"}
-    texts = [ROOT / "README.md", ROOT / "dataset" / "README.md", *MODULES]
-    for path in [*texts, *ROOT.glob("configs/*.yml"), *ROOT.glob("docs/*.md")]:
+    scripts = [*ROOT.glob("*.py"), *ROOT.glob("tools/*.py"), *ROOT.glob("benchmarks/*")]
+    named_somewhere = set()
+    for path in {*TEXTS, *MODULES, *scripts}:
         text = re.sub(r'"\n\s*f?"', "", path.read_text(encoding="utf-8"))
         assert "mvector[" not in text, path
         for named in re.findall(r"pip\s+install\s+(?:-U |--upgrade )?([a-z][\w -]*)", text):
-            assert set(named.split()) <= packages, (path, named)
+            words = {word for word in named.split() if not word.startswith("-")}
+            assert words <= {*packages, "pip"}, (path, named)
+            named_somewhere |= words
+    assert {"av", "matplotlib", "pyarrow", "faiss-cpu", "cryptography"} <= named_somewhere
+
+
+def test_the_extra_all_has_every_package_of_the_others_but_those_of_developers() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.split("[project.optional-dependencies]\n")[1].split("\n\n[")[0]
+    extras = {
+        name: re.findall(r'"([^"]+)"', packages)
+        for name, packages in re.findall(r"^(\w+) = \[(.*?)\]$", section, re.M | re.S)
+    }
+    of_users = [
+        package for name in extras if name not in ("all", "dev") for package in extras[name]
+    ]
+    assert sorted(extras["all"]) == sorted(of_users)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -131,7 +152,7 @@ def test_the_package_keeps_its_manners(path: Path) -> None:
     assert not calls & {"print", "exit", "sys.exit", "warnings.filterwarnings", "os.putenv"}
 
 
-# Each room may use the rooms above it, and none below. errors, files and version are for all.
+# Each room may use the rooms above it, and none below. What lies at the top is for all.
 ROOMS = (
     "config",
     "audio",
@@ -168,7 +189,7 @@ def imported_rooms(path: Path) -> set[str]:
 def test_rooms_depend_on_each_other_one_way() -> None:
     """audio -> features -> models -> embedding -> scoring -> evaluation -> recognition."""
     for number, room in enumerate(ROOMS):
-        above = {*ROOMS[: number + 1], "errors", "files", "version", "__version__"}
+        above = {*ROOMS[: number + 1], "errors", "files", "shipped", "version", "__version__"}
         for path in (ROOT / "mvector" / room).rglob("*.py"):
             assert imported_rooms(path) <= above, path
 
@@ -178,4 +199,12 @@ def test_every_module_is_in_a_room() -> None:
     rooms = {path.parent.name for path in package.glob("*/__init__.py")}
     assert rooms == set(ROOMS)
     at_the_top = {path.stem for path in package.glob("*.py")}
-    assert at_the_top == {"__init__", "version", "errors", "files", *FAMILIAR}
+    assert at_the_top == {
+        "__init__",
+        "__main__",
+        "version",
+        "errors",
+        "files",
+        "shipped",
+        *FAMILIAR,
+    }

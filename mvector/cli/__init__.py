@@ -9,24 +9,85 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mvector.cli.options import Command
 
-COMMANDS = {
-    "create_data": "make the lists of a corpus",
-    "inspect_data": "report what a list holds, and what is wrong with it",
-    "pack_corpus": "put the clips of a list into one file that trains fast",
-    "extract_features": "compute the features of a list once, into one file",
-    "find_learning_rate": "show at which learning rates a training learns",
-    "train": "train a model",
-    "average_checkpoints": "make one model of the weights of several",
-    "extract_embeddings": "write the embeddings of a list for other programs",
-    "eval": "measure a model and its thresholds",
-    "calibrate": "find the threshold on your own clips of a few people",
-    "contrast": "compare two clips",
-    "recognition": "enrol people and recognise them",
-    "import_library": "enrol the people of an older library anew",
-    "import_checkpoint": "make a model folder of another toolkit's checkpoint",
-    "export_checkpoint": "write a model's weights for another toolkit",
+GROUPS = {
+    "compare and recognise": {
+        "contrast": "compare two clips",
+        "recognition": "enrol people and recognise them",
+        "extract_embeddings": "write the embeddings of a list for other programs",
+        "calibrate": "find the threshold on your own clips of a few people",
+    },
+    "prepare speech": {
+        "create_data": "make the lists of a corpus",
+        "inspect_data": "report what a list holds, and what is wrong with it",
+        "pack_corpus": "put the clips of a list into one file that trains fast",
+        "extract_features": "compute the features of a list once, into one file",
+    },
+    "train and measure": {
+        "configs": "the configurations that come along: list them, copy them",
+        "find_learning_rate": "show at which learning rates a training learns",
+        "train": "train a model",
+        "eval": "measure a model and its thresholds",
+        "average_checkpoints": "make one model of the weights of several",
+    },
+    "come from elsewhere, and go there": {
+        "import_checkpoint": "make a model folder of another toolkit's checkpoint",
+        "export_checkpoint": "write a model's weights for another toolkit",
+        "import_library": "enrol the people of an older library anew",
+    },
+    "look around": {
+        "demo": "a tour in a few minutes: everything above on synthetic voices",
+    },
 }
+COMMANDS = {name: what for group in GROUPS.values() for name, what in group.items()}
+
 _MODULES = {"eval": "evaluate"}
+
+#: Other names, of scripts and habit. A dash is as good as an underscore in all of them.
+ALIASES = {
+    "infer_contrast": "contrast",
+    "compare": "contrast",
+    "verify": "contrast",
+    "infer_recognition": "recognition",
+    "recognise": "recognition",
+    "recognize": "recognition",
+    "evaluate": "eval",
+    "prepare": "create_data",
+    "inspect": "inspect_data",
+    "pack": "pack_corpus",
+    "embed": "extract_embeddings",
+    "average": "average_checkpoints",
+    "config": "configs",
+    "import": "import_checkpoint",
+    "export": "export_checkpoint",
+}
+#: What somebody may type for one action of a command, and how to say it.
+PHRASES = {
+    **dict.fromkeys(("enrol", "enroll", "register", "add"), "recognition --register NAME CLIP"),
+    "identify": "recognition --identify CLIP",
+    "listen": "recognition --watch",
+    "list": "recognition --list",
+    "remove": "recognition --remove NAME",
+    "infer": "contrast or recognition",
+    "predict": "extract_embeddings",
+    "test": "eval",
+}
+
+_USAGE = """\
+usage: mvector COMMAND [options]
+
+Who is speaking? Compare voices, recognise people, train models and measure them.
+
+  mvector demo                                              a tour
+  mvector contrast --audio_path1 a.wav --audio_path2 b.wav  the same person?
+  mvector recognition --register Ada ada.wav                enrol Ada
+  mvector recognition --identify clip.wav                   who is it?
+  mvector create_data --dataset folder --path my_corpus     lists of your own speech
+  mvector train --configs ecapa_tdnn                        a model of it
+  mvector eval                                              how good it is
+"""
+_LAST = """\
+mvector COMMAND --help tells more. A script that a document names is the command of its name:
+python train.py is mvector train, python tools/calibrate.py is mvector calibrate."""
 
 
 def find_command(name: str) -> Command:
@@ -44,22 +105,61 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     return run_command(find_command(name), argv)
 
 
-def main() -> int:
+def as_subcommand(command: Command, name: str) -> Command:
+    """The same command with help that says ``mvector <name>`` in place of its script."""
+    import re
+    from dataclasses import replace
+
+    def spell(found: re.Match[str]) -> str:
+        typed = found["script"]
+        subcommand = ALIASES.get(typed, typed)
+        if subcommand not in COMMANDS:
+            return found[0]
+        torchrun = found["torchrun"]
+        return f"{torchrun}-m mvector {subcommand}" if torchrun else f"mvector {subcommand}"
+
+    line = r"(?:python |(?P<torchrun>torchrun (?:--\S+ )*))(?:tools/)?(?P<script>\w+)\.py"
+    return replace(command, prog=f"mvector {name}", epilog=re.sub(line, spell, command.epilog))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """The ``mvector`` command: ``mvector train …`` is ``python train.py …``."""
-    arguments = sys.argv[1:]
-    if arguments and arguments[0] in COMMANDS:
-        return run_script(arguments[0], arguments[1:])
-    if arguments == ["--version"]:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if words[0] in ("-V", "--version"):
         from mvector.version import __version__
 
         print(__version__)
         return 0
-    if arguments and not arguments[0].startswith("-"):
-        from difflib import get_close_matches
-
-        near = [f"; did you mean {name}?" for name in get_close_matches(arguments[0], COMMANDS, 1)]
-        print(f"mvector: error: no command '{arguments[0]}'{''.join(near)}", file=sys.stderr)
+    typed = words[0].removesuffix(".py").replace("-", "_").lower()
+    name = ALIASES.get(typed, typed)
+    if name not in COMMANDS:
+        print(f"mvector: error: {_unknown(words[0], typed)}", file=sys.stderr)
         return 2
-    lines = "".join(f"\n  {name:18s} {what}" for name, what in COMMANDS.items())
-    print(f"usage: mvector COMMAND [options]\n{lines}\n\nmvector COMMAND --help tells more.")
-    return 0 if arguments in ([], ["--help"], ["-h"]) else 2
+    from mvector.cli.common import run_command
+
+    return run_command(as_subcommand(find_command(name), name), words[1:])
+
+
+def _help() -> str:
+    lines = [_USAGE]
+    for title, commands in GROUPS.items():
+        lines += [f"{title}:", *(f"  {name:21}{what}" for name, what in commands.items()), ""]
+    return "\n".join([*lines, _LAST])
+
+
+def _unknown(word: str, typed: str) -> str:
+    if word.startswith("-"):
+        return (
+            f"the command comes first, then its options, and '{word}' is none; see mvector --help."
+        )
+    from difflib import get_close_matches
+
+    known = {**{name: name for name in COMMANDS}, **ALIASES, **PHRASES}
+    near = [typed] if typed in known else get_close_matches(typed, known, 1)
+    cure = f"did you mean mvector {known[near[0]]}?" if near else "mvector --help lists them."
+    return f"there is no command '{word}'; {cure}"

@@ -46,7 +46,7 @@ examples:
   python tools/average_checkpoints.py epoch_08 epoch_09 epoch_10 --output models/averaged
   python tools/average_checkpoints.py runs/*/EcapaTdnn_Fbank/best_model --output models/averaged \\
       --recompute_bn dataset/train_list.txt
-  python eval.py --model_path models/averaged --configs configs/ecapa_tdnn.yml
+  python eval.py --model_path models/averaged --configs ecapa_tdnn
 """
 
 

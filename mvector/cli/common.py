@@ -94,7 +94,9 @@ def max_duration_option() -> float | None:
 
 def config_option(default: str) -> str | None:
     """``--configs``, of commands that train and evaluate."""
-    return optional(f"configuration (default: {default})", "FILE")
+    return optional(
+        f"configuration, a file or a name of mvector configs (default: {default})", "FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

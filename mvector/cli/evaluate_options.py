@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   python eval.py --model_path models/EcapaTdnn_Fbank/best_model
-  python eval.py --configs configs/ecapa_tdnn.yml --save_image_path log/
+  python eval.py --configs ecapa_tdnn --save_image_path log/
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
   python eval.py --calibrate --quality                           which threshold, and how sure?

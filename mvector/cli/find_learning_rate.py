@@ -10,7 +10,7 @@ from mvector.cli.train import DEFAULT_CONFIG
 
 _EPILOG = """\
 examples:
-  python tools/find_learning_rate.py --configs configs/ecapa_tdnn.yml
+  python tools/find_learning_rate.py --configs ecapa_tdnn
   python tools/find_learning_rate.py --set dataset_conf.dataLoader.batch_size=32 --out rates.png
 
 A short training in which the learning rate grows from step to step: the loss first stays, then

@@ -18,11 +18,11 @@ from mvector.cli.options import Action, Command, Condition, optional, required
 if TYPE_CHECKING:
     from mvector.training.trainer import MVectorTrainer
 
-DEFAULT_CONFIG = "configs/ecapa_tdnn.yml"
+DEFAULT_CONFIG = "ecapa_tdnn"
 
 _EPILOG = """\
 examples:
-  python train.py --configs configs/ecapa_tdnn.yml
+  python train.py --configs ecapa_tdnn
   python train.py --set train_conf.max_epoch=10 --set dataset_conf.dataLoader.batch_size=32
   python train.py --dry_run                   does it fit, and how long will it take?
   python train.py --resume_model models/EcapaTdnn_Fbank
@@ -45,7 +45,8 @@ Ctrl-C or SIGTERM: the run finishes its step, saves and stops; a second one stop
 class TrainingOptions(SettingOptions):
     configs: str | None = config_option(f"{DEFAULT_CONFIG}, or that of the run resumed")
     augment_conf_path: str | None = optional(
-        "augmentation, such as configs/augmentation.yml; takes the place of augment_conf", "FILE"
+        "augmentation, a file or augmentation, which comes along; takes the place of augment_conf",
+        "FILE",
     )
     resume_model: str | None = optional(
         "run to continue where it stopped; auto: the one in save_model_path, if there is one", "DIR"

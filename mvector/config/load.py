@@ -21,6 +21,7 @@ from mvector.config.options import Section
 from mvector.config.schema import Config
 from mvector.errors import ConfigError
 from mvector.files import read_errors_as
+from mvector.shipped import find_config
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ def load_config(path_or_dict: ConfigSource, overrides: Iterable[str] = ()) -> Co
     """Read, translate and validate a configuration.
 
     Args:
-        path_or_dict: a YAML file, or its content as a mapping. The spellings of the 1.0 and 1.1
-            generation of configuration files are accepted too.
+        path_or_dict: a YAML file, the name of one that comes with the package (``ecapa_tdnn``), or
+            its content as a mapping. The spellings of the 1.0 and 1.1 generation of configuration
+            files are accepted too.
         overrides: ``dotted.key=value`` strings that win over the file, values in YAML.
 
     Returns:
@@ -119,7 +121,7 @@ def _read(path_or_dict: ConfigSource) -> tuple[dict[str, Any], str]:
         path_or_dict = path_or_dict.model_dump(mode="json")
     if isinstance(path_or_dict, Mapping):
         return _none_words_to_null(dict(path_or_dict)), "The configuration"
-    name = os.fspath(path_or_dict)
+    name = str(find_config(path_or_dict))
     with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = Path(name).read_text(encoding="utf-8-sig")
     try:

@@ -55,7 +55,7 @@ def test_root_scripts_are_thin(script: str) -> None:
     assert SCRIPTS[script] in COMMANDS
 
 
-TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if path.stem != "demo")
+TOOLS = sorted((ROOT / "tools").glob("*.py"))
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.stem)

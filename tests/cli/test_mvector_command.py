@@ -1,0 +1,204 @@
+"""The ``mvector`` command: it teaches, takes the names that people type, and needs no clone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_settings import ROOT
+
+from mvector import cli
+from mvector.cli import ALIASES, COMMANDS, PHRASES, as_subcommand, find_command, main, run_script
+from mvector.cli.configs import title_of
+from mvector.cli.demo import make_folder
+from mvector.errors import MVectorError
+from mvector.shipped import shipped_configs
+
+SCRIPTS = {path.stem for path in ROOT.glob("*.py")} - {"setup"}
+TOOLS = {path.stem for path in (ROOT / "tools").glob("*.py")}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The program and words of the commands that would have been run."""
+    calls: list[str] = []
+    monkeypatch.setattr(
+        "mvector.cli.common.run_command",
+        lambda command, argv: calls.append(" ".join([command.prog, *argv])) or 0,
+    )
+    return calls
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS | TOOLS))
+def test_every_script_and_tool_is_a_command_of_its_name(script: str, started: list[str]) -> None:
+    for typed in (script, f"{script}.py", script.replace("_", "-"), script.upper()):
+        assert main([typed, "--option", "value"]) == 0
+    name = ALIASES.get(script, script)
+    assert started == [f"mvector {name} --option value"] * 4
+    program = find_command(name).prog
+    assert program.removesuffix(".py") == script
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("compare", "contrast"),
+        ("verify", "contrast"),
+        ("recognise", "recognition"),
+        ("recognize", "recognition"),
+        ("evaluate", "eval"),
+        ("import", "import_checkpoint"),
+        ("create-data", "create_data"),
+        ("pack-corpus", "pack_corpus"),
+    ],
+)
+def test_a_name_that_one_would_guess_works(typed: str, name: str, started: list[str]) -> None:
+    assert main([typed]) == 0
+    assert started == [f"mvector {name}"]
+
+
+def test_other_names_lead_to_commands_and_hide_none() -> None:
+    assert set(ALIASES.values()) <= set(COMMANDS)
+    assert not set(ALIASES) & set(COMMANDS)
+    assert not set(PHRASES) & {*COMMANDS, *ALIASES}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("contrst --json", "there is no command 'contrst'; did you mean mvector contrast?"),
+        ("regonise", "there is no command 'regonise'; did you mean mvector recognition?"),
+        (
+            "register Ada",
+            "there is no command 'register'; did you mean mvector recognition --register NAME "
+            "CLIP?",
+        ),
+        ("xyzzy", "there is no command 'xyzzy'; mvector --help lists them."),
+        (
+            "--configs c train",
+            "the command comes first, then its options, and '--configs' is none; see mvector "
+            "--help.",
+        ),
+    ],
+)
+def test_an_unknown_command_is_told_with_the_nearest(
+    words: str, sentence: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(words.split()) == 2
+    assert capsys.readouterr() == ("", f"mvector: error: {sentence}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_help_names_every_command_and_shows_what_to_type(
+    words: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    for name, what in COMMANDS.items():
+        assert f"\n  {name:21}{what}\n" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_lines_that_help_shows_are_accepted(started: list[str]) -> None:
+    lines = [line[2:].split("  ")[0] for line in cli._USAGE.splitlines() if "  mvector " in line]
+    assert len(lines) > 5
+    for line in lines:
+        assert main(line.split()[1:]) == 0
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-V"]])
+def test_the_version_is_told(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    from mvector import __version__
+
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_speaks_of_mvector_and_of_no_script(name: str) -> None:
+    command = as_subcommand(find_command(name), name)
+    assert command.prog == f"mvector {name}"
+    assert f"mvector {name}" in command.epilog
+    assert "python " not in command.epilog
+
+
+def test_torchrun_starts_the_module() -> None:
+    text = as_subcommand(find_command("train"), "train").epilog
+    assert "\n  torchrun --standalone --nproc_per_node=2 -m mvector train " in text
+
+
+def test_help_of_a_command_is_asked_for_in_two_ways(started: list[str]) -> None:
+    assert main(["help", "train"]) == 0
+    assert main(["train", "--help"]) == 0
+    assert started == ["mvector train --help"] * 2
+
+
+def test_the_module_runs_as_the_command_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['mvector', '--help']\n"
+        "try: runpy.run_module('mvector', run_name='__main__')\n"
+        "except SystemExit as left: assert left.code == 0\n"
+        "print({'torch', 'numpy', 'pydantic', 'yaml', 'argparse'} & sys.modules.keys())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.startswith("usage: mvector COMMAND")
+    assert run.stdout.endswith("\nset()\n")
+
+
+# ---- configurations ------------------------------------------------------------------------------
+
+
+def test_configurations_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixture) -> None:
+    assert run_script("configs", []) == 0
+    lines = capsys.readouterr().out.splitlines()
+    listed = [line.split()[0] for line in lines[: lines.index("")]]
+    assert listed == [path.stem for path in sorted((ROOT / "configs").glob("*.yml"))]
+    assert "ecapa_tdnn               ECAPA-TDNN on 80 log-mel (Fbank) features" in lines
+    assert all(10 < len(title_of(path)) < 80 for path in shipped_configs().values())
+
+
+def test_copies_are_changed_by_their_owner_and_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "tdnn.yml").write_text("use_model: TDNN\n")
+    assert run_script("configs", ["--copy", str(mine)]) == 0
+    out = capsys.readouterr().out
+    assert f"{mine / 'tdnn.yml'}: there already, left as it is\n" in out
+    assert f"{mine / 'campplus.yml'}\n" in out
+    assert (mine / "tdnn.yml").read_text() == "use_model: TDNN\n"
+    for name in shipped_configs().keys() - {"tdnn"}:
+        copied = (mine / f"{name}.yml").read_bytes()
+        assert copied == (ROOT / "configs" / f"{name}.yml").read_bytes()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    assert run_script("configs", ["--copy", str(tmp_path / "file")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"mvector configs: error: Cannot write the configurations into '{tmp_path / 'file'}': "
+    )
+    assert said.endswith("; choose another DIR.\n")
+
+
+# ---- the tour ------------------------------------------------------------------------------------
+
+
+def test_the_tour_empties_its_own_folder_and_no_other(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    make_folder(out)
+    (out / "models").mkdir()
+    make_folder(out)
+    assert not (out / "models").exists()
+    precious = tmp_path / "work"
+    precious.mkdir()
+    (precious / "thesis.tex").touch()
+    with pytest.raises(MVectorError, match=r"work' holds files that no demo wrote; choose anothe"):
+        make_folder(precious)
+    assert (precious / "thesis.tex").is_file()
