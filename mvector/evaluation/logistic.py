@@ -20,11 +20,12 @@ import numpy as np
 from mvector.errors import EvaluationError
 from mvector.evaluation.metrics import DetCurve
 
-# More distinct scores than this are taken in as many bins, each at the mean of its scores. With a
-# ratio that spans 200 from end to end a bin spans 0.001, and the error goes with its square.
-_NUM_BINS = 1 << 18
+# Of more trials of a kind, Newton's method begins on about so many, evenly from all scores. From
+# where that ends, two steps over all of them are enough.
+_FIRST_TRIALS = 1 << 17
 
 _MAX_STEPS = 100
+_LAST_GAIN = 1e-8  # of the cost; what a further step could gain goes with the square of this
 
 
 def fit_line(curve: DetCurve, *, p_target: float = 0.5) -> tuple[float, float]:
@@ -39,14 +40,6 @@ def fit_line(curve: DetCurve, *, p_target: float = 0.5) -> tuple[float, float]:
     """
     values = curve.thresholds[:-1]
     counts = np.stack([-np.diff(curve.num_false_accepts), np.diff(curve.num_misses)])
-    if len(values) > _NUM_BINS:
-        low, high = values[0], values[-1]
-        place = ((values - low) * ((_NUM_BINS - 1) / (high - low))).astype(np.int64)
-        binned = [np.bincount(place, weights=row, minlength=_NUM_BINS) for row in counts]
-        sums = np.bincount(place, weights=values * counts.sum(axis=0), minlength=_NUM_BINS)
-        filled = np.flatnonzero(sum(binned))
-        counts = np.stack(binned)[:, filled]
-        values = sums[filled] / counts.sum(axis=0)
     label, place = np.nonzero(counts)
     offset, slope = _fit(values[place, None], label == 1, counts[label, place], p_target)
     return float(offset), float(slope)
@@ -84,8 +77,8 @@ def _fit(columns: np.ndarray, label: np.ndarray, counts: np.ndarray, p_target: f
         raise EvaluationError(f"p_target must be between 0 and 1; got {p_target}.")
     centre, spread = columns.mean(axis=0), columns.std(axis=0)
     is_used = spread > 1e-12 * np.abs(centre)  # a constant says nothing, and is left out
-    inputs = np.ones((len(label), 1 + np.count_nonzero(is_used)))
-    inputs[:, 1:] = (columns[:, is_used] - centre[is_used]) / spread[is_used]
+    inputs = np.ones((1 + np.count_nonzero(is_used), len(label)))
+    inputs[1:] = ((columns[:, is_used] - centre[is_used]) / spread[is_used]).T
     fitted = _minimise(inputs, label, counts, p_target)
     weights = np.zeros(columns.shape[1])
     weights[is_used] = fitted[1:] / spread[is_used]
@@ -95,19 +88,32 @@ def _fit(columns: np.ndarray, label: np.ndarray, counts: np.ndarray, p_target: f
 def _minimise(
     inputs: np.ndarray, label: np.ndarray, counts: np.ndarray, p_target: float
 ) -> np.ndarray:
-    """Weights of the lowest prior-weighted cross-entropy of ``inputs``, whose first column is 1."""
+    """Weights of the lowest prior-weighted cross-entropy of ``inputs``, whose first row is 1."""
     shift = np.log(p_target / (1.0 - p_target))
     num_target, num_nontarget = counts[label].sum(), counts[~label].sum()
     importance = counts * np.where(label, p_target / num_target, (1.0 - p_target) / num_nontarget)
     wanted = label.astype(np.float64)
-    weights, diverges = _newton(inputs, wanted, importance, shift, label)
+    start = np.zeros(len(inputs))
+    some = _evenly_of_each_kind(label)
+    if len(some) < len(label):
+        near, diverges = _newton(
+            start, inputs[:, some], wanted[some], importance[some], shift, label[some]
+        )
+        start = start if diverges else near
+    weights, diverges = _newton(start, inputs, wanted, importance, shift, label)
     if diverges:
         wanted = np.where(label, 1.0 - 1.0 / (num_target + 2.0), 1.0 / (num_nontarget + 2.0))
-        weights, _ = _newton(inputs, wanted, importance, shift, None)
+        weights, _ = _newton(np.zeros(len(inputs)), inputs, wanted, importance, shift, None)
     return weights
 
 
+def _evenly_of_each_kind(label: np.ndarray) -> np.ndarray:
+    kinds = np.flatnonzero(label), np.flatnonzero(~label)
+    return np.concatenate([rows[:: max(1, len(rows) // _FIRST_TRIALS)] for rows in kinds])
+
+
 def _newton(
+    weights: np.ndarray,
     inputs: np.ndarray,
     wanted: np.ndarray,
     importance: np.ndarray,
@@ -117,22 +123,22 @@ def _newton(
     """Newton's method with step halving; stops, and says so, once ``label`` is separated."""
 
     def cost_at(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        log_odds = inputs @ weights + shift
-        losses = np.logaddexp(0.0, log_odds) - wanted * log_odds
-        return float(importance @ losses), log_odds
+        log_odds = weights @ inputs + shift
+        # log(1 + exp(log_odds)), several times as fast as np.logaddexp
+        losses = np.log1p(np.exp(-np.abs(log_odds))) + np.maximum(log_odds, 0.0)
+        return float(importance @ (losses - wanted * log_odds)), log_odds
 
-    weights = np.zeros(inputs.shape[1])
     cost, log_odds = cost_at(weights)
     for _ in range(_MAX_STEPS):
         llr = log_odds - shift
         if label is not None and llr[label].min() >= llr[~label].max() and np.ptp(llr) > 0.0:
             return weights, True
-        posterior = 1.0 / (1.0 + np.exp(-log_odds))
-        gradient = inputs.T @ (importance * (posterior - wanted))
-        curvature = (inputs * (importance * posterior * (1.0 - posterior))[:, None]).T @ inputs
+        posterior = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+        gradient = inputs @ (importance * (posterior - wanted))
+        curvature = (inputs * (importance * posterior * (1.0 - posterior))) @ inputs.T
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
-        if gradient @ step < 1e-20:  # twice what the cost can still fall by
-            break
+        if gradient @ step <= _LAST_GAIN * cost:  # twice what the cost can still fall by
+            return weights - step, False
         for _ in range(40):
             new_cost, new_log_odds = cost_at(weights - step)
             if new_cost <= cost:

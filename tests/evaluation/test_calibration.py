@@ -86,11 +86,14 @@ def test_fit_is_the_class_balanced_logistic_regression_of_scikit_learn():
     assert fitted.offset == pytest.approx(model.intercept_[0], rel=1e-5)
 
 
-def test_more_trials_than_are_fitted_one_by_one_give_the_same_line():
+@pytest.mark.parametrize("outlier", [None, 1e4])
+def test_the_line_of_very_many_trials_is_that_of_all_of_them(outlier):
     scores, labels = normal_scores(50_000, 350_000, seed=7)
     columns = scores[:, None].astype(float)
+    if outlier is not None:
+        columns[-1] = outlier  # one stranger above all others: bins over all scores would be coarse
 
-    fitted = calibrate(scores, labels, description="")
+    fitted = calibrate(columns[:, 0], labels, description="")
 
     start = (fitted.offset, fitted.slope)
     at_fit = cost_by_hand(np.array(start), columns, labels, 0.5)
@@ -98,6 +101,20 @@ def test_more_trials_than_are_fitted_one_by_one_give_the_same_line():
     assert fitted.slope == pytest.approx(slope, rel=1e-6)
     assert fitted.offset == pytest.approx(offset, rel=1e-6)
     assert at_fit < cost_by_hand(np.array(start) * 1.001, columns, labels, 0.5)
+
+
+def test_the_fit_ends_where_rounding_leaves_nothing_to_gain(monkeypatch):
+    generator = np.random.default_rng(0)
+    labels = np.arange(5000) % 20 == 0
+    targets, nontargets = generator.normal(0.5, 0.15, 5000), generator.normal(0.0, 0.12, 5000)
+    scores = np.where(labels, targets, nontargets)
+    scores[1] = 1e4
+    num_steps, solve = [], np.linalg.lstsq
+    monkeypatch.setattr(np.linalg, "lstsq", lambda *a, **k: num_steps.append(1) or solve(*a, **k))
+
+    calibrate(scores, labels, description="")
+
+    assert 1 < len(num_steps) < 20
 
 
 def test_balance_of_the_trials_does_not_move_the_ratio():
