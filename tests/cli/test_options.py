@@ -368,7 +368,7 @@ def lines_in(text: str) -> list[tuple[str, str]]:
     """Program and words of each line ``python x.py …``, ``torchrun … x.py``, ``mvector x …``."""
     text = re.sub(r"\\\n\s*(#\s+)?", "", text)
     found = re.findall(rf"(?:python|torchrun [^\n`]*?) (?:tools/)?({_PROGRAMS})\b([^\n`]*)", text)
-    typed = re.findall(rf"(?:^ *|`|-m )mvector ({_SUBCOMMANDS})\b([^\n`]*)", text, re.MULTILINE)
+    typed = re.findall(rf"(?:^ *|-m )mvector ({_SUBCOMMANDS})\b([^\n`]*)", text, re.MULTILINE)
     found += [(find_command(ALIASES.get(name, name)).prog, words) for name, words in typed]
     return [(program, re.split(r"\s{2,}| #", words)[0].strip()) for program, words in found]
 
@@ -378,7 +378,13 @@ LINES = [(where, *found) for where, text in TEXTS.items() for found in lines_in(
 MENTIONS = {
     (where, program, flag)
     for where, text in TEXTS.items()
-    for program, words in re.findall(rf"`(?:python )?(?:tools/)?({_PROGRAMS}) ([^`]*)`", text)
+    for program, words in [
+        *re.findall(rf"`(?:python )?(?:tools/)?({_PROGRAMS}) ([^`]*)`", text),
+        *(
+            (find_command(ALIASES.get(name, name)).prog, words)
+            for name, words in re.findall(rf"`(?:[^`]*-m )?mvector ({_SUBCOMMANDS}) ([^`]*)`", text)
+        ),
+    ]
     for flag in re.findall(r"--\w+", words)
 }
 
