@@ -94,19 +94,22 @@ def find_clips_of_people(source: Path) -> dict[str, list[Path]]:
 def enrol_copies(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
     """Copy what the library does not have yet, and let it find the copies."""
     from mvector.files import file_sha256, write_atomically
-    from mvector.speakers.clip_files import make_person_folder
     from mvector.speakers.encryption import LibraryCipher
-    from mvector.speakers.names import folder_name_for
+    from mvector.speakers.names import folder_key
 
     # encrypted clips have other names: there, who is enrolled is taken to be complete
     complete = set(library.names()) if LibraryCipher.from_environment().is_enabled else set()
+    taken: set[str] = set()  # folders that the copies of this round use
     for name, paths in clips.items():
-        folder = library.folder / folder_name_for(name)
+        if folder_key(name) in taken:  # some file system takes both folders for one
+            library.reconcile(progress=True)
+            taken.clear()
+        taken.add(folder_key(name))
+        folder = library.make_folder(name)
         for path in paths:
             copy = folder / f"{file_sha256(path)[:16]}{path.suffix.lower()}"
             if name in complete or copy.exists():
                 continue
-            make_person_folder(folder, name)
             write_atomically(copy, partial(shutil.copyfile, path))
             copy.chmod(0o600)
     library.reconcile(progress=True)

@@ -11,27 +11,80 @@ All of this happens under the database's write lock: no process sees another's w
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import logging
 import os
+import re
+import sqlite3
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from mvector.audio import AUDIO_SUFFIXES
+from mvector.errors import LibraryError
 from mvector.files import file_sha256, write_text
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
-from mvector.speakers.names import NAME_FILE, folder_name_for, person_of_folder
+from mvector.speakers.names import (
+    NAME_FILE,
+    escaped_folder_name_for,
+    folder_key,
+    folder_name_for,
+    is_of_library,
+    person_of_folder,
+)
+from mvector.speakers.obstacles import Obstacles, kind_of, obstacle_at, shown
 from mvector.speakers.store import Store
 
-logger = logging.getLogger(__name__)
-
 _PENDING = ".pending"
+_PENDING_CLIP = re.compile(r"[0-9a-f]{16}\.\w+(\.\w+)?")  # as stage_clip names them
 # What repeats embeddings outside of the database, and the key in ``meta`` of its valid token
 DERIVED_FILES = {"cache": "voiceprints.cache", "index": "voiceprints.index"}
+_MAX_TOLD = 3
 
 
-def stage_clip(folder: Path, name: str, suffix: str, data: bytes) -> tuple[str, str]:
+# ---- a person's folder ----------------------------------------------------------------------
+
+
+def folder_of_person(database: sqlite3.Connection, library: Path, name: str) -> str:
+    """Where further clips of a person go: the folder that has some, or a free one.
+
+    A folder is not free where a file, a link, the library itself or another person has its place,
+    nor where some file system could not tell it from the folder of another person.
+    """
+    query = """SELECT DISTINCT substr(file, 1, instr(file, '/') - 1) FROM clips
+        JOIN people ON people.id = person WHERE name = ? AND file IS NOT NULL"""
+    wanted = folder_name_for(name)
+    own = [folder for (folder,) in database.execute(query, (name,)) if folder]
+    for folder in sorted(own, key=lambda folder: (folder != wanted, folder)):
+        if _is_free(library / folder, name):
+            return str(folder)
+    query = "SELECT 1 FROM people WHERE folder_key = ? AND name != ?"
+    is_ambiguous = database.execute(query, (folder_key(name), name)).fetchone() is not None
+    if is_ambiguous or not _is_free(library / wanted, name):
+        return escaped_folder_name_for(name)
+    return wanted
+
+
+def _is_free(folder: Path, name: str) -> bool:
+    kind = kind_of(folder)
+    if kind == "":
+        return not is_of_library(folder.name)
+    return kind == "folder" and person_of_folder(folder) == name
+
+
+def make_person_folder(folder: Path, name: str) -> None:
+    """Make a person's folder, and say in it whose it is where its own name cannot."""
+    if kind_of(folder) not in ("", "folder"):
+        raise FileExistsError(errno.EEXIST, "something else lies there", str(folder))
+    folder.mkdir(exist_ok=True)
+    if person_of_folder(folder) != name:
+        write_text(folder / NAME_FILE, name)
+
+
+# ---- before and behind a commit -------------------------------------------------------------
+
+
+def stage_clip(folder: Path, person_folder: str, suffix: str, data: bytes) -> tuple[str, str]:
     """Write a clip of a person to ``.pending/``, inside the transaction that inserts its row.
 
     Returns:
@@ -40,8 +93,10 @@ def stage_clip(folder: Path, name: str, suffix: str, data: bytes) -> tuple[str, 
     Raises:
         OSError: it cannot be written; nothing is left.
     """
-    file = f"{folder_name_for(name)}/{uuid.uuid4().hex[:16]}{suffix}"
+    file = f"{person_folder}/{uuid.uuid4().hex[:16]}{suffix}"
     pending = folder / _PENDING
+    if kind_of(pending) not in ("", "folder"):
+        raise LibraryError(f"'{pending}' has to be a folder of the library's; move it away.")
     pending.mkdir(mode=0o700, exist_ok=True)
     path = pending / PurePosixPath(file).name
     try:
@@ -61,36 +116,78 @@ def create_private(path: Path) -> BinaryIO:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def apply_committed_changes(store: Store, folder: Path) -> None:
+def apply_committed_changes(store: Store, folder: Path, obstacles: Obstacles) -> None:
     """Do to the folders what was committed to the database, by this process or a killed one.
 
+    What is in the way is told of and passed over, and done when it is out of the way.
+
     Raises:
-        LibraryError: the folders cannot be written to; the work is done at the next opening.
+        LibraryError: the database cannot be written to; the work is done at the next opening.
     """
     with store.transaction() as database:
-        pending = folder / _PENDING
-        for path in sorted(pending.iterdir()) if pending.is_dir() else []:
-            rows = database.execute(
-                "SELECT file, name FROM clips JOIN people ON people.id = person "
-                "WHERE sha256 = ? AND file IS NOT NULL",
-                (file_sha256(path),),
-            )
-            places = [row for row in rows if PurePosixPath(row[0]).name == path.name]
-            if places:
-                file, name = places[0]
-                make_person_folder((folder / file).parent, name)
-                os.replace(path, folder / file)
-            else:
-                path.unlink()
+        for path in _pending_clips(folder / _PENDING, obstacles):
+            try:
+                _put_in_place(database, folder, path, obstacles)
+            except OSError as error:
+                obstacles.tell(path, error)
         for (file,) in database.execute("SELECT file FROM removals").fetchall():
-            if is_clip_path(file):
-                _delete_clip(folder / file)
-        database.execute("DELETE FROM removals")
+            try:
+                if is_clip_path(file):
+                    _delete_clip(database, folder, file, obstacles)
+                database.execute("DELETE FROM removals WHERE file = ?", (file,))
+            except OSError as error:
+                obstacles.tell(folder / file, error)
         valid = {key for (key,) in database.execute("SELECT key FROM meta")}
-        for key in DERIVED_FILES.keys() - valid:
-            (folder / DERIVED_FILES[key]).unlink(missing_ok=True)
-        for half_written in folder.glob(".voiceprints.*.tmp"):  # they are written under the lock
-            half_written.unlink(missing_ok=True)
+        stale = [folder / DERIVED_FILES[key] for key in DERIVED_FILES.keys() - valid]
+        for path in [*stale, *folder.glob(".voiceprints.*.tmp")]:  # half written, under the lock
+            try:
+                if kind_of(path) == "file":
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                obstacles.tell(path, error)
+
+
+def _pending_clips(pending: Path, obstacles: Obstacles) -> list[Path]:
+    try:
+        if kind_of(pending) not in ("", "folder"):
+            obstacles.tell(pending, "has to be a folder of the library's; move it away")
+        if kind_of(pending) != "folder":
+            return []
+        paths = sorted(pending.iterdir())
+    except OSError as error:
+        obstacles.tell(pending, error)
+        return []
+    clips = [path for path in paths if _PENDING_CLIP.fullmatch(path.name)]
+    clips = [path for path in clips if kind_of(path) == "file"]
+    for path in sorted({*paths} - {*clips}):
+        obstacles.tell(path, "is none of the library's files; move it away")
+    return clips
+
+
+def _put_in_place(
+    database: sqlite3.Connection, folder: Path, path: Path, obstacles: Obstacles
+) -> None:
+    """Move a pending clip to its place, or to another where that is taken meanwhile."""
+    rows = database.execute(
+        "SELECT file, name FROM clips JOIN people ON people.id = person "
+        "WHERE sha256 = ? AND file IS NOT NULL",
+        (file_sha256(path),),
+    )
+    places = [row for row in rows if PurePosixPath(row[0]).name == path.name]
+    if not places:
+        path.unlink()
+        return
+    file, name = places[0]
+    person_folder = PurePosixPath(file).parent.name
+    if not _is_free(folder / person_folder, name):
+        person_folder = folder_of_person(database, folder, name)
+    place = f"{person_folder}/{path.name}"
+    if place != file:
+        blocked = PurePosixPath(file).parent.name
+        obstacles.tell(folder / blocked, f"is taken; clips of '{name}' are in '{person_folder}'")
+        database.execute("UPDATE clips SET file = ? WHERE file = ?", (place, file))
+    make_person_folder(folder / person_folder, name)
+    os.replace(path, folder / place)
 
 
 def is_clip_path(file: str) -> bool:
@@ -107,26 +204,38 @@ def is_clip_name(name: str) -> bool:
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 
 
-def make_person_folder(folder: Path, name: str) -> None:
-    """Make a person's folder, and say in it whose it is where its own name cannot."""
-    folder.mkdir(exist_ok=True)
-    if person_of_folder(folder) != name:
-        write_text(folder / NAME_FILE, name)
-
-
-def _delete_clip(path: Path) -> None:
-    """Delete a clip, and its folder when nothing but our own or hidden files is left in it."""
-    path.unlink(missing_ok=True)
-    if not path.parent.is_dir():
+def _delete_clip(
+    database: sqlite3.Connection, library: Path, file: str, obstacles: Obstacles
+) -> None:
+    """Delete a clip, and its folder when only what the library wrote is left in it."""
+    obstacle = obstacle_at(library, file)
+    if obstacle is not None:
+        place, what = obstacle
+        if isinstance(what, OSError):
+            raise what
+        obstacles.tell(place, what)  # nothing that the library made is there
         return
-    left = list(path.parent.iterdir())
-    if all(other.name == NAME_FILE or other.name.startswith(".") for other in left):
-        try:
-            for other in left:
-                other.unlink()
-            path.parent.rmdir()
-        except OSError as error:
-            logger.warning("'%s' is empty and stays: %s", path.parent, error.strerror)
+    folder = (library / file).parent
+    (library / file).unlink(missing_ok=True)
+    if kind_of(folder) == "":
+        return
+    left = sorted(folder.iterdir())
+    foreign = [path for path in left if not _is_name_file(path)]
+    if not foreign:
+        for path in left:
+            path.unlink()
+        folder.rmdir()
+        return
+    query = "SELECT 1 FROM clips WHERE file > ? AND file < ?"
+    if not database.execute(query, (f"{folder.name}/", f"{folder.name}0")).fetchone():
+        names = ", ".join(shown(path.name) for path in foreign[:_MAX_TOLD])
+        names += " …" if len(foreign) > _MAX_TOLD else ""
+        obstacles.tell(folder, f"stays, for it holds what the library did not enrol: {names}")
+
+
+def _is_name_file(path: Path) -> bool:
+    half_written = path.name.startswith(f".{NAME_FILE}.") and path.name.endswith(".tmp")
+    return (path.name == NAME_FILE or half_written) and kind_of(path) == "file"
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,14 @@ from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
-from mvector.speakers.clip_files import apply_committed_changes, stage_clip
+from mvector.speakers.clip_files import (
+    apply_committed_changes,
+    folder_of_person,
+    stage_clip,
+)
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
+from mvector.speakers.names import checked_name
+from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
 from mvector.speakers.store import Store
 
 logger = logging.getLogger(__name__)
@@ -37,6 +43,11 @@ class LibraryContext:
     encoder: SpeakerEncoder
     fingerprint: str  # of the encoder: the model, and how much of clips it hears
     is_audited: bool
+    obstacles: Obstacles = field(default_factory=Obstacles)
+
+    def apply_committed_changes(self) -> None:
+        """Do to the folders what was committed to the database, as the module of that name says."""
+        apply_committed_changes(self.store, self.folder, self.obstacles)
 
     @contextmanager
     def clip_transaction(self) -> Iterator[sqlite3.Connection]:
@@ -46,9 +57,9 @@ class LibraryContext:
                 yield database
         except BaseException:
             with suppress(LibraryError):  # the clips that were staged are not wanted any more
-                apply_committed_changes(self.store, self.folder)
+                self.apply_committed_changes()
             raise
-        apply_committed_changes(self.store, self.folder)
+        self.apply_committed_changes()
 
     def append_audit(
         self,
@@ -126,7 +137,8 @@ class LibraryContext:
         file = sha256 = None
         if data is not None:
             suffix += ENCRYPTED_SUFFIX if self.cipher.is_enabled else ""
-            file, sha256 = stage_clip(self.folder, name, suffix, self.cipher.encrypt(data))
+            person_folder = folder_of_person(database, self.folder, name)
+            file, sha256 = stage_clip(self.folder, person_folder, suffix, self.cipher.encrypt(data))
         person = people.ensure_person(database, name)
         clip = people.insert_clip(database, person, file, sha256)
         self.add_embedding(database, clip, person, embedding, quality)
@@ -145,6 +157,26 @@ class LibraryContext:
             database, clip, person, self.fingerprint, embedding, quality, self.cipher
         )
 
+    def register_embeddings(
+        self,
+        names: Sequence[str],
+        embeddings: np.ndarray,
+        quality: Sequence[SpeechQuality | None] | None,
+    ) -> None:
+        """As :meth:`mvector.speakers.SpeakerLibrary.register_embeddings`."""
+        if len(embeddings) != len(names):
+            raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
+        checked = [checked_name(name) for name in names]
+        measured = quality or [None] * len(names)
+        embeddings = np.asarray(embeddings, dtype=np.float32)
+        for embedding in embeddings:
+            unit_vector(embedding, self.encoder.embd_dim)
+        with self.store.transaction() as database:
+            self.claim_model(database)
+            for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
+                self.add_clip(database, name, embedding, None, quality=clip)
+            self.append_audit(database, f"register {len(checked)} embeddings")
+
     def delete_damaged_embeddings(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
         logger.warning("%d embeddings in '%s' are damaged.", len(clips), self.folder)
@@ -162,9 +194,12 @@ class LibraryContext:
         """A stored clip as the encoder reads it; an encrypted one is decrypted in memory.
 
         Raises:
-            LibraryError: an encrypted clip is damaged.
+            LibraryError: an encrypted clip is damaged, or something lies in the clip's way.
             OSError: it cannot be read.
         """
+        obstacle = obstacle_at(self.folder, file)
+        if obstacle is not None:
+            raise LibraryError(f"'{shown(obstacle[0])}' {obstacle[1]}.")
         path = self.folder / file
         if not file.endswith(ENCRYPTED_SUFFIX):
             return path

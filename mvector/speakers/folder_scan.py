@@ -13,6 +13,7 @@ from mvector.speakers.clip_files import is_clip_name
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
 from mvector.speakers.names import checked_name, person_of_folder
+from mvector.speakers.obstacles import is_clip_gone, kind_of, obstacle_at
 
 _CLOCK_TICK_NS = (
     2_000_000_000  # a file changed more recently may change again within one clock tick
@@ -57,30 +58,59 @@ class FolderChanges:
 def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
     """The clips in the folders, by file; reasons for those left out are added to ``failures``."""
     found: dict[str, FoundClip] = {}
-    for folder in sorted(_list_folder(context.folder)):
-        if folder.name.startswith(".") or not folder.is_dir():
+    for folder, kind in _list_folder(context, context.folder):
+        if kind == "link" and os.path.isdir(folder):
+            context.obstacles.tell(
+                folder, "is a link, which is not followed; put a copy in its place"
+            )
+        if kind != "folder":
             continue
-        name = ""
-        for entry in _list_folder(folder):
-            file = f"{folder.name}/{entry.name}"
-            sealed = entry.name.endswith(ENCRYPTED_SUFFIX)
-            if not is_clip_name(entry.name) or (sealed and not context.cipher.is_enabled):
-                continue
+        clips = _clips_in(context, folder)
+        if not clips:
+            continue
+        try:
+            folder.name.encode()
+            name = checked_name(person_of_folder(folder))
+        except UnicodeEncodeError:
+            context.obstacles.tell(folder, "has a name that is not UTF-8; rename it")
+            continue
+        except LibraryError as error:
+            failures.append(f"'{folder}': {error}")
+            continue
+        for path in clips:
             try:
-                file.encode()
-                name = name or checked_name(person_of_folder(folder))
-                if entry.is_file():
-                    found[file] = FoundClip(name, _file_stamp(entry))
-            except (LibraryError, OSError, UnicodeEncodeError) as error:
-                failures.append(f"{file!r}: {error}")
+                path.name.encode()
+                found[f"{folder.name}/{path.name}"] = FoundClip(name, _file_stamp(path))
+            except UnicodeEncodeError:
+                context.obstacles.tell(path, "has a name that is not UTF-8; rename it")
+            except OSError as error:
+                context.obstacles.tell(path, error)
     return found
 
 
-def _list_folder(folder: Path) -> list[Path]:
+def _clips_in(context: LibraryContext, folder: Path) -> list[Path]:
+    clips = []
+    for path, kind in _list_folder(context, folder):
+        is_sealed = path.name.endswith(ENCRYPTED_SUFFIX)
+        if not is_clip_name(path.name) or (is_sealed and not context.cipher.is_enabled):
+            continue
+        if kind == "file":
+            clips.append(path)
+        else:
+            context.obstacles.tell(path, f"is no clip but a {kind}, and is passed over")
+    return clips
+
+
+def _list_folder(context: LibraryContext, folder: Path) -> list[tuple[Path, str]]:
+    """What a folder holds, hidden files aside, and what kind of thing each is."""
+    listed: list[tuple[Path, str]] = []
     try:
-        return [Path(entry.path) for entry in os.scandir(folder)]
-    except OSError:
-        return []
+        for place in sorted(folder.iterdir()):
+            if not place.name.startswith("."):
+                listed.append((place, kind_of(place)))
+    except OSError as error:
+        context.obstacles.tell(folder, error)
+    return listed
 
 
 def _file_stamp(path: Path) -> str:
@@ -115,6 +145,10 @@ def plan_changes(context: LibraryContext) -> FolderChanges:
     for file, known_clip in known.items():
         by_hash.setdefault(known_clip.sha256, []).append(file)
     missing = known.keys() - found.keys()
+    hidden = {file for file in missing if not is_clip_gone(context.folder, file)}
+    for obstacle in (obstacle_at(context.folder, file) for file in sorted(hidden)):
+        if obstacle is not None:
+            context.obstacles.tell(*obstacle)
     for file, state in found.items():
         clip = known.get(file)
         is_unchanged = clip and (state.stamp, state.name) == (clip.stamp, clip.name)
@@ -142,5 +176,5 @@ def plan_changes(context: LibraryContext) -> FolderChanges:
             plan.copied[file] = next(known[twin] for twin in twins if known[twin].has_embedding)
         else:
             plan.embedded.append(file)
-    plan.gone = sorted(missing)
+    plan.gone = sorted(missing - hidden)
     return plan

@@ -17,11 +17,10 @@ import numpy as np
 from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.errors import LibraryError
 from mvector.speakers import audit, people, reembedding, transfer
 from mvector.speakers.audit import AuditEntry
-from mvector.speakers.clip_files import apply_committed_changes
-from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.clip_files import folder_of_person, make_person_folder
+from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
@@ -69,7 +68,7 @@ class SpeakerLibrary:
         )
         self._identification = Identification(self._context)
         if not store.read_only:
-            apply_committed_changes(store, self.folder)
+            self._context.apply_committed_changes()
             if look_at_folders:
                 reconcile(self._context, progress=progress)
             store.erase_deleted()
@@ -128,18 +127,7 @@ class SpeakerLibrary:
         Raises:
             LibraryError: as :meth:`register`; nobody is enrolled then.
         """
-        if len(embeddings) != len(names):
-            raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
-        checked = [checked_name(name) for name in names]
-        measured = quality or [None] * len(names)
-        embeddings = np.asarray(embeddings, dtype=np.float32)
-        for embedding in embeddings:
-            unit_vector(embedding, self.encoder.embd_dim)
-        with self._store.transaction() as database:
-            self._context.claim_model(database)
-            for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
-                self._context.add_clip(database, name, embedding, None, quality=clip)
-            self._context.append_audit(database, f"register {len(checked)} embeddings")
+        self._context.register_embeddings(names, embeddings, quality)
 
     def remove(self, name: str) -> int:
         """Forget a person: voiceprints and stored clips are deleted, and not to be found any more.
@@ -242,6 +230,13 @@ class SpeakerLibrary:
         Opening measures the quality of some thousand older clips at most, this method of all.
         """
         return reconcile(self._context, progress=progress, measure_all=True)
+
+    def make_folder(self, name: str) -> Path:
+        """The folder of a person, to put clips into by hand."""
+        with self._store.transaction() as database:
+            folder = self.folder / folder_of_person(database, self.folder, checked_name(name))
+            make_person_folder(folder, normalise_name(name))
+        return folder
 
     def reembed(self, *, progress: bool = False) -> int:
         """Take over a library of another model: compute all voiceprints anew from stored audio.

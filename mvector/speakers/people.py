@@ -19,7 +19,7 @@ import numpy as np
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers.encryption import LibraryCipher
-from mvector.speakers.names import checked_groups, encode_metadata, normalise_name
+from mvector.speakers.names import checked_groups, encode_metadata, folder_key, normalise_name
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,9 @@ def set_meta(database: sqlite3.Connection, key: str, value: str) -> None:
 def ensure_person(database: sqlite3.Connection, name: str) -> int:
     """The number of a person, who is made if there is none of that name."""
     database.execute(
-        "INSERT INTO people (name, enrolled_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        (name, utc_now()),
+        "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) "
+        "ON CONFLICT DO NOTHING",
+        (name, utc_now(), folder_key(name)),
     )
     return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
 

@@ -8,6 +8,7 @@ known by its hash. Hashes are computed only where size or times of a file change
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,11 +21,12 @@ from tqdm import tqdm
 from mvector.audio import AudioSource
 from mvector.errors import MVectorError
 from mvector.speakers import people
-from mvector.speakers.clip_files import apply_committed_changes
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
 from mvector.speakers.folder_scan import FolderChanges, FoundClip, plan_changes
+from mvector.speakers.names import folder_key
+from mvector.speakers.obstacles import is_clip_gone, is_clip_there
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def reconcile(
     Raises:
         LibraryError: the library cannot be written to.
     """
-    apply_committed_changes(context.store, context.folder)
+    context.apply_committed_changes()
     plan = plan_changes(context)
     done = Reconciled(failures=plan.failures)
     if plan.restamped or plan.moved or plan.copied or plan.gone:
@@ -77,7 +79,7 @@ def reconcile(
         logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
     elif plan.embedded:
         _embed_new_files(context, plan, done, progress)
-    apply_committed_changes(context.store, context.folder)
+    context.apply_committed_changes()
     at_most = None if measure_all else _MAX_MEASURED_AT_OPENING + done.num_embedded
     done.num_measured = measure_stored_clips(context, at_most=at_most, progress=progress)
     for reason in done.failures:
@@ -97,13 +99,13 @@ def _update_database(
     found, known = plan.found, plan.known
     _rename_people(database, plan)
     for file, origin in plan.moved.items():
-        if (context.folder / file).is_file() and not (context.folder / origin).exists():
+        if is_clip_there(context.folder, file) and not is_clip_there(context.folder, origin):
             _update_clip_row(database, known[origin].number, file, found[file])
             done.num_moved += 1
     for file in plan.restamped:
         _update_clip_row(database, known[file].number, file, found[file])
     for file, twin in plan.copied.items():
-        if not (context.folder / file).is_file() or _is_removed(database, file):
+        if not is_clip_there(context.folder, file) or _is_removed(database, file):
             continue
         person = people.ensure_person(database, found[file].name)
         state = found[file]
@@ -115,7 +117,7 @@ def _update_database(
         context.append_audit(database, "found", state.name)
     for file in plan.gone:
         pending = context.folder / ".pending" / Path(file).name
-        if not (context.folder / file).exists() and not pending.exists():
+        if is_clip_gone(context.folder, file) and not os.path.lexists(pending):
             database.execute("DELETE FROM clips WHERE file = ?", (file,))
             done.num_gone += 1
     for name in people.delete_people_without_clips(database):
@@ -137,8 +139,8 @@ def _rename_people(database: sqlite3.Connection, plan: FolderChanges) -> None:
         targets.setdefault(clip.person, []).append(found[file].name)
     for person, names in targets.items():
         if len(set(names)) == 1 and len(names) == num_clips[person]:
-            query = "UPDATE OR IGNORE people SET name = ? WHERE id = ?"
-            database.execute(query, (names[0], person))
+            query = "UPDATE OR IGNORE people SET name = ?, folder_key = ? WHERE id = ?"
+            database.execute(query, (names[0], folder_key(names[0]), person))
 
 
 def _update_clip_row(database: sqlite3.Connection, clip: int, file: str, state: FoundClip) -> None:
@@ -167,11 +169,11 @@ def _embed_new_files(
         with context.clip_transaction() as database:
             context.claim_model(database)
             for file, embedding in zip(good, embeddings, strict=True):
-                if (context.folder / file).is_file() and not _is_removed(database, file):
+                if is_clip_there(context.folder, file) and not _is_removed(database, file):
                     _add_found_clip(context, database, file, plan.found[file], embedding)
                     done.num_embedded += 1
             for file, reason in failures.items():
-                if (context.folder / file).exists():  # and was not removed meanwhile
+                if is_clip_there(context.folder, file):  # and was not removed meanwhile
                     done.failures.append(reason)
                     database.execute("DELETE FROM clips WHERE file = ?", (file,))
             people.delete_people_without_clips(database)

@@ -6,7 +6,6 @@ import logging
 
 from mvector.errors import LibraryError
 from mvector.speakers import people
-from mvector.speakers.clip_files import apply_committed_changes
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.reconciliation import embed_stored_files, reconcile
 
@@ -24,7 +23,7 @@ def reembed(context: LibraryContext, *, progress: bool = False) -> int:
     this one was killed. The last transaction names the new model and deletes the old embeddings of
     all clips that have new ones.
     """
-    apply_committed_changes(context.store, context.folder)
+    context.apply_committed_changes()
     _require_audio(context)
     num_done, failed = 0, set[str]()
     while not _adopt_model_if_complete(context, failed):  # others may have enrolled meanwhile

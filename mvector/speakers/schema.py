@@ -6,20 +6,23 @@ import re
 import sqlite3
 import uuid
 
-VERSION = 3
-READABLE = (2, 3)  # without writing; the second format lacks the quality of clips
+VERSION = 4
+READABLE = (2, 3, 4)  # without writing; the second format lacks the quality of clips
 
 _TABLES = """
 CREATE TABLE meta (              -- library: its random number; model: fingerprint in use;
     key TEXT PRIMARY KEY,        -- sealed: proof of the key; cache, index: tokens of derived
-    value TEXT NOT NULL          -- files; erase: space of removed people is still to be freed
+    value TEXT NOT NULL          -- files; erase: space of removed people is still to be freed;
+                                 -- audit_days, audit_from: how long the audit is kept, from when
 ) WITHOUT ROWID;
 CREATE TABLE people (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
     metadata TEXT NOT NULL DEFAULT '{}',
-    enrolled_at TEXT NOT NULL
+    enrolled_at TEXT NOT NULL,
+    folder_key TEXT NOT NULL DEFAULT ''  -- the same where folders may not be told apart
 );
+CREATE INDEX people_by_folder_key ON people (folder_key);
 CREATE TABLE memberships (
     group_name TEXT NOT NULL,
     person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
@@ -65,7 +68,12 @@ CREATE TABLE audit (
 );
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;
+"""
+
+# An entry may go when it is older than what is kept, which is set in the same transaction.
+_AUDIT_TRIGGER = """
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+WHEN old.at >= coalesce((SELECT value FROM meta WHERE key = 'audit_from'), '')
 BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;
 """
 
@@ -83,7 +91,8 @@ _ON_UPDATE = _CHANGE.format(
     rows="SELECT old.person UNION SELECT new.person",
 )
 _TRIGGERS = (
-    _CHANGE.format(event="INSERT", of="", people="new.person", rows="VALUES (new.person)")
+    _AUDIT_TRIGGER
+    + _CHANGE.format(event="INSERT", of="", people="new.person", rows="VALUES (new.person)")
     + _CHANGE.format(event="DELETE", of="", people="old.person", rows="VALUES (old.person)")
     + _ON_UPDATE
 )
@@ -109,6 +118,13 @@ ALTER TABLE embeddings ADD COLUMN snr_db REAL;
 DROP TRIGGER embedding_UPDATE;
 """
 
+# The third format did not know which folders some file systems take for one, nor ended its audit.
+_FROM_VERSION_3 = """
+ALTER TABLE people ADD COLUMN folder_key TEXT NOT NULL DEFAULT '';
+CREATE INDEX people_by_folder_key ON people (folder_key);
+DROP TRIGGER audit_is_not_deleted;
+"""
+
 _TABLES_AND_TRIGGERS = set(re.findall(r"CREATE (?:TABLE|TRIGGER) (\w+)", _TABLES + _TRIGGERS))
 
 
@@ -123,8 +139,10 @@ def migrate(database: sqlite3.Connection) -> None:
     if version == 0:
         _create_tables(database)
     elif version < VERSION:  # and not done by another process meanwhile
-        for statement in _split_statements(_FROM_VERSION_2 + _ON_UPDATE):
+        from_second = _FROM_VERSION_2 + _ON_UPDATE if version == 2 else ""
+        for statement in _split_statements(from_second + _FROM_VERSION_3 + _AUDIT_TRIGGER):
             database.execute(statement)
+    database.execute("UPDATE people SET folder_key = folder_key(name) WHERE folder_key = ''")
     database.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from mvector.errors import LibraryError
 from mvector.files import check_writable
 from mvector.speakers import schema
+from mvector.speakers.names import folder_key
 
 logger = logging.getLogger(__name__)
 
@@ -283,6 +284,7 @@ def _open_connection(address: str) -> sqlite3.Connection:
     )
     database.text_factory = lambda text: text.decode("utf-8", "replace")
     database.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    database.create_function("folder_key", 1, folder_key, deterministic=True)  # for migrations
     return database
 
 

@@ -23,10 +23,11 @@ from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.files import write_atomically, write_errors_as
 from mvector.speakers import people, schema
-from mvector.speakers.clip_files import create_private, stage_clip
+from mvector.speakers.clip_files import create_private, folder_of_person, stage_clip
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata
+from mvector.speakers.obstacles import obstacle_at
 
 _FORMAT = "mvector-library-1"
 _TABLE, _EMBEDDINGS = "library.json", "embeddings.npy"
@@ -92,18 +93,19 @@ def _write_archive(
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
     quality = "speech_s, snr_db" if schema.has_quality_columns(database) else "NULL, NULL"
-    query = f"""SELECT clips.person, file, sha256, vector, {quality} FROM clips
+    query = f"""SELECT clips.person, file, vector, {quality} FROM clips
         LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
-    for person, place, sha256, vector, speech_s, snr_db in database.execute(query, (model,)):
+    for person, place, vector, speech_s, snr_db in database.execute(query, (model,)):
         clip = _Clip(speech_s=speech_s, snr_db=snr_db)
         if place is not None:
             suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
-            clip.sha256 = sha256
-            try:
-                archive.writestr(clip.member, (context.folder / place).read_bytes())
-            except FileNotFoundError:  # deleted meanwhile
+            data = _read_clip(context, place)
+            if data is None:
                 clip.member = None
+            else:
+                clip.sha256 = hashlib.sha256(data).hexdigest()
+                archive.writestr(clip.member, data)
         if vector is not None:
             clip.embedding = len(vectors)
             vectors.append(context.cipher.decrypt(vector))
@@ -120,6 +122,21 @@ def _write_archive(
     np.save(stream, np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, dim))
     archive.writestr(_EMBEDDINGS, context.cipher.encrypt(stream.getvalue()))
     archive.writestr(_TABLE, context.cipher.encrypt(table.model_dump_json().encode()))
+
+
+def _read_clip(context: LibraryContext, file: str) -> bytes | None:
+    """What a clip's file holds; ``None`` where it was deleted, or something lies in its place."""
+    obstacle = obstacle_at(context.folder, file)
+    if obstacle is not None:
+        context.obstacles.tell(*obstacle)
+        return None
+    try:
+        return (context.folder / file).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        context.obstacles.tell(context.folder / file, error)
+        return None
 
 
 def _read_people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
@@ -233,7 +250,8 @@ def _insert_person(
                 raise ValueError(f"the clip {clip.member!r} has the suffix {clip.suffix!r}")
             suffix = clip.suffix + (ENCRYPTED_SUFFIX if context.cipher.is_enabled else "")
             data = context.cipher.encrypt(cipher.decrypt(data))
-            place, sha256 = stage_clip(context.folder, name, suffix, data)
+            person_folder = folder_of_person(database, context.folder, name)
+            place, sha256 = stage_clip(context.folder, person_folder, suffix, data)
         if place is None and clip.embedding is None:
             continue
         row = people.insert_clip(database, number, place, sha256)

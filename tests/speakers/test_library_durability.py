@@ -16,12 +16,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
+from stand_in import StandInEncoder, clip_of, nobody, stored_clips, write_clip
 
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
@@ -252,19 +251,6 @@ def test_a_library_can_be_used_on_both_sides_of_a_fork(encoder: Any, tmp_path: P
 
 
 # ---- nothing can be written -----------------------------------------------------------------
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """The rights of an ordinary user, for a superuser can write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
