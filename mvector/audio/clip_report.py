@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mvector.audio.level import level_db
 from mvector.audio.quality import SpeechFrames, SpeechQuality, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
@@ -21,14 +20,20 @@ _MOST_FRAMES = 3000  # the spectrum of a minute tells the bandwidth of all
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What was measured on a clip, at the rate of the model."""
+    """What was measured on a clip's sound, at the rate of the model.
+
+    Offset, drift and digital silence are no sound, see :func:`mvector.audio.level.sound_of`, and
+    have no part in any measure but ``duration_s``, and ``clipped_share``, as full scale is counted
+    from zero.
+    """
 
     duration_s: float
     speech_s: float  # seconds of speech; see mvector.audio.quality.clip_quality
     snr_db: float  # estimate of the signal-to-noise ratio, 0 to 60
     clipped_share: float  # of the samples: at or above 98.5 % of full scale
     bandwidth_hz: float  # highest frequency within 70 dB of the strongest one
-    level_db: float  # RMS, relative to full scale; -inf for digital silence
+    level_db: float  # RMS, relative to full scale; -inf without sound
+    sound_s: float  # seconds that are not digital silence
 
     @property
     def quality(self) -> SpeechQuality:
@@ -103,13 +108,17 @@ def measure_clip(waveform: np.ndarray, sample_rate: int) -> ClipReport:
     """
     found = speech_frames(waveform, sample_rate)
     speech_s, snr_db = quality_of(found, sample_rate)
+    num_sounding = len(found.sound.samples)
+    # A stretch that is held at full scale stands still, and is clipped nevertheless.
+    num_clipped = int(np.count_nonzero(np.abs(waveform) >= CLIPPED_FROM))
     return ClipReport(
         duration_s=len(waveform) / sample_rate,
         speech_s=float(speech_s),
         snr_db=float(snr_db),
-        clipped_share=float(np.count_nonzero(np.abs(waveform) >= CLIPPED_FROM)) / len(waveform),
+        clipped_share=num_clipped / max(num_sounding, num_clipped, 1),
         bandwidth_hz=_bandwidth_hz(found, sample_rate),
-        level_db=level_db(waveform),
+        level_db=found.sound.level_db,
+        sound_s=num_sounding / sample_rate,
     )
 
 
@@ -119,6 +128,8 @@ def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
     Measured on the 95th percentile of the spectra of the frames with speech, or of all frames.
     """
     frames, is_speech = found.frames, found.is_speech
+    if not len(frames):
+        return 0.0
     frames = frames[is_speech] if is_speech.any() else frames
     frames = frames[:: -(-len(frames) // _MOST_FRAMES)]
     spectra = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2
@@ -132,19 +143,23 @@ def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
 def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
     """The report on a clip from those on its stretches.
 
-    Durations add up, level and clipping are those of the whole, the SNR is the mean over the
+    Durations add up, level and clipping are those of all sound, the SNR is the mean over the
     stretches weighted by their speech, and the bandwidth the highest one.
     """
+    sound = np.array([part.sound_s for part in parts])
+    if not sound.any():
+        sound = np.ones(len(parts))
     duration = np.array([part.duration_s for part in parts])
     speech = np.array([part.speech_s for part in parts])
-    weights = speech if speech.any() else duration
+    weights = speech if speech.any() else sound
     power = np.array([10.0 ** (part.level_db / 10.0) for part in parts])
-    mean_power = float(np.average(power, weights=duration))
+    mean_power = float(np.average(power, weights=sound))
     return ClipReport(
         duration_s=float(duration.sum()),
         speech_s=float(speech.sum()),
         snr_db=float(np.average([part.snr_db for part in parts], weights=weights)),
-        clipped_share=float(np.average([part.clipped_share for part in parts], weights=duration)),
+        clipped_share=float(np.average([part.clipped_share for part in parts], weights=sound)),
         bandwidth_hz=max(part.bandwidth_hz for part in parts),
         level_db=10.0 * float(np.log10(mean_power)) if mean_power > 0 else -np.inf,
+        sound_s=float(sum(part.sound_s for part in parts)),
     )

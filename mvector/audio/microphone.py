@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from mvector.audio.clip_report import CLIPPED_FROM
-from mvector.audio.level import level_db
+from mvector.audio.level import sound_of
 from mvector.errors import AudioError, import_errors_as
 
 BLOCK_S = 0.1
@@ -129,7 +129,10 @@ def recording_fault(waveform: np.ndarray, sample_rate: int) -> str | None:
     """Why a recording should be made again, in a few words; ``None`` for a good one."""
     block = round(BLOCK_S * sample_rate)
     blocks = [waveform[start : start + block] for start in range(0, len(waveform), block)]
-    if max((level_db(part) for part in blocks), default=-np.inf) < TOO_QUIET_DB:
+    if (
+        max((sound_of(part, sample_rate).level_db for part in blocks), default=-np.inf)
+        < TOO_QUIET_DB
+    ):
         return "too quiet"
     if np.mean(np.abs(waveform) >= CLIPPED_FROM) > TOO_CLIPPED:
         return "clipped"

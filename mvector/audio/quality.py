@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvector.audio.level import FRAME_S, Sound, sound_of
 from mvector.errors import AudioError
 
 #: What :func:`clip_quality` measures.
 CLIP_MEASURES = ("speech_duration_s", "snr_db")
 
-FRAME_S = 0.02
 NOISE_SHARE = 0.1  # the quietest frames, which are taken to hold noise alone
 SPEECH_ABOVE_NOISE_DB = 3.0
 SPEECH_RANGE_DB = 40.0  # frames this far below the loudest one are no speech
@@ -28,10 +28,12 @@ class SpeechQuality(NamedTuple):
 def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Duration of speech in seconds, and estimate of the SNR in dB, float64 ``(2,)``.
 
-    The power of frames of 20 ms is compared with that of the quietest tenth of them, which speech
-    leaves in its pauses and closures: frames 3 dB above it, and within 40 dB of the loudest frame,
-    are speech. The SNR is the ratio of the power of these, less the noise, to the noise; it lies
-    between 0 and 60 dB. Steady sounds without a pause have no speech and 0 dB.
+    Both are of the clip's sound, without offset and digital silence; see
+    :func:`mvector.audio.level.sound_of`. The power of frames of 20 ms is compared with that of the
+    quietest tenth of them, which speech leaves in its pauses and closures: frames 3 dB above it,
+    and within 40 dB of the loudest frame, are speech. The SNR is the ratio of the power of these,
+    less the noise, to the noise; it lies between 0 and 60 dB. Steady sounds without a pause have no
+    speech and 0 dB.
 
     Raises:
         AudioError: the waveform is not mono or shorter than a frame.
@@ -40,8 +42,9 @@ def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 class SpeechFrames(NamedTuple):
-    """The frames of 20 ms of a clip."""
+    """The frames of 20 ms of a clip's sound; perhaps none."""
 
+    sound: Sound
     frames: np.ndarray  # (frames, samples)
     powers: np.ndarray  # mean square of each
     noise: float  # mean power of the quietest tenth
@@ -56,19 +59,22 @@ def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
             f"The quality of a clip is measured on one channel of at least {FRAME_S:g} s; "
             f"got shape {waveform.shape} at {sample_rate} Hz."
         )
-    frames = waveform[: len(waveform) // frame * frame].reshape(-1, frame)
+    sound = sound_of(waveform, sample_rate)
+    frames = sound.samples[: len(sound.samples) // frame * frame].reshape(-1, frame)
+    if not len(frames):
+        return SpeechFrames(sound, frames, np.zeros(0), 0.0, np.zeros(0, dtype=bool))
     powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frame
     num_noise = max(1, round(NOISE_SHARE * len(powers)))
     noise = float(np.partition(powers, num_noise - 1)[:num_noise].mean())
     is_speech = (powers > noise * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
         powers > powers.max() * 10.0 ** (-SPEECH_RANGE_DB / 10.0)
     )
-    return SpeechFrames(frames, powers, noise, is_speech)
+    return SpeechFrames(sound, frames, powers, noise, is_speech)
 
 
 def quality_of(found: SpeechFrames, sample_rate: int) -> np.ndarray:
     """:func:`clip_quality` of frames."""
-    frames, powers, noise, is_speech = found
+    _, frames, powers, noise, is_speech = found
     if not is_speech.any():
         return np.zeros(2)
     speech = float(powers[is_speech].mean()) - noise

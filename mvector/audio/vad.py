@@ -4,7 +4,8 @@ Two detectors find stretches of activity; the same rules make segments of them. 
 the level of a frame with the loudest frame of the clip. It is fast and exact where the pauses are
 quiet; noise less than 40 dB below the loudest frame counts as speech, and so does any loud sound.
 ``silero`` asks a small recurrent network whether a chunk of 32 ms is speech, and so tells speech
-from noise at several times the cost.
+from noise at several times the cost. Both hear the clip without its offset, see
+:func:`mvector.audio.level.sound_of`; what they keep is the clip as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import soxr
 
-from mvector.audio.level import SILENCE_DB, level_db
+from mvector.audio.level import SILENCE_DB, sound_of
 from mvector.errors import AudioError, ConfigError, MissingDependencyError, import_errors_as
 
 if TYPE_CHECKING:
@@ -111,10 +112,11 @@ def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         "The energy VAD needs librosa: pip install librosa, or set do_vad to False."
     ):
         from librosa.effects import split
-    if level_db(waveform) < SILENCE_DB:  # relative to its own peak, silence would be loud
+    sound = sound_of(waveform, sample_rate)
+    if sound.level_db < SILENCE_DB:  # relative to its own peak, silence would be loud
         return _NO_STRETCHES
     return split(
-        waveform,
+        sound.placed,
         top_db=ENERGY_TOP_DB,
         frame_length=round(_ENERGY_FRAME_S * sample_rate),
         hop_length=round(_ENERGY_SHIFT_S * sample_rate),
@@ -124,10 +126,11 @@ def _energy_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
 def _silero_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Stretches ``(stretches, 2)`` in samples that the network calls speech."""
     session = _silero_session(os.getpid())
-    if level_db(waveform) < SILENCE_DB:
+    sound = sound_of(waveform, sample_rate)
+    if sound.level_db < SILENCE_DB:
         return _NO_STRETCHES
-    gain_db = max(0.0, _SILERO_LEVEL_DB - level_db(waveform))
-    resampled = np.asarray(waveform * 10.0 ** (gain_db / 20.0), dtype=np.float32)
+    gain_db = max(0.0, _SILERO_LEVEL_DB - sound.level_db)
+    resampled = np.asarray(sound.placed * 10.0 ** (gain_db / 20.0), dtype=np.float32)
     if sample_rate != _SILERO_RATE:
         resampled = soxr.resample(resampled, sample_rate, _SILERO_RATE)
     speech = _hysteresis(_silero_probabilities(session, resampled))

@@ -86,7 +86,7 @@ def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, s
     terminal = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
 
     def show_level(block: np.ndarray) -> None:
-        print(f"\r{level_meter(block)}", end="", file=terminal, flush=True)
+        print(f"\r{level_meter(block, sample_rate)}", end="", file=terminal, flush=True)
 
     print("recording…", file=terminal, flush=True)
     on_block = show_level if terminal.isatty() else None
@@ -95,14 +95,14 @@ def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, s
     return waveform, recording_fault(waveform, sample_rate)
 
 
-def level_meter(block: np.ndarray) -> str:
+def level_meter(block: np.ndarray, sample_rate: int) -> str:
     """A level as a bar from -60 to 0 dB, and whether it is clipped."""
     import numpy as np
 
     from mvector.audio.clip_report import CLIPPED_FROM
-    from mvector.audio.level import level_db
+    from mvector.audio.level import sound_of
 
-    level = level_db(block)
+    level = sound_of(block, sample_rate).level_db
     share = min(1.0, max(0.0, 1.0 - level / _METER_FROM_DB)) if np.isfinite(level) else 0.0
     bar = "#" * round(share * _METER_WIDTH)
     clipped = "CLIPPED" if np.abs(block).max(initial=0.0) >= CLIPPED_FROM else ""

@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 
 from mvector.audio import SILENCE_DB
+from mvector.audio.level import FRAME_S, sound_of
 
 FULL_SCALE = 0.999  # a sample at or above this magnitude was probably cut off there
-FRAME_S = 0.02
 SILENCE_RANGE_DB = 40.0  # as do_vad: a frame this far below the clip's loudest is silence
 HIGH_BAND_HZ = 4000  # speech sampled at 8 kHz holds nothing above
 LOW_CUT_HZ = 100  # DC and hum below this say nothing about the band of the speech
@@ -36,11 +36,13 @@ _BLOCK = 1 << 20  # samples: an hour of speech is not copied at once
 def measure_waveform(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """Measure a decoded clip.
 
-    ``level_db`` is the RMS level over full scale. ``silence_share`` is the share of 20 ms frames
-    more than 40 dB below the loudest one, and 1 for a clip below -80 dB. ``clipped_share`` is the
-    share of samples at full scale. ``high_band_share`` is the part above 4 kHz of the energy above
-    100 Hz (Hann windows of about 32 ms), NaN where the rate is 8 kHz or less. ``digest`` is the
-    SHA-1 of the samples as little-endian int16, so that a wav and its flac have the same.
+    ``level_db`` is the RMS level over full scale of the clip's sound, without offset and digital
+    silence (:func:`mvector.audio.level.sound_of`). ``silence_share`` is the share of 20 ms frames
+    that are digital silence or more than 40 dB below the loudest one, and 1 for a clip below
+    -80 dB. ``clipped_share`` is the share of samples at full scale. ``high_band_share`` is the part
+    above 4 kHz of the energy above 100 Hz (Hann windows of about 32 ms), NaN where the rate is
+    8 kHz or less. ``digest`` is the SHA-1 of the samples as little-endian int16, so that a wav
+    and its flac have the same.
 
     Args:
         waveform: float32 ``(samples,)`` in [-1, 1].
@@ -53,18 +55,17 @@ def measure_waveform(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     record["readable"] = True
     record["num_samples"] = len(waveform)
     record["sample_rate"] = sample_rate
-    energy, digest = 0.0, hashlib.sha1(usedforsecurity=False)
+    digest = hashlib.sha1(usedforsecurity=False)
     for start in range(0, len(waveform), _BLOCK):
         block = waveform[start : start + _BLOCK]
-        energy += float(np.square(block, dtype=np.float64).sum())
         steps = np.clip(np.rint(block * np.float32(32768.0)), -32768, 32767)
         digest.update(steps.astype("<i2").tobytes())
-    power = energy / len(waveform)
-    record["level_db"] = 10.0 * np.log10(power) if power > 0.0 else -np.inf
+    sound = sound_of(waveform, sample_rate)
+    record["level_db"] = sound.level_db
     record["digest"] = np.void(digest.digest())
     record["clipped_share"] = clipped_share(waveform)
     silent = record["level_db"] < SILENCE_DB
-    record["silence_share"] = 1.0 if silent else _silence_share(waveform, sample_rate)
+    record["silence_share"] = 1.0 if silent else _silence_share(sound.placed, sample_rate)
     record["high_band_share"] = _high_band_share(waveform, sample_rate)
     return record
 

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from mvector.audio import SILENCE_DB, check_duration, source_name
+from mvector.audio.level import sound_of
 from mvector.config.augment_options import SpecAugConf
 from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.features import num_draws
-from mvector.data.augmentation.noise import mean_power
 from mvector.data.augmentation.speed import SPEEDS, change_speed
 from mvector.data.lists import ClipList
 from mvector.data.samplers import SampleKey
@@ -20,8 +20,6 @@ from mvector.data.sources import ClipSource
 from mvector.data.streams import RandomStreams
 from mvector.errors import MVectorError
 from mvector.features.front_end import FrontEnd
-
-_SILENT_POWER = 10.0 ** (SILENCE_DB / 10.0)
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,10 @@ class TrainingClips(Dataset):
             min_duration_s=self.front_end.min_duration,
         )
         crop = self.source.read_stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
-        if mean_power(crop) < _SILENT_POWER:
+        rate = self.front_end.sample_rate
+        if sound_of(crop, rate).level_db < SILENCE_DB:
             whole = self.source.read_whole(index)  # a pause: speech may be elsewhere in the clip
-            loudest = int(np.argmax(np.abs(whole)))
+            loudest = int(np.argmax(np.abs(sound_of(whole, rate).placed)))
             return _slice_within(whole, loudest - num_samples // 2, num_samples)
         return crop
 

@@ -81,7 +81,7 @@ def test_steady_sounds_and_silence_hold_no_speech() -> None:
 
 def test_limits_can_be_left_out() -> None:
     none = QualityLimits(None, None, None, None, None)
-    assert none.reasons(ClipReport(1.0, 0.0, 0.0, 1.0, 0.0, -99.0)) == ()
+    assert none.reasons(ClipReport(1.0, 0.0, 0.0, 1.0, 0.0, -99.0, 1.0)) == ()
 
 
 def test_windows_combine_to_the_whole() -> None:

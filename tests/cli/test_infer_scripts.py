@@ -203,9 +203,11 @@ def test_devices_are_found_by_number_and_by_name() -> None:
 
 
 def test_the_meter_shows_the_level() -> None:
-    assert level_meter(np.zeros(1600)).startswith(f"[{'-' * 30}]  -99 dB")
-    assert level_meter(np.full(1600, 0.1)).startswith("[####################----------]  -20 dB")
-    assert "CLIPPED" in level_meter(np.ones(1600))
+    alternating = np.tile([1.0, -1.0], 800)
+    assert level_meter(np.zeros(1600), RATE).startswith(f"[{'-' * 30}]  -99 dB")
+    meter = level_meter(0.1 * alternating, RATE)
+    assert meter.startswith("[####################----------]  -20 dB")
+    assert "CLIPPED" in level_meter(alternating, RATE)
     assert recording_fault(speech(0), RATE) is None
 
 

@@ -104,10 +104,19 @@ def test_a_clip_below_80_db_is_silence_throughout() -> None:
     assert measure_waveform(tone(1000.0, 1e-3), RATE)["silence_share"] == 0.0
 
 
-def test_the_level_is_that_of_the_whole_clip_however_long() -> None:
+def test_the_level_is_that_of_all_sound_however_long() -> None:
     assert measure_waveform(tone(1000.0, 0.5), RATE)["level_db"] == pytest.approx(-9.031, abs=1e-3)
-    long = np.concatenate([np.tile(tone(1000.0, 0.5), 80), np.zeros(80 * RATE, np.float32)])
+    long = np.concatenate([np.tile(tone(1000.0, 0.5), 80), np.tile(tone(1000.0, 0.005), 80)])
     assert measure_waveform(long, RATE)["level_db"] == pytest.approx(-12.041, abs=1e-3)
+
+
+def test_an_offset_is_no_level_and_digital_silence_is_silence() -> None:
+    record = measure_waveform(np.full(RATE, 0.3, np.float32), RATE)
+    assert (record["level_db"], record["silence_share"]) == (-np.inf, 1.0)
+    halves = np.concatenate([tone(1000.0, 0.5), np.zeros(RATE, np.float32)]) + np.float32(0.1)
+    record = measure_waveform(halves, RATE)
+    assert record["level_db"] == pytest.approx(-9.031, abs=1e-2)
+    assert record["silence_share"] == pytest.approx(0.5, abs=0.011)
 
 
 def test_clipping_is_the_share_of_samples_at_full_scale_of_either_sign() -> None:
@@ -140,7 +149,7 @@ def test_the_band_of_a_long_clip_is_that_of_all_its_parts() -> None:
     assert record["high_band_share"] == pytest.approx(0.25, rel=1e-3)
 
 
-@pytest.mark.parametrize("num_samples", [1, 7, 100, 319, 321, 511, 513])
+@pytest.mark.parametrize("num_samples", [7, 100, 319, 321, 511, 513])
 def test_clips_of_a_few_samples_are_measured(num_samples: int) -> None:
     record = measure_waveform(speech_like()[:num_samples], RATE)
     assert record["num_samples"] == num_samples
