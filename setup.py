@@ -14,6 +14,7 @@ SHIPPED = {"mvector.configs": "configs", "mvector.samples": "dataset/samples"}
 setup(
     packages=[*find_packages(include=["mvector*"]), *SHIPPED],
     package_dir=SHIPPED,
+    include_package_data=False,  # but what is named here
     package_data={
         "mvector": ["py.typed", "pretrained/*/*"],
         "mvector.configs": ["*.yml"],
