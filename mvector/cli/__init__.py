@@ -105,23 +105,6 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     return run_command(find_command(name), argv)
 
 
-def as_subcommand(command: Command, name: str) -> Command:
-    """The same command with help that says ``mvector <name>`` in place of its script."""
-    import re
-    from dataclasses import replace
-
-    def spell(found: re.Match[str]) -> str:
-        typed = found["script"]
-        subcommand = ALIASES.get(typed, typed)
-        if subcommand not in COMMANDS:
-            return found[0]
-        torchrun = found["torchrun"]
-        return f"{torchrun}-m mvector {subcommand}" if torchrun else f"mvector {subcommand}"
-
-    line = r"(?:python |(?P<torchrun>torchrun (?:--\S+ )*))(?:tools/)?(?P<script>\w+)\.py"
-    return replace(command, prog=f"mvector {name}", epilog=re.sub(line, spell, command.epilog))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``mvector`` command: ``mvector train …`` is ``python train.py …``."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -141,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mvector: error: {_unknown(words[0], typed)}", file=sys.stderr)
         return 2
     from mvector.cli.common import run_command
+    from mvector.cli.subcommand import as_subcommand
 
     return run_command(as_subcommand(find_command(name), name), words[1:])
 

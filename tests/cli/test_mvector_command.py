@@ -10,9 +10,10 @@ import pytest
 from small_settings import ROOT
 
 from mvector import cli
-from mvector.cli import ALIASES, COMMANDS, PHRASES, as_subcommand, find_command, main, run_script
+from mvector.cli import ALIASES, COMMANDS, PHRASES, find_command, main, run_script
 from mvector.cli.configs import title_of
 from mvector.cli.demo import make_folder
+from mvector.cli.subcommand import as_subcommand, in_place_of_scripts
 from mvector.errors import MVectorError
 from mvector.shipped import shipped_configs
 
@@ -127,6 +128,32 @@ def test_help_of_a_command_speaks_of_mvector_and_of_no_script(name: str) -> None
 def test_torchrun_starts_the_module() -> None:
     text = as_subcommand(find_command("train"), "train").epilog
     assert "\n  torchrun --standalone --nproc_per_node=2 -m mvector train " in text
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("train a model with train.py or", "train a model with mvector train or"),
+        ("run python tools/pack_corpus.py LIST", "run mvector pack_corpus LIST"),
+        ("(tools/calibrate.py)", "(mvector calibrate)"),
+        ("measure it with eval.py.", "measure it with mvector eval."),
+        ("'train.py' is no audio", "'train.py' is no audio"),
+        ("my/eval.py is no list; see other.py", "my/eval.py is no list; see other.py"),
+    ],
+)
+def test_a_text_names_commands_in_place_of_scripts_and_keeps_files(text: str, spelled: str) -> None:
+    assert in_place_of_scripts(text) == spelled
+
+
+def test_a_mistake_is_told_with_the_command_that_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["eval", "--compare", "train.py", "b.npz"]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(
+        "The file of scores 'train.py' does not exist; write one with mvector eval --save_scores.\n"
+    )
 
 
 def test_help_of_a_command_is_asked_for_in_two_ways(started: list[str]) -> None:

@@ -1,0 +1,51 @@
+"""A command as the ``mvector`` command runs it: where there is no clone, nothing names a script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from mvector.cli import ALIASES, COMMANDS
+from mvector.cli.options import Action, Command
+from mvector.errors import MVectorError
+
+# Behind a space or bracket only: what is quoted or part of a path is a file of the user's.
+_SCRIPT = re.compile(
+    r"(?<![^\s(])(?:python |(?P<torchrun>torchrun (?:--\S+ )*))?(?:tools/)?(?P<script>\w+)\.py\b"
+)
+
+
+def as_subcommand(command: Command, name: str) -> Command:
+    """The same command with texts and mistakes that say ``mvector <name>`` in place of scripts."""
+    return replace(
+        command,
+        prog=f"mvector {name}",
+        description=in_place_of_scripts(command.description),
+        epilog=in_place_of_scripts(command.epilog),
+        actions=tuple(replace(each, run=_run(each)) for each in command.actions),
+    )
+
+
+def in_place_of_scripts(text: str) -> str:
+    """A text in which ``python train.py`` and ``tools/calibrate.py`` are ``mvector`` commands."""
+    return _SCRIPT.sub(_spell, text)
+
+
+def _spell(found: re.Match[str]) -> str:
+    name = ALIASES.get(found["script"], found["script"])
+    if name not in COMMANDS:
+        return found[0]
+    return f"{found['torchrun']}-m mvector {name}" if found["torchrun"] else f"mvector {name}"
+
+
+def _run(action: Action[Any]) -> Callable[[Any], int]:
+    def run(options: Any) -> int:
+        try:
+            return action.run(options)
+        except MVectorError as error:
+            error.args = (in_place_of_scripts(str(error)),)
+            raise
+
+    return run
