@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mvector.errors import CheckpointError
+from mvector.models.folder import DESCRIPTION
+from mvector.models.weight_files import require_weights
 
 State = dict[str, torch.Tensor]
 
-# What wrappers put in front of every key: DataParallel, torch.compile, pyannote.
-WRAPPER_PREFIXES = ("module.", "_orig_mod.", "resnet.")
+# Where a file may keep a model's weights beside others', first what comes first.
+_USUAL_PLACES = ("state_dict", "model", "model_state_dict", "net", "speaker_encoder", "backbone")
+_DEEPEST = 3
 
 
 def find_checkpoint_file(path: Path, names: tuple[str, ...]) -> Path:
@@ -30,6 +33,10 @@ def find_checkpoint_file(path: Path, names: tuple[str, ...]) -> Path:
         raise CheckpointError(f"'{path}' does not exist; give the checkpoint's file or folder.")
     if not path.is_dir():
         return path
+    if (path / DESCRIPTION).is_file():
+        raise CheckpointError(
+            f"'{path}' is a model folder of mvector already; give it as it is, as --model_path."
+        )
     for name in names:
         found = sorted(file for file in path.glob(name) if file.is_file())
         if len(found) > 1:
@@ -45,47 +52,60 @@ def find_checkpoint_file(path: Path, names: tuple[str, ...]) -> Path:
 def read_state_dict(file: Path) -> State:
     """The tensors of a checkpoint file, mapped from disk and not read where that is possible.
 
-    The file is a state dict, or a dict that holds it under ``state_dict``.
-
     Raises:
         CheckpointError: the file cannot be read, would have to execute code, or holds no weights.
     """
-    content = _load_safetensors(file) if file.suffix == ".safetensors" else _load_torch(file)
+    reader = require_weights(file)
+    content = _load_safetensors(file) if reader == "safetensors" else _load_torch(file)
     return extract_state_dict(content, str(file))
 
 
 def extract_state_dict(content: Any, name: str) -> State:
-    """The state dict in what a file held; a CheckpointError if there is none."""
+    """The state dict that a file holds, or that lies in the dicts that it holds.
+
+    Raises:
+        CheckpointError: there is none, or it is not clear which one is meant.
+    """
     if isinstance(content, Mapping) and isinstance(content.get("teacher"), Mapping):
         raise CheckpointError(
             f"'{name}' is a self-supervised model (its weights are under 'teacher'), whose front "
             "end mvector does not have; choose a supervised model."
         )
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    if isinstance(content, Mapping) and {"network", "num_batches", "config"} <= {*content}:
+        raise CheckpointError(
+            f"'{name}' is a checkpoint of a training run of mvector; give the model folders "
+            "last_model or best_model of that run, or go on with it: train.py --resume_model."
+        )
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(
             f"'{name}' holds a {type(content).__name__} and no state dict; save the model's "
             "state_dict() into it."
         )
-    strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strange:
+    found = dict(_state_dicts_in(content))
+    usual = [place for place in _USUAL_PLACES if place in found]
+    if len(found) > 1 and not usual:
         raise CheckpointError(
-            f"'{name}' is no state dict: {shorten_list(strange)} hold no tensors; save the model's "
-            "state_dict() alone, or under the key 'state_dict'."
+            f"'{name}' holds several state dicts ({shorten_list(list(found))}); save that of the "
+            "model alone."
         )
-    return {str(key): value for key, value in content.items()}
+    if found:
+        return found[usual[0] if usual else next(iter(found))]
+    strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    raise CheckpointError(
+        f"'{name}' is no state dict: {shorten_list(strange)} hold no tensors; save the model's "
+        "state_dict() alone, or under the key 'state_dict'."
+    )
 
 
-def strip_wrapper_prefixes(state: State) -> State:
-    """The tensors without the prefixes, in any order, that wrappers put in front of all keys."""
-    while True:
-        for prefix in WRAPPER_PREFIXES:
-            if state and all(key.startswith(prefix) for key in state):
-                state = {key.removeprefix(prefix): value for key, value in state.items()}
-                break
-        else:
-            return state
+def _state_dicts_in(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[str, State]]:
+    """What has nothing but tensors, by the key that it lies under; the outermost ones."""
+    is_tensor = [isinstance(value, torch.Tensor) for value in content.values()]
+    if is_tensor and all(is_tensor):
+        yield place, {str(key): value for key, value in content.items()}
+    elif not any(is_tensor) and place.count(".") < _DEEPEST:
+        for key, value in content.items():
+            if isinstance(value, Mapping) and isinstance(key, str):
+                yield from _state_dicts_in(value, f"{place}.{key}" if place else key)
 
 
 def shorten_list(names: list[str], limit: int = 4) -> str:
@@ -144,8 +164,9 @@ def _load_torch(file: Path) -> Any:
 
 def _damaged_file_error(file: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"'{file}' cannot be read as a PyTorch file ({_reason(error)}); it is damaged, packed, or "
-        "of another kind."
+        f"'{file}' cannot be read as a PyTorch file ({_reason(error)}); it is damaged, or of "
+        "another kind; copy it again.",
+        code="checkpoint-damaged",
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from mvector.compat import mvector1, speechbrain, three_d_speaker, wespeaker
-from mvector.compat.containers import State, shorten_list, strip_wrapper_prefixes
+from mvector.compat.containers import State, shorten_list
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
 from mvector.compat.source import Source
@@ -61,7 +61,7 @@ def convert(
         raise CheckpointError(
             f"There is no source '{source}'; choose one of: {', '.join(SOURCES)}."
         )
-    source, family, weights, dropped = _identify(strip_wrapper_prefixes(dict(state)), source, name)
+    source, family, weights, dropped = _identify(_without_wrappers(dict(state)), source, name)
     published = SOURCES[source].families[family]
     what = f"'{name}' looks like {family} of {SOURCES[source].title}"
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
@@ -112,6 +112,7 @@ def _identify(state: State, source: str | None, name: str) -> tuple[str, str, St
     fitting: dict[str, tuple[str, State, list[str]]] = {}
     for key, toolkit in SOURCES.items():
         weights, dropped = _without_heads(state, toolkit)
+        weights = _without_common_prefix(weights, recognise_family)
         family = recognise_family(weights)
         if family is None:
             continue
@@ -144,6 +145,27 @@ def _identify(state: State, source: str | None, name: str) -> tuple[str, str, St
     )
 
 
+def _without_wrappers(state: State) -> State:
+    """The entries without what wrappers put in front of all keys (``module.``, ``model.`` …)."""
+    return _without_common_prefix(
+        state,
+        lambda rest: any(
+            recognise_family(_without_heads(rest, toolkit)[0]) for toolkit in SOURCES.values()
+        ),
+    )
+
+
+def _without_common_prefix(state: State, is_known: Callable[[State], object]) -> State:
+    """The entries without the shortest prefix of all keys behind which something known begins."""
+    rest = state
+    while not is_known(rest):
+        first = {key.partition(".")[0] for key in rest}
+        if len(first) != 1 or not all("." in key for key in rest):
+            return state
+        rest = {key.partition(".")[2]: value for key, value in rest.items()}
+    return rest
+
+
 def _without_heads(state: State, source: Source) -> tuple[State, list[str]]:
     prefix = source.backbone_prefix
     if prefix and not any(key.startswith(prefix) for key in state):
@@ -152,7 +174,7 @@ def _without_heads(state: State, source: Source) -> tuple[State, list[str]]:
     kept = {key: value for key, value in state.items() if not key.startswith(source.heads)}
     if prefix and all(key.startswith(prefix) for key in kept):
         kept = {key.removeprefix(prefix): value for key, value in kept.items()}
-    return strip_wrapper_prefixes(kept), dropped
+    return kept, dropped
 
 
 def _check_entries(
@@ -183,6 +205,13 @@ def _check_entries(
             f"{what}, but {'; '.join(faults)}; it is damaged or of another kind.",
             code="checkpoint-mismatch",
         )
+    for key, value in weights.items():
+        if not (value.is_meta or value.isfinite().all()):
+            raise CheckpointError(
+                f"{what}, but its entry {key} holds NaN or infinite numbers; it was saved from a "
+                "training that diverged, or damaged: take an earlier one.",
+                code="checkpoint-damaged",
+            )
 
 
 def _rename_entries(

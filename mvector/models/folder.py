@@ -26,6 +26,7 @@ from mvector.errors import CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
 from mvector.files import recover_folder, replacing_folder, write_atomically, write_errors_as
 from mvector.models.speaker_model import SpeakerModel
+from mvector.models.weight_files import not_a_model_folder
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
@@ -194,6 +195,8 @@ def update_model_folder(
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
+    if folder.is_file():
+        raise not_a_model_folder(folder)
     recover_folder(folder)
     if not folder.is_dir():
         raise CheckpointError(

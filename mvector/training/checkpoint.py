@@ -11,6 +11,7 @@ import torch
 
 from mvector.errors import CheckpointError
 from mvector.files import write_atomically, write_errors_as
+from mvector.models.weight_files import how_to_import, require_weights
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,8 @@ def newest_checkpoint(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any
     """As :func:`load_checkpoint`, with the file that was read."""
     files = _checkpoint_files(path)
     _require_one_run(files)
+    if Path(path).is_file() and require_weights(files[0]) != "torch":
+        raise _foreign_checkpoint_error(files[0])
     for file in files:
         try:
             state = torch.load(file, map_location="cpu", weights_only=True)
@@ -136,11 +139,18 @@ def newest_checkpoint(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any
             logger.warning("The checkpoint '%s' is damaged and cannot be read.", file)
             continue
         if not isinstance(state, dict) or "step" not in state:
-            raise CheckpointError(f"'{file}' is not a checkpoint of a training run.")
+            raise _foreign_checkpoint_error(file)
         return file, state
     raise CheckpointError(
         f"The checkpoint '{files[0]}' is damaged and cannot be read; start the run again, "
         "from its last_model by --pretrained_model if you like."
+    )
+
+
+def _foreign_checkpoint_error(file: Path) -> CheckpointError:
+    return CheckpointError(
+        f"'{file}' is a checkpoint, and not of a training run of mvector; {how_to_import(file)}, "
+        "and start from that folder with --pretrained_model."
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from safetensors.torch import save_file
 from mvector.compat import SOURCES, export_checkpoint, import_checkpoint
 from mvector.compat.source import Hints
 from mvector.errors import CheckpointError
-from mvector.models.folder import load_model_folder
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 State = dict[str, torch.Tensor]
@@ -93,19 +96,98 @@ def test_a_file_that_holds_objects_is_refused_and_nothing_is_executed(
         import_checkpoint(tmp_path / "args.pt", "wespeaker")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half of a file", b"no checkpoint" * 9])
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_damaged_files_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
-    file = tmp_path / f"damaged{suffix}"
-    file.write_bytes(content)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        import_checkpoint(file, "wespeaker")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; copy or download it again"),
+        (b"PK\x03\x04 half of a file", "is damaged or cut short; copy or download it again"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 83316686\n",
+            "is a pointer of Git LFS and not the file it stands for; .*git lfs pull",
+        ),
+        (b"\n<!DOCTYPE html>\n<html>Log in</html>", "is a page of a web site.*download the file"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:\x00", "is an ONNX model; choose the PyTorch"),
+        (b"\x1f\x8b\x08\x00 gzip", "is an archive; unpack it"),
+        (b"\x89HDF\r\n\x1a\n\x00", "is an HDF5 file"),
+        ("Modèle\n".encode() * 200, r"is a text \('Modèle'\); give the file of the weights"),
+        (bytes(range(200, 256)) * 20, "is no checkpoint that PyTorch or safetensors wrote"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    for suffix in (".pt", ".bin", ".safetensors"):
+        file = tmp_path / f"file{suffix}"
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            import_checkpoint(file, "wespeaker")
+
+
+def test_an_archive_of_a_checkpoint_and_a_program_are_refused(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "archive.pt", "w") as archive:
+        archive.write(tmp_path / "model.pt", "model.pt")
+    with pytest.raises(CheckpointError, match=r"archive\.pt' is an archive; unpack it"):
+        import_checkpoint(tmp_path / "archive.pt", "wespeaker")
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as program:  # as torch.jit.save writes it
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            program.writestr(f"script/{name}", b"")
+    with pytest.raises(CheckpointError, match=r"TorchScript program; save the model's state_dict"):
+        import_checkpoint(tmp_path / "script.pt", "wespeaker")
+
+
+def test_a_torch_file_that_is_cut_or_changed_is_refused(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "model.pt")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    for name in ("model.pt", "old.pt"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(CheckpointError, match=r"cut\.pt' (is|cannot be read)"):
+            import_checkpoint(tmp_path / "cut.pt", "wespeaker")
+
+
+def test_the_content_and_not_the_name_tells_the_format(state: State, tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "torch.safetensors")
+    save_file(state, tmp_path / "safe.pt")
+    for name in ("torch.safetensors", "safe.pt"):
+        assert import_checkpoint(tmp_path / name, "wespeaker").conversion.family
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state, "epoch": 3},
+        lambda state: {"model_state_dict": state, "optimizer": {"state": {0: {"m": state}}}},
+        lambda state: {"epoch": 1, "modules": {"speaker_encoder": state}},
+        lambda state: {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+        lambda state: {f"speaker_encoder.{key}": value for key, value in state.items()},
+        lambda state: {f"encoder.module.{key}": value for key, value in state.items()},
+        lambda state: {"model": state, "ema": state},
+    ],
+)
+def test_weights_are_found_in_dicts_and_behind_prefixes(
+    wrap: Callable[[State], dict[str, Any]], state: State, tmp_path: Path
+) -> None:
+    expected = import_checkpoint(state, "wespeaker").save(tmp_path / "expected")
+    torch.save(wrap(state), tmp_path / "wrapped.pt")
+    imported = import_checkpoint(tmp_path / "wrapped.pt", "wespeaker")
+    assert imported.save(tmp_path / "found") == expected
+    assert imported.dropped == ()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_refused_with_the_entry(state: State, value: float) -> None:
+    state["frame_3.bn.running_var"][2] = value
+    with pytest.raises(CheckpointError, match=r"its entry frame_3\.bn\.running_var holds NaN"):
+        import_checkpoint(state, "wespeaker")
 
 
 def test_files_without_a_state_dict_are_refused(state: State, tmp_path: Path) -> None:
     contents = {
         "list": ([1, 2], "holds a list and no state dict"),
-        "other": ({"model": state, "epoch": 3}, "model, epoch hold no tensors"),
+        "other": ({"epoch": 3, "model": "resnet"}, "epoch, model hold no tensors"),
+        "several": ({"a": state, "b": {"c": state}}, r"several state dicts \(a, b\.c\)"),
+        "run": ({"network": state, "num_batches": 3, "config": {}}, "of a training run of mvector"),
         "ssl": ({"teacher": state, "student": state}, "self-supervised"),
         "empty": ({}, "no state dict"),
     }
@@ -140,6 +222,9 @@ def test_a_folder_with_several_checkpoints_or_none_is_refused(tmp_path: Path) ->
         import_checkpoint(tmp_path, "3dspeaker")
     with pytest.raises(CheckpointError, match="does not exist"):
         import_checkpoint(tmp_path / "nothing.pt", "3dspeaker")
+    save_model_folder(tmp_path / "ours", small_model())
+    with pytest.raises(CheckpointError, match="a model folder of mvector already"):
+        import_checkpoint(tmp_path / "ours", "3dspeaker")
 
 
 def test_half_precision_becomes_float32(state: State) -> None:
