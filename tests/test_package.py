@@ -90,6 +90,15 @@ def test_requirements_are_pinned_and_need_no_compiler() -> None:
     assert 'sys_platform == "win32"' in pyaudio
 
 
+def test_the_quick_start_installs_the_package_and_make_does_the_same() -> None:
+    recipe = re.findall(r"\$\(BIN\)/(python -m pip install -.*)", (ROOT / "Makefile").read_text())
+    installs = [line for line in recipe if "--upgrade pip" not in line]
+    assert any(line.endswith("-e .") for line in installs)
+    block = re.search(r"without make:\n\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert block is not None
+    assert re.findall(r"python -m pip install -.*", block[1]) == installs
+
+
 TEXTS = sorted(
     path
     for pattern in ("*.md", "*.txt", "*.toml", "Makefile", "configs/*.yml", "*/*.md", "*/*/*.md")

@@ -10,9 +10,10 @@ import pytest
 from small_settings import ROOT
 
 from mvector import cli
-from mvector.cli import ALIASES, COMMANDS, PHRASES, find_command, main, run_script
+from mvector.cli import ALIASES, COMMANDS, PHRASES, demo, find_command, main, run_script
 from mvector.cli.configs import title_of
 from mvector.cli.demo import make_folder
+from mvector.cli.options import bind_options, build_parser
 from mvector.cli.subcommand import as_subcommand, in_place_of_scripts
 from mvector.errors import MVectorError
 from mvector.shipped import shipped_configs
@@ -109,7 +110,7 @@ def test_lines_that_help_shows_are_accepted(started: list[str]) -> None:
         assert main(line.split()[1:]) == 0
 
 
-@pytest.mark.parametrize("words", [["--version"], ["-V"]])
+@pytest.mark.parametrize("words", [["--version"], ["-V"], ["version"]])
 def test_the_version_is_told(words: list[str], capsys: pytest.CaptureFixture) -> None:
     from mvector import __version__
 
@@ -229,3 +230,34 @@ def test_the_tour_empties_its_own_folder_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(MVectorError, match=r"work' holds files that no demo wrote; choose anothe"):
         make_folder(precious)
     assert (precious / "thesis.tex").is_file()
+
+
+def test_every_command_of_the_tour_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clips = {f"voice_{number}": f"corpus/voice_{number}/1.wav" for number in range(4)}
+    typed: list[list[str]] = []
+
+    def run(tour: demo._Tour, *words: str, codes: tuple[int, ...] = (0,)) -> int:
+        typed.append([*words])
+        if words[0] == "train":
+            model = tour.out / "models" / "EcapaTdnn_Fbank" / "best_model"
+            model.mkdir(parents=True)
+            (model / "model.yml").write_text("metrics: {eer: 0.125, min_dcf: 0.5}\n")
+        return codes[-1]
+
+    monkeypatch.setattr(demo._Tour, "run", run)
+    monkeypatch.setattr(demo._Tour, "first_clips", lambda tour, name: clips)
+    monkeypatch.setattr("mvector.demo.corpus.write_corpus", lambda *args, **options: None)
+    assert run_script("demo", ["--out", str(tmp_path / "demo")]) == 0
+    assert (tmp_path / "demo" / "samples" / "voice_a" / "1.flac").is_file()
+    assert "EER 12.50 %, minDCF 0.500" in capsys.readouterr().out
+    names = [words[0] for words in typed]
+    assert dict.fromkeys(names) == dict.fromkeys(
+        ["contrast", "recognition", "create_data", "train", "eval"]
+    )
+    for name, *words in typed:
+        command = find_command(name)
+        bind_options(command, vars(build_parser(command).parse_args(words)))
+    for clip in {word for words in typed for word in words if word.startswith("samples/")}:
+        assert (tmp_path / "demo" / clip).is_file()
