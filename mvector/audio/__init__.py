@@ -1,9 +1,11 @@
 """Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
-from mvector.audio.decoding import AudioInfo, AudioSource, source_name
-from mvector.audio.io import AUDIO_SUFFIXES, audio_info, audio_windows, read_audio, write_wav
+from mvector.audio.decoding import AudioInfo
+from mvector.audio.formats import AUDIO_SUFFIXES
+from mvector.audio.io import audio_info, audio_windows, read_audio, write_wav
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
+from mvector.audio.sources import AudioSource, source_name
 from mvector.audio.vad import speech_segments, trim_silence
 
 __all__ = [

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
 
+from mvector.audio.damage import check_whole, undecodable
+from mvector.audio.headers import read_data_size
 from mvector.audio.limits import AudioLimits
-from mvector.audio.media import av_blocks, av_layout, needs_av
+from mvector.audio.media import media_blocks, open_media
 from mvector.audio.samples import (
     BLOCK_SAMPLES,
-    Samples,
     array_blocks,
     average_channels,
     is_samples,
     samples_and_rate,
 )
-from mvector.errors import AudioError
+from mvector.audio.sources import AudioSource, ClipStream, open_encoded, source_name
 
-AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Samples | tuple[Samples, int]"
+_UNKNOWN_LENGTH = (1 << 63) - 1  # what libsndfile says of a FLAC whose header leaves it open
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,14 @@ class NativeAudio:
     num_channels: int
     num_samples: int | None
     blocks: Iterator[np.ndarray]
+
+
+class _SoundFile(soundfile.SoundFile):
+    """Reads block behind block: of a seekable one, each block is followed by a seek to its end,
+    which fails at the end of a clip of unknown length and unsettles lossy decoders."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 @contextmanager
@@ -75,27 +80,25 @@ def open_native(
         blocks = array_blocks(samples, rate, limits, name, *stretch)
         yield NativeAudio(rate, channels, len(samples), blocks)
         return
-    with _open_bytes(source, name, limits) as stream:
-        if needs_av(source, stream):
-            rate, channels = av_layout(stream, name, limits)
-            yield NativeAudio(rate, channels, None, av_blocks(stream, name, limits, *stretch))
+    with open_encoded(source, limits) as stream:
+        size = read_data_size(stream)
+        ratio = 1.0 if size is None else size.ratio
+        if size is not None and size.is_open:
+            stream.patch(size.place, size.field)
+        opened = _open_soundfile(stream)
+        if opened is None:
+            with open_media(stream, name) as media:
+                rate, channels = media.sample_rate, media.num_channels
+                limits.check_layout(rate, channels, name)
+                blocks = media_blocks(media, name, limits, *stretch, ratio)
+                yield NativeAudio(rate, channels, None, blocks)
             return
-        with _open_soundfile(stream, name) as clip:
+        with opened as clip:
             rate, channels = clip.samplerate, clip.channels
             limits.check_layout(rate, channels, name)
-            blocks = _soundfile_blocks(clip, name, limits, *stretch)
-            yield NativeAudio(rate, channels, clip.frames, blocks)
-
-
-def source_name(source: AudioSource) -> str:
-    """How messages call a source."""
-    if isinstance(source, (str, os.PathLike)):
-        return f"'{os.fspath(source)}'"
-    if isinstance(source, bytes):
-        return f"the clip given as {len(source)} bytes"
-    if isinstance(source, tuple) or is_samples(source):
-        return "the clip given as an array"
-    return f"'{getattr(source, 'name', 'the clip given as a file object')}'"
+            length = None if clip.frames >= _UNKNOWN_LENGTH else round(clip.frames * ratio)
+            blocks = _soundfile_blocks(clip, name, limits, *stretch, length)
+            yield NativeAudio(rate, channels, length, blocks)
 
 
 def _soundfile_blocks(
@@ -104,113 +107,42 @@ def _soundfile_blocks(
     limits: AudioLimits,
     offset_s: float,
     duration_s: float | None,
+    length: int | None,
 ) -> Iterator[np.ndarray]:
+    """A stretch of a clip of ``length`` samples, ``None`` where only decoding tells."""
     rate = clip.samplerate
-    start = min(round(offset_s * rate), clip.frames)
-    wanted = clip.frames - start
-    if duration_s is not None:
-        wanted = min(wanted, int(np.ceil(duration_s * rate)))
-    limits.check_duration(wanted / rate, name)
+    start = round(offset_s * rate)
+    wanted = None if duration_s is None else int(np.ceil(duration_s * rate))
+    if length is not None:
+        start = min(start, length)
+        wanted = min(length - start, length if wanted is None else wanted)
+        limits.check_duration(wanted / rate, name)
     block_frames = BLOCK_SAMPLES // clip.channels
     decoded = 0
-    while decoded < wanted:
+    while wanted is None or decoded < wanted:
+        frames = block_frames if wanted is None else min(block_frames, wanted - decoded)
         try:
             if start and not decoded:
                 clip.seek(start)
-            block = clip.read(min(block_frames, wanted - decoded), dtype="float32", always_2d=True)
+            block = clip.read(frames, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
-            raise AudioError(
-                f"{name} is damaged: it cannot be decoded to its end; copy or export it again.",
-                code="audio-undecodable",
-            ) from error
+            if length is None and not decoded:
+                break  # there is nothing where the stretch begins
+            raise undecodable(name) from error
         if not len(block):
             break
         decoded += len(block)
+        limits.check_duration(decoded / rate, name)
         yield average_channels(block, name)
-    # Lossy containers may overstate their length by a frame or two; half a second is damage
-    if wanted - decoded > rate // 2:
-        raise AudioError(
-            f"{name} is cut short: its header promises {clip.frames / rate:.2f} s, only "
-            f"{(start + decoded) / rate:.2f} s can be decoded; copy it again.",
-            code="audio-undecodable",
-        )
+    if length is not None:
+        missing = length - start - decoded if wanted is None else wanted - decoded
+        check_whole(name, length / rate, (start + decoded) / rate, missing / rate)
 
 
-@contextmanager
-def _open_soundfile(stream: BinaryIO, name: str) -> Iterator[soundfile.SoundFile]:
+def _open_soundfile(stream: ClipStream) -> soundfile.SoundFile | None:
+    """The clip as libsndfile opens it; ``None`` if it does not."""
     try:
-        clip = soundfile.SoundFile(stream)
-    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError) as error:
-        raise AudioError(
-            f"{name} is not audio that can be decoded: its content is neither wav, flac, ogg nor "
-            "mp3, or it is damaged.",
-            code="audio-undecodable",
-        ) from error
-    with clip:
-        yield clip
-
-
-@contextmanager
-def _open_bytes(source: Any, name: str, limits: AudioLimits) -> Iterator[BinaryIO]:
-    """A seekable binary stream over any encoded source."""
-    if isinstance(source, bytes):
-        if not source:
-            raise AudioError(f"{name} is empty.", code="audio-empty")
-        yield io.BytesIO(source)
-    elif isinstance(source, (str, os.PathLike)):
-        with _open_file(source, name) as stream:
-            yield stream
-    elif hasattr(source, "read"):
-        if not source.seekable():
-            yield io.BytesIO(read_stream(source, name, limits))
-            return
-        start = source.tell()
-        yield source
-        source.seek(start)  # the caller may read the same object again
-    else:
-        raise AudioError(
-            f"Cannot read audio from {type(source).__name__}: give a path, bytes, a file object, "
-            "an array or tensor, or (samples, rate)."
-        )
-
-
-def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:
-    """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
-    once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
-    return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]
-
-
-def read_stream(stream: BinaryIO, name: str, limits: AudioLimits) -> bytes:
-    """All bytes of a stream that cannot seek.
-
-    Raises:
-        AudioError: there are none, or too many.
-    """
-    data = stream.read(limits.max_stream_bytes + 1)
-    if not data:
-        raise AudioError(f"{name} is empty.", code="audio-empty")
-    if len(data) > limits.max_stream_bytes:
-        raise AudioError(
-            f"{name} goes on beyond {limits.max_stream_bytes:,} bytes; give a file, or raise "
-            "AudioLimits.max_stream_bytes.",
-            code="audio-beyond-limits",
-        )
-    return data
-
-
-def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
-    try:
-        if not stat.S_ISREG(os.stat(source).st_mode):  # opening a pipe would wait for ever
-            raise AudioError(f"{name} cannot be opened: it is not a file.")
-        stream = open(source, "rb")  # noqa: SIM115 - the caller closes it
-    except FileNotFoundError as error:
-        raise AudioError(
-            f"{name} does not exist; check the path.", code="audio-not-found"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AudioError(f"{name} cannot be opened: {reason}.") from error
-    if os.fstat(stream.fileno()).st_size == 0:
-        stream.close()
-        raise AudioError(f"{name} is an empty file; record or copy it again.", code="audio-empty")
-    return stream
+        return _SoundFile(stream if stream.path is None or stream.is_patched else stream.path)
+    except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError):
+        stream.seek(0)
+        return None

@@ -13,14 +13,12 @@ import numpy as np
 import soundfile
 import soxr
 
-from mvector.audio.decoding import AudioInfo, AudioSource, open_native, source_name
+from mvector.audio.decoding import AudioInfo, open_native
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
-from mvector.audio.media import MEDIA_SUFFIXES
 from mvector.audio.samples import cut_windows, first_samples
+from mvector.audio.sources import AudioSource, source_name
 from mvector.errors import AudioError
 from mvector.files import write_atomically, write_errors_as
-
-AUDIO_SUFFIXES = MEDIA_SUFFIXES | {".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".au"}
 
 _NOTHING = np.zeros(0, dtype=np.float32)
 
@@ -35,9 +33,10 @@ def read_audio(
 ) -> np.ndarray:
     """Decode a clip, or a part of it, to mono float32 at ``sample_rate``.
 
-    Formats: wav, flac, ogg (vorbis, opus), mp3, aiff through libsndfile; m4a, aac, mp4, webm
-    through PyAV where the ``media`` extra is installed. A partial read seeks, so three seconds of
-    a one-hour file cost three seconds of decoding.
+    Formats: those of libsndfile (wav, flac, ogg with vorbis or opus, mp3, aiff, ...), and where
+    PyAV is installed, those of FFmpeg (m4a, aac, mp4, webm, wma, amr, ...); the content decides and
+    not the name. Of libsndfile's a partial read seeks, so three seconds of a one-hour file cost
+    three seconds of decoding; FFmpeg's are decoded from the beginning.
 
     Args:
         source: path, encoded bytes, binary file object, or samples: ``(samples, rate)``, or an
@@ -53,7 +52,8 @@ def read_audio(
         float32 array of shape ``(samples,)``; channels are averaged.
 
     Raises:
-        AudioError: the clip is missing, empty, not audio, damaged, beyond the limits or not finite.
+        AudioError: the clip is missing, empty, not audio, damaged, cut short by more than half a
+            second, beyond the limits or not finite.
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
     name = source_name(source)

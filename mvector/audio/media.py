@@ -1,89 +1,197 @@
-"""Formats that only FFmpeg reads, through PyAV."""
+"""What libsndfile does not read and FFmpeg does, through PyAV."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from mvector.audio.damage import check_skipped, check_whole, undecodable, warn_of_skipped
+from mvector.audio.formats import FFMPEG_FORMATS
 from mvector.audio.limits import AudioLimits
 from mvector.audio.samples import average_channels
-from mvector.errors import AudioError, import_errors_as
+from mvector.audio.sources import ClipStream
+from mvector.errors import AudioError, MVectorError, import_errors_as
 
-# What libsndfile does not read and FFmpeg does.
-MEDIA_SUFFIXES = {".m4a", ".aac", ".mp4", ".wma", ".amr", ".webm", ".mkv", ".mov", ".3gp", ".ac3"}
-# FFmpeg also knows playlists, which make it open other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,amr,amrnb,amrwb,ac3,eac3"
+# Decoders that know the pauses in which a telephone sends nothing; FFmpeg's own refuse them.
+_PREFERRED = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
+# Containers whose header says how long the clip is. Of others FFmpeg tells a guess.
+_TELL_DURATION = {"mov", "matroska", "flv", "rm", "tta"}
 
 
-def needs_av(source: object, stream: BinaryIO) -> bool:
-    """Whether a stream is in a format that libsndfile does not read."""
-    position = stream.tell()
-    head = stream.read(12)
-    stream.seek(position)
-    if head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3":  # MP4 family; Matroska and WebM
-        return True
-    if head[:4] in (b"RIFF", b"fLaC", b"OggS") or head[:3] == b"ID3":
-        return False
-    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() in MEDIA_SUFFIXES
+@dataclass
+class MediaClip:
+    """A clip that FFmpeg has opened: container and track of PyAV, rate in Hz, channels."""
+
+    container: Any
+    track: Any
+    sample_rate: int
+    num_channels: int
+
+    @property
+    def promised_s(self) -> float:
+        """How long the header says that the clip is, in seconds; 0 where it says nothing."""
+        if self.container.format.name.split(",")[0] not in _TELL_DURATION:
+            return 0.0
+        if self.track.duration:
+            return float(self.track.duration * self.track.time_base)
+        is_alone = len(self.container.streams) == 1  # and not beside a film that may be longer
+        return (self.container.duration or 0) / 1e6 if is_alone else 0.0
 
 
 @contextmanager
-def _open_av(stream: BinaryIO, name: str) -> Iterator[Any]:
-    with import_errors_as(
-        f"{name} is in a format that needs PyAV: pip install av, "
-        "or convert the clip to wav, flac or mp3."
-    ):
-        import av
-    position = stream.tell()
-    try:
-        with av.open(stream, options={"format_whitelist": _FORMATS}) as container:
-            if not container.streams.audio:
-                raise AudioError(f"{name} has no audio track.", code="audio-undecodable")
-            yield container
-    except (av.FFmpegError, ValueError, OSError, UnicodeDecodeError) as error:
-        raise AudioError(
-            f"{name} is not audio that can be decoded, or it is damaged.", code="audio-undecodable"
-        ) from error
-    finally:
-        stream.seek(position)
+def open_media(stream: ClipStream, name: str) -> Iterator[MediaClip]:
+    """Open a clip that libsndfile does not read.
 
-
-def av_layout(stream: BinaryIO, name: str, limits: AudioLimits) -> tuple[int, int]:
-    """Rate and channels; the duration is not known before all is decoded."""
-    with _open_av(stream, name) as container:
-        track = container.streams.audio[0]
-        rate, channels = int(track.rate or 0), int(track.channels or 0)
-    limits.check_layout(rate, channels, name)
-    return rate, channels
-
-
-def av_blocks(
-    stream: BinaryIO, name: str, limits: AudioLimits, offset_s: float, duration_s: float | None
-) -> Iterator[np.ndarray]:
-    """Decodes from the beginning: these formats do not seek to the sample."""
+    Raises:
+        AudioError: FFmpeg does not read it either, or it has no audio track.
+        MissingDependencyError: PyAV is not installed, and the clip is no text.
+    """
+    _require_av(stream, name)
     import av
 
+    unknown = AudioError(
+        f"{name} is not audio that can be decoded: its content is of no known format, or it is "
+        "damaged.",
+        code="audio-undecodable",
+    )
+    options = {"format_whitelist": ",".join(FFMPEG_FORMATS)}
+    with _all_errors_as(unknown):
+        container = av.open(stream, options=options)
+    with container:
+        with _all_errors_as(unknown):
+            if not container.streams.audio:
+                raise AudioError(f"{name} has no audio track.", code="audio-undecodable")
+            track = container.streams.audio[0]
+            clip = MediaClip(container, track, int(track.rate or 0), int(track.channels or 0))
+        yield clip
+
+
+def media_blocks(
+    clip: MediaClip,
+    name: str,
+    limits: AudioLimits,
+    offset_s: float,
+    duration_s: float | None,
+    length_ratio: float,
+) -> Iterator[np.ndarray]:
+    """A stretch of a clip, in blocks; decoded from the beginning, for these formats do not seek to
+    the sample. Packets that cannot be decoded are left out, and counted in a warning.
+
+    Args:
+        clip: which FFmpeg has opened.
+        name: how messages call it.
+        limits: bounds on the stretch.
+        offset_s, duration_s: the stretch, in seconds.
+        length_ratio: how many times as long the header says the clip is, see
+            :class:`mvector.audio.headers.DataSize`.
+
+    Raises:
+        AudioError: the clip is damaged, cut short, empty or beyond the limits.
+    """
+    rate = clip.sample_rate
+    start = round(offset_s * rate)
+    stop = np.inf if duration_s is None else start + int(np.ceil(duration_s * rate))
     position = 0
-    with _open_av(stream, name) as container:
-        track = container.streams.audio[0]
-        rate = int(track.rate)
-        start = round(offset_s * rate)
-        stop = np.inf if duration_s is None else start + int(np.ceil(duration_s * rate))
-        converter = av.AudioResampler(format="fltp", rate=rate)
-        for frame in container.decode(track):
-            for converted in converter.resample(frame):
-                samples = converted.to_ndarray().T
-                first, last = max(0, start - position), min(len(samples), stop - position)
-                position += len(samples)
-                if first < last:
-                    limits.check_duration((position - start) / rate, name)
-                    yield average_channels(samples[int(first) : int(last)], name)
-            if position >= stop:
-                break
+    decoder = _Decoder(clip, name)
+    for samples in decoder.blocks():
+        first, last = max(0, start - position), min(len(samples), stop - position)
+        position += len(samples)
+        if first < last:
+            limits.check_duration((position - start) / rate, name)
+            yield average_channels(samples[int(first) : int(last)], name)
+        if position >= stop:
+            break
+    check_skipped(name, decoder.num_skipped, decoder.num_packets)
     if not position:
         raise AudioError(f"{name} holds no samples.", code="audio-empty")
+    if position < stop:
+        decoded_s = position / rate
+        with _all_errors_as(undecodable(name)):
+            promised_s = max(clip.promised_s, decoded_s * length_ratio)
+        end_s = max(decoded_s, decoder.end_s)
+        check_whole(name, promised_s, end_s, min(promised_s, stop / rate) - end_s)
+    warn_of_skipped(name, decoder.num_skipped, decoder.num_packets)
+
+
+class _Decoder:
+    """Decodes packet by packet, and counts."""
+
+    def __init__(self, clip: MediaClip, name: str) -> None:
+        self._clip, self._name = clip, name
+        self.num_packets = self.num_skipped = 0
+        self.end_s = 0.0  # of the last packet, by its time stamp
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Float32 ``(samples, channels)`` of each packet that can be decoded."""
+        import av
+
+        converter = av.AudioResampler(format="fltp", rate=self._clip.sample_rate)
+        decode = _codec_context(self._clip.track).decode
+        packets = self._clip.container.demux(self._clip.track)
+        while True:
+            with _all_errors_as(undecodable(self._name)):
+                packet = next(packets, None)
+            if packet is None:
+                return
+            self.num_packets += bool(packet.size)
+            try:
+                blocks = [
+                    converted.to_ndarray().T
+                    for frame in decode(packet)
+                    for converted in converter.resample(frame)
+                ]
+                if packet.pts is not None:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self.end_s = max(self.end_s, float(end))
+            except Exception:  # of whatever kind: PyAV has many, from FFmpegError to AttributeError
+                self.num_skipped += bool(packet.size)
+                continue
+            yield from blocks
+
+
+def _codec_context(track: Any) -> Any:
+    import av
+
+    name = _PREFERRED.get(track.codec_context.name)
+    if name not in av.codecs_available:
+        return track.codec_context
+    context = av.CodecContext.create(name, "r")
+    context.sample_rate, context.layout = track.rate, track.layout
+    return context
+
+
+def _require_av(stream: ClipStream, name: str) -> None:
+    """Say what to install, unless PyAV is there or the content is no media."""
+    head = stream.read(256)
+    stream.seek(0)
+    is_text = head.isascii() and not any(byte < 9 for byte in head)
+    kind = "is no audio that libsndfile reads, and reading other formats needs PyAV"
+    with import_errors_as(
+        f"{name} {kind}: pip install av, or convert the clip to wav, flac or mp3."
+    ):
+        try:
+            import av  # noqa: F401
+        except ImportError:
+            if not is_text:
+                raise
+            raise AudioError(
+                f"{name} is not audio that can be decoded: it is text.", code="audio-undecodable"
+            ) from None
+
+
+@contextmanager
+def _all_errors_as(error: AudioError) -> Iterator[None]:
+    """Whatever is raised in the block becomes this error, but for those that have a sentence.
+
+    PyAV raises many classes on damaged files, AttributeError and UnicodeDecodeError among them.
+    """
+    try:
+        yield
+    except MVectorError:
+        raise
+    except Exception as cause:
+        raise error from cause

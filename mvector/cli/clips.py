@@ -56,8 +56,8 @@ def open_clip(path: str) -> AudioSource:
     """
     if path != STANDARD_INPUT:
         return path
-    from mvector.audio.decoding import read_stream
     from mvector.audio.limits import DEFAULT_LIMITS
+    from mvector.audio.sources import read_stream
 
     return read_stream(sys.stdin.buffer, "standard input", DEFAULT_LIMITS)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mvector.audio.media import MEDIA_SUFFIXES
+from mvector.audio.formats import MEDIA_SUFFIXES
 from mvector.cli.create_data_options import DEFAULT_OUTPUT, DESCRIPTION, EPILOG, Merge, Scan
 from mvector.cli.options import Action, Command
 from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad_clips

@@ -13,7 +13,7 @@ import numpy as np
 
 from mvector.audio import AudioLimits, AudioSource, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
-from mvector.audio.decoding import buffer_unseekable
+from mvector.audio.sources import buffer_unseekable
 from mvector.compute.device import choose_device
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
