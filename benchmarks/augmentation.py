@@ -21,7 +21,7 @@ import soundfile
 from common import print_machine, timed_training
 
 from mvector.audio import read_audio
-from mvector.cli.common import set_up_logging
+from mvector.cli.running import set_up_logging
 from mvector.config import Config, load_config
 from mvector.data.augmentation.noise import add_noise
 from mvector.data.augmentation.reverb import add_reverb
@@ -64,7 +64,7 @@ def main() -> None:
     add("--channels", type=int, default=128, help="of EcapaTdnn (default: %(default)s)")
     add("--out", type=Path, default=Path("models/augmentation"), help="(default: %(default)s)")
     args = parser.parse_args()
-    set_up_logging()
+    set_up_logging(shows_progress=True)
     print_machine()
     folders = dict(zip(AUGMENTATIONS, args.models or (), strict=False))
     for name in AUGMENTATIONS:

@@ -27,7 +27,7 @@ from augmentation import conditions as spoilt_conditions
 from common import print_machine
 
 from mvector.audio import read_audio
-from mvector.cli.common import set_up_logging
+from mvector.cli.running import set_up_logging
 from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="model folder (default: the one in the box)")
     parser.add_argument("--publish", type=Path, metavar="M", help="model folder to ship")
     args = parser.parse_args()
-    set_up_logging()
+    set_up_logging(shows_progress=True)
     print_machine()
     if args.publish:
         publish(args.publish)

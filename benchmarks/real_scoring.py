@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from common import print_machine
 
-from mvector.cli.common import set_up_logging
+from mvector.cli.running import set_up_logging
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import held_out_check
 from mvector.evaluation.back_end import BackEnd
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--train_list", help="cohort and PLDA (default: DIR/lists/train.txt)")
     parser.add_argument("--lda_dim", type=int, default=100)
     args = parser.parse_args()
-    set_up_logging()
+    set_up_logging(shows_progress=True)
     print_machine()
     encoder = SpeakerEncoder.from_folder(args.model_path, "cpu")
     train_list = args.train_list or str(args.data / "lists" / "train.txt")

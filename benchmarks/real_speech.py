@@ -20,7 +20,7 @@ import torch
 from common import print_machine, timed_training
 
 from mvector.audio import read_audio
-from mvector.cli.common import set_up_logging
+from mvector.cli.running import set_up_logging
 from mvector.config import Config, load_config
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, calibrate
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="trained model folder; without it: train first")
     parser.add_argument("--out", type=Path, default=Path("models/real_speech"))
     args = parser.parse_args()
-    set_up_logging()
+    set_up_logging(shows_progress=True)
     print_machine()
     config = configure(args.data)
     model = args.model or train(config, args.out)

@@ -82,12 +82,14 @@ def record(
     sample_rate: int = 16000,
     *,
     device: str | None = None,
+    on_open: Callable[[], None] | None = None,
     on_block: Callable[[np.ndarray], None] | None = None,
 ) -> np.ndarray:
     """Record mono audio at a rate in Hz.
 
     Args:
         device: number of an input device or part of its name; ``None`` is the default one.
+        on_open: called once the microphone listens.
         on_block: sees each tenth of a second as it comes, for a level meter.
 
     Returns:
@@ -99,6 +101,8 @@ def record(
     """
     wanted, parts, num_samples = round(duration_s * sample_rate), [], 0
     with open_microphone(sample_rate, device=device) as blocks:
+        if on_open is not None:
+            on_open()
         while num_samples < wanted:
             parts.append(next(blocks))
             num_samples += len(parts[-1])

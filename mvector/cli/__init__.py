@@ -78,7 +78,7 @@ usage: mvector COMMAND [options]
 Who is speaking? Compare voices, recognise people, train models and measure them.
 
   mvector demo                                              a tour
-  mvector contrast --audio_path1 a.wav --audio_path2 b.wav  the same person?
+  mvector contrast a.wav b.wav                              the same person?
   mvector recognition --register Ada ada.wav                enrol Ada
   mvector recognition --identify clip.wav                   who is it?
   mvector create_data --dataset folder --path my_corpus     lists of your own speech
@@ -100,14 +100,20 @@ def find_command(name: str) -> Command:
 
 def run_script(name: str, argv: Sequence[str] | None = None) -> int:
     """Run one command by its name in :data:`COMMANDS`; returns the exit code."""
-    from mvector.cli.common import run_command
+    from mvector.cli.running import run_command
 
-    return run_command(find_command(name), argv)
+    return run_command(lambda: find_command(name), argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``mvector`` command: ``mvector train …`` is ``python train.py …``."""
+    from mvector.cli.failures import guarded
+
     words = list(sys.argv[1:] if argv is None else argv)
+    return guarded("mvector", lambda _: _main(words))
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
@@ -123,10 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"mvector: error: {_unknown(words[0], typed)}", file=sys.stderr)
         return 2
-    from mvector.cli.common import run_command
+    from mvector.cli.running import run_command
     from mvector.cli.subcommand import as_subcommand
 
-    return run_command(as_subcommand(find_command(name), name), words[1:])
+    return run_command(lambda: as_subcommand(find_command(name), name), words[1:])
 
 
 def _help() -> str:

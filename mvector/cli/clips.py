@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,13 +63,23 @@ def open_clip(path: str) -> AudioSource:
     return read_stream(sys.stdin.buffer, "standard input", DEFAULT_LIMITS)
 
 
+def require_one_standard_input(files: Sequence[str | None]) -> None:
+    """Refuse to read several clips from standard input.
+
+    Raises:
+        AudioError: it is named twice.
+    """
+    if files.count(STANDARD_INPUT) > 1:
+        raise AudioError("Standard input holds one clip; name it once.")
+
+
 def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> AudioSource:
     """A recording, or the path that the user types; a useless recording is made again.
 
     The question begins with ``which`` clip this is. ``EOFError``: nobody answers.
     """
     while True:
-        answer = input(
+        answer = ask(
             f"{which}Press Enter to record {args.record_seconds:g} s, or type the path of a clip: "
         ).strip()
         if answer:
@@ -76,22 +87,32 @@ def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> A
         waveform, wrong = record_clip(args, sample_rate)
         if wrong is None:
             return waveform, sample_rate
-        print(f"The recording is {wrong}, try again.")
+        print(f"The recording is {wrong}, try again.", file=sys.stderr)
+
+
+def ask(question: str) -> str:
+    """What the user types; the question is seen where standard output goes elsewhere, too."""
+    if sys.stdout.isatty():
+        return input(question)
+    print(question, end="", file=sys.stderr, flush=True)
+    return input("")
 
 
 def record_clip(args: RecordingOptions, sample_rate: int) -> tuple[np.ndarray, str | None]:
     """Record with a level meter; the samples, and what is wrong with them."""
     from mvector.audio.microphone import record, recording_fault
 
-    terminal = sys.stderr if isinstance(args, JsonOption) and args.json else sys.stdout
-
     def show_level(block: np.ndarray) -> None:
-        print(f"\r{level_meter(block, sample_rate)}", end="", file=terminal, flush=True)
+        print(f"\r{level_meter(block, sample_rate)}", end="", file=sys.stderr, flush=True)
 
-    print("recording…", file=terminal, flush=True)
-    on_block = show_level if terminal.isatty() else None
-    waveform = record(args.record_seconds, sample_rate, device=args.device, on_block=on_block)
-    print("\ndone" if on_block else "done", file=terminal)
+    waveform = record(
+        args.record_seconds,
+        sample_rate,
+        device=args.device,
+        on_open=lambda: print("recording…", file=sys.stderr, flush=True),
+        on_block=show_level if sys.stderr.isatty() else None,
+    )
+    print("\ndone" if sys.stderr.isatty() else "done", file=sys.stderr)
     return waveform, recording_fault(waveform, sample_rate)
 
 

@@ -1,32 +1,14 @@
-"""What commands share: values of options, groups of options, logging, and running a command."""
+"""What commands share: values of options, and groups of options."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import io
-import logging
 import math
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mvector.cli.options import (
-    Command,
-    Condition,
-    Options,
-    bind_options,
-    build_parser,
-    flag,
-    option,
-    optional,
-    required,
-)
-from mvector.errors import MVectorError
-
-EXIT_MISTAKE = 2
+from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 _T = TypeVar("_T")
 
@@ -186,61 +168,3 @@ class ListOptions(WorkerOptions):
 
         where = "with a packed corpus, which holds its clips"
         return (*super().conditions(), ("data_root", not is_packed(self.source), where))
-
-
-# ---- running -------------------------------------------------------------------------------------
-
-
-def run_command(command: Command, argv: Sequence[str] | None = None) -> int:
-    """Parse, run, and turn a user's mistake into one sentence and exit code 2.
-
-    ``argv`` lacks the program's name; ``None`` takes the process's own.
-    """
-    parser = build_parser(command)
-    parser.add_argument(
-        "--debug", action="store_true", help="show the full traceback of a mistake, and more log"
-    )
-    given = vars(parser.parse_args(argv))
-    debug = given.pop("debug", False)
-    set_up_logging(debug)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no failure
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        action, options = bind_options(command, given)
-        return action.run(options)
-    except MVectorError as error:
-        if debug:
-            raise
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped by the user.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
-        sys.stderr.close()
-        return 0
-
-
-def set_up_logging(debug: bool = False) -> None:
-    """Log lines with time stamp and level on standard error, beside progress bars.
-
-    Of the processes that ``torchrun`` starts, all but the first tell of nothing but trouble.
-    """
-    handler = logging.StreamHandler()
-    layout = "[%(asctime)s %(levelname)-7s] %(message)s"
-    handler.setFormatter(logging.Formatter(layout, "%Y-%m-%d %H:%M:%S"))
-    root = logging.getLogger("mvector")
-    root.handlers[:] = [handler]
-    is_main = os.environ.get("RANK", "0") == "0"
-    root.setLevel(logging.DEBUG if debug else logging.INFO if is_main else logging.WARNING)
-    root.propagate = False
-
-
-def log_arguments(args: Options) -> None:
-    """Print the options as the run has them, one indented line each."""
-    logger = logging.getLogger("mvector")
-    logger.info("----------- Extra arguments -----------")
-    for name in sorted(own.name for own in dataclasses.fields(args)):
-        logger.info("  %s: %s", name, getattr(args, name))
-    logger.info("---------------------------------------")

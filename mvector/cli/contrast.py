@@ -3,56 +3,78 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mvector.cli.clips import (
-    STANDARD_INPUT,
     ListDevices,
     RecordingOptions,
     ask_for_clip,
     list_devices,
     open_clip,
+    require_one_standard_input,
 )
-from mvector.cli.common import JsonOption, ModelOptions, ThresholdOption, log_arguments
-from mvector.cli.options import Action, Command, Condition, optional
-from mvector.errors import AudioError, MVectorError
+from mvector.cli.common import JsonOption, ModelOptions, ThresholdOption
+from mvector.cli.options import Action, Command, Condition, OptionError, option, optional
+from mvector.cli.terminal import Mark, marked, mind_lines
+from mvector.errors import MVectorError
+
+if TYPE_CHECKING:
+    from mvector.recognition.judge import Decision
+
+logger = logging.getLogger(__name__)
 
 SAME, DIFFERENT = 0, 1
 
 _EPILOG = """\
 examples:
-  python infer_contrast.py --audio_path1 a.wav --audio_path2 b.wav
-  python infer_contrast.py --audio_path1 a.wav            asks for the second, or records it
-  cat b.wav | python infer_contrast.py --audio_path1 a.wav --audio_path2 -
+  python infer_contrast.py a.wav b.wav
+  python infer_contrast.py a.wav                  asks for the second, or records it
+  cat b.wav | python infer_contrast.py a.wav -
 
-exit code: 0 the same person, 1 different people, 2 a mistake (a clip that cannot be read, …)
+exit code: 0 the same person, 1 different people, 2 a mistake (a clip that cannot be read, …); where
+the verdict is inconclusive, 0 from the threshold on
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(ModelOptions, ThresholdOption, RecordingOptions, JsonOption):
-    audio_path1: str | None = optional("first clip; - is standard input; asks without it", "FILE")
+    clips: Sequence[str] = option(
+        (),
+        "the two clips; - is standard input; asks for those missing",
+        "CLIP",
+        positional=True,
+        nargs="*",
+    )
+    audio_path1: str | None = optional("first clip, where none is given by its place", "FILE")
     audio_path2: str | None = optional("second clip, likewise", "FILE")
 
     def conditions(self) -> tuple[Condition, ...]:
-        has_both = None not in (self.audio_path1, self.audio_path2)
+        has_both = None not in self.paths()
         return (
             *super().conditions(),
+            ("audio_path1 audio_path2", not self.clips, "beside clips that are given by place"),
             ("record_seconds device", not has_both, "with two files"),
-            ("json", has_both, "without --audio_path1 and --audio_path2: it asks no questions"),
+            ("json", has_both, "without two clips: it asks no questions"),
         )
+
+    def paths(self) -> tuple[str | None, str | None]:
+        """The clips, however they were given; ``None`` is to be asked for."""
+        if len(self.clips) > 2:
+            raise OptionError(f"Two clips are compared; {len(self.clips)} were given.")
+        first, second = [*self.clips, None, None][:2]
+        return first or self.audio_path1, second or self.audio_path2
 
 
 def compare(args: Compare) -> int:
     """Compare, print, and answer by exit code."""
-    paths = {1: args.audio_path1, 2: args.audio_path2}
-    if paths[1] == paths[2] == STANDARD_INPUT:
-        raise AudioError("Standard input holds one clip; give the other one as a file.")
+    paths = args.paths()
+    require_one_standard_input(paths)
     from mvector.recognition.predictor import MVectorPredictor
 
-    if not args.json:
-        log_arguments(args)
     predictor = MVectorPredictor(
         args.model_path, configs=args.configs, threshold=args.threshold, use_gpu=args.use_gpu
     )
@@ -62,36 +84,43 @@ def compare(args: Compare) -> int:
             open_clip(path)
             if path is not None
             else ask_for_clip(args, predictor.encoder.sample_rate, f"Clip {number}. ")
-            for number, path in paths.items()
+            for number, path in enumerate(paths, 1)
         )
     except EOFError as error:
-        raise MVectorError("There is no answer; give --audio_path1 and --audio_path2.") from error
+        raise MVectorError("There is no answer; give two clips.") from error
     started = time.monotonic()
     score = predictor.contrast(first, second)
     elapsed_ms = 1000.0 * (time.monotonic() - started)
     decision = score.decide()
     if args.json:
         answer = {
-            "audio_path1": args.audio_path1,
-            "audio_path2": args.audio_path2,
+            "audio_path1": paths[0],
+            "audio_path2": paths[1],
             "model": str(predictor.model_path),
             **score.to_dict(),
             "time_ms": round(elapsed_ms, 1),
         }
         print(json.dumps(answer, ensure_ascii=False))
-        return SAME if decision.same else DIFFERENT
-    verdict = "are the same person" if decision.same else "are not the same person"
-    names = [path or "the clip" for path in paths.values()]
-    similarity, threshold = decision.as_text()
-    print(f"{names[0]} and {names[1]} {verdict}, similarity: {similarity}")
-    print(f"Threshold: {threshold} ({decision.threshold_source})")
-    if decision.inconclusive and decision.inconclusive_band:
-        low, high = decision.inconclusive_band
-        print(f"Inconclusive: for these clips {low:.4f} to {high:.4f} is weak evidence either way")
-    for reason in score.reasons:
-        print(f"Be careful: {reason}")
-    print(f"Time: {elapsed_ms:.0f} ms for two clips")
+    else:
+        print("\n".join(_verdict_lines(decision)))
+        logger.info("model: %s", predictor.model_path)
+        for line in decision.details():
+            logger.info(line)
+        logger.info("time: %.0f ms for two clips", elapsed_ms)
     return SAME if decision.same else DIFFERENT
+
+
+def _verdict_lines(decision: Decision) -> list[str]:
+    """The verdict, the figures behind it, and what to mind."""
+    verdict = "same person" if decision.same else "different people"
+    score, threshold = decision.as_text()
+    figures = f"  similarity {score:>7}   threshold {threshold:>7}"
+    headline = marked(Mark.YES if decision.same else Mark.NO, verdict)
+    if decision.inconclusive and decision.inconclusive_band:
+        headline = marked(Mark.UNSURE, f"inconclusive, rather {verdict}")
+        low, high = decision.inconclusive_band
+        figures += f"   weak evidence from {low:.4f} to {high:.4f}"
+    return [headline, figures, *mind_lines(decision.reasons)]
 
 
 COMMAND = Command(

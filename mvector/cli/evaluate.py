@@ -15,7 +15,6 @@ from mvector.cli.calibration_report import (
     print_listening_change,
     write_calibration,
 )
-from mvector.cli.common import log_arguments
 from mvector.cli.evaluate_options import EPILOG, Compare, Evaluate
 from mvector.cli.options import Action, Command
 
@@ -54,7 +53,6 @@ def _evaluate(args: Evaluate) -> int:
     )
     from mvector.training.trainer import MVectorTrainer
 
-    log_arguments(args)
     folder = Path(args.model_path or find_model(args.configs))
     if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):

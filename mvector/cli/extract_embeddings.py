@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import ModelOptions, log_arguments, max_duration_option, parse_number
+from mvector.cli.common import ModelOptions, max_duration_option, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
 from mvector.files import read_errors_as
@@ -78,8 +78,6 @@ def run(args: Extract) -> int:
     check_embedding_file(args.out, paths)
     device = choose_device(args.use_gpu)
     with open_world(device.type) as world:
-        if world.is_main:
-            log_arguments(args)
         folder = args.model_path or find_model(args.configs)
         listening = Listening.from_dict(read_model_info(folder).listening)
         listening = listening.with_duration(args.max_duration)

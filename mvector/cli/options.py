@@ -19,7 +19,8 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from difflib import get_close_matches
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from mvector.errors import MVectorError
 
@@ -107,16 +108,25 @@ class Action(Generic[_O]):
 
 @dataclass(frozen=True)
 class Command:
-    """A command: what ``--help`` tells, and what it does; the last action may need no option."""
+    """A command: what ``--help`` tells, and what it does; the last action may need no option.
+
+    ``shows_progress``: it takes hours, and tells what it does beside what is wrong.
+    """
 
     prog: str
     description: str
     epilog: str
     actions: tuple[Action[Any], ...]
+    shows_progress: bool = False
 
     def owners(self, name: str, *, required: bool = False) -> list[Action[Any]]:
         """The actions that take an option, or those that need it."""
         return [action for action in self.actions if name in action.fields(required=required)]
+
+    def has_flag(self, name: str) -> bool:
+        """Whether it has an option of that name that takes no value."""
+        owners = self.owners(name)
+        return bool(owners) and "action" in owners[0].fields()[name].metadata
 
 
 def bind_options(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any], Any]:
@@ -164,9 +174,41 @@ def _flag_of(own: Field[Any]) -> str:
 # ---- the parser, and what --help shows ----------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are like all others."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print ``--help``; what cannot be printed is an error, which argparse would swallow."""
+        print(message, end="", file=file)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was typed."""
+        raise OptionError(f"{message[:1].upper()}{message[1:]}; --help tells more.")
+
+
+def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    """The options that were given, by name; clips and the like may stand between options.
+
+    Raises:
+        OptionError: there is no such option, or its value is none.
+    """
+    given, unknown = parser.parse_known_intermixed_args(words)
+    for word in unknown:
+        spelled = word.split("=")[0]
+        if word.startswith("-"):
+            known = [each for own in parser._actions for each in own.option_strings]
+            near = [f"; did you mean {name}?" for name in get_close_matches(spelled, known, 1)]
+            raise OptionError(
+                f"There is no option {spelled}{''.join(near) or '; --help lists all.'}"
+            )
+    if unknown:
+        raise OptionError(f"'{unknown[0]}' is one word too many; --help tells more.")
+    return vars(given)
+
+
 def build_parser(command: Command) -> argparse.ArgumentParser:
     """The parser of a command; what it parses holds the options that were given, and no default."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=command.prog,
         description=command.description,
         epilog=command.epilog,
@@ -213,4 +255,4 @@ def _add_option(group: argparse._ActionsContainer, own: Field[Any], is_always_ne
     elif is_always_needed:
         group.add_argument(own.name, **more)
     else:
-        group.add_argument(own.name, **{**more, "nargs": "?"})
+        group.add_argument(own.name, **{"nargs": "?", **more})

@@ -3,49 +3,58 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import (
-    STANDARD_INPUT,
     ListDevices,
     RecordingOptions,
+    ask,
     ask_for_clip,
     list_devices,
     open_clip,
     record_good_clip,
+    require_one_standard_input,
 )
 from mvector.cli.common import (
     JsonOption,
     LibraryOptions,
     NoAudioOption,
     SearchOptions,
-    log_arguments,
 )
+from mvector.cli.identify import Identify, identify, recognise
 from mvector.cli.options import Action, Command, Condition, flag, option, required
+from mvector.cli.terminal import Mark, count_of, marked, mind_lines
 from mvector.cli.watch import Watch, watch
 from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
+    from mvector.recognition.answers import Registration
     from mvector.recognition.predictor import MVectorPredictor
 
+logger = logging.getLogger(__name__)
+
 KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
+_MOST_NAMED = 10
 
 _EPILOG = """\
 examples:
   python infer_recognition.py                                  menu, with microphone or files
   python infer_recognition.py --register "Ada Lovelace" ada1.wav ada2.wav
   python infer_recognition.py --identify clip.wav --top_k 3
+  python infer_recognition.py --identify *.wav                 a line for each clip
   arecord -f S16_LE -r 16000 -d 3 | python infer_recognition.py --identify -
   python infer_recognition.py --watch                          the microphone, until Ctrl-C
   python infer_recognition.py --list
   python infer_recognition.py --remove "Ada Lovelace"
 
 Clips put by hand into audio_db/<name>/ are enrolled at the next start; deleted clips are gone.
-exit code: 0 done; of --identify and --watch: 0 an enrolled person, 1 nobody enrolled; 2 a mistake
+exit code: 0 done; 1 of --identify: nobody enrolled speaks in one clip or more, of --watch: in none;
+2 a mistake, such as a clip that cannot be used
 """
 
 
@@ -67,11 +76,6 @@ class Register(EnrolOptions, RecordingOptions, JsonOption):
     def conditions(self) -> tuple[Condition, ...]:
         names, records = "record_seconds device", len(self.register) == 1
         return (*super().conditions(), (names, records, "with files to --register"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identify(SearchOptions, JsonOption):
-    identify: str = required("tell who is speaking in a clip; - is standard input", "FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +114,7 @@ class Menu(EnrolOptions, SearchOptions, RecordingOptions):
 def _make_predictor(args: LibraryOptions) -> MVectorPredictor:
     from mvector.recognition.predictor import MVectorPredictor
 
-    if not (isinstance(args, JsonOption) and args.json):
-        log_arguments(args)
-    return MVectorPredictor(
+    predictor = MVectorPredictor(
         args.model_path,
         configs=args.configs,
         threshold=args.threshold if isinstance(args, SearchOptions) else None,
@@ -120,6 +122,12 @@ def _make_predictor(args: LibraryOptions) -> MVectorPredictor:
         use_gpu=args.use_gpu,
         library_options={"keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio)},
     )
+    logger.info("model: %s", predictor.model_path)
+    return predictor
+
+
+def _identify(args: Identify) -> int:
+    return identify(args, _make_predictor(args))
 
 
 def _watch(args: Watch) -> int:
@@ -137,9 +145,8 @@ def _list(args: ListPeople) -> int:
 
 def _remove(args: Remove) -> int:
     count = _make_predictor(args).remove_user(args.remove)
-    _print_answer(
-        args.json, f"Removed '{args.remove}' ({count} clips)", removed=args.remove, clips=count
-    )
+    text = f"Removed '{args.remove}' ({count_of(count, 'clip')})"
+    _print_answer(args.json, text, removed=args.remove, clips=count)
     return 0
 
 
@@ -159,13 +166,13 @@ def _import(args: Import) -> int:
         keep_audio=not args.no_audio,
     )
     count = library.num_people()
-    _print_answer(args.json, f"Imported {count} people", imported=count)
+    _print_answer(args.json, f"Imported {count_of(count, 'person', 'people')}", imported=count)
     return 0
 
 
 def _reembed(args: Reembed) -> int:
     count = _make_predictor(args).library.reembed(progress=not args.json)
-    _print_answer(args.json, f"Computed {count} voiceprints anew", reembedded=count)
+    _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0
 
 
@@ -173,8 +180,7 @@ def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
     predictor = _make_predictor(args)
     name, *files = args.register
-    if files.count(STANDARD_INPUT) > 1:
-        raise AudioError("Standard input holds one clip; name it once.")
+    require_one_standard_input(files)
     clips: list[AudioSource] = [open_clip(file) for file in files]
     if not clips:
         clips = [record_good_clip(args, predictor.encoder.sample_rate)]
@@ -189,7 +195,7 @@ def _register(args: Register) -> int:
             continue
         enrolled.append(result)
         if not args.json:
-            print(result)
+            print("\n".join(_registration_lines(result)), flush=True)
     if args.json:
         answers = [result.to_dict() for result in enrolled]
         single = answers[0] if len(clips) == 1 else {"registered": name, "clips": answers}
@@ -199,19 +205,9 @@ def _register(args: Register) -> int:
     return MISTAKE if refused else 0
 
 
-def _identify(args: Identify) -> int:
-    return _recognise(args, _make_predictor(args), open_clip(args.identify), as_json=args.json)
-
-
-def _recognise(
-    args: SearchOptions, predictor: MVectorPredictor, audio: AudioSource, *, as_json: bool = False
-) -> int:
-    result = predictor.recognition(audio, top_k=args.top_k, within=args.within)
-    lines = [str(result)]
-    if args.top_k > 1:
-        lines += [f"  {match.score:.4f}  {match.name}" for match in result.candidates]
-    _print_answer(as_json, "\n".join(lines), **result.to_dict())
-    return KNOWN if result.is_known else UNKNOWN
+def _registration_lines(result: Registration) -> list[str]:
+    kept = "" if result.clip is None else f" ({result.clip})"
+    return [marked(Mark.YES, f"enrolled {result.name}{kept}"), *mind_lines(result.reasons)]
 
 
 def _print_answer(as_json: bool, text: str, **values: object) -> None:
@@ -221,12 +217,14 @@ def _print_answer(as_json: bool, text: str, **values: object) -> None:
 def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
     predictor = _make_predictor(args)
-    for name in predictor.get_users():
-        print(f"Loaded: {name}")
+    names = predictor.get_users()
+    if names:
+        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        print(f"Enrolled: {', '.join(names[:_MOST_NAMED])}{more}")
     while True:
         try:
             question = "Choose: 0 register a clip in the library, 1 recognise, q quit: "
-            choice = input(question).strip().lower()
+            choice = ask(question).strip().lower()
             if choice in ("q", "quit", "exit"):
                 return 0
             if choice not in ("0", "1"):
@@ -236,7 +234,7 @@ def _run_menu(args: Menu) -> int:
             if choice == "0":
                 _register_from_menu(args, predictor, clip)
             else:
-                _recognise(args, predictor, clip)
+                recognise(args, predictor, clip)
         except MVectorError as error:
             print(error, file=sys.stderr)
         except EOFError:
@@ -245,11 +243,9 @@ def _run_menu(args: Menu) -> int:
 
 
 def _register_from_menu(args: Menu, predictor: MVectorPredictor, clip: AudioSource) -> None:
-    name = input("Name of the speaker: ")
+    name = ask("Name of the speaker: ")
     result = predictor.register(clip, name, force=args.force, groups=args.groups)
-    print(f"Registered: {result.name}")
-    for reason in result.reasons:
-        print(f"Be careful: {reason}")
+    print("\n".join(_registration_lines(result)))
 
 
 COMMAND = Command(

@@ -10,7 +10,6 @@ from mvector.cli.common import (
     SettingOptions,
     bool_option,
     config_option,
-    log_arguments,
     parse_count,
 )
 from mvector.cli.options import Action, Command, Condition, optional, required
@@ -99,7 +98,6 @@ def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
 
     if args.configs is None and args.resume_model in (None, "auto"):
         args = replace(args, configs=DEFAULT_CONFIG)
-    log_arguments(args)
     seed = [] if args.seed is None else [f"train_conf.seed={args.seed}"]
     config = load_config(
         args.configs or load_checkpoint(str(args.resume_model))["config"], [*args.overrides, *seed]
@@ -138,4 +136,5 @@ COMMAND = Command(
     "Train a speaker model from one YAML file and a list of clips.",
     _EPILOG,
     (Action("--dry_run", DryRun, _dry_run), Action("a training", Train, _train)),
+    shows_progress=True,
 )

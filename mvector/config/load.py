@@ -74,11 +74,33 @@ def config_to_dict(config: Section) -> dict[str, Any]:
 
 
 def log_config(config: Section) -> None:
-    """Log every setting, indented, one to a line."""
-    logger.info("----------- Configuration -----------")
+    """Log the settings that differ from the defaults, and every one at level DEBUG."""
+    logger.info("Settings other than the defaults:")
+    for key, value in changed_settings(config).items():
+        logger.info("  %s: %s", key, value)
+    logger.debug("----------- Configuration -----------")
     for line in yaml.safe_dump(config_to_dict(config), allow_unicode=True).splitlines():
-        logger.info("  %s", line)
-    logger.info("-------------------------------------")
+        logger.debug("  %s", line)
+    logger.debug("-------------------------------------")
+
+
+def changed_settings(section: Section, default: Section | None = None) -> dict[str, Any]:
+    """Settings by dotted key that have no default, or another value.
+
+    ``default`` has the defaults; ``None``: those of the section's class.
+    """
+    changed: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        usual = field.get_default(call_default_factory=True)
+        usual = usual if default is None else getattr(default, name)
+        if isinstance(value, Section):
+            same_kind = usual if type(usual) is type(value) else None
+            inner = changed_settings(value, same_kind)
+            changed |= {f"{name}.{key}": own for key, own in inner.items()}
+        elif value != usual:  # a required setting differs from any
+            changed[name] = value
+    return changed
 
 
 # ---- reading --------------------------------------------------------------------------------

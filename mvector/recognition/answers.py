@@ -152,13 +152,16 @@ class Recognition:
             "enrolled_quality": None if enrolled is None else enrolled._asdict(),
         }
 
-    def __str__(self) -> str:
+    def as_text(self) -> str:
+        """The answer in a few words, without what the clip falls short of."""
         score, threshold = self.decision.as_text()
         name = self.candidates[0].name
-        who = f"Speaker: {name}" if self.is_known else f"Unknown speaker: the nearest is {name}"
-        line = f"{who}, similarity: {score} (threshold {threshold}, {self.threshold_source})"
-        line += ", inconclusive" if self.decision.inconclusive else ""
-        return line + format_reasons(self.reasons)
+        who = name if self.is_known else f"nobody enrolled; nearest: {name}"
+        doubt = ", inconclusive" if self.decision.inconclusive else ""
+        return f"{who} ({score}, needs {threshold}{doubt})"
+
+    def __str__(self) -> str:
+        return self.as_text() + format_reasons(self.reasons)
 
 
 @dataclass(frozen=True)

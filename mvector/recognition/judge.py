@@ -93,13 +93,24 @@ class Decision:
                 return score, threshold
         return repr(self.score), repr(self.threshold)
 
+    def details(self) -> list[str]:
+        """What few ask for, a line each: where the threshold comes from, and probabilities."""
+        lines = [f"threshold: {self.threshold_source}"]
+        if self.calibrated_on is not None:
+            lines.append(f"calibrated on: {self.calibrated_on}")
+        if self.llr is not None and self.probability is not None:
+            lines.append(
+                f"probability of the same person: {self.probability:.3f} (log-likelihood ratio "
+                f"{self.llr:.2f}, {self.num_people:,} compared)"
+            )
+        return lines
+
     def __str__(self) -> str:
-        verdict = "the same person" if self.same else "different people"
+        verdict = "same person" if self.same else "different people"
         score, threshold = self.as_text()
-        line = f"{verdict}, similarity {score} (threshold {threshold}, {self.threshold_source})"
-        if self.probability is not None:
-            line += f", probability of the same person {self.probability:.3f}"
-        return line + (", inconclusive" if self.inconclusive else "") + format_reasons(self.reasons)
+        doubt = ", inconclusive" if self.inconclusive else ""
+        figures = f" (similarity {score}, threshold {threshold})"
+        return f"{verdict}{doubt}{figures}{format_reasons(self.reasons)}"
 
 
 @dataclass(frozen=True)

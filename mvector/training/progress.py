@@ -214,8 +214,8 @@ def log_summary(network: nn.Module, feature_dim: int) -> None:
         from torchinfo import summary
     except ImportError:
         count = sum(parameter.numel() for parameter in network.parameters())
-        logger.info("Parameters: %d (torchinfo is not installed: no summary by layer)", count)
+        logger.debug("Parameters: %d (torchinfo is not installed: no summary by layer)", count)
         return
     size = (1, 98, feature_dim)
     table = summary(network, input_size=size, verbose=0)
-    logger.info("The network, for features of shape %s:\n%s", size, table)
+    logger.debug("The network, for features of shape %s:\n%s", size, table)

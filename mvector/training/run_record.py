@@ -61,6 +61,7 @@ def record_run(
     folder = Path(run_folder)
     text = yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
     _write_or_warn(folder / CONFIG, text)
+    logger.info("All settings: %s", folder / CONFIG)
     entry = {**describe_environment(device), **started}
     entries = [*(_read_entries(folder) if goes_on else []), entry]
     _write_entries(folder, entries)

@@ -27,8 +27,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The program and words of the commands that would have been run."""
     calls: list[str] = []
     monkeypatch.setattr(
-        "mvector.cli.common.run_command",
-        lambda command, argv: calls.append(" ".join([command.prog, *argv])) or 0,
+        "mvector.cli.running.run_command",
+        lambda load, argv: calls.append(" ".join([load().prog, *argv])) or 0,
     )
     return calls
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from mvector.cli.options import (
     build_parser,
     flag,
     option,
+    parse_words,
     required,
 )
 
@@ -70,6 +72,12 @@ def test_a_command_line_becomes_the_options_of_the_action_that_it_asks_for() -> 
     assert (action.name, options) == ("--remove", Remove(folder="there", remove="Ada"))
 
 
+def test_clips_may_stand_between_options() -> None:
+    parser = build_parser(find_command("contrast"))
+    given = parse_words(parser, ["a.wav", "--threshold", "0.5", "b.wav"])
+    assert given == {"clips": ["a.wav", "b.wav"], "threshold": 0.5}
+
+
 def test_what_was_given_counts_even_where_it_equals_the_default() -> None:
     with pytest.raises(OptionError, match=r"^--width has no use without --long\.$"):
         parsed(PEOPLE, ["--width", "80"])
@@ -94,8 +102,15 @@ REFUSED = {
         "--audio_path1 a --audio_path2 b --device 1": "--device has no use with two files.",
         "--audio_path1 a --audio_path2 b --record_seconds 3": "--record_seconds has no use with "
         "two files.",
-        "--audio_path1 a --json": "--json has no use without --audio_path1 and --audio_path2: it "
-        "asks no questions.",
+        "--audio_path1 a --json": "--json has no use without two clips: it asks no questions.",
+        "a --json": "--json has no use without two clips: it asks no questions.",
+        "a b --device 1": "--device has no use with two files.",
+        "a --audio_path2 b": "--audio_path2 has no use beside clips that are given by place.",
+        "a b c": "Two clips are compared; 3 were given.",
+        "a b --treshold 0.5": "There is no option --treshold; did you mean --threshold?",
+        "a b --xyzzy": "There is no option --xyzzy; --help lists all.",
+        "a b --threshold high": "Argument --threshold: invalid float value: 'high'; --help tells "
+        "more.",
         "--model_path m --configs c": "--configs has no use beside --model_path, which names the "
         "model already.",
     },
@@ -204,6 +219,7 @@ REFUSED = {
         "it belongs to --recompute_bn.",
     },
     "calibrate": {"--clips d --dry_run --force": "--force has no use with --dry_run."},
+    "inspect_data": {"l m": "'m' is one word too many; --help tells more."},
     "extract_embeddings": {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
         "names the model already.",
@@ -218,8 +234,10 @@ def test_an_option_without_a_use_is_one_sentence_and_exit_code_2(
     name: str, line: str, capsys: pytest.CaptureFixture
 ) -> None:
     assert run_script(name, shlex.split(line)) == 2
-    sentence = f"{find_command(name).prog}: error: {REFUSED[name][line]}\n"
-    assert capsys.readouterr() == ("", sentence)
+    sentence = REFUSED[name][line]
+    answer = json.dumps({"error": {"code": "option", "message": sentence}}) + "\n"
+    out = answer if "--json" in line.split() else ""
+    assert capsys.readouterr() == (out, f"{find_command(name).prog}: error: {sentence}\n")
 
 
 @pytest.mark.parametrize("name", ["inspect_data", "extract_features"])
@@ -239,9 +257,12 @@ ACCEPTED = {
         "--list_devices --json",
         "--audio_path1 a --audio_path2 b --json --threshold 0.5 --configs c --use_gpu False",
         "--audio_path1 a --record_seconds 2 --device usb --model_path m",
+        "a b --json",
+        "a --device usb",
     ],
     "recognition": [
         "--register Ada --record_seconds 2 --device 1 --force --groups a b --no_audio",
+        "--identify a b",
         "--identify a --within staff --top_k 3 --threshold 0.5 --json --use_gpu True",
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
         "--watch a --json --top_k 2",

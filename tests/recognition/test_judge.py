@@ -113,10 +113,13 @@ def test_verdict_threshold_text_and_json_never_disagree() -> None:
         assert decision.same == (score >= decision.threshold)
         values = json.loads(json.dumps(decision.to_dict()))
         assert (values["score"] >= values["threshold"]) == values["same"] == decision.same
-        told = re.match(r"(.+), similarity (\S+) \(threshold ([^,]+), ", str(decision))
+        told = re.fullmatch(
+            r"(.+?)(, inconclusive)? \(similarity (\S+), threshold (\S+)\)", str(decision)
+        )
         assert told is not None
-        assert (float(told[2]) >= float(told[3])) == decision.same
-        assert (told[1] == "the same person") == decision.same
+        assert (float(told[3]) >= float(told[4])) == decision.same
+        assert (told[1] == "same person") == decision.same
+        assert (told[2] is not None) == bool(decision.inconclusive)
         if decision.inconclusive_band is not None:
             low, high = decision.inconclusive_band
             assert -1.0 <= low <= high <= 1.0

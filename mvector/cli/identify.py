@@ -1,0 +1,92 @@
+"""``infer_recognition.py --identify``: who is speaking in clips."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mvector.cli.clips import open_clip, require_one_standard_input
+from mvector.cli.common import JsonOption, SearchOptions
+from mvector.cli.options import required
+from mvector.cli.terminal import Mark, marked, mind_lines
+from mvector.errors import AudioError
+
+if TYPE_CHECKING:
+    from mvector.audio import AudioSource
+    from mvector.recognition.answers import Recognition
+    from mvector.recognition.predictor import MVectorPredictor
+
+logger = logging.getLogger(__name__)
+
+KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identify(SearchOptions, JsonOption):
+    identify: Sequence[str] = required(
+        "tell who is speaking, in each clip; - is standard input", "FILE", nargs="+"
+    )
+
+
+def identify(args: Identify, predictor: MVectorPredictor) -> int:
+    """Recognise every clip that can be heard; the worst of their exit codes."""
+    files = [*args.identify]
+    require_one_standard_input(files)
+    if len(files) == 1:
+        return recognise(args, predictor, open_clip(files[0]), about={"clip": files[0]})
+    codes, width = set(), max(map(len, files))
+    for file in files:
+        try:
+            codes.add(
+                recognise(
+                    args, predictor, open_clip(file), label=file.ljust(width), about={"clip": file}
+                )
+            )
+        except AudioError as error:
+            codes.add(MISTAKE)
+            print(f"Not heard: {error}", file=sys.stderr)
+            if args.json:
+                answer = {"clip": file, "error": {"code": error.code, "message": str(error)}}
+                print(json.dumps(answer, ensure_ascii=False))
+    return max(codes)
+
+
+def recognise(
+    args: SearchOptions,
+    predictor: MVectorPredictor,
+    audio: AudioSource,
+    *,
+    label: str = "",
+    about: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Recognise a clip, tell who it is, and give the exit code.
+
+    ``label`` stands before the answer, and ``about`` joins the object of ``--json``.
+    """
+    started = time.monotonic()
+    result = predictor.recognition(audio, top_k=args.top_k, within=args.within)
+    elapsed_ms = 1000.0 * (time.monotonic() - started)
+    if isinstance(args, JsonOption) and args.json:
+        print(json.dumps({**about, **result.to_dict()}, ensure_ascii=False), flush=True)
+    else:
+        print("\n".join(_recognition_lines(result, label, args.top_k)), flush=True)
+        for line in result.decision.details():
+            logger.info(line)
+        logger.info("time: %.0f ms", elapsed_ms)
+    return KNOWN if result.is_known else UNKNOWN
+
+
+def _recognition_lines(result: Recognition, label: str, top_k: int) -> list[str]:
+    """Who it is, the nearest if more than one is asked for, and what to mind."""
+    sign = Mark.YES if result.is_known else Mark.NO
+    sign = Mark.UNSURE if result.decision.inconclusive else sign
+    lines = [marked(sign, f"{label}  {result.as_text()}" if label else result.as_text())]
+    if top_k > 1:
+        lines += [f"  {match.score:7.4f}  {match.name}" for match in result.candidates]
+    return [*lines, *mind_lines(result.reasons)]

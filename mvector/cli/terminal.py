@@ -1,0 +1,56 @@
+"""What people see: marks before answers, and colours where a terminal shows them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from typing import TextIO
+
+RED, GREEN, YELLOW = 31, 32, 33
+
+
+class Mark(Enum):
+    """A sign before a line: as it is drawn, in ASCII, and the number of its colour."""
+
+    YES = ("✔", "+", GREEN)
+    NO = ("✘", "x", RED)
+    UNSURE = ("?", "?", YELLOW)
+    MIND = ("!", "!", YELLOW)
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether escape codes make colours there: on a terminal, unless ``NO_COLOR`` says no.
+
+    https://no-color.org: any value but an empty one switches colours off.
+    """
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    # the console of Windows shows codes as rubbish, unless it is its newer terminal
+    return sys.platform != "win32" or "WT_SESSION" in os.environ or "TERM" in os.environ
+
+
+def coloured(text: str, colour: int, stream: TextIO) -> str:
+    """The text bold in a colour, or as it is."""
+    return f"\x1b[1;{colour}m{text}\x1b[0m" if has_colour(stream) else text
+
+
+def marked(mark: Mark, text: str) -> str:
+    """A line for standard output that begins with a mark."""
+    sign, plain, colour = mark.value
+    try:
+        sign.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        sign = plain
+    return f"{coloured(sign, colour, sys.stdout)} {text}"
+
+
+def mind_lines(reasons: Iterable[str]) -> list[str]:
+    """What to mind, one indented line each."""
+    return [f"  {marked(Mark.MIND, reason)}" for reason in reasons]
+
+
+def count_of(number: int, thing: str, several: str | None = None) -> str:
+    """``1 clip``, ``1,200 clips``; ``several`` is the plural where it is no *s*."""
+    return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"

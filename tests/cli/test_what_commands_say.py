@@ -1,0 +1,330 @@
+"""Commands are silent, answer in short lines, and tell every failure by its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_model import RATE, small_model, speech
+from small_settings import ROOT
+
+from mvector.audio import write_wav
+from mvector.cli import run_script
+from mvector.cli.options import Action, Command, Options, flag
+from mvector.cli.running import run_command
+from mvector.cli.terminal import Mark, coloured, count_of, marked
+from mvector.errors import AudioError
+from mvector.evaluation import calibrate
+from mvector.models.folder import update_model_folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, and clips of three voices; ``blip.wav`` is hardly speech."""
+    folder = tmp_path_factory.mktemp("said")
+    small_model(folder / "model")
+    for voice in range(3):
+        write_wav(folder / f"voice_{voice}.wav", speech(voice, 3.2), RATE)
+    write_wav(folder / "blip.wav", np.pad(speech(0)[:3000], (0, 2 * RATE)), RATE)
+    return folder
+
+
+@pytest.fixture
+def workplace(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for file in folder.glob("*.wav"):
+        os.link(file, tmp_path / file.name)
+    os.symlink(folder / "model", tmp_path / "model")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture, command: str, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command with the small model."""
+    capsys.readouterr()
+    model = () if "--model_path" in words else ("--model_path", "model")
+    code = run_script(command, [*words, *model, "--use_gpu", "False"])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+def test_two_clips_make_two_lines_and_nothing_else(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    same = said(capsys, "contrast", "voice_0.wav", "voice_0.wav", "--threshold", "0.5")
+    assert same == (0, "✔ same person\n  similarity  1.0000   threshold  0.5000\n", "")
+    score = json.loads(said(capsys, "contrast", "voice_0.wav", "voice_1.wav", "--json")[1])["score"]
+    other = said(capsys, "contrast", "voice_0.wav", "voice_1.wav", "--threshold", "1")
+    lines = f"✘ different people\n  similarity {score:7.4f}   threshold  1.0000\n"
+    assert other == (1, lines, "")
+
+
+def test_what_to_mind_has_lines_of_its_own(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    _, out, err = said(capsys, "contrast", "voice_0.wav", "blip.wav")
+    _, _, *reasons = out.splitlines()
+    assert reasons
+    assert all(reason.startswith("  ! second clip: ") for reason in reasons)
+    assert err == ""
+
+
+def test_an_inconclusive_score_is_told_with_its_band(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree("model", "unsure")
+    clips = ("contrast", "voice_0.wav", "voice_1.wav", "--model_path", "unsure")
+    score = json.loads(said(capsys, *clips, "--json")[1])["score"]
+    labels, noise = np.arange(600) < 300, np.random.default_rng(0).normal(size=600)
+    scores = score + np.where(labels, 2e-5, -2e-5) + 2e-5 * noise
+    known = calibrate(scores, labels, description="scores around this one")
+    update_model_folder("unsure", calibration=known.to_dict(), listening={}, metrics={})
+    answer = json.loads(said(capsys, *clips, "--json")[1])
+    low, high = answer["inconclusive_band"]
+    assert low <= answer["score"] <= high, "the example is no longer one"
+    code, out, _ = said(capsys, *clips, "--threshold", "-1")
+    assert (code, out) == (
+        0,
+        "? inconclusive, rather same person\n"
+        f"  similarity {answer['score']:7.4f}   threshold -1.0000   "
+        f"weak evidence from {low:.4f} to {high:.4f}\n",
+    )
+
+
+def test_clips_are_recognised_a_line_each_and_a_stranger_with_the_nearest(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, clip in (("Ada", "voice_0.wav"), ("Bob", "voice_1.wav")):
+        code, out, err = said(capsys, "recognition", "--register", name, clip)
+        (stored,) = Path("audio_db", name).glob("*.wav")
+        assert (code, out, err) == (0, f"✔ enrolled {name} ({stored})\n", "")
+    known = said(capsys, "recognition", "--identify", "voice_0.wav", "--threshold", "0.9")
+    assert known == (0, "✔ Ada (1.0000, needs 0.9000)\n", "")
+    stranger = ("recognition", "--identify", "voice_2.wav", "--threshold", "1")
+    answer = json.loads(said(capsys, *stranger, "--json")[1])
+    (nearest,) = answer["candidates"]
+    code, out, err = said(capsys, *stranger)
+    told = re.fullmatch(r"✘ nobody enrolled; nearest: (\w+) \((0\.\d+), needs 1\.0+\)\n", out)
+    assert told is not None
+    assert (told[1], float(told[2])) == (nearest["name"], pytest.approx(nearest["score"], abs=1e-4))
+    assert (code, err) == (1, "")
+
+    files = ("voice_1.wav", "voice_2.wav", "gone.wav")
+    several = ("recognition", "--identify", *files, "--threshold", "0.99999")
+    code, out, err = said(capsys, *several)
+    assert code == 2
+    bob, unknown = out.splitlines()
+    assert bob == "✔ voice_1.wav  Bob (1.0000, needs 1.0000)"
+    assert unknown.startswith("✘ voice_2.wav  nobody enrolled; nearest: ")
+    assert err == "Not heard: 'gone.wav' does not exist; check the path.\n"
+    answers = [json.loads(line) for line in said(capsys, *several, "--json")[1].splitlines()]
+    assert [answer["clip"] for answer in answers] == [*files]
+    assert answers[0]["speaker"] == "Bob"
+    assert answers[2]["error"]["code"] == "audio-not-found"
+
+
+def test_more_is_told_when_asked_for_and_on_standard_error(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    _, out, err = said(capsys, "contrast", "voice_0.wav", "voice_1.wav", "-v")
+    assert len(out.splitlines()) == 2
+    for line in ("record_seconds: 3.0", "model: model", "threshold: calibrated on 600 trials"):
+        assert line in err.splitlines()
+    assert "probability of the same person: " in err
+    assert "ms for two clips" in err
+
+
+# ---- marks and colours --------------------------------------------------------------------------
+
+
+class Stream(io.TextIOWrapper):
+    """A stream of an encoding, at a terminal or not."""
+
+    def __init__(self, encoding: str, *, is_terminal: bool) -> None:
+        super().__init__(io.BytesIO(), encoding)
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+def test_marks_are_ascii_where_the_encoding_has_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, signs in (("utf-8", "✔ ✘ ? !"), ("ascii", "+ x ? !"), ("latin-1", "+ x ? !")):
+        monkeypatch.setattr("sys.stdout", Stream(encoding, is_terminal=False))
+        assert [marked(mark, "words") for mark in Mark] == [f"{x} words" for x in signs.split()]
+
+
+def test_colours_are_for_terminals_and_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Stream("utf-8", is_terminal=True)
+    assert coloured("✔", 32, terminal) == "\x1b[1;32m✔\x1b[0m"
+    assert coloured("✔", 32, Stream("utf-8", is_terminal=False)) == "✔"
+    monkeypatch.setenv("NO_COLOR", "")  # as good as not set
+    assert coloured("✔", 32, terminal) != "✔"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured("✔", 32, terminal) == "✔"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert coloured("✔", 32, terminal) == "✔"
+
+
+def test_a_number_takes_its_plural() -> None:
+    assert [count_of(n, "clip") for n in (0, 1, 1200)] == ["0 clips", "1 clip", "1,200 clips"]
+    assert count_of(1, "person", "people") == "1 person"
+    assert count_of(2, "person", "people") == "2 people"
+
+
+# ---- failures -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nothing(Options):
+    json: bool = flag("print JSON objects instead of sentences")
+
+
+def made_of(run: Callable[[], int]) -> Callable[[], Command]:
+    command = Command("try.py", "", "", (Action("a try", Nothing, lambda args: run()),))
+    return lambda: command
+
+
+def failing_with(error: BaseException) -> Callable[[], Command]:
+    def fail() -> int:
+        raise error
+
+    return made_of(fail)
+
+
+FAILURES = {
+    "a mistake": (AudioError("a.wav is silent."), 2, "error: a.wav is silent.", "audio"),
+    "an internal error": (
+        ZeroDivisionError("division by zero\nand more"),
+        70,
+        "internal error (ZeroDivisionError: division by zero): run again with -v for the "
+        "traceback, and report it.",
+        "internal",
+    ),
+    "an error without words": (
+        AssertionError(),
+        70,
+        "internal error (AssertionError): run again with -v for the traceback, and report it.",
+        "internal",
+    ),
+    "Ctrl-C": (KeyboardInterrupt(), 130, "stopped by the user.", None),
+    "a full disk": (
+        OSError(28, "No space left on device", "/mnt/a.txt"),
+        2,
+        "error: Cannot write '/mnt/a.txt': No space left on device.",
+        "output",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_every_failure_is_one_sentence_an_object_and_a_code(
+    kind: str, capsys: pytest.CaptureFixture
+) -> None:
+    error, exit_code, sentence, code = FAILURES[kind]
+    assert run_command(failing_with(error), []) == exit_code
+    assert capsys.readouterr() == ("", f"try.py: {sentence}\n")
+    assert run_command(failing_with(error), ["--json"]) == exit_code
+    out = capsys.readouterr().out
+    if code is None:
+        assert out == ""
+    else:
+        message = sentence.removeprefix("error: ")
+        assert json.loads(out) == {"error": {"code": code, "message": message}}
+
+
+def test_verbose_shows_the_traceback_of_an_internal_error(capsys: pytest.CaptureFixture) -> None:
+    assert run_command(failing_with(ZeroDivisionError("by zero")), ["-v"]) == 70
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1] == "try.py: internal error (ZeroDivisionError: by zero): report it."
+
+
+def test_a_command_that_cannot_be_imported_is_an_internal_error(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def load() -> Command:
+        raise ImportError("cannot import name 'x'")
+
+    assert run_command(load, []) == 70
+    assert "internal error (ImportError: cannot import name 'x')" in capsys.readouterr().err
+
+
+def test_what_cannot_be_parsed_is_an_object_too(capsys: pytest.CaptureFixture) -> None:
+    assert run_command(made_of(lambda: 0), ["--json", "--jsn"]) == 2
+    said = capsys.readouterr()
+    message = "There is no option --jsn; did you mean --json?"
+    assert json.loads(said.out) == {"error": {"code": "option", "message": message}}
+    assert said.err == f"try.py: error: {message}\n"
+
+
+def test_warnings_are_told_and_what_is_for_developers_is_not(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.warnoptions", [])
+
+    def run() -> int:
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+        logging.getLogger("mvector.audio").info("for the curious")
+        logging.getLogger("mvector.audio").warning("'a.wav' is odd.")
+        return 0
+
+    assert run_command(made_of(run), []) == 0
+    assert capsys.readouterr() == ("", "warning: 'a.wav' is odd.\n")
+
+
+def test_importing_configures_no_logging() -> None:
+    code = (
+        "import logging, mvector.recognition.predictor, mvector.training.trainer\n"
+        "own = [x for x in logging.root.manager.loggerDict if x.split('.')[0] == 'mvector']\n"
+        "print(len(own) > 10, [x for x in own if logging.getLogger(x).handlers])\n"
+        "print(logging.root.handlers)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout == "True []\n[]\n"
+
+
+# ---- streams ------------------------------------------------------------------------------------
+
+
+def in_shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash, in which $PY and $LIST are a command that prints the commands."""
+    shell = f"PY='{sys.executable}'; LIST='{ROOT / 'tools' / 'inspect_data.py'}'; {line}"
+    return subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_full_device_is_one_sentence() -> None:
+    run = in_shell("$PY $LIST --help > /dev/full; echo $?")
+    sentence = "inspect_data.py: error: Cannot write the output: No space left on device.\n"
+    assert (run.stdout, run.stderr) == ("2\n", sentence)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
+    run = in_shell("(sleep 0.3; $PY $LIST --help; echo $? >&2) | true")
+    assert run.stderr == "141\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_closed_streams_are_as_good_as_empty_ones(folder: Path) -> None:
+    clip, model = folder / "voice_0.wav", folder / "model"
+    compare = f"$PY infer_contrast.py {clip} - --model_path {model}"
+    run = in_shell(f"{compare} <&-; echo $?; {compare} < {clip} >&- 2>&-; echo $?")
+    assert run.stdout == "2\n0\n"
+    assert run.stderr == "infer_contrast.py: error: standard input is empty.\n"
