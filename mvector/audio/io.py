@@ -39,10 +39,12 @@ def read_audio(
     three seconds of decoding; FFmpeg's are decoded from the beginning.
 
     Args:
-        source: path, encoded bytes, binary file object, or samples: ``(samples, rate)``, or an
-            array or tensor alone, which then has the rate ``sample_rate``. Arrays have the shape
-            ``(n,)`` or ``(n, channels)``, tensors ``(n,)`` or ``(channels, n)``; integer samples
-            are scaled to [-1, 1].
+        source: path, encoded bytes (also as bytearray or memoryview), binary file object, or
+            samples: ``(samples, rate)``, ``(rate, samples)`` as SciPy and Gradio have it, or an
+            array or tensor alone, which then has the rate ``sample_rate``. Samples have the shape
+            ``(n,)``, ``(n, channels)`` or ``(channels, n)``: an axis of more than 32 beside one of
+            up to 32 is time, and of two alike the first is that of arrays, the second that of
+            tensors. Integers are scaled to [-1, 1].
         sample_rate: rate of the result in Hz; soxr resamples.
         offset_s: where to start, in seconds.
         duration_s: how much to read at most, in seconds; ``None`` reads to the end.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from mvector.errors import AudioError
+from mvector.errors import AudioError, MVectorError
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,21 @@ class AudioLimits:
 
     A few kilobytes of FLAC can hold days of silence, and a header can claim anything. A stretch
     asked for by offset and duration counts with its own length only.
+
+    Raises:
+        MVectorError: a bound is no number above 0.
     """
 
     max_duration_s: float = 4 * 3600.0  # of the stretch that is decoded
     max_sample_rate: int = 384_000  # in Hz
     max_channels: int = 16
     max_stream_bytes: int = 1 << 30  # read of a stream that cannot seek, such as a pipe
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and value > 0):
+                raise MVectorError(f"AudioLimits: {name} is {value!r}; give a number above 0.")
 
     def check_layout(self, sample_rate: int, num_channels: int, name: str) -> None:
         """Raise AudioError for a rate or number of channels that no recording has."""
@@ -39,11 +48,19 @@ class AudioLimits:
         """Raise AudioError for a stretch that is longer than ``max_duration_s``."""
         if duration_s > self.max_duration_s:
             raise AudioError(
-                f"{name} claims to last {duration_s / 3600.0:,.1f} h, and at most "
-                f"{self.max_duration_s / 3600.0:g} h are decoded; cut it, or raise "
+                f"{name} claims to last {_in_words(duration_s)}, and at most "
+                f"{_in_words(self.max_duration_s)} are decoded; cut it, or raise "
                 "AudioLimits.max_duration_s.",
                 code="audio-beyond-limits",
             )
+
+
+def _in_words(duration_s: float) -> str:
+    if duration_s < 120.0:
+        return f"{duration_s:.3g} s"
+    if duration_s < 7200.0:
+        return f"{duration_s / 60.0:.3g} min"
+    return f"{round(duration_s / 3600.0, 1):,g} h"
 
 
 DEFAULT_LIMITS = AudioLimits()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +20,7 @@ Samples: TypeAlias = "np.ndarray | Tensor"
 BLOCK_SAMPLES = 1 << 20  # of all channels together, decoded at once
 
 _INTEGER_SCALE = {"u1": 128.0, "i1": 128.0, "i2": 32768.0, "i4": 2147483648.0}
+_MOST_CHANNELS = 32  # of an array: what is longer are its samples
 _LARGEST = 1e10  # full scale is 1; the squares of larger samples leave float32
 
 
@@ -35,28 +38,77 @@ def samples_and_rate(
 ) -> tuple[np.ndarray, int]:
     """Float32 ``(samples,)`` or ``(samples, channels)``, and the rate in Hz.
 
+    Args:
+        source: an array or a tensor, or one of them and its rate, in either order.
+        sample_rate: of samples that come without a rate, in Hz.
+        limits: bounds on rate and channels.
+        name: how messages call the clip.
+
     Raises:
         AudioError: shape, type or rate are not those of a clip.
     """
-    given, rate = source if isinstance(source, tuple) else (source, sample_rate)
-    if _is_tensor(given):  # a tensor, with the channels first as torchaudio has them
-        tensor = given.detach().cpu()
-        samples = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-        samples = samples.T if samples.ndim == 2 else samples
-    else:
-        samples = np.asarray(given)
-    if samples.ndim not in (1, 2):
-        raise AudioError(
-            f"{name} has shape {samples.shape}; expected (samples,) or (samples, channels)."
-        )
-    limits.check_layout(int(rate), 1 if samples.ndim == 1 else samples.shape[1], name)
+    given, rate = _pair(source, name) if isinstance(source, tuple) else (source, sample_rate)
+    samples = _channels_behind(_to_array(given, name), _is_tensor(given), name)
+    limits.check_layout(rate, 1 if samples.ndim == 1 else samples.shape[1], name)
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32), int(rate)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused as such
+            return samples.astype(np.float32), rate
     scale = _INTEGER_SCALE.get(samples.dtype.str[1:])
     if scale is None:
         raise AudioError(f"{name} has type {samples.dtype}; use float32, int16 or int32.")
     centred = samples.astype(np.float32) - (128.0 if samples.dtype.kind == "u" else 0.0)
-    return centred / np.float32(scale), int(rate)
+    return centred / np.float32(scale), rate
+
+
+def _pair(source: tuple[Any, ...], name: str) -> tuple[Any, int]:
+    """Samples and rate in this order: SciPy and Gradio give the rate first."""
+    are_samples = [_is_sequence(part) for part in source]
+    if are_samples not in ([True, False], [False, True]):
+        kinds = ", ".join(type(part).__name__ for part in source[:4])
+        raise AudioError(
+            f"{name} is a tuple ({kinds}); give an array and its rate in Hz, as (samples, 16000)."
+        )
+    given, rate = source if are_samples[0] else source[::-1]
+    rate = rate.item() if is_samples(rate) else rate
+    is_number = isinstance(rate, numbers.Real) and not isinstance(rate, bool)
+    if not (is_number and math.isfinite(rate)):
+        raise AudioError(f"{name} has the rate {rate!r}; give a number in Hz, as (samples, 16000).")
+    return given, int(rate)
+
+
+def _is_sequence(part: object) -> bool:
+    """Whether something may be samples, and is no rate."""
+    is_text = isinstance(part, (str, bytes))
+    return hasattr(part, "__len__") and not is_text and getattr(part, "ndim", 1) > 0
+
+
+def _to_array(given: Any, name: str) -> np.ndarray:
+    try:
+        if not _is_tensor(given):
+            return np.asarray(given)
+        tensor = given.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        return array if isinstance(array, np.ndarray) else np.asarray(array)
+    except (RuntimeError, TypeError, ValueError) as error:  # of ragged lists; meta, sparse, nested
+        raise AudioError(
+            f"{name} cannot be used as an array: give a dense array or tensor that holds its "
+            "samples."
+        ) from error
+
+
+def _channels_behind(samples: np.ndarray, is_tensor: bool, name: str) -> np.ndarray:
+    """``(samples,)`` or ``(samples, channels)``."""
+    if samples.ndim not in (1, 2):
+        raise AudioError(
+            f"{name} has shape {samples.shape}; expected (samples,), (samples, channels) or "
+            "(channels, samples)."
+        )
+    if samples.ndim == 1:
+        return samples
+    few, many = (size <= _MOST_CHANNELS for size in samples.shape)
+    # Tensors have their channels first, as torchaudio has them, unless that cannot be
+    channels_first = few > many or (is_tensor and few == many)
+    return samples.T if channels_first else samples
 
 
 def array_blocks(

@@ -219,7 +219,8 @@ def clip_name(clip: Clip) -> str:
 
 def _clip_sources(clip: Clip) -> Sequence[AudioSource]:
     """The files of a clip that is made of several, or the one source."""
-    if isinstance(clip, tuple) and all(isinstance(part, (str, os.PathLike)) for part in clip):
+    are_files = isinstance(clip, tuple) and all(isinstance(p, (str, os.PathLike)) for p in clip)
+    if are_files and clip:
         return cast("tuple[str, ...]", clip)
     return [cast("AudioSource", clip)]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from error_codes import raises_code
 from media_clips import encode
 
@@ -48,8 +47,8 @@ def wav_with_header(rate: int, channels: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (flac_with_header(10 * 3600 * RATE), r"claims to last 10\.0 h, and at most 4 h"),
-        (flac_with_header((1 << 36) - 1), r"claims to last 1,193\.0 h"),
+        (flac_with_header(10 * 3600 * RATE), r"claims to last 10 h, and at most 4 h"),
+        (flac_with_header((1 << 36) - 1), r"claims to last 1,193 h"),
         (wav_with_header(1_000_000, 1), "has the sample rate 1000000 Hz; rates from 1,000 to 384,"),
         (wav_with_header(RATE, 64), "has 64 channels, and at most 16 are read; mix them down"),
     ],
@@ -109,16 +108,6 @@ def test_a_pipe_without_end_is_cut_off() -> None:
 def test_samples_that_no_arithmetic_survives_are_refused(value: float) -> None:
     with pytest.raises(AudioError, match=r"infinite|where full scale is 1"):
         read_audio((np.full(RATE, value, dtype=np.float32), RATE))
-
-
-def test_a_tensor_and_a_bare_array_have_the_rate_of_the_reader() -> None:
-    samples = np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32)
-    stereo = torch.from_numpy(np.stack([samples, samples]))
-    for source in (samples, torch.from_numpy(samples), stereo, (stereo, RATE)):
-        np.testing.assert_allclose(read_audio(source), samples, atol=1e-7)
-    assert len(read_audio((torch.from_numpy(samples), 8000))) == 2 * RATE
-    with raises_code("audio-beyond-limits"):
-        read_audio((stereo.numpy(), RATE))  # arrays have their channels behind
 
 
 @pytest.mark.parametrize(("rate", "kind"), [(RATE, "WAV"), (44100, "FLAC"), (8000, "FLAC")])
