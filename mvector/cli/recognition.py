@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mvector.audio import AudioSource
     from mvector.recognition.answers import Registration
     from mvector.recognition.predictor import MVectorPredictor
+    from mvector.speakers import SpeakerLibrary
 
 logger = logging.getLogger(__name__)
 
@@ -79,17 +80,27 @@ class Register(EnrolOptions, RecordingOptions, JsonOption):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListPeople(LibraryOptions, JsonOption):
+class KeepOptions(LibraryOptions, JsonOption):
+    """Of what needs no model; with one, clips put in by hand are enrolled before."""
+
+    def conditions(self) -> tuple[Condition, ...]:
+        is_model_named = self.model_path is not None or self.configs is not None
+        without = "without --model_path or --configs: no model is loaded"
+        return (*super().conditions(), ("use_gpu", is_model_named, without))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListPeople(KeepOptions):
     list_people: bool = required("print who is enrolled", flags=("--list",), action="store_true")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remove(LibraryOptions, JsonOption):
+class Remove(KeepOptions):
     remove: str = required("forget a person", "NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(LibraryOptions, JsonOption):
+class Export(KeepOptions):
     export: str = required("write the library to one file", "FILE")
 
 
@@ -130,28 +141,38 @@ def _identify(args: Identify) -> int:
     return identify(args, _make_predictor(args))
 
 
+def _open_library(args: LibraryOptions) -> SpeakerLibrary:
+    """The library, without a model unless one is named: then clips put in by hand are enrolled."""
+    if args.model_path is not None or args.configs is not None:
+        return _make_predictor(args).open_library(create=False)
+    from mvector.speakers import SpeakerLibrary
+
+    return SpeakerLibrary(args.audio_db_path, None, create=False)
+
+
 def _watch(args: Watch) -> int:
     predictor = _make_predictor(args)
-    _ = predictor.threshold, predictor.library  # what is missing is said before it listens
+    # what is missing is said before it listens
+    _ = predictor.threshold, predictor.open_library(create=False)
     return watch(args, predictor)
 
 
 def _list(args: ListPeople) -> int:
-    users = _make_predictor(args).get_users()
+    users = _open_library(args).names()
     text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
     _print_answer(args.json, text, users=users)
     return 0
 
 
 def _remove(args: Remove) -> int:
-    count = _make_predictor(args).remove_user(args.remove)
+    count = _open_library(args).remove(args.remove)
     text = f"Removed '{args.remove}' ({count_of(count, 'clip')})"
     _print_answer(args.json, text, removed=args.remove, clips=count)
     return 0
 
 
 def _export(args: Export) -> int:
-    _make_predictor(args).library.export(args.export)
+    _open_library(args).export(args.export)
     _print_answer(args.json, f"Exported to '{args.export}'", exported=args.export)
     return 0
 
@@ -171,7 +192,7 @@ def _import(args: Import) -> int:
 
 
 def _reembed(args: Reembed) -> int:
-    count = _make_predictor(args).library.reembed(progress=not args.json)
+    count = _make_predictor(args).open_library(create=False).reembed(progress=not args.json)
     _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0
 
@@ -217,7 +238,7 @@ def _print_answer(as_json: bool, text: str, **values: object) -> None:
 def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
     predictor = _make_predictor(args)
-    names = predictor.get_users()
+    names = predictor.library.names()
     if names:
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
         print(f"Enrolled: {', '.join(names[:_MOST_NAMED])}{more}")

@@ -23,6 +23,7 @@ from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.judge import Decision, Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.speakers.library import SpeakerLibrary
+from mvector.speakers.names import checked_name
 
 if TYPE_CHECKING:
     from mvector.config import Config
@@ -166,17 +167,26 @@ class MVectorPredictor:
 
     @property
     def library(self) -> SpeakerLibrary:
-        """The speaker library, opened on first use.
+        """The speaker library, opened on first use, and made if there is none.
 
         Raises:
             LibraryError: no folder was given, or it cannot be used.
+        """
+        return self.open_library(create=True)
+
+    def open_library(self, *, create: bool) -> SpeakerLibrary:
+        """The speaker library, which is opened once.
+
+        Raises:
+            LibraryError: no folder was given, or it cannot be used; there is no library, where
+                ``create`` is false.
         """
         with self._opening:
             if self._library is None:
                 if self._audio_db_path is None:
                     raise LibraryError("There is no speaker library: give audio_db_path.")
                 self._library = SpeakerLibrary(
-                    self._audio_db_path, self.encoder, **self._library_options
+                    self._audio_db_path, self.encoder, **{"create": create, **self._library_options}
                 )
             return self._library
 
@@ -202,7 +212,7 @@ class MVectorPredictor:
             AudioError: the clip cannot be used, or is too bad to be enrolled.
             LibraryError: the name or the library cannot be used.
         """
-        library, name = self.library, source_name(audio)
+        user_name, name = checked_name(user_name), source_name(audio)
         audio = buffer_unseekable(audio, self.encoder.listening.limits)
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
@@ -212,8 +222,8 @@ class MVectorPredictor:
                 "insist by --force (force=True).",
                 code="audio-too-bad",
             )
-        clip = library.register(user_name, audio, metadata=metadata, groups=groups)
-        return Registration(user_name.strip(), clip, report, self._quality.reasons(report))
+        clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)
+        return Registration(user_name, clip, report, self._quality.reasons(report))
 
     def recognition(
         self,
@@ -238,15 +248,15 @@ class MVectorPredictor:
 
         Raises:
             AudioError: the clip cannot be used.
-            LibraryError: nobody is enrolled.
+            LibraryError: nobody is enrolled, or there is no library.
             MVectorError: there is no threshold, or it is not a cosine.
         """
         if top_k < 1:
             raise MVectorError(f"top_k must be at least 1; got {top_k}.")
         judge = self._judge.with_threshold(threshold)
         _ = judge.threshold  # without one there is no answer: say so before working
+        library = self.open_library(create=False)
         embedding, report = self.encoder.embed_measured(audio)
-        library = self.library
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
         best = matches[0]
         decision = judge.decide(
@@ -266,8 +276,12 @@ class MVectorPredictor:
         return result
 
     def get_users(self) -> list[str]:
-        """Who is enrolled, in alphabetical order."""
-        return self.library.names()
+        """Who is enrolled, in alphabetical order.
+
+        Raises:
+            LibraryError: there is no library.
+        """
+        return self.open_library(create=False).names()
 
     def remove_user(self, user_name: str) -> int:
         """Forget a person, voiceprints and clips; returns the number of clips removed.
@@ -275,4 +289,4 @@ class MVectorPredictor:
         Raises:
             LibraryError: there is nobody of that name.
         """
-        return self.library.remove(user_name)
+        return self.open_library(create=False).remove(user_name)

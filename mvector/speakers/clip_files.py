@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import sys
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -35,7 +36,7 @@ from mvector.speakers.names import (
 from mvector.speakers.obstacles import Obstacles, kind_of, obstacle_at, shown
 from mvector.speakers.store import Store
 
-_PENDING = ".pending"
+PENDING = ".pending"
 _PENDING_CLIP = re.compile(r"[0-9a-f]{16}\.\w+(\.\w+)?")  # as stage_clip names them
 # What repeats embeddings outside of the database, and the key in ``meta`` of its valid token
 DERIVED_FILES = {"cache": "voiceprints.cache", "index": "voiceprints.index"}
@@ -94,7 +95,7 @@ def stage_clip(folder: Path, person_folder: str, suffix: str, data: bytes) -> tu
         OSError: it cannot be written; nothing is left.
     """
     file = f"{person_folder}/{uuid.uuid4().hex[:16]}{suffix}"
-    pending = folder / _PENDING
+    pending = folder / PENDING
     if kind_of(pending) not in ("", "folder"):
         raise LibraryError(f"'{pending}' has to be a folder of the library's; move it away.")
     pending.mkdir(mode=0o700, exist_ok=True)
@@ -103,7 +104,7 @@ def stage_clip(folder: Path, person_folder: str, suffix: str, data: bytes) -> tu
         with create_private(path) as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            _force_to_disk(stream.fileno())
         _fsync_folder(pending)
     except OSError:
         path.unlink(missing_ok=True)
@@ -124,8 +125,10 @@ def apply_committed_changes(store: Store, folder: Path, obstacles: Obstacles) ->
     Raises:
         LibraryError: the database cannot be written to; the work is done at the next opening.
     """
+    if not _is_work_left(store, folder):
+        return
     with store.transaction() as database:
-        for path in _pending_clips(folder / _PENDING, obstacles):
+        for path in _pending_clips(folder / PENDING, obstacles):
             try:
                 _put_in_place(database, folder, path, obstacles)
             except OSError as error:
@@ -137,14 +140,33 @@ def apply_committed_changes(store: Store, folder: Path, obstacles: Obstacles) ->
                 database.execute("DELETE FROM removals WHERE file = ?", (file,))
             except OSError as error:
                 obstacles.tell(folder / file, error)
-        valid = {key for (key,) in database.execute("SELECT key FROM meta")}
-        stale = [folder / DERIVED_FILES[key] for key in DERIVED_FILES.keys() - valid]
-        for path in [*stale, *folder.glob(".voiceprints.*.tmp")]:  # half written, under the lock
+        for path in _stale_files(database, folder):
             try:
                 if kind_of(path) == "file":
                     path.unlink(missing_ok=True)
             except OSError as error:
                 obstacles.tell(path, error)
+
+
+def _is_work_left(store: Store, folder: Path) -> bool:
+    """Whether anything is to be done, found out without waiting for others who write."""
+    try:
+        kind = kind_of(folder / PENDING)
+        if kind not in ("", "folder") or (kind and any((folder / PENDING).iterdir())):
+            return True
+    except OSError:
+        return True
+    with store.snapshot() as database:
+        if database.execute("SELECT 1 FROM removals LIMIT 1").fetchone():
+            return True
+        return any(kind_of(path) == "file" for path in _stale_files(database, folder))
+
+
+def _stale_files(database: sqlite3.Connection, folder: Path) -> list[Path]:
+    """Derived files that the database does not know, and half written ones (of its lock holder)."""
+    valid = {key for (key,) in database.execute("SELECT key FROM meta")}
+    stale = [folder / DERIVED_FILES[key] for key in DERIVED_FILES.keys() - valid]
+    return [*stale, *folder.glob(".voiceprints.*.tmp")]
 
 
 def _pending_clips(pending: Path, obstacles: Obstacles) -> list[Path]:
@@ -236,6 +258,15 @@ def _delete_clip(
 def _is_name_file(path: Path) -> bool:
     half_written = path.name.startswith(f".{NAME_FILE}.") and path.name.endswith(".tmp")
     return (path.name == NAME_FILE or half_written) and kind_of(path) == "file"
+
+
+def _force_to_disk(descriptor: int) -> None:
+    if sys.platform == "darwin":  # where fsync leaves it to the drive when to write
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -50,6 +50,8 @@ def measure_stored_clips(
     Returns:
         How many clips were measured.
     """
+    if context.model is None:
+        return 0
     # from clips, which are small, to embeddings, so that those without audio are not read
     query = """SELECT clip, checksum, file FROM clips CROSS JOIN embeddings ON clip = clips.id
         WHERE file IS NOT NULL AND fingerprint = ? AND speech_s IS NULL LIMIT ?"""

@@ -40,10 +40,30 @@ class LibraryContext:
     folder: Path
     store: Store
     cipher: LibraryCipher
-    encoder: SpeakerEncoder
-    fingerprint: str  # of the encoder: the model, and how much of clips it hears
+    model: SpeakerEncoder | None  # none: it lists, removes and exports
+    fingerprint: str  # of the model and how much of clips it hears; without, that of the library
     is_audited: bool
     obstacles: Obstacles = field(default_factory=Obstacles)
+
+    @property
+    def encoder(self) -> SpeakerEncoder:
+        """The model.
+
+        Raises:
+            LibraryError: the library was opened without one.
+        """
+        if self.model is None:
+            raise LibraryError(
+                f"The speaker library '{self.folder}' was opened without a model; open it with "
+                "one to enrol and recognise people.",
+                code="library-without-model",
+            )
+        return self.model
+
+    @property
+    def embd_dim(self) -> int:
+        """Size of the model's embeddings; 0 without a model."""
+        return 0 if self.model is None else self.model.embd_dim
 
     def apply_committed_changes(self) -> None:
         """Do to the folders what was committed to the database, as the module of that name says."""
@@ -85,6 +105,7 @@ class LibraryContext:
         Raises:
             LibraryError: the library is another model's.
         """
+        _ = self.encoder  # is there one?
         if self.is_of_this_model(database):
             return
         library = people.get_meta(database, "model") or ""

@@ -124,7 +124,7 @@ def _file_stamp(path: Path) -> str:
 def _known_clips(context: LibraryContext) -> dict[str, KnownClip]:
     """The clips of the database that have files."""
     # a length that does not fit is damage; with a key, the length is that of the encrypted vector
-    size = 0 if context.cipher.is_enabled else 4 * context.encoder.embd_dim
+    size = 0 if context.cipher.is_enabled else 4 * context.embd_dim
     query = """SELECT clips.file, clips.id, people.id, name, sha256, stamp, EXISTS (
             SELECT 1 FROM embeddings e WHERE e.clip = clips.id AND e.fingerprint = ?
             AND (? = 0 OR length(e.vector) = ?))

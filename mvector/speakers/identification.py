@@ -43,7 +43,7 @@ class Identification:
         self._context = context
         self._lock = threading.RLock()
         store, fingerprint, cipher = context.store, context.fingerprint, context.cipher
-        self.voiceprints = Voiceprints(store, fingerprint, context.encoder.embd_dim, cipher)
+        self.voiceprints = Voiceprints(store, fingerprint, context.embd_dim, cipher)
         is_kept = not store.read_only and not cipher.is_enabled
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
 
@@ -67,17 +67,25 @@ class Identification:
                     number: voiceprint_quality(database, number, fingerprint) for number in names
                 }
         found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
-        return [
+        matches = [
             Match(names[number], score, quality[number])
             for number, score in found
             if number in names
         ]
+        if not matches:
+            whose = "" if within is None else f" of {', '.join(map(repr, within))}"
+            raise LibraryError(
+                f"Nobody{whose} in '{self._context.folder}' has a voiceprint of this model; "
+                "register a clip of each person again.",
+                code="library-empty",
+            )
+        return matches
 
     def require_people(self) -> None:
         """Refuse where there is nobody to compare with.
 
         Raises:
-            LibraryError: nobody is enrolled, or with another model only.
+            LibraryError: nobody is enrolled, or with another model only; there is no model.
         """
         with self._context.store.snapshot() as database:
             self._context.require_model(database)
@@ -94,9 +102,14 @@ class Identification:
             self.voiceprints.refresh()
             damaged = self.voiceprints.damaged
             if damaged and not self._context.store.read_only:
-                self._context.delete_damaged_embeddings(sorted(damaged))
+                try:
+                    self._context.delete_damaged_embeddings(sorted(damaged))
+                    reconcile(self._context)
+                except LibraryError as error:  # they are left out, and the others compared
+                    if error.code != "library-unwritable":
+                        raise
+                    logger.warning("Damaged embeddings are left out: %s", error)
                 damaged.clear()
-                reconcile(self._context)
                 self.voiceprints.refresh()
 
     def close(self) -> None:

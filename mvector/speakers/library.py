@@ -20,11 +20,14 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.speakers import audit, people, reembedding, transfer
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
-from mvector.speakers.context import LibraryContext
-from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
-from mvector.speakers.opening import open_store
+from mvector.speakers.opening import (
+    catch_up,
+    library_folder,
+    nothing_left_if_it_fails,
+    open_context,
+)
 from mvector.speakers.people import Person
 from mvector.speakers.reconciliation import Reconciled, reconcile
 
@@ -35,7 +38,7 @@ class SpeakerLibrary:
     Args:
         path: folder of the library; made if it does not exist.
         encoder: the model; embeddings of another model, or of one that hears another part of clips,
-            are never compared with its own.
+            are never compared with its own. ``None``: list, remove and export only.
         progress: show a bar while clips are embedded.
         keep_audio: store the clips that are registered; without them a person has to be enrolled
             anew for another model.
@@ -43,6 +46,7 @@ class SpeakerLibrary:
         read_only: list and identify only; so is by itself what cannot be written to.
         look_at_folders: find clips that were added, changed, moved or deleted by hand. Without, a
             library of very many clips opens faster; :meth:`reconcile` does it at any time.
+        create: make the library if there is none; folders with clips are one.
 
     Raises:
         LibraryError: the folder or its database cannot be used.
@@ -51,27 +55,22 @@ class SpeakerLibrary:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        encoder: SpeakerEncoder,
+        encoder: SpeakerEncoder | None,
         *,
         progress: bool = False,
         keep_audio: bool = True,
         audit: bool = True,
         read_only: bool = False,
         look_at_folders: bool = True,
+        create: bool = True,
     ) -> None:
-        self.folder, self.encoder, self.keep_audio = Path(path), encoder, keep_audio
-        self.fingerprint = encoder.fingerprint
-        cipher = LibraryCipher.from_environment()
-        self._store = store = open_store(self.folder, cipher, read_only=read_only)
-        self._context = LibraryContext(
-            self.folder, store, cipher, encoder, self.fingerprint, audit and not store.read_only
+        self.folder, self.keep_audio = library_folder(path), keep_audio
+        self._context = context = open_context(
+            self.folder, encoder, is_audited=audit, read_only=read_only, create=create
         )
-        self._identification = Identification(self._context)
-        if not store.read_only:
-            self._context.apply_committed_changes()
-            if look_at_folders:
-                reconcile(self._context, progress=progress)
-            store.erase_deleted()
+        self._store, self.fingerprint = context.store, context.fingerprint
+        self._identification = Identification(context)
+        catch_up(context, look_at_folders=look_at_folders, progress=progress)
 
     # ---- enrolment --------------------------------------------------------------------------
 
@@ -144,22 +143,14 @@ class SpeakerLibrary:
         return count
 
     def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
-        """Replace what is known of a person.
-
-        Raises:
-            LibraryError: there is nobody of that name, or it cannot be turned into JSON.
-        """
+        """Replace what is known of a person: JSON values, or a ``LibraryError`` is raised."""
         with self._store.transaction() as database:
             person = people.find_person(database, name)
             people.set_metadata(database, person, metadata, keep=False)
             self._context.append_audit(database, "metadata", normalise_name(name))
 
     def set_groups(self, name: str, groups: Sequence[str]) -> None:
-        """Replace the groups that a person is in.
-
-        Raises:
-            LibraryError: there is nobody of that name, or a group's name is none.
-        """
+        """Replace the groups that a person is in; a ``LibraryError`` where a name is none."""
         with self._store.transaction() as database:
             people.set_groups(database, people.find_person(database, name), groups, keep=False)
             self._context.append_audit(database, "groups", normalise_name(name))
@@ -189,6 +180,11 @@ class SpeakerLibrary:
         return self._identification.nearest(embedding, top_k, within)
 
     # ---- who is there? ----------------------------------------------------------------------
+
+    @property
+    def encoder(self) -> SpeakerEncoder:
+        """The model; without one, a :class:`LibraryError`."""
+        return self._context.encoder
 
     @property
     def read_only(self) -> bool:
@@ -263,7 +259,7 @@ class SpeakerLibrary:
         cls,
         file: str | os.PathLike[str],
         path: str | os.PathLike[str],
-        encoder: SpeakerEncoder,
+        encoder: SpeakerEncoder | None,
         **options: Any,
     ) -> SpeakerLibrary:
         """A new library with what :meth:`export` wrote.
@@ -271,15 +267,20 @@ class SpeakerLibrary:
         Args:
             file: what :meth:`export` wrote; nothing in it is executed or trusted.
             path: folder of the library, in which nobody is enrolled yet.
-            encoder: the model; if it is not the one of the file, :meth:`reembed` comes next.
+            encoder: the model, if any; if not the one of the file, :meth:`reembed` comes next.
             options: of :class:`SpeakerLibrary`.
 
         Raises:
             LibraryError: the file is no exported library or damaged, or people are enrolled
                 already; nothing is imported then.
         """
-        library = cls(path, encoder, **options)
-        transfer.import_into(library._context, Path(file), keep_audio=library.keep_audio)
+        with nothing_left_if_it_fails(library_folder(path)):
+            library = cls(path, encoder, **options)
+            try:
+                transfer.import_into(library._context, Path(file), keep_audio=library.keep_audio)
+            except BaseException:
+                library.close()
+                raise
         return library
 
     def close(self) -> None:

@@ -4,22 +4,73 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
-from mvector.speakers.clip_files import is_clip_name
+from mvector.speakers import people
+from mvector.speakers.access import check_readable
+from mvector.speakers.clip_files import PENDING, is_clip_name
+from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
-from mvector.speakers.people import get_meta, set_meta
+from mvector.speakers.obstacles import kind_of, shown
+from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store
 
 logger = logging.getLogger(__name__)
 
 
-def open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool) -> Store:
+def library_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder that a path of a library names.
+
+    Raises:
+        LibraryError: it can be none.
+    """
+    try:
+        text = os.fspath(path)
+    except TypeError as error:
+        mistake = f"The path of a speaker library is text; this one is {type(path).__name__}."
+        raise LibraryError(mistake) from error
+    if not text.strip():
+        raise LibraryError("The path of the speaker library is empty; name a folder: audio_db.")
+    if "\0" in text:
+        raise LibraryError(f"The path of the speaker library {text!r} holds a NUL; leave it out.")
+    if os.path.lexists(text) and not os.path.isdir(text):
+        raise LibraryError(f"'{shown(text)}' is no folder, as a speaker library is; name another.")
+    return Path(text)
+
+
+def open_context(
+    folder: Path, encoder: SpeakerEncoder | None, *, is_audited: bool, read_only: bool, create: bool
+) -> LibraryContext:
+    """Open a library's database, with the key of the environment.
+
+    Raises:
+        LibraryError: there is no library and ``create`` is false, or it cannot be used.
+    """
+    cipher = LibraryCipher.from_environment()
+    store = _open_store(folder, cipher, read_only=read_only, create=create)
+    with store.snapshot() as database:
+        model = people.get_meta(database, "model") or ""
+    fingerprint = model if encoder is None else encoder.fingerprint
+    is_audited = is_audited and not store.read_only
+    return LibraryContext(folder, store, cipher, encoder, fingerprint, is_audited)
+
+
+def _open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool, create: bool) -> Store:
     """The database of a library, made if there is none.
 
     A damaged one is renamed and made anew where there are clips to fill it from.
     """
+    check_readable(folder / DATABASE)
+    if not (folder / DATABASE).is_file() and (read_only or not (create or _has_clips(folder))):
+        raise LibraryError(
+            f"There is no speaker library in '{shown(folder)}': check the path "
+            "(--audio_db_path), or register somebody first.",
+            code="library-not-found",
+        )
     try:
         store = Store(folder, read_only=read_only)
     except DamagedDatabaseError as error:
@@ -40,6 +91,41 @@ def open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool) -> Store
     return store
 
 
+def catch_up(context: LibraryContext, *, look_at_folders: bool, progress: bool) -> None:
+    """Finish what was committed, and find out what changed in the folders.
+
+    What cannot be written down now is done at another opening: the library works without.
+    """
+    if context.store.read_only:
+        return
+    try:
+        context.apply_committed_changes()
+        if look_at_folders:
+            reconcile(context, progress=progress)
+        context.store.erase_deleted()
+    except LibraryError as error:
+        if error.code != "library-unwritable":
+            raise
+        logger.warning("%s What changed in the folders waits until it can be written.", error)
+
+
+@contextmanager
+def nothing_left_if_it_fails(folder: Path) -> Iterator[None]:
+    """A library that is made in the block, its folders included, is gone if the block fails."""
+    is_new = not os.path.lexists(folder / DATABASE)
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            for end in ("-wal", "-shm", ""):
+                (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
+            for place in (folder / PENDING, *missing):
+                with suppress(OSError):  # something else is in it
+                    place.rmdir()
+        raise
+
+
 def _rename_damaged_database(folder: Path) -> Path:
     """Rename a damaged database, with its log, so that a new one can be made; returns its place."""
     aside = (folder / DATABASE).with_suffix(".damaged")
@@ -51,17 +137,20 @@ def _rename_damaged_database(folder: Path) -> Path:
 
 
 def _has_clips(folder: Path) -> bool:
-    return any(is_clip_name(path.name) for path in folder.glob("[!.]*/*"))
+    return any(
+        is_clip_name(path.name) and kind_of(path.parent) == "folder"
+        for path in folder.glob("[!.]*/*")
+    )
 
 
 def _check_key(store: Store, cipher: LibraryCipher) -> None:
     what = f"The speaker library '{store.path.parent}'"
     with store.snapshot() as database:
-        proof = get_meta(database, "sealed")
+        proof = people.get_meta(database, "sealed")
         has_people = database.execute("SELECT 1 FROM people LIMIT 1").fetchone() is not None
     if not has_people and not store.read_only and (cipher.is_enabled or proof):
         with store.transaction() as database:  # where nobody is enrolled any key will do
             if not database.execute("SELECT 1 FROM people LIMIT 1").fetchone():
-                set_meta(database, "sealed", cipher.proof())
-            proof = get_meta(database, "sealed")
+                people.set_meta(database, "sealed", cipher.proof())
+            proof = people.get_meta(database, "sealed")
     cipher.check(proof or "", what)

@@ -181,9 +181,14 @@ def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
     """Numbers of the people in any of some groups: ``(people,)`` int64, ascending.
 
     Raises:
-        LibraryError: a group has no member.
+        LibraryError: a group has no member, or none is named.
     """
     names = checked_groups(groups)
+    if not names:
+        raise LibraryError(
+            "within names no group; leave it out to compare with everybody.",
+            code="group-not-found",
+        )
     found: set[int] = set()
     for name in names:
         query = "SELECT person FROM memberships WHERE group_name = ?"

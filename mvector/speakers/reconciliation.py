@@ -75,7 +75,11 @@ def reconcile(
             _update_database(context, database, plan, done)
     with context.store.snapshot() as database:
         is_ours = context.is_of_this_model(database)
-    if not is_ours:
+    if context.model is None:
+        if plan.embedded:
+            told = "%d clips in '%s' are new or changed, and wait until it is opened with a model."
+            logger.warning(told, len(plan.embedded), context.folder)
+    elif not is_ours:
         logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
     elif plan.embedded:
         _embed_new_files(context, plan, done, progress)

@@ -23,6 +23,7 @@ def reembed(context: LibraryContext, *, progress: bool = False) -> int:
     this one was killed. The last transaction names the new model and deletes the old embeddings of
     all clips that have new ones.
     """
+    _ = context.encoder  # is there one?
     context.apply_committed_changes()
     _require_audio(context)
     num_done, failed = 0, set[str]()

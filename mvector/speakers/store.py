@@ -6,7 +6,6 @@ survives ``kill -9`` and a power failure, what was not leaves no trace.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sqlite3
@@ -14,30 +13,30 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from mvector.errors import LibraryError
-from mvector.files import check_writable
 from mvector.speakers import schema
+from mvector.speakers.access import (
+    DamagedDatabaseError,
+    error_from_os,
+    error_from_sqlite,
+    is_disk_full,
+    is_writable,
+    may,
+)
 from mvector.speakers.names import folder_key
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "voiceprints.db"
 _TIMEOUT_S = 30.0
+# fullfsync: macOS leaves it to the drive otherwise when to write
+_PRAGMAS = ("fullfsync", "checkpoint_fullfsync", "secure_delete", "foreign_keys")
 _CHECKED_BYTES = 32 << 20  # larger databases are not read through at every opening
 _VACUUMED_BYTES = 64 << 20  # larger ones give back their free pages without being written anew
-_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class DamagedDatabaseError(LibraryError):
-    """The file is no database, or not a whole one."""
-
-    code = "library-damaged"
 
 
 class Store:
@@ -59,17 +58,12 @@ class Store:
         self._database: sqlite3.Connection | None = None
         self._immutable_state: tuple[int, ...] | None = None
         if not read_only:
-            self.read_only = not _is_writable(folder)
-        if self.read_only and not self.path.is_file():
-            raise LibraryError(
-                f"There is no speaker library in '{folder}' that can be read.",
-                code="library-not-found",
-            )
+            self.read_only = not is_writable(folder / DATABASE)
         try:
             with self._library_errors():
                 self._connect()
         except LibraryError as error:
-            if self.read_only or not _is_disk_full(error.__cause__) or not self.path.is_file():
+            if self.read_only or not is_disk_full(error.__cause__) or not self.path.is_file():
                 raise
             logger.warning("%s It is opened read-only.", error)
             self.close()
@@ -147,6 +141,10 @@ class Store:
         assert self._database is not None
         return self._database
 
+    @property
+    def _address(self) -> str:
+        return self.path.absolute().as_uri()
+
     def _connect(self) -> None:
         self._immutable_state = None
         if self.read_only:
@@ -155,7 +153,7 @@ class Store:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             if self.path.stat().st_mode & 0o077:
                 self.path.chmod(0o600)
-            self._database = _open_connection(f"file:{quote(str(self.path))}?mode=rw")
+            self._database = _open_connection(f"{self._address}?mode=rw")
             self._set_up(self._database)
         version = schema.version_of(self._database)
         if version not in (schema.READABLE if self.read_only else (schema.VERSION,)):
@@ -167,15 +165,15 @@ class Store:
         """Pragmas, and the tables of a new database or of an earlier format."""
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         _enable_wal(database)
-        for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
-            database.execute(f"PRAGMA {pragma}")
+        for pragma in _PRAGMAS:
+            database.execute(f"PRAGMA {pragma} = ON")
+        database.execute("PRAGMA synchronous = FULL")
         if schema.version_of(database) < schema.VERSION:
             with _committed(database, "BEGIN IMMEDIATE"):
                 schema.migrate(database)
 
     def _connect_read_only(self) -> sqlite3.Connection:
-        address = f"file:{quote(str(self.path))}?mode=ro"
-        database = _open_connection(address)
+        database = _open_connection(f"{self._address}?mode=ro")
         try:
             schema.version_of(database)
             database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
@@ -184,6 +182,8 @@ class Store:
             database.close()
             log = self.path.with_name(f"{DATABASE}-wal")
             if log.exists() and log.stat().st_size:
+                if is_disk_full(error) and may(os.W_OK, self.path):
+                    return self._read_into_memory()
                 raise LibraryError(
                     f"The speaker library '{self.path.parent}' was not closed by its last process; "
                     "open it once where it can be written to."
@@ -191,7 +191,20 @@ class Store:
         # Beside a database in WAL mode SQLite wants to make files, unless told that nobody writes;
         # should somebody write all the same, the file changes and is opened anew.
         self._immutable_state = self._file_state()
-        return _open_connection(f"{address}&immutable=1")
+        return _open_connection(f"{self._address}?mode=ro&immutable=1")
+
+    def _read_into_memory(self) -> sqlite3.Connection:
+        """The database with its log, for which a full disk has no room to be shared.
+
+        Alone with it, SQLite keeps in memory what processes share in a file otherwise. Memory holds
+        all of it then, until somebody changes the file.
+        """
+        memory = _open_connection("file::memory:")
+        with closing(_open_connection(f"{self._address}?mode=rw")) as database:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+            database.backup(memory)
+        self._immutable_state = self._file_state()
+        return memory
 
     def _file_state(self) -> tuple[int, ...]:
         log = self.path.with_name(f"{DATABASE}-wal")
@@ -213,37 +226,13 @@ class Store:
             try:
                 yield
             except sqlite3.Error as error:
-                raise self._error_from_sqlite(error) from error
+                raise error_from_sqlite(error, self.path, _TIMEOUT_S) from error
             except UnicodeDecodeError as error:  # a message of SQLite that quotes damaged bytes
                 raise DamagedDatabaseError(
                     f"The speaker database '{self.path}' is damaged."
                 ) from error
             except OSError as error:
-                raise LibraryError(self._error_from_os(error)) from error
-
-    def _error_from_sqlite(self, error: sqlite3.Error) -> LibraryError:
-        # what SQLite calls operational (locked, read-only, full) is derived from what is damage
-        text = str(error)
-        is_plain = type(error) is sqlite3.DatabaseError
-        if is_plain or text.startswith(("unsupported file format", "no such", "malformed")):
-            return DamagedDatabaseError(f"The speaker database '{self.path}' is damaged: {error}.")
-        if _is_disk_full(error):
-            reason = "the disk is full, or fails; free some space: nothing was changed"
-        elif "locked" in text:
-            reason = f"another process has been writing for {_TIMEOUT_S:g} s; try again"
-        elif "readonly" in text or "unable to open" in text:
-            reason = "it is read-only, or its folder is"
-        else:
-            reason = text
-        return LibraryError(f"The speaker database '{self.path}' cannot be used: {reason}.")
-
-    def _error_from_os(self, error: OSError) -> str:
-        place = f"the speaker library '{self.path.parent}'"
-        if _is_disk_full(error):
-            return f"Cannot write to {place}: the disk is full; free some space."
-        if error.errno in _READ_ONLY:
-            return f"Cannot write to {place}: it is read-only ({error.filename})."
-        return f"Cannot use {place}: {error}."
+                raise error_from_os(error, self.path.parent) from error
 
 
 @contextmanager
@@ -257,25 +246,6 @@ def _committed(database: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Con
         if database.in_transaction:  # a full disk has rolled back already
             database.execute("ROLLBACK")
         raise
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in _FULL
-    return any(text in str(error) for text in ("is full", "disk I/O"))
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        check_writable(folder)
-    except OSError as error:
-        if error.errno in _READ_ONLY and (folder / DATABASE).is_file():
-            return False
-        raise LibraryError(
-            f"Cannot make the speaker library '{folder}': {error.strerror or error}."
-        ) from error
-    path = folder / DATABASE
-    return not path.exists() or os.access(path, os.W_OK, effective_ids=os.name == "posix")
 
 
 def _open_connection(address: str) -> sqlite3.Connection:

@@ -110,7 +110,7 @@ def _write_archive(
             clip.embedding = len(vectors)
             vectors.append(context.cipher.decrypt(vector))
         clips.setdefault(person, []).append(clip)
-    dim = len(vectors[0]) // 4 if vectors else context.encoder.embd_dim
+    dim = len(vectors[0]) // 4 if vectors else max(1, context.embd_dim)
     table = _Table(
         format=_FORMAT,
         fingerprint=model,

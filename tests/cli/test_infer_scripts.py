@@ -191,6 +191,7 @@ def test_without_sound_hardware_one_sentence_offers_a_file(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyaudio", None)
     model = ["--model_path", str(folder / "model")]
+    assert recognition(folder, "--register", "Ada", str(workplace / "voice_0.wav")) == 0
     for options in (["--list_devices"], [*model, "--register", "Ada"], [*model, "--watch"]):
         assert run_script("recognition", options) == 2
         (line,) = [x for x in capsys.readouterr().err.splitlines() if "error:" in x]

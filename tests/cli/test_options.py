@@ -124,6 +124,8 @@ REFUSED = {
         "--list --list_devices": "--list and --list_devices are two actions; give one of them.",
         "--list --threshold 0.5": "--threshold has no use with --list; it belongs to --identify, "
         "--watch and the menu.",
+        "--list --use_gpu False": "--use_gpu has no use without --model_path or --configs: no "
+        "model is loaded.",
         "--list_devices --model_path m": "--model_path has no use with --list_devices.",
         "--register Ada a.wav --device 1": "--device has no use with files to --register.",
         "--register Ada a.wav --top_k 2": "--top_k has no use with --register; it belongs to "
@@ -267,8 +269,9 @@ ACCEPTED = {
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
         "--watch a --json --top_k 2",
         "--list --audio_db_path db --model_path m --json",
-        "--remove Ada",
-        "--export f",
+        "--list --model_path m --use_gpu False",
+        "--remove Ada --configs c --use_gpu False",
+        "--export f --configs c --use_gpu False",
         "--import f --no_audio --configs c",
         "--reembed",
         "--list_devices",

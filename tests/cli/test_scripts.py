@@ -140,8 +140,10 @@ def test_contrast_answers_by_exit_code(
 def test_recognition_without_the_menu(
     workplace: Path, voices: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run_script("recognition", ["--list"]) == 0
-    assert "Nobody is enrolled" in capsys.readouterr().out
+    for words in (["--list"], ["--identify", clip(voices, 0)], ["--export", "f"], ["--reembed"]):
+        assert run_script("recognition", words) == 2
+        assert "There is no speaker library in 'audio_db'" in capsys.readouterr().err
+    assert not Path("audio_db").exists()
     assert run_script("recognition", ["--register", "Ada L.", clip(voices, 0)]) == 0
     assert run_script("recognition", ["--identify", clip(voices, 0)]) == 0
     assert "Ada L. (1.0000, needs " in capsys.readouterr().out
@@ -152,6 +154,8 @@ def test_recognition_without_the_menu(
     assert capsys.readouterr().out == "Ada L.\n"
     assert run_script("recognition", ["--remove", "Ada L."]) == 0
     assert run_script("recognition", ["--remove", "Ada L."]) == 2
+    assert run_script("recognition", ["--list"]) == 0
+    assert capsys.readouterr().out.endswith("Nobody is enrolled in audio_db/\n")
 
 
 def test_the_menu_registers_recognises_and_survives_mistakes(

@@ -1,0 +1,103 @@
+"""Whether a library can be read and written to, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+from pathlib import Path
+
+from mvector.errors import LibraryError
+from mvector.files import check_writable
+from mvector.speakers.obstacles import shown
+
+logger = logging.getLogger(__name__)
+
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DamagedDatabaseError(LibraryError):
+    """The file is no database, or not a whole one."""
+
+    code = "library-damaged"
+
+
+def error_from_sqlite(error: sqlite3.Error, path: Path, waited_s: float) -> LibraryError:
+    """The error to raise for one of SQLite; ``waited_s`` for others who write."""
+    # what SQLite calls operational (locked, read-only, full) is derived from what is damage
+    text, name = str(error), shown(path)
+    is_plain = type(error) is sqlite3.DatabaseError
+    if is_plain or text.startswith(("unsupported file format", "no such", "malformed")):
+        return DamagedDatabaseError(f"The speaker database '{name}' is damaged: {error}.")
+    if is_disk_full(error):
+        reason = "the disk is full, or fails; free some space: nothing was changed"
+    elif "locked" in text:
+        reason = f"another process has been writing for {waited_s:g} s; try again"
+    elif "readonly" in text or "unable to open" in text:
+        reason = "it is read-only, or its folder is"
+    else:
+        return LibraryError(f"The speaker database '{name}' cannot be used: {text}.")
+    sentence = f"The speaker database '{name}' cannot be used: {reason}."
+    return LibraryError(sentence, code="library-unwritable")
+
+
+def error_from_os(error: OSError, folder: Path) -> LibraryError:
+    """The error to raise for one of the file system."""
+    place = f"the speaker library '{shown(folder)}'"
+    if is_disk_full(error):
+        sentence = f"Cannot write to {place}: the disk is full; free some space."
+    elif error.errno in _READ_ONLY:
+        sentence = f"Cannot write to {place}: it is read-only ({error.filename})."
+    else:
+        return LibraryError(f"Cannot use {place}: {error}.")
+    return LibraryError(sentence, code="library-unwritable")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error says that there is no room on the disk, or that it fails."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(text in str(error) for text in ("is full", "disk I/O"))
+
+
+def is_writable(path: Path) -> bool:
+    """Whether the database of a library, or a new one, can be written to; its folder is made.
+
+    Raises:
+        LibraryError: it cannot be made.
+    """
+    folder = path.parent
+    try:
+        check_writable(folder)
+    except OSError as error:
+        if (error.errno in _READ_ONLY or is_disk_full(error)) and path.is_file():
+            if is_disk_full(error):
+                logger.warning("The disk of '%s' is full; it is opened read-only.", shown(folder))
+            return False
+        raise LibraryError(
+            f"Cannot make the speaker library '{shown(folder)}': {error.strerror or error}."
+        ) from error
+    return not path.exists() or may(os.W_OK, path)
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a database, or the folder that it is in, which this user may not read.
+
+    Raises:
+        LibraryError: as said.
+    """
+    folder = path.parent
+    for place, rights in ((folder, os.R_OK | os.X_OK), (path, os.R_OK)):
+        if os.path.lexists(place) and not may(rights, place):
+            raise LibraryError(
+                f"The speaker library '{shown(folder)}' is another user's: permission to read "
+                f"'{shown(place)}' is denied; ask its owner for it.",
+                code="library-permission",
+            )
+
+
+def may(rights: int, path: Path) -> bool:
+    """Whether this process has rights, such as ``os.W_OK``, to a file or folder."""
+    return os.access(path, rights, effective_ids=os.access in os.supports_effective_ids)
