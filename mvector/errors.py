@@ -67,9 +67,9 @@ class MissingDependencyError(MVectorError):
     code = "missing-dependency"
 
 
-def count_of(number: int, noun: str) -> str:
-    """``1 clip``, ``2 clips``, ``1,000 clips``: a number with a noun that takes an s."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 clip``, ``2 clips``, ``1,000 clips``: ``plural`` is for nouns that take another end."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
 
 
 @contextmanager

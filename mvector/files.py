@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from mvector.errors import MVectorError
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # of no text
 
 
 @contextmanager
@@ -61,9 +65,53 @@ def read_errors_as(
     except IsADirectoryError as error:
         raise kind(f"{what} is a folder; give a file.") from error
     except UnicodeDecodeError as error:
-        raise kind(f"{what} is not UTF-8 text; save it as UTF-8.") from error
+        raise kind(f"{what} {not_utf8(error.object)}.") from error
     except OSError as error:
         raise kind(f"{what} cannot be read: {_reason(error)}.") from error
+
+
+def read_utf8(path: str | os.PathLike[str]) -> str:
+    """A text file, without its byte order mark and with line feeds for line ends.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not UTF-8; also where zeros show that it is UTF-16 all the same.
+    """
+    data = Path(path).read_bytes()
+    text = data.decode("utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", data, data.index(0), data.index(0) + 1, "a zero")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def not_utf8(data: bytes) -> str:
+    """What to say of bytes that are not UTF-8, as the end of a sentence: what they look like."""
+    start = data[:4096]
+    zeros = [start[0::2].count(0), start[1::2].count(0)]
+    is_utf16 = start.startswith((b"\xff\xfe", b"\xfe\xff")) or (
+        min(zeros) == 0 and max(zeros) > len(start) // 4
+    )
+    if is_utf16:
+        return "looks like UTF-16 text; save it as UTF-8"
+    for encoding, name in (("gb18030", "GBK"), ("cp1252", "Windows-1252 (Latin-1)")):
+        with suppress(UnicodeDecodeError):
+            if not _CONTROL.search(data.decode(encoding)):
+                return f"looks like {name} text; save it as UTF-8"
+    return "is not UTF-8 text; save it as UTF-8"
+
+
+def with_local_separators(paths: list[str]) -> list[str]:
+    """Paths with slashes that were written on Windows (``a\\b.wav``), if the files lie so here."""
+    if os.sep == "\\":
+        return paths
+    some = list(islice((path for path in paths if "\\" in path), 10))
+    if any(map(os.path.lexists, some)) or not any(os.path.exists(_slashed(path)) for path in some):
+        return paths
+    return [_slashed(path) for path in paths]
+
+
+def _slashed(path: str) -> str:
+    return path.replace("\\", "/")
 
 
 def _reason(error: Exception) -> str:

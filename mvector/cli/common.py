@@ -158,9 +158,15 @@ class WorkerOptions(Options):
     )
 
 
+def list_option() -> str:
+    """A field: the list that a command works on."""
+    source: str = required("lines of path, tab, speaker number", "LIST", positional=True)
+    return source
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListOptions(WorkerOptions):
-    source: str = required("lines of path, tab, speaker number", "LIST", positional=True)
+    source: str = list_option()
     data_root: str | None = optional("where relative paths of the list start", "DIR")
 
     def conditions(self) -> tuple[Condition, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mvector.cli.common import ModelOptions, max_duration_option, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
-from mvector.files import read_errors_as
+from mvector.files import read_errors_as, read_utf8
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,7 +141,7 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
     from mvector.scoring.trial_lists import is_trials_file
 
     with read_errors_as(DataError, f"The list '{source}'"):
-        text = Path(source).read_text(encoding="utf-8-sig")
+        text = read_utf8(source)
     lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
     if not lines:
         raise DataError(f"The list '{source}' is empty; write one clip a line.")

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvector.cli.common import ListOptions, parse_seconds
-from mvector.cli.options import Action, Command, option, optional
-from mvector.errors import DataError
+from mvector.cli.common import ListOptions, list_option, parse_seconds
+from mvector.cli.options import Action, Command, Options, option, optional, required
+from mvector.errors import DataError, count_of
 from mvector.files import check_file_writable, write_errors_as, write_text
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ Decode every clip of a list, or of a packed corpus, and report
 
 The same audio means equal 16-bit samples: a wav and its flac are found, a copy through a lossy
 codec, another rate or level is not. Nothing is changed; delete or correct the lines yourself.
+--renumber writes a training list with other labels, for gaps between them or words in their place.
 """
 
 _EPILOG = """\
@@ -39,6 +40,7 @@ examples:
   python tools/inspect_data.py dataset/train_list.txt --json report.json --picture report.png
   python tools/inspect_data.py lists/train.txt --data_root /corpora --num_workers 16
   python tools/inspect_data.py dataset/train_packed          a folder of tools/pack_corpus.py
+  python tools/inspect_data.py names.txt --renumber dataset/train_list.txt
 
 The text names five clips of a kind; --json names all. Its keys are explained in
 mvector/corpus/inspection_report.py. Each kind has its clips as columns, which pandas reads:
@@ -55,6 +57,15 @@ class Inspect(ListOptions):
     picture: str | None = optional(
         "draw histograms of duration, clips per speaker, level and silence (.png, .pdf, .svg)",
         "FILE",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renumber(Options):
+    source: str = list_option()
+    renumber: str = required(
+        "write the list with its speakers numbered from 0 without gaps; their labels may be words",
+        "OUT",
     )
 
 
@@ -91,4 +102,18 @@ def run(args: Inspect) -> int:
     return 0 if report["clean"] else 1
 
 
-COMMAND = Command("inspect_data.py", _DESCRIPTION, _EPILOG, (Action("a list", Inspect, run),))
+def _renumber(args: Renumber) -> int:
+    """Write the list with other numbers; no clip is read."""
+    from mvector.data.lists import renumber_list
+
+    num_speakers = renumber_list(args.source, args.renumber)
+    print(f"{args.renumber}: {count_of(num_speakers, 'speaker')}, numbered from 0")
+    return 0
+
+
+COMMAND = Command(
+    "inspect_data.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (Action("--renumber", Renumber, _renumber), Action("a list", Inspect, run)),
+)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mvector.config.options import Probability, Section
+from mvector.config.options import PathText, Probability, Section
 
 Seconds = Annotated[float, Field(gt=0.0, le=60.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -46,7 +46,7 @@ class VolumeConf(Augmentation):
 class NoiseConf(Augmentation):
     """Additive noise from the clips of a folder."""
 
-    noise_dir: str | None = None
+    noise_dir: PathText | None = None
     min_snr_dB: float = 10.0
     max_snr_dB: float = 50.0
     cache_MB: Megabytes = 512
@@ -55,7 +55,7 @@ class NoiseConf(Augmentation):
 class BabbleConf(Augmentation):
     """Several other speakers at once, from the clips of a folder."""
 
-    babble_dir: str | None = None
+    babble_dir: PathText | None = None
     min_talkers: int = Field(3, ge=1, le=50)
     max_talkers: int = Field(7, ge=1, le=50)
     min_snr_dB: float = 13.0
@@ -66,7 +66,7 @@ class BabbleConf(Augmentation):
 class ReverbConf(Augmentation):
     """Convolution with the impulse responses of a folder, or of simulated rooms."""
 
-    reverb_dir: str | None = None
+    reverb_dir: PathText | None = None
     max_duration_s: Seconds = 1.0
     cache_MB: Megabytes = 512
     simulate: bool = False

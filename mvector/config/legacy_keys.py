@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _IN_DATASET = (
@@ -38,10 +39,15 @@ ONLY_OFF: dict[str, str] = {
     "preprocess_conf.use_hf_model": "pretrained self-supervised front ends are not supported",
 }
 
-# Switches that have become values: our key, its value when on, and when off.
-SWITCHES: dict[str, tuple[str, Any, Any]] = {
-    "dataset_conf.speed_perturb": ("augment_conf.speed.prob", 1.0, 0.0),
-    "dataset_conf.is_use_pksampler": ("dataset_conf.batch_sampler", "speakers", "random"),
+# Switches that have become values: our key, its value when on, when off, and which values are on.
+SWITCHES: dict[str, tuple[str, Any, Any, Callable[[Any], bool]]] = {
+    "dataset_conf.speed_perturb": ("augment_conf.speed.prob", 1.0, 0.0, lambda prob: prob != 0),
+    "dataset_conf.is_use_pksampler": (
+        "dataset_conf.batch_sampler",
+        "speakers",
+        "random",
+        lambda sampler: sampler == "speakers",
+    ),
 }
 
 # Sections that the moves above leave empty.
@@ -65,7 +71,7 @@ def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
         else:
             _put_key(raw, new, value)
             origin[new] = old
-    for old, (new, when_on, when_off) in SWITCHES.items():
+    for old, (new, when_on, when_off, is_on) in SWITCHES.items():
         found, value = _take_key(raw, old)
         if not found:
             continue
@@ -74,6 +80,8 @@ def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
         elif not _has_key(raw, new):
             _put_key(raw, new, when_on if value else when_off)
             origin[new] = old
+        elif is_on(given := _get_key(raw, new)) != value:
+            mistakes.append(f"{old}: {value} contradicts {new} {given}; keep one of them")
     for key, reason in ONLY_OFF.items():
         found, value = _take_key(raw, key)
         if found and value:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
-import os
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mvector.config.augment_options import AugmentConf
 from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
 from mvector.config.legacy_keys import translate_keys
-from mvector.config.messages import describe_mistake, join_mistakes
+from mvector.config.messages import describe_mistakes, join_mistakes
 from mvector.config.options import Section
+from mvector.config.reading import ConfigSource, parse_yaml, read_source
 from mvector.config.schema import Config
 from mvector.errors import ConfigError
-from mvector.files import read_errors_as
-from mvector.shipped import find_config
 
 logger = logging.getLogger(__name__)
 
-ConfigSource: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
 S = TypeVar("S", bound=Section)
 
 
@@ -44,7 +40,7 @@ def load_config(path_or_dict: ConfigSource, overrides: Iterable[str] = ()) -> Co
     Raises:
         ConfigError: names the file and lists every mistake: key, value, what is allowed.
     """
-    raw, name = _read(path_or_dict)
+    raw, name = read_source(path_or_dict, Config)
     _apply_overrides(raw, overrides)
     origin, mistakes = translate_keys(raw)
     mistakes += _fill_sample_rate(raw)
@@ -61,11 +57,25 @@ def load_augment_config(path_or_dict: ConfigSource) -> AugmentConf:
     Raises:
         ConfigError: as :func:`load_config`.
     """
-    raw, name = _read(path_or_dict)
+    raw, name = read_source(path_or_dict, AugmentConf)
     config, mistakes = _validate(AugmentConf, raw, {})
     if config is None or mistakes:
         raise ConfigError(join_mistakes(name, mistakes))
     return config
+
+
+def with_augmentation(config: Config, path_or_dict: ConfigSource) -> Config:
+    """A configuration with an augmentation file in the place of its ``augment_conf``.
+
+    Raises:
+        ConfigError: as :func:`load_config`; also where the two do not go together.
+    """
+    augment = load_augment_config(path_or_dict)
+    sections = {name: getattr(config, name) for name in type(config).model_fields}
+    changed, mistakes = _validate(Config, {**sections, "augment_conf": augment}, {})
+    if changed is None:
+        raise ConfigError(join_mistakes("The configuration with this augmentation", mistakes))
+    return changed
 
 
 def config_to_dict(config: Section) -> dict[str, Any]:
@@ -103,68 +113,7 @@ def changed_settings(section: Section, default: Section | None = None) -> dict[s
     return changed
 
 
-# ---- reading --------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: ``1e-6`` is a number, ``None`` is null, a key stands once."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^None$"), ["N"])
-
-
-def _mapping_without_repeated_keys(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, (str, int, float)):
-            continue
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice in one section", key_node.start_mark
-            )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeated_keys)
-
-
-def _read(path_or_dict: ConfigSource) -> tuple[dict[str, Any], str]:
-    if isinstance(path_or_dict, BaseModel):
-        path_or_dict = path_or_dict.model_dump(mode="json")
-    if isinstance(path_or_dict, Mapping):
-        return _none_words_to_null(dict(path_or_dict)), "The configuration"
-    name = str(find_config(path_or_dict))
-    with read_errors_as(ConfigError, f"The configuration file '{name}'"):
-        text = Path(name).read_text(encoding="utf-8-sig")
-    try:
-        raw = yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise ConfigError(f"{name}{where} is not valid YAML: {problem}.") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{name} holds no 'key: value' sections; start from a file of configs/.")
-    return raw, name
-
-
-def _none_words_to_null(node: Any) -> Any:
-    """A copy in which the word None, as other YAML readers leave it, is null."""
-    if isinstance(node, Mapping):
-        return {key: _none_words_to_null(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [_none_words_to_null(value) for value in node]
-    return None if node == "None" else node
+# ---- overrides ------------------------------------------------------------------------------
 
 
 def _apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:
@@ -182,7 +131,7 @@ def _apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:
                 raise ConfigError(f"The override '{text}' goes through '{parent}', a plain value.")
             node = child
         try:
-            node[key] = yaml.load(value, _Loader)
+            node[key] = parse_yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"The override '{text}' has a value that is not YAML.") from error
 
@@ -262,4 +211,25 @@ def _validate(
     try:
         return section.model_validate(raw), []
     except ValidationError as error:
-        return None, [describe_mistake(section, detail, raw, origin) for detail in error.errors()]
+        mistakes = describe_mistakes(section, error, raw, origin)
+        rest = copy.deepcopy(raw)
+        for detail in error.errors():
+            _drop_key(rest, detail["loc"])
+    try:  # what goes together with what is looked at last, and told all the same
+        section.model_validate(rest)
+    except ValidationError as error:
+        told = describe_mistakes(section, error, rest, origin, contradictions_alone=True)
+        mistakes += [mistake for mistake in told if mistake not in mistakes]
+    return None, mistakes
+
+
+def _drop_key(raw: dict[str, Any], location: tuple[str | int, ...]) -> None:
+    """Take out the key that a mistake is in, as far as the location leads into mappings."""
+    node = raw
+    for place in location[:-1]:
+        if not isinstance(node.get(str(place)), dict):
+            node.pop(str(place), None)
+            return
+        node = node[str(place)]
+    if location:
+        node.pop(str(location[-1]), None)

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mvector.config.backbone_options import BACKBONE_OPTIONS
+from mvector.config.conditions import ContradictionsError
 from mvector.config.feature_options import FEATURE_ARGS
 from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
 
@@ -38,7 +39,29 @@ _EXPECTED = {
 }
 
 
-def describe_mistake(
+def describe_mistakes(
+    section: type[Section],
+    error: ValidationError,
+    raw: dict[str, Any],
+    origin: dict[str, str],
+    *,
+    contradictions_alone: bool = False,
+) -> list[str]:
+    """A sentence for each mistake, with the keys that the file has (``origin``: ours -> theirs)."""
+    told: list[str] = []
+    for detail in error.errors():
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, ContradictionsError):
+            for mistake in cause.mistakes:
+                for ours, theirs in origin.items():
+                    mistake = mistake.replace(f"{ours} ", f"{theirs} ")
+                told.append(mistake)
+        elif not contradictions_alone:
+            told.append(_describe_mistake(section, detail, raw, origin))
+    return told
+
+
+def _describe_mistake(
     section: type[Section], detail: ErrorDetails, raw: dict[str, Any], origin: dict[str, str]
 ) -> str:
     location = [str(part) for part in detail["loc"]]
@@ -51,6 +74,9 @@ def describe_mistake(
     if kind == "missing":
         example = f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
         return f"{key} is missing; add it{example}"
+    if kind == "string_too_short":
+        example = f"for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else "or null for none"
+        return f"{key} is empty; give a path, {example}"
     if kind == "extra_forbidden":
         known = _keys_of_section(section, location[:-1], raw)
         near = _nearest_name(location[-1], known)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
+PathText = Annotated[str, Field(min_length=1)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -125,12 +126,13 @@ class MarginSchedulerArgs(Section):
     fix_epoch: float | None = Field(None, ge=0)
     increase_type: Literal["linear", "exp"] = "exp"
 
-    @model_validator(mode="after")
-    def _epochs_in_order(self) -> MarginSchedulerArgs:
+    def epochs(self, max_epoch: int) -> tuple[float, float]:
+        """Where the margin begins to grow and where it is full, of a run of ``max_epoch``."""
         start, end = self.increase_start_epoch, self.fix_epoch
-        if start is not None and end is not None and start > end:
-            raise ValueError(f"increase_start_epoch {start:g} is after fix_epoch {end:g}")
-        return self
+        return (
+            0.3 * max_epoch if start is None else start,
+            0.7 * max_epoch if end is None else end,
+        )
 
 
 # ---- learning-rate schedules ----------------------------------------------------------------

@@ -15,7 +15,8 @@ from mvector.config.choices import (
     OptimizerConf,
     PreprocessConf,
 )
-from mvector.config.options import LOSS_ARGS, Section
+from mvector.config.conditions import require_no_contradiction
+from mvector.config.options import LOSS_ARGS, PathText, Section
 
 
 class DataLoaderConf(Section):
@@ -33,7 +34,7 @@ class EvalConf(Section):
     max_duration: float | None = Field(None, gt=0, allow_inf_nan=True)
     enrolment: str = Field("mean", pattern="^(mean|raw-mean|max|concat|top-[1-9][0-9]{0,5})$")
     skip_missing: bool = False
-    cache: str | None = None
+    cache: PathText | None = None
 
 
 class DatasetConf(Section):
@@ -41,11 +42,11 @@ class DatasetConf(Section):
 
     dataLoader: DataLoaderConf = DataLoaderConf()
     eval_conf: EvalConf = EvalConf()
-    train_list: str
-    enroll_list: str | None = None
-    trials_list: str | None = None
-    data_root: str | None = None
-    num_speakers: int | None = Field(None, ge=2)
+    train_list: PathText
+    enroll_list: PathText | None = None
+    trials_list: PathText | None = None
+    data_root: PathText | None = None
+    num_speakers: int | None = Field(None, ge=2, le=10_000_000)
     sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
@@ -58,29 +59,6 @@ class DatasetConf(Section):
     use_dB_normalization: bool = True
     target_dB: float = Field(-20.0, le=0)
     waveform_scale: float = Field(1.0, gt=0)
-
-    @model_validator(mode="after")
-    def _durations_and_sizes_fit(self) -> DatasetConf:
-        eval_max_s = self.eval_conf.max_duration
-        for least, least_s, most, most_s in (
-            ("min_duration", self.min_duration, "max_duration", self.max_duration),
-            ("min_duration", self.min_duration, "eval_conf.max_duration", eval_max_s),
-            ("min_crop_duration", self.min_crop_duration, "max_duration", self.max_duration),
-        ):
-            if least_s is not None and most_s is not None and least_s > most_s:
-                raise ValueError(f"{least} {least_s:g} s is longer than {most} {most_s:g} s")
-        if self.min_crop_duration is not None and self.batch_sampler == "duration":
-            raise ValueError(
-                "min_crop_duration does not go with batch_sampler 'duration', whose crops are "
-                "as long as its clips"
-            )
-        if self.batch_sampler == "speakers" and self.dataLoader.batch_size % self.sample_per_id:
-            raise ValueError(
-                "batch_sampler 'speakers' does not go with batch_size "
-                f"{self.dataLoader.batch_size}, which is not a multiple of sample_per_id "
-                f"{self.sample_per_id}"
-            )
-        return self
 
 
 class TrainConf(Section):
@@ -105,15 +83,6 @@ class TrainConf(Section):
     tensorboard: bool = False
     seed: int = Field(1000, ge=0, lt=2**63 - 2**20)
 
-    @model_validator(mode="after")
-    def _sampling_needs_sharding(self) -> TrainConf:
-        if self.classifier_sample_rate < 1 and not self.classifier_sharding:
-            raise ValueError(
-                f"classifier_sample_rate {self.classifier_sample_rate:g} does not go with "
-                "classifier_sharding False; set it to True"
-            )
-        return self
-
 
 class Config(Section):
     """A whole, valid configuration."""
@@ -135,44 +104,8 @@ class Config(Section):
         return ModelConf.model_validate(value, context={"use_model": info.data.get("use_model")})
 
     @model_validator(mode="after")
-    def _classifier_fits_loss(self) -> Config:
-        kind, loss = self.model_conf.classifier.classifier_type, self.loss_conf.use_loss
-        if LOSS_ARGS[loss].needs_embeddings:
-            return self._batches_fit_triplets()
-        wanted = LOSS_ARGS[loss].classifier_type
-        if kind == "Linear" and wanted == "Cosine":
-            raise ValueError(
-                f"model_conf.classifier.classifier_type Linear does not go with {loss}, which "
-                "needs cosines; set it to Cosine"
-            )
-        if kind == "Cosine" and wanted == "Linear":
-            raise ValueError(
-                f"model_conf.classifier.classifier_type Cosine does not go with {loss}, which has "
-                "no scale: its softmax could never get sharp; set it to Linear"
-            )
-        return self
-
-    def _batches_fit_triplets(self) -> Config:
-        loss = self.loss_conf.use_loss
-        if self.dataset_conf.batch_sampler != "speakers":
-            raise ValueError(
-                f"{loss} compares clips of one speaker in a batch; set "
-                "dataset_conf.batch_sampler to speakers"
-            )
-        if self.augment_conf.speed.speed_perturb_3_class:
-            raise ValueError(
-                f"{loss} does not go with augment_conf.speed.speed_perturb_3_class True, which "
-                "splits a speaker's clips; set it to False"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _sharding_fits_classifier(self) -> Config:
-        if self.train_conf.classifier_sharding and self.model_conf.classifier.num_blocks:
-            raise ValueError(
-                "train_conf.classifier_sharding True does not go with "
-                "model_conf.classifier.num_blocks above 0; set one of them to its default"
-            )
+    def _settings_go_together(self) -> Config:
+        require_no_contradiction(self)
         return self
 
     @property

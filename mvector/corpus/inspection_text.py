@@ -9,6 +9,7 @@ from typing import Any
 
 from mvector.corpus.inspection_report import SUMMARY, Report
 from mvector.data.lists import printable
+from mvector.errors import count_of
 
 MAX_SHOWN = 5
 
@@ -160,7 +161,8 @@ def _labels(part: Report) -> Iterator[str]:
     ranges = [str(a) if a == b else f"{a} to {b}" for a, b in part["missing_ranges"][:MAX_SHOWN]]
     more = ", ..." if len(part["missing_ranges"]) > MAX_SHOWN else ""
     missing = f"{part['missing']:,} ({', '.join(ranges)}{more})" if part["missing"] else "none"
-    yield f"Labels without a speaker, from 0 to {part['largest']}: {missing}"
+    cure = " (a class each in training; --renumber OUT closes the gaps)" if part["missing"] else ""
+    yield f"Labels without a speaker, from 0 to {part['largest']}: {missing}{cure}"
     for title, labels in (
         ("Speakers with a single clip", part["single_clip"]),
         ("Speakers without a readable clip", part["without_clips"]),
@@ -175,9 +177,10 @@ def _verdict(report: Report) -> str:
         return "Clean: every clip can be read, and no audio has two labels."
     found = []
     if report["unreadable"]["count"]:
-        found.append(f"{report['unreadable']['count']:,} clips cannot be read")
-    if report["duplicates"]["groups_across_labels"]:
-        found.append(f"{report['duplicates']['groups_across_labels']:,} recordings have two labels")
+        clips = count_of(report["unreadable"]["count"], "clip")
+        found.append(f"{clips} cannot be read")
+    if count := report["duplicates"]["groups_across_labels"]:
+        found.append(f"{count_of(count, 'recording')} with two labels")
     return f"Not clean: {' and '.join(found)}."
 
 

@@ -10,11 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.errors import DataError
-from mvector.files import read_errors_as, write_errors_as, write_text
+from mvector.errors import DataError, count_of
+from mvector.files import (
+    read_errors_as,
+    read_utf8,
+    with_local_separators,
+    write_errors_as,
+    write_text,
+)
 
 _MAX_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
+RENUMBER = "python tools/inspect_data.py LIST --renumber OUT"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -61,15 +68,20 @@ def read_list(
     name = os.fspath(path)
     cure = "create it with create_data.py or correct its path"
     with read_errors_as(DataError, f"The list '{name}'", cure, code="list-not-found"):
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_utf8(path)
     paths: list[str] = []
     labels: list[int] = []
     mistakes: list[str] = []
+    cure = ""
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            clip, label = _parse_line(line.rstrip("\r"), num_speakers)
+            clip, label = _parse_line(line, num_speakers)
+        except _WordLabelError as error:
+            mistakes.append(f"line {number}: {error}")
+            cure = f"; {RENUMBER} numbers the speakers of a training list"
+            continue
         except ValueError as error:
             mistakes.append(f"line {number}: {error}")
             continue
@@ -78,13 +90,13 @@ def read_list(
     if mistakes:
         shown = "; ".join(mistakes[:_MAX_SHOWN])
         more = f"; and {len(mistakes) - _MAX_SHOWN} more" if len(mistakes) > _MAX_SHOWN else ""
+        wrong = count_of(len(mistakes), "wrong line")
         raise DataError(
-            f"The list '{name}' has {len(mistakes)} wrong lines: {shown}{more}.",
-            code="list-malformed",
+            f"The list '{name}' has {wrong}: {shown}{more}{cure}.", code="list-malformed"
         )
     if not paths:
         raise DataError(f"The list '{name}' is empty; expected lines 'path<TAB>speaker number'.")
-    return ClipList(name, paths, np.array(labels, dtype=np.int64))
+    return ClipList(name, with_local_separators(paths), np.array(labels, dtype=np.int64))
 
 
 def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]]) -> None:
@@ -97,6 +109,10 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]])
         write_text(Path(path), (f"{clip}\t{label}\n" for clip, label in entries))
 
 
+class _WordLabelError(ValueError):
+    """A speaker that has a name in the place of a number."""
+
+
 def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int]:
     clip, tab, label_text = line.rpartition("\t")
     if not tab or not clip.strip():
@@ -104,7 +120,7 @@ def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int]:
     try:
         label = int(label_text)
     except ValueError:
-        raise ValueError(f"the label '{_shorten(label_text)}' is not a whole number") from None
+        raise _WordLabelError(f"the label '{_shorten(label_text)}' is not a whole number") from None
     if label < 0:
         raise ValueError(f"the label {label} is negative; speakers are counted from 0")
     if label > _LARGEST_LABEL:
@@ -117,6 +133,77 @@ def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int]:
             f"(allowed: 0 to {num_speakers - 1})"
         )
     return clip, label
+
+
+def label_doubts(clips: ClipList, num_speakers: int) -> list[str]:
+    """What is strange about the speakers of a training list, a sentence each, with the cure.
+
+    Args:
+        clips: the list.
+        num_speakers: classes that a classifier of it would have.
+    """
+    used = np.unique(clips.labels)
+    classes, speakers = count_of(num_speakers, "class", "classes"), count_of(len(used), "speaker")
+    doubts = []
+    if len(used) < clips.num_speakers:
+        doubts.append(
+            f"{classes} for {speakers} in {clips.source}: the labels, {used[0]} to {used[-1]}, "
+            f"have gaps; renumber them: {RENUMBER}."
+        )
+    elif len(used) < num_speakers:
+        doubts.append(
+            f"{classes} for {speakers} in {clips.source}: leave dataset_conf.num_speakers "
+            f"{num_speakers} out to have them counted."
+        )
+    if isinstance(clips.paths, list) and len(twice := _with_two_labels(clips)):
+        path, labels = next(iter(twice.items()))
+        doubts.append(
+            f"{count_of(len(twice), 'clip')} of {clips.source} under more than one label, such as "
+            f"'{path}' under {' and '.join(map(str, sorted(labels)))}; keep the right line of each."
+        )
+    return doubts
+
+
+def _with_two_labels(clips: ClipList) -> dict[str, set[int]]:
+    if len(set(clips.paths)) == len(clips.paths):
+        return {}
+    labels_of: dict[str, set[int]] = {}
+    for path, label in zip(clips.paths, clips.labels.tolist(), strict=True):
+        labels_of.setdefault(path, set()).add(label)
+    return {path: labels for path, labels in labels_of.items() if len(labels) > 1}
+
+
+def renumber_list(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Write a list with its speakers numbered from 0 without gaps, in the order of their labels.
+
+    Args:
+        path: a list whose labels are numbers or words.
+        out: the list to write.
+
+    Returns:
+        The number of speakers.
+
+    Raises:
+        DataError: the list cannot be read, a line has no tab, or the other cannot be written.
+    """
+    name = os.fspath(path)
+    with read_errors_as(DataError, f"The list '{name}'", code="list-not-found"):
+        lines = [line for line in read_utf8(path).split("\n") if line.strip()]
+    entries = [
+        (clip, label.strip()) for clip, _, label in (line.rpartition("\t") for line in lines)
+    ]
+    for line, (clip, label) in zip(lines, entries, strict=True):
+        if not clip or not label:
+            raise DataError(
+                f"The list '{name}' has no tab between path and speaker in '{_shorten(line)}'.",
+                code="list-malformed",
+            )
+    labels = {label for _, label in entries}
+    are_numbers = all(label.isdecimal() for label in labels)
+    order = sorted(labels, key=int) if are_numbers else sorted(labels)
+    number_of = {label: number for number, label in enumerate(order)}
+    write_list(out, ((clip, number_of[label]) for clip, label in entries))
+    return len(order)
 
 
 def _shorten(text: str, width: int = 60) -> str:

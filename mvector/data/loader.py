@@ -21,7 +21,7 @@ from mvector.data.batch_plans import BalancedBatches, RandomBatches, SpeakerBatc
 from mvector.data.dataset import TrainingClips, collate
 from mvector.data.feature_dataset import TrainingFeatures
 from mvector.data.length_plans import DurationBatches, MixedLengths
-from mvector.data.lists import ClipList, read_list
+from mvector.data.lists import ClipList, label_doubts, read_list
 from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, TrainingBatches
@@ -64,6 +64,9 @@ class TrainingData:
             raise DataError(
                 f"The list '{data.train_list}' has a single speaker; training needs at least two."
             )
+        if rank == 0:
+            for doubt in label_doubts(self.clips, self.num_speakers):
+                logger.warning(doubt)
         self.num_classes = self.num_speakers * num_speed_classes(config.augment_conf.speed)
         plan = _build_plan(config, self.clips, durations_s, world_size)
         logger.info(plan.describe())

@@ -124,11 +124,10 @@ class AAMLoss(MarginLoss):
 def scheduled_margin(
     epoch: float,
     *,
-    max_epoch: int,
     initial_margin: float,
     final_margin: float,
-    increase_start_epoch: float | None = None,
-    fix_epoch: float | None = None,
+    increase_start_epoch: float,
+    fix_epoch: float,
     increase_type: str = "exp",
 ) -> float:
     """The margin at a point of the training run.
@@ -138,18 +137,15 @@ def scheduled_margin(
     (1 - 1000^-t, rescaled to end exactly at the final margin); ``linear`` rises evenly.
 
     Args:
-        epoch: epochs done, with fraction, of ``max_epoch``.
+        epoch: epochs done, with fraction.
         initial_margin: in radians, as the final one.
-        increase_start_epoch: ``None`` is 30 % of ``max_epoch``.
-        fix_epoch: ``None`` is 70 % of ``max_epoch``.
+        increase_start_epoch: before ``fix_epoch``.
     """
-    start = 0.3 * max_epoch if increase_start_epoch is None else increase_start_epoch
-    end = 0.7 * max_epoch if fix_epoch is None else fix_epoch
-    if epoch >= end:
+    if epoch >= fix_epoch:
         return final_margin
-    if epoch <= start:
+    if epoch <= increase_start_epoch:
         return initial_margin
-    progress = (epoch - start) / (end - start)
+    progress = (epoch - increase_start_epoch) / (fix_epoch - increase_start_epoch)
     if increase_type == "exp":
         progress = (1.0 - 1e-3**progress) / (1.0 - 1e-3)
     return initial_margin + (final_margin - initial_margin) * progress

@@ -34,7 +34,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mvector.errors import DataError
-from mvector.files import read_errors_as
+from mvector.files import not_utf8, read_errors_as, with_local_separators
 from mvector.scoring.trials import EnrolmentModels, PairTrials
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def _read_pairs(source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[s
     try:
         names = [name.decode() for name in number_of]
     except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text; save the list as UTF-8.") from error
+        raise DataError(f"{source} {not_utf8(Path(source).read_bytes())}.") from error
     return (
         np.frombuffer(labels, dtype=np.uint8).astype(bool),
         np.frombuffer(first, dtype=np.int32),
@@ -232,7 +232,7 @@ def _resolve_names(
         )
     return PairTrials(
         source=source,
-        paths=tuple(number_of),
+        paths=tuple(with_local_separators(list(number_of))),
         enroll_index=enroll_index.astype(np.int32),
         test_index=single[second],
         labels=labels,
@@ -248,9 +248,10 @@ def _split_fields(line: bytes) -> list[bytes] | None:
 
 
 def _refuse_line(source: str, number: int, line: bytes) -> list[bytes]:
-    raise DataError(
-        f"{source}, line {number}: expected 'label path path', got '{_line_text(line, source)}'."
-    )
+    text = _line_text(line, source)
+    has_more = len(line.split()) > 3
+    cure = "; separate the fields by tabs where a path holds spaces" if has_more else ""
+    raise DataError(f"{source}, line {number}: expected 'label path path', got '{text}'{cure}.")
 
 
 def _numbered_lines(source: str) -> Iterator[tuple[int, bytes]]:
@@ -266,8 +267,10 @@ def _open_list(source: str) -> BinaryIO:
     """The list, behind a byte order mark."""
     with read_errors_as(DataError, source, "check the path of the list"):
         file = open(source, "rb")  # noqa: SIM115
-        if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
-            file.seek(0)
+        start = file.read(256)
+        if b"\0" in start:
+            raise DataError(f"{source} {not_utf8(start)}.")
+        file.seek(len(_BYTE_ORDER_MARK) if start.startswith(_BYTE_ORDER_MARK) else 0)
     return file
 
 
@@ -275,5 +278,5 @@ def _line_text(line: bytes, source: str, *, shorten: bool = True) -> str:
     try:
         text = line.strip(b" \t\r\n").decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{source} is not UTF-8 text; save the list as UTF-8.") from error
+        raise DataError(f"{source} {not_utf8(Path(source).read_bytes())}.") from error
     return f"{text[:77]}..." if shorten and len(text) > 80 else text

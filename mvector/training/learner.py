@@ -149,8 +149,16 @@ class Learner:
         )
         set_learning_rate(self.optimizer, learning_rate)
         if self.config.loss_conf.use_margin_scheduler:
-            args = self.config.loss_conf.margin_scheduler_args.model_dump()
-            self.head.loss.margin = scheduled_margin(epoch, max_epoch=max_epoch, **args)
+            args = self.config.loss_conf.margin_scheduler_args
+            start, end = args.epochs(max_epoch)
+            self.head.loss.margin = scheduled_margin(
+                epoch,
+                initial_margin=args.initial_margin,
+                final_margin=args.final_margin,
+                increase_start_epoch=start,
+                fix_epoch=end,
+                increase_type=args.increase_type,
+            )
         if self.sharded is not None:
             self.sharded.step = step
         return learning_rate

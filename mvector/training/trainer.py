@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from mvector.compute.device import choose_device
 from mvector.compute.distributed import World, any_rank, barrier, lost_process_errors, open_world
-from mvector.config import Config, load_augment_config, load_config, log_config
+from mvector.config import Config, load_config, log_config, with_augmentation
 from mvector.data.dataset import TrainingBatch
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
@@ -62,8 +62,7 @@ class MVectorTrainer:
     ) -> None:
         self.config = configs if isinstance(configs, Config) else load_config(configs)
         if data_augment_configs is not None:
-            augment = load_augment_config(data_augment_configs)
-            self.config = self.config.model_copy(update={"augment_conf": augment})
+            self.config = with_augmentation(self.config, data_augment_configs)
         self.device = choose_device(use_gpu)
         self.listening = Listening().with_duration(self.config.dataset_conf.eval_conf.max_duration)
         self.world = World()

@@ -322,7 +322,10 @@ ACCEPTED = {
         "--use_gpu False",
         "--clips d --dry_run --configs c",
     ],
-    "inspect_data": ["l --data_root d --num_workers 0 --min_duration 1 --json j --picture p.png"],
+    "inspect_data": [
+        "l --renumber o",
+        "l --data_root d --num_workers 0 --min_duration 1 --json j --picture p.png",
+    ],
     "import_library": [
         "d --audio_db_path a --no_audio --model_path m --use_gpu False",
         "d --configs c",

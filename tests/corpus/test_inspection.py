@@ -449,7 +449,7 @@ def test_one_recording_under_two_labels_exits_1(capsys: pytest.CaptureFixture[st
     assert run_script("inspect_data", ["list.txt", "--num_workers", "0"]) == 1
     text = capsys.readouterr().out
     assert "a.wav (label 0) = b.flac (label 1)" in text
-    assert "Not clean: 1 recordings have two labels." in text
+    assert "Not clean: 1 recording with two labels." in text
 
 
 @pytest.mark.parametrize(

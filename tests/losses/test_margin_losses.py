@@ -90,7 +90,6 @@ def test_the_margin_holds_then_rises_then_holds() -> None:
     def margin(epoch: float, increase_type: str) -> float:
         return scheduled_margin(
             epoch,
-            max_epoch=100,
             initial_margin=0.1,
             final_margin=0.5,
             increase_start_epoch=20,
@@ -106,13 +105,3 @@ def test_the_margin_holds_then_rises_then_holds() -> None:
         assert margin(59.999, increase_type) == pytest.approx(0.5, abs=1e-4)
     assert margin(30, "linear") == pytest.approx(0.2)
     assert margin(40, "exp") == pytest.approx(0.1 + 0.4 * (1 - 1000**-0.5) / (1 - 1e-3))
-
-
-def test_the_margin_rises_from_30_to_70_percent_of_the_run_if_nothing_is_said() -> None:
-    margins = [
-        scheduled_margin(
-            epoch, max_epoch=10, initial_margin=0.0, final_margin=0.2, increase_type="linear"
-        )
-        for epoch in (3, 5, 7)
-    ]
-    assert margins == pytest.approx([0.0, 0.1, 0.2])

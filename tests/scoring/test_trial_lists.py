@@ -204,7 +204,8 @@ def test_trials_of_a_clip_with_itself_are_counted_in_a_warning(
         ("0 a 1\n1 b 0\n", "is ambiguous: the first and the last column"),
         ("", "is empty"),
         (" \n\n", "is empty"),
-        (b"1 \xff\xfe b\n", "is not UTF-8 text"),
+        (b"1 \xff\xfe b\n", "looks like Windows-1252"),
+        (b"1 \xff\x01 b\n", "is not UTF-8 text; save it as UTF-8"),
     ],
 )
 def test_a_malformed_list_is_refused_with_file_and_line(
