@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from mvector.audio import AUDIO_SUFFIXES, read_audio
+from mvector.audio import is_audio, read_audio
 from mvector.audio.vad import VadMethod, speech_segments
 from mvector.demo.voices import random_voice, synthesise
 
@@ -175,7 +175,7 @@ def measure(clips: list[Clip], method: VadMethod) -> Tally:
 
 def audio_files(folder: Path, num_files: int, rng: Generator) -> list[Path]:
     """Some files of a folder, drawn at random."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = sorted(path for path in folder.rglob("*") if is_audio(path))
     if not files:
         raise SystemExit(f"'{folder}' holds no audio; --data names the folder above it.")
     return [files[k] for k in rng.permutation(len(files))[:num_files]]

@@ -1,7 +1,7 @@
 """Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
 from mvector.audio.decoding import AudioInfo
-from mvector.audio.formats import AUDIO_SUFFIXES
+from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
 from mvector.audio.io import audio_info, audio_windows, read_audio, write_wav
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
@@ -14,10 +14,12 @@ __all__ = [
     "AudioInfo",
     "AudioLimits",
     "AudioSource",
+    "PassedOver",
     "audio_info",
     "audio_windows",
     "check_duration",
     "check_speech",
+    "is_audio",
     "level_db",
     "read_audio",
     "source_name",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
+
 # Containers as soundfile.available_formats() names them. Not among them: RAW, which has no header;
 # MAT4 and MAT5, in which any matrix may lie; SD2, whose header is a file of its own; XI, which has
 # no rate; WAVEX, which is WAV.
@@ -74,3 +80,97 @@ FFMPEG_FORMATS = {
 SOUNDFILE_SUFFIXES = {suffix for own in SOUNDFILE_FORMATS.values() for suffix in own}
 MEDIA_SUFFIXES = {suffix for own in FFMPEG_FORMATS.values() for suffix in own}
 AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | MEDIA_SUFFIXES
+
+# How clips without a suffix are known.
+_MAGIC = (
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff\x2e\x91", b"FORM", b"caff", b".snd", b"dns."),
+    *(b"fLaC", b"OggS", b"ID3", b"NIST_1A", b"Creative Voice", b"\x1aE\xdf\xa3", b"#!AMR"),
+    *(b"0&\xb2u\x8ef\xcf\x11", b"MAC ", b"MPCK", b"MP+", b"wvpk", b"TTA", b"tBaK", b"ajkg"),
+    *(b".RMF", b".ra\xfd", b"FLV\x01", b"\x02dss", b"\x03dss", b"DSD ", b"\x0bw"),
+    *(b"\0\0\x01\xba", b".SoX", b"XoS."),
+)
+
+# What corpora keep beside their clips.
+_COMPANIONS = {
+    *(".txt", ".trn", ".lab", ".textgrid", ".phn", ".wrd", ".lrc", ".srt", ".vtt", ".ctm", ".stm"),
+    *(".rttm", ".eaf", ".trs", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".html", ".md", ".rst"),
+    *(".pdf", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".lst", ".list", ".scp", ".log", ".md5"),
+    *(".sha1", ".sha256", ".py", ".sh", ".m", ".db", ".jpg", ".jpeg", ".png", ".gif"),
+}
+_MOST_NAMED = 3
+
+
+def is_audio(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a clip, by its suffix, or by its first bytes where it has none."""
+    name = os.path.basename(path)
+    if name.startswith("."):
+        return False
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in AUDIO_SUFFIXES or (not suffix and _begins_as_audio(path))
+
+
+def _begins_as_audio(path: str | os.PathLike[str]) -> bool:
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as stream:
+            head = stream.read(16)
+    except OSError:
+        return False
+    # Frames of MPEG and AAC begin with eleven ones; so does UTF-16, with a twelfth
+    is_frame = len(head) > 2 and head[0] == 0xFF and head[1] >= 0xE0 and head[1] < 0xFE
+    return is_frame or head.startswith(_MAGIC) or head[4:8] == b"ftyp"
+
+
+class PassedOver:
+    """Files that a search for clips leaves out, to be counted and named.
+
+    Attributes:
+        odd: paths of files of a kind that is not known.
+        num_companions: how many others there are that no one takes for clips, such as texts.
+    """
+
+    def __init__(self) -> None:
+        self.odd: list[str] = []
+        self.num_companions = 0
+
+    def takes(self, path: str | os.PathLike[str]) -> bool:
+        """Whether a file is a clip; others are noted."""
+        if is_audio(path):
+            return True
+        name = os.path.basename(path)
+        suffix = os.path.splitext(name)[1].lower()
+        if name.startswith(".") or not suffix or suffix in _COMPANIONS:
+            self.num_companions += 1
+        else:
+            self.odd.append(os.fspath(path))
+        return False
+
+    def report(self, folder: str | os.PathLike[str], lost: Iterable[str] = ()) -> None:
+        """One line of the log, a warning if it tells of more than companions.
+
+        Args:
+            folder: that was searched; files are named from there.
+            lost: folders, as of speakers, of which nothing but files passed over is there.
+        """
+        odd = [os.path.relpath(path, folder) for path in sorted(self.odd)]
+        parts = []
+        if odd:
+            parts.append(f"{_files(len(odd))} of no known audio format ({_some(odd)})")
+        if self.num_companions:
+            parts.append(f"{_files(self.num_companions)} such as texts and hidden ones")
+        sentence = f"Passed over in '{folder}': {' and '.join(parts)}."
+        if names := sorted(lost):
+            sentence += f" No clip is found of {_some(names)}."
+        if parts:
+            logger.log(logging.WARNING if odd else logging.INFO, "%s", sentence)
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{number:,} files"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -73,19 +73,22 @@ def find_clips_of_people(source: Path) -> dict[str, list[Path]]:
     Raises:
         DataError: there is no clip.
     """
-    from mvector.speakers.clip_files import is_clip_name
+    from mvector.audio import PassedOver
     from mvector.speakers.names import checked_name
 
     clips: dict[str, list[Path]] = {}
+    passed_over = PassedOver()
     for folder in sorted(source.iterdir()) if source.is_dir() else []:
         files = sorted(folder.iterdir()) if folder.is_dir() and folder.name[0] != "." else []
-        files = [path for path in files if is_clip_name(path.name) and path.is_file()]
+        files = [path for path in files if path.is_file() and passed_over.takes(path)]
         if not files:
             continue
         try:
             clips.setdefault(checked_name(folder.name), []).extend(files)
         except LibraryError as error:
             logger.warning("'%s' is left out: %s", folder, error)
+    owners = {Path(file).parent.name for file in passed_over.odd}
+    passed_over.report(source, owners - {paths[0].parent.name for paths in clips.values()})
     if not clips:
         raise DataError(f"'{source}' holds no clips; it needs one folder for each person.")
     return clips

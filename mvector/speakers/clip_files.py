@@ -217,11 +217,12 @@ def is_clip_path(file: str) -> bool:
     parts = file.split("/")
     if len(parts) != 2 or "\\" in file or "\0" in file or any(p.startswith(".") for p in parts):
         return False
-    return is_clip_name(parts[1]) and all(parts)
+    has_suffix = bool(PurePosixPath(parts[1].removesuffix(ENCRYPTED_SUFFIX)).suffix)
+    return all(parts) and (is_clip_name(parts[1]) or not has_suffix)
 
 
 def is_clip_name(name: str) -> bool:
-    """Whether a file is a clip, to go by its name."""
+    """Whether a file is a clip, to go by the suffix of its name alone."""
     suffix = PurePosixPath(name.removesuffix(ENCRYPTED_SUFFIX)).suffix.lower()
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 

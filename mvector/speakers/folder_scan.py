@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mvector.audio import PassedOver
 from mvector.errors import LibraryError
 from mvector.files import file_sha256
-from mvector.speakers.clip_files import is_clip_name
+from mvector.speakers.clip_files import is_clip_name, is_clip_path
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
-from mvector.speakers.names import checked_name, person_of_folder
+from mvector.speakers.names import NAME_FILE, checked_name, person_of_folder
 from mvector.speakers.obstacles import is_clip_gone, kind_of, obstacle_at
 
 _CLOCK_TICK_NS = (
@@ -58,6 +59,8 @@ class FolderChanges:
 def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
     """The clips in the folders, by file; reasons for those left out are added to ``failures``."""
     found: dict[str, FoundClip] = {}
+    passed_over = PassedOver()
+    with_clips: set[str] = set()
     for folder, kind in _list_folder(context, context.folder):
         if kind == "link" and os.path.isdir(folder):
             context.obstacles.tell(
@@ -65,9 +68,10 @@ def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, Fou
             )
         if kind != "folder":
             continue
-        clips = _clips_in(context, folder)
+        clips = _clips_in(context, folder, passed_over)
         if not clips:
             continue
+        with_clips.add(folder.name)
         try:
             folder.name.encode()
             name = checked_name(person_of_folder(folder))
@@ -85,18 +89,23 @@ def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, Fou
                 context.obstacles.tell(path, "has a name that is not UTF-8; rename it")
             except OSError as error:
                 context.obstacles.tell(path, error)
+    owners = {Path(file).parent.name for file in passed_over.odd}
+    passed_over.report(context.folder, owners - with_clips)
     return found
 
 
-def _clips_in(context: LibraryContext, folder: Path) -> list[Path]:
+def _clips_in(context: LibraryContext, folder: Path, passed_over: PassedOver) -> list[Path]:
     clips = []
     for path, kind in _list_folder(context, folder):
-        is_sealed = path.name.endswith(ENCRYPTED_SUFFIX)
-        if not is_clip_name(path.name) or (is_sealed and not context.cipher.is_enabled):
-            continue
-        if kind == "file":
-            clips.append(path)
+        if path.name.endswith(ENCRYPTED_SUFFIX):
+            is_clip = context.cipher.is_enabled and is_clip_path(f"{folder.name}/{path.name}")
+        elif kind == "file":
+            is_clip = path.name != NAME_FILE and passed_over.takes(path)
         else:
+            is_clip = is_clip_name(path.name)
+        if is_clip and kind == "file":
+            clips.append(path)
+        elif is_clip:
             context.obstacles.tell(path, f"is no clip but a {kind}, and is passed over")
     return clips
 

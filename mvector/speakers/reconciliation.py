@@ -194,7 +194,7 @@ def _add_found_clip(
     context.append_audit(database, "found", state.name)
     path = context.folder / file
     if context.cipher.is_enabled and not file.endswith(ENCRYPTED_SUFFIX):
-        context.add_clip(database, state.name, embedding, path.read_bytes(), path.suffix)
+        context.add_clip(database, state.name, embedding, path.read_bytes(), path.suffix or ".wav")
         database.execute("DELETE FROM clips WHERE file = ?", (file,))
         database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (file,))
         return

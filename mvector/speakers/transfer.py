@@ -98,7 +98,7 @@ def _write_archive(
     for person, place, vector, speech_s, snr_db in database.execute(query, (model,)):
         clip = _Clip(speech_s=speech_s, snr_db=snr_db)
         if place is not None:
-            suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix
+            suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix or ".wav"
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
             data = _read_clip(context, place)
             if data is None:

@@ -312,13 +312,15 @@ def bad_entries() -> list[tuple[str, int]]:
     put("good.wav", speech_like())
     put("cut.flac", speech_like(3.0))
     Path("cut.flac").write_bytes(Path("cut.flac").read_bytes()[:20000])
+    put("cut.wav", speech_like(3.0))
+    Path("cut.wav").write_bytes(Path("cut.wav").read_bytes()[:60000])
     Path("empty.wav").touch()
     Path("text.wav").write_text("no audio at all")
     Path("folder.wav").mkdir()
     os.mkfifo("pipe.wav")
     put("nan.wav", np.full(RATE, np.nan, np.float32), subtype="FLOAT")
     put("other.wav", speech_like(seed=1))
-    names = ("good", "missing", "empty", "text", "folder", "pipe", "nan", "other")
+    names = ("good", "missing", "empty", "text", "folder", "pipe", "nan", "cut", "other")
     return [(f"{name}.wav", 0) for name in names] + [("cut.flac", 1)]
 
 
@@ -327,8 +329,9 @@ REASONS = {
     "empty.wav": "is an empty file; record or copy it again.",
     "text.wav": "is not audio that can be decoded",
     "folder.wav": "cannot be opened",
-    "pipe.wav": "cannot be opened: it is not a file.",
+    "pipe.wav": "cannot be opened: it is not a file but a named pipe",
     "nan.wav": "holds 16000 samples that are NaN or infinite",
+    "cut.wav": "is cut short: its header promises 3.00 s, only 1.87 s can be decoded",
     "cut.flac": "is damaged",
 }
 
@@ -340,7 +343,7 @@ def test_each_bad_clip_has_its_reason_and_the_others_are_measured(
     monkeypatch.setattr(inspection, "_CLIPS_PER_TASK", 2)
     write_list("list.txt", bad_entries)
     report = build_report(inspect_list("list.txt", num_workers=num_workers))
-    assert report["clips"] == {"listed": 9, "readable": 2, "unreadable": 7}
+    assert report["clips"] == {"listed": 10, "readable": 2, "unreadable": 8}
     assert not report["clean"]
     clips = report["unreadable"]["clips"]
     found = dict(zip(clips["path"], clips["reason"], strict=True))

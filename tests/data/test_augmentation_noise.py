@@ -253,3 +253,14 @@ def test_decoded_clips_do_not_travel_when_pickled(tmp_path: Path) -> None:
     again = pickle.loads(pickled)
     for seed, waveform in enumerate(expected):
         np.testing.assert_array_equal(again(speech, np.random.default_rng(seed)), waveform)
+
+
+def test_noises_of_any_format_are_used_and_other_files_are_named(
+    tmp_path: Path, messages: pytest.LogCaptureFixture
+) -> None:
+    for name, kind in {"a.aif": "AIFF", "b.caf": "CAF", "c": "FLAC"}.items():
+        with (tmp_path / name).open("wb") as stream:
+            soundfile.write(stream, random(1), RATE, format=kind)
+    (tmp_path / "d.xyz").write_text("no audio")
+    assert len(ClipPool("noise", tmp_path, RATE)) == 3
+    assert any("no known audio format ('d.xyz')" in message for message in messages.messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.walk import existing_folder, require_several_speakers, speaker_clips
@@ -18,7 +19,7 @@ def scan_folder(path: str | os.PathLike[str]) -> list[Clip]:
         DataError: the folder is missing, holds no audio in speakers' folders, or one speaker only.
     """
     root = existing_folder(path)
-    expected = f"{os.fspath(path)}/<speaker>/<clip>.wav"
+    expected = f"{Path(path).as_posix()}/<speaker>/<clip>.wav"
     clips = speaker_clips(root, expected)
     require_several_speakers(clips, root, expected)
     return clips

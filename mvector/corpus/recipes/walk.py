@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mvector.audio import AUDIO_SUFFIXES
+from mvector.audio import PassedOver
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
 from mvector.errors import DataError
 from mvector.files import read_errors_as
@@ -36,13 +36,16 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
 def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Audio beneath a folder, ordered: its path for the lists and the folders from root to it.
 
-    Links to folders are followed, each folder being visited once, so that no circle is endless.
+    Links to folders are followed, each folder being visited once, so that no circle is endless. At
+    the end, the log tells of files that are no clips, and of folders of ``root`` with such alone.
 
     Raises:
         DataError: a folder cannot be read.
     """
     here = os.getcwd().rstrip(os.sep) + os.sep
     visited: set[tuple[int, int]] = set()
+    passed_over = PassedOver()
+    with_clips: set[str] = set()
     for parent, folders, files in os.walk(root, followlinks=True, onerror=_refuse_unreadable):
         status = os.stat(parent)
         if (status.st_dev, status.st_ino) in visited:
@@ -52,9 +55,14 @@ def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
         folders[:] = sorted(name for name in folders if _is_visible(name))
         between = os.path.relpath(parent, root)
         parents = () if between == os.curdir else tuple(between.split(os.sep))
-        for name in _recordings(files):
+        clips = [name for name in files if passed_over.takes(os.path.join(parent, name))]
+        if clips:
+            with_clips.update(parents[:1])
+        for name in _recordings(clips):
             path = os.path.join(parent, name).removeprefix(here)
             yield path.replace(os.sep, "/"), parents
+    tops = (os.path.relpath(path, root).split(os.sep) for path in passed_over.odd)
+    passed_over.report(root, {parts[0] for parts in tops if len(parts) > 1} - with_clips)
 
 
 def listed_path(path: str | os.PathLike[str], working_folder: str | None = None) -> str:
@@ -164,12 +172,13 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _recordings(files: Iterable[str]) -> list[str]:
-    split = {name: os.path.splitext(name) for name in sorted(files) if _is_visible(name)}
+    """The files in order, without mp3 files that a wav of the same name lies beside."""
+    split = {name: os.path.splitext(name) for name in sorted(files)}
     wavs = {stem for stem, suffix in split.values() if suffix.lower() == ".wav"}
     return [
         name
         for name, (stem, suffix) in split.items()
-        if suffix.lower() in AUDIO_SUFFIXES and not (suffix.lower() == ".mp3" and stem in wavs)
+        if not (suffix.lower() == ".mp3" and stem in wavs)
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mvector.audio import AUDIO_SUFFIXES, audio_info, read_audio
+from mvector.audio import PassedOver, audio_info, read_audio
 from mvector.data.augmentation.memory import SharedArrays
 from mvector.data.packed import PackedCorpus, is_packed
 from mvector.errors import MVectorError
@@ -169,11 +169,10 @@ def _find_clips(
     kind: str, folder: str | os.PathLike[str] | None, if_empty: str
 ) -> tuple[list[Path], list[float]]:
     """Every clip below a folder whose header can be read, and how long it is."""
-    found = sorted(
-        path
-        for path in (Path(folder).rglob("*") if folder else ())
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-    )
+    passed_over = PassedOver()
+    files = sorted(path for path in (Path(folder).rglob("*") if folder else ()) if path.is_file())
+    found = [path for path in files if passed_over.takes(path)]
+    passed_over.report(folder or "")
     durations_s: dict[Path, float] = {}
     for path in tqdm(found, f"Clips for {kind}", unit="clip", disable=None, leave=False, delay=2):
         try:
