@@ -441,7 +441,7 @@ def test_unreadable_clips_exit_1_and_the_report_is_written_all_the_same(
     assert run_script("inspect_data", ["list.txt", *options]) == 1
     text = capsys.readouterr().out
     assert "missing.wav does not exist; check the path. (3 clips have this reason)" in text
-    assert "Not clean: 9 clips cannot be read." in text
+    assert "Not clean: 10 clips cannot be read." in text
     report = json.loads(Path("report.json").read_text())
     assert report["unreadable"]["count"] == 9
     assert text.startswith(render_report(report))
