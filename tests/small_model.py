@@ -22,9 +22,10 @@ def small_calibration() -> Calibration:
     return calibrate(scores, labels, description="made-up trials")
 
 
-def small_model(folder: Path) -> Path:
-    """Write it; the same in every process."""
-    save_model_folder(folder, small_encoder().model, calibration=small_calibration().to_dict())
+def small_model(folder: Path, seed: int = 0) -> Path:
+    """Write it; the same in every process, and another for another seed."""
+    model = small_encoder(seed).model
+    save_model_folder(folder, model, calibration=small_calibration().to_dict())
     return folder
 
 

@@ -55,7 +55,7 @@ def run(args: ImportLibrary) -> int:
         raise DataError(
             f"'{source}' is the library itself; its clips are enrolled whenever it is opened."
         )
-    folder = args.model_path or find_model(args.configs)
+    folder = args.model_path or find_model(args.configs, library=target)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
     keep_audio = not args.no_audio
     with SpeakerLibrary(target, encoder, progress=True, keep_audio=keep_audio) as library:

@@ -32,6 +32,8 @@ from mvector.cli.watch import Watch, watch
 from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mvector.audio import AudioSource
     from mvector.recognition.answers import Registration
     from mvector.recognition.predictor import MVectorPredictor
@@ -52,6 +54,7 @@ examples:
   python infer_recognition.py --watch                          the microphone, until Ctrl-C
   python infer_recognition.py --list
   python infer_recognition.py --remove "Ada Lovelace"
+  python infer_recognition.py --reembed --model_path models/…  another model from now on
 
 Clips put by hand into audio_db/<name>/ are enrolled at the next start; deleted clips are gone.
 exit code: 0 done; 1 of --identify: nobody enrolled speaks in one clip or more, of --watch: in none;
@@ -83,10 +86,14 @@ class Register(EnrolOptions, RecordingOptions, JsonOption):
 class KeepOptions(LibraryOptions, JsonOption):
     """Of what needs no model; with one, clips put in by hand are enrolled before."""
 
+    @property
+    def names_model(self) -> bool:
+        """Whether a model is to be loaded."""
+        return self.model_path is not None or self.configs is not None
+
     def conditions(self) -> tuple[Condition, ...]:
-        is_model_named = self.model_path is not None or self.configs is not None
         without = "without --model_path or --configs: no model is loaded"
-        return (*super().conditions(), ("use_gpu", is_model_named, without))
+        return (*super().conditions(), ("use_gpu", self.names_model, without))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +112,7 @@ class Export(KeepOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(LibraryOptions, NoAudioOption, JsonOption):
+class Import(KeepOptions, NoAudioOption):
     import_file: str = required("read such a file, into a new library", "FILE", flags=("--import",))
 
 
@@ -122,11 +129,11 @@ class Menu(EnrolOptions, SearchOptions, RecordingOptions):
 # ---- actions --------------------------------------------------------------------------------
 
 
-def _make_predictor(args: LibraryOptions) -> MVectorPredictor:
+def _make_predictor(args: LibraryOptions, model_path: Path | None = None) -> MVectorPredictor:
     from mvector.recognition.predictor import MVectorPredictor
 
     predictor = MVectorPredictor(
-        args.model_path,
+        model_path or args.model_path,
         configs=args.configs,
         threshold=args.threshold if isinstance(args, SearchOptions) else None,
         audio_db_path=args.audio_db_path,
@@ -141,9 +148,9 @@ def _identify(args: Identify) -> int:
     return identify(args, _make_predictor(args))
 
 
-def _open_library(args: LibraryOptions) -> SpeakerLibrary:
+def _open_library(args: KeepOptions) -> SpeakerLibrary:
     """The library, without a model unless one is named: then clips put in by hand are enrolled."""
-    if args.model_path is not None or args.configs is not None:
+    if args.names_model:
         return _make_predictor(args).open_library(create=False)
     from mvector.speakers import SpeakerLibrary
 
@@ -183,7 +190,7 @@ def _import(args: Import) -> int:
     library = SpeakerLibrary.import_file(
         args.import_file,
         args.audio_db_path,
-        _make_predictor(args).encoder,
+        _make_predictor(args).encoder if args.names_model else None,
         keep_audio=not args.no_audio,
     )
     count = library.num_people()
@@ -192,7 +199,11 @@ def _import(args: Import) -> int:
 
 
 def _reembed(args: Reembed) -> int:
-    count = _make_predictor(args).open_library(create=False).reembed(progress=not args.json)
+    from mvector.recognition.model_choice import find_model
+
+    model = None if args.model_path else find_model(args.configs)  # and not the library's
+    predictor = _make_predictor(args, model)
+    count = predictor.open_library(create=False).reembed(progress=not args.json)
     _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from mvector.errors import CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
 from mvector.files import recover_folder, replacing_folder, write_atomically, write_errors_as
+from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.models.weight_files import not_a_model_folder
 
@@ -44,6 +45,7 @@ class ModelInfo:
             :class:`mvector.evaluation.Calibration`.
         listening: how much of clips is heard, as it was for the calibration; ``None`` in older
             folders; see :class:`mvector.embedding.listening.Listening`.
+        folder: that was read.
     """
 
     fingerprint: str
@@ -51,6 +53,7 @@ class ModelInfo:
     metrics: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     listening: dict[str, Any] | None = None
+    folder: Path | None = None
 
 
 def save_model_folder(
@@ -110,12 +113,12 @@ def save_model_folder(
 
 
 def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
-    """The model that a folder holds, in evaluation mode on the CPU.
+    """The model that a folder holds, or ``box``, in evaluation mode on the CPU.
 
     Raises:
         CheckpointError: the folder is missing, incomplete, damaged or of a newer format.
     """
-    folder = Path(path)
+    folder = model_folder(path)
     description = _read_description(folder)
     with _description_errors(folder):
         model = SpeakerModel(
@@ -123,7 +126,7 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
             description["backbone"]["name"],
             description["backbone"]["options"],
         )
-        info = _info_of(description)
+        info = _info_of(description, folder)
     try:
         model.backbone.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except FileNotFoundError as error:
@@ -148,10 +151,10 @@ def read_model_info(path: str | Path) -> ModelInfo:
     Raises:
         CheckpointError: the folder is missing, damaged or of a newer format.
     """
-    folder = Path(path)
+    folder = model_folder(path)
     description = _read_description(folder)
     with _description_errors(folder):
-        return _info_of(description)
+        return _info_of(description, folder)
 
 
 def load_training_config(path: str | Path) -> dict[str, Any] | None:
@@ -225,13 +228,14 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _info_of(description: dict[str, Any]) -> ModelInfo:
+def _info_of(description: dict[str, Any], folder: Path) -> ModelInfo:
     return ModelInfo(
         fingerprint=description["fingerprint"],
         provenance=description.get("provenance") or {},
         metrics=description.get("metrics") or {},
         calibration=description.get("calibration"),
         listening=description.get("listening"),
+        folder=folder,
     )
 
 

@@ -8,31 +8,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mvector
 from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError
 from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
 from mvector.models.folder import ModelInfo
+from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model
+from mvector.speakers.model_memory import model_of_library
 
 if TYPE_CHECKING:
     from mvector.config import Config
 
 logger = logging.getLogger(__name__)
 
-#: A small model of real voices that comes with the package; docs/model_card.md tells about it.
-DEFAULT_MODEL = Path(mvector.__file__).parent / "pretrained" / "ecapa_tdnn_small"
-
 _MODELS = Path("models")
 
 
-def find_model(configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None) -> Path:
-    """The model of a configuration's training run; the only one trained here; the one in the box.
+def find_model(
+    configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
+    *,
+    library: str | os.PathLike[str] | None = None,
+) -> Path:
+    """The model to use where none is named.
 
-    Which one it is, is logged where no configuration names it.
+    It is that of a configuration's training run; or else the one that the people of a library were
+    enrolled with; the only one trained here; the one in the box. Which one, is logged where no
+    configuration names it.
 
     Raises:
         CheckpointError: several were trained here.
+        LibraryError: the library's model is not to be found, or its path can be none.
     """
     if configs is not None:
         from mvector.config import Config, load_config
@@ -41,11 +46,19 @@ def find_model(configs: str | os.PathLike[str] | Mapping[str, Any] | Config | No
         return _MODELS / config.model_name / "best_model"
     for cut_off in _MODELS.glob("*/best_model.old"):
         recover_folder(cut_off.with_name("best_model"))
+    if library is not None:
+        others = (path.parent for path in sorted(_MODELS.glob("*/*/model.yml")))
+        found = model_of_library(library, others)
+        if found is not None:
+            folder, name = found
+            logger.info("The model '%s' is used, as the people were enrolled with it.", name)
+            return folder
     trained = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))
     if len(trained) > 1:
         choices = ", ".join(f"'{path}'" for path in trained)
         raise CheckpointError(
-            f"There are several models; choose one by --model_path: {choices}.",
+            f"There are several models; choose one by --model_path: {choices}, or '{BOX}' for the "
+            "one in the box.",
             code="model-ambiguous",
         )
     if trained:
@@ -66,11 +79,6 @@ def check_thresholds_changeable(path: str | os.PathLike[str]) -> None:
             f"The model in the box keeps its thresholds: copy its folder, '{DEFAULT_MODEL}', and "
             "name the copy by --model_path."
         )
-
-
-def is_default_model(path: str | os.PathLike[str]) -> bool:
-    """Whether a model folder is that of the model in the box, whose thresholds are not changed."""
-    return Path(path).resolve() == DEFAULT_MODEL.resolve()
 
 
 def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Calibration | None:

@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, LibraryError, MVectorError
 from mvector.models.folder import load_model_folder
+from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.judge import Decision, Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
@@ -38,8 +38,10 @@ class MVectorPredictor:
     heard in windows, of 30 s as a rule, so that memory does not grow with their length.
 
     Args:
-        model_path: model folder; ``None`` takes ``models/<Model>_<Feature>/best_model`` of
-            ``configs``, or else the only model under ``models/``, or else the model in the box.
+        model_path: model folder, or ``box`` for the model in the box; ``None`` takes
+            ``models/<Model>_<Feature>/best_model`` of ``configs``, or else the model that the
+            people of the library were enrolled with, the only one under ``models/``, or the one in
+            the box.
         configs: configuration that names the model where ``model_path`` does not. The front end
             always comes from the model folder.
         threshold: takes the place of the model's calibrated one.
@@ -55,6 +57,7 @@ class MVectorPredictor:
 
     Raises:
         CheckpointError: there is no such model, or several to choose from.
+        LibraryError: the model of the library is not to be found, or its path can be none.
         MVectorError: the threshold is not a cosine.
     """
 
@@ -72,7 +75,10 @@ class MVectorPredictor:
         enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
         library_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model_path = Path(model_path) if model_path else find_model(configs)
+        if model_path:
+            self.model_path = model_folder(model_path)
+        else:
+            self.model_path = find_model(configs, library=audio_db_path)
         model, info = load_model_folder(self.model_path)
         listening = listening or Listening.from_dict(info.listening)
         if limits is not None:

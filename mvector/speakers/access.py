@@ -24,6 +24,26 @@ class DamagedDatabaseError(LibraryError):
     code = "library-damaged"
 
 
+def library_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder that a path of a library names.
+
+    Raises:
+        LibraryError: it can be none.
+    """
+    try:
+        text = os.fspath(path)
+    except TypeError as error:
+        mistake = f"The path of a speaker library is text; this one is {type(path).__name__}."
+        raise LibraryError(mistake) from error
+    if not text.strip():
+        raise LibraryError("The path of the speaker library is empty; name a folder: audio_db.")
+    if "\0" in text:
+        raise LibraryError(f"The path of the speaker library {text!r} holds a NUL; leave it out.")
+    if os.path.lexists(text) and not os.path.isdir(text):
+        raise LibraryError(f"'{shown(text)}' is no folder, as a speaker library is; name another.")
+    return Path(text)
+
+
 def error_from_sqlite(error: sqlite3.Error, path: Path, waited_s: float) -> LibraryError:
     """The error to raise for one of SQLite; ``waited_s`` for others who write."""
     # what SQLite calls operational (locked, read-only, full) is derived from what is damage

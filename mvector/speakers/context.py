@@ -17,6 +17,7 @@ from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
 from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
+from mvector.models.named import model_name
 from mvector.speakers import audit, people
 from mvector.speakers.clip_files import (
     apply_committed_changes,
@@ -24,6 +25,7 @@ from mvector.speakers.clip_files import (
     stage_clip,
 )
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
+from mvector.speakers.model_memory import remember_model, remembered_name
 from mvector.speakers.names import checked_name
 from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
 from mvector.speakers.store import Store
@@ -64,6 +66,12 @@ class LibraryContext:
     def embd_dim(self) -> int:
         """Size of the model's embeddings; 0 without a model."""
         return 0 if self.model is None else self.model.embd_dim
+
+    @property
+    def model_folder(self) -> Path | None:
+        """Where the model was read from; ``None`` if that is not known, or there is no model."""
+        info = None if self.model is None else self.model.info
+        return None if info is None else info.folder
 
     def apply_committed_changes(self) -> None:
         """Do to the folders what was committed to the database, as the module of that name says."""
@@ -110,13 +118,17 @@ class LibraryContext:
             return
         library = people.get_meta(database, "model") or ""
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
-        what, cure = "another model", "use that model"
+        name = remembered_name(database, self.folder)
+        what = "another model" + (f", '{name}'" if name else "")
+        cure = f"give --model_path '{name}'" if name else "use that model"
         if is_same_model:
             what = "this model, hearing another part of clips"
             cure = "evaluate the model with the dataset_conf.eval_conf.max_duration it had then"
+        this = self.model_folder
+        option = "--reembed" + (f" --model_path '{model_name(this)}'" if this else "")
         raise LibraryError(
             f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
-            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by --reembed "
+            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by {option} "
             "(in Python: reembed()).",
             code="library-of-another-model",
         )
@@ -124,7 +136,11 @@ class LibraryContext:
     def claim_model(self, database: sqlite3.Connection) -> None:
         """Make the library this model's, or refuse, inside a transaction that adds a voiceprint."""
         self.require_model(database)
-        people.set_meta(database, "model", self.fingerprint)
+        self.remember_model(database)
+
+    def remember_model(self, database: sqlite3.Connection) -> None:
+        """Write down that the voiceprints are of this model, and where it is."""
+        remember_model(database, self.folder, self.fingerprint, self.model_folder)
 
     def encode_and_embed(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
         """A clip as it is stored, the embedding of that, and the quality of the clip.

@@ -18,13 +18,13 @@ from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.speakers import audit, people, reembedding, transfer
+from mvector.speakers.access import library_folder
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
 from mvector.speakers.opening import (
     catch_up,
-    library_folder,
     nothing_left_if_it_fails,
     open_context,
 )

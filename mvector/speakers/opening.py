@@ -15,31 +15,12 @@ from mvector.speakers.access import check_readable
 from mvector.speakers.clip_files import PENDING, is_clip_name
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
+from mvector.speakers.model_memory import is_model_there
 from mvector.speakers.obstacles import kind_of, shown
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store
 
 logger = logging.getLogger(__name__)
-
-
-def library_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder that a path of a library names.
-
-    Raises:
-        LibraryError: it can be none.
-    """
-    try:
-        text = os.fspath(path)
-    except TypeError as error:
-        mistake = f"The path of a speaker library is text; this one is {type(path).__name__}."
-        raise LibraryError(mistake) from error
-    if not text.strip():
-        raise LibraryError("The path of the speaker library is empty; name a folder: audio_db.")
-    if "\0" in text:
-        raise LibraryError(f"The path of the speaker library {text!r} holds a NUL; leave it out.")
-    if os.path.lexists(text) and not os.path.isdir(text):
-        raise LibraryError(f"'{shown(text)}' is no folder, as a speaker library is; name another.")
-    return Path(text)
 
 
 def open_context(
@@ -100,6 +81,7 @@ def catch_up(context: LibraryContext, *, look_at_folders: bool, progress: bool) 
         return
     try:
         context.apply_committed_changes()
+        _remember_model(context)
         if look_at_folders:
             reconcile(context, progress=progress)
         context.store.erase_deleted()
@@ -107,6 +89,18 @@ def catch_up(context: LibraryContext, *, look_at_folders: bool, progress: bool) 
         if error.code != "library-unwritable":
             raise
         logger.warning("%s What changed in the folders waits until it can be written.", error)
+
+
+def _remember_model(context: LibraryContext) -> None:
+    """Write down where the model is, of a library that does not know or knows it no more."""
+    if context.model_folder is None:
+        return
+    with context.store.snapshot() as database:
+        is_of_it = people.get_meta(database, "model") == context.fingerprint
+        is_known = is_model_there(database, context.folder)
+    if is_of_it and not is_known:
+        with context.store.transaction() as database:
+            context.remember_model(database)
 
 
 @contextmanager

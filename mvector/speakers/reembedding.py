@@ -67,7 +67,7 @@ def _adopt_model_if_complete(context: LibraryContext, failed: set[str]) -> bool:
         left = {file for (file,) in database.execute(query, (context.fingerprint,))}
         if left - failed:
             return False
-        people.set_meta(database, "model", context.fingerprint)
+        context.remember_model(database)
         query = """DELETE FROM embeddings WHERE fingerprint != ? AND clip IN
             (SELECT clip FROM embeddings WHERE fingerprint = ?)"""
         database.execute(query, (context.fingerprint, context.fingerprint))

@@ -13,6 +13,7 @@ _TABLES = """
 CREATE TABLE meta (              -- library: its random number; model: fingerprint in use;
     key TEXT PRIMARY KEY,        -- sealed: proof of the key; cache, index: tokens of derived
     value TEXT NOT NULL          -- files; erase: space of removed people is still to be freed;
+                                 -- model_place: where that model is;
                                  -- audit_days, audit_from: how long the audit is kept, from when
 ) WITHOUT ROWID;
 CREATE TABLE people (

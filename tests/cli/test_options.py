@@ -272,7 +272,7 @@ ACCEPTED = {
         "--list --model_path m --use_gpu False",
         "--remove Ada --configs c --use_gpu False",
         "--export f --configs c --use_gpu False",
-        "--import f --no_audio --configs c",
+        "--import f --no_audio --configs c --use_gpu False",
         "--reembed",
         "--list_devices",
         "--threshold 0.5 --within a --force --groups b --no_audio --top_k 2",
