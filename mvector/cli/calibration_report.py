@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mvector.evaluation.calibration import MIN_SPEAKERS, MIN_TARGETS
 from mvector.evaluation.operating_points import PURPOSE_WORDS
+from mvector.evaluation.reports.tables import percent
 
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
     from mvector.evaluation.bootstrap import Interval
     from mvector.evaluation.held_out import HeldOutCheck
     from mvector.evaluation.operating_points import OperatingPoint
-
-_MIN_PEOPLE, _MIN_TARGETS = 5, 30
 
 
 def calibration_lines(
@@ -34,8 +34,8 @@ def calibration_lines(
     ]
     if eer is not None:
         lines.append(
-            f"  With other people the equal error rate of {measured.eer:.1%} may well be "
-            f"{eer.low:.1%} to {eer.high:.1%} (95 %, by drawing people anew)."
+            f"  With other people the equal error rate of {percent(measured.eer)} may well be "
+            f"{percent(eer.low)} to {percent(eer.high)} (95 %, by drawing people anew)."
         )
     lines += _held_out_lines(measured, held_out)
     doubts = [point for point in points if point.doubt]
@@ -61,10 +61,9 @@ def write_calibration(
     """
     from mvector.models.folder import update_model_folder
 
-    few_people = measured.num_speakers is not None and measured.num_speakers < _MIN_PEOPLE
-    if (few_people or measured.num_target < _MIN_TARGETS) and not force:
+    if not (measured.is_supported or force):
         print(
-            f"NOT written: fewer than {_MIN_PEOPLE} people or {_MIN_TARGETS} comparisons of one "
+            f"NOT written: fewer than {MIN_SPEAKERS} people or {MIN_TARGETS} comparisons of one "
             "person are no ground for a threshold; add clips, or write it with --force."
         )
         return 1
@@ -91,8 +90,8 @@ def print_listening_change(before: Listening, now: Listening) -> None:
 def _row(point: OperatingPoint) -> str:
     if point.threshold is None or point.errors is None:
         return f"  {'-':>16s}  {PURPOSE_WORDS[point.purpose] + ' (*)':43s}{'too few pairs':>22s}"
-    accepted = f"{point.fpr:.2%} ({point.errors.num_false_accepts:,})"
-    rejected = f"{point.fnr:.2%} ({point.errors.num_misses:,})"
+    accepted = f"{percent(point.fpr)} ({point.errors.num_false_accepts:,})"
+    rejected = f"{percent(point.fnr)} ({point.errors.num_misses:,})"
     words = PURPOSE_WORDS[point.purpose] + (" (*)" if point.doubt else "")
     return f"  {point.threshold:16.4f}  {words:43s}{accepted:>22s}{rejected:>22s}"
 
@@ -113,13 +112,9 @@ def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[s
 
 
 def _inconclusive_line(measured: Calibration) -> str:
-    from mvector.evaluation.calibration import clip_to_scores
-
-    if measured.inconclusive_low is None or measured.inconclusive_high is None:
+    if measured.inconclusive_scores is None:
         return "Inconclusive:  every score: clips of one person are no more alike than others."
-    low, high = clip_to_scores(
-        measured.inconclusive_low, measured.inconclusive_high, measured.score_type
-    )
+    low, high = measured.inconclusive_scores
     return (
         f"Inconclusive:  scores between {low:.4f} and {high:.4f}, where neither answer is 10 times "
         "as likely as the other"

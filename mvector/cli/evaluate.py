@@ -39,7 +39,7 @@ def _compare(args: Compare) -> int:
 
 def _evaluate(args: Evaluate) -> int:
     """Evaluate, print the figures, and write what is asked for."""
-    from mvector.cli.evaluate_outputs import RESULTS, Outputs
+    from mvector.cli.evaluate_outputs import Outputs
     from mvector.cli.train import DEFAULT_CONFIG
     from mvector.compute.distributed import open_world
     from mvector.config import load_config
@@ -51,13 +51,16 @@ def _evaluate(args: Evaluate) -> int:
         find_model,
         is_default_model,
     )
+    from mvector.training.model_evaluation import calibration_of, write_calibration_of
     from mvector.training.trainer import MVectorTrainer
 
+    if os.environ.get("RANK", "0") != "0":  # what all processes of torchrun would warn of alike
+        logging.getLogger("mvector").setLevel(logging.ERROR)
     folder = Path(args.model_path or find_model(args.configs))
     if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_thresholds_changeable(folder)
-        args = replace(args, write_calibration=False, out=args.out or RESULTS)
+        args = replace(args, write_calibration=False, out=args.out or ".")
     writes = args.write_calibration is not False and not args.verdict
     source = args.configs or (
         DEFAULT_CONFIG if is_default_model(folder) else load_training_config(folder)
@@ -70,7 +73,7 @@ def _evaluate(args: Evaluate) -> int:
     data = trainer.config.dataset_conf
     back_end = args.back_end(data.train_list)
     back_end.check()
-    outputs = Outputs(args, folder, data.data_root)
+    outputs = Outputs(args, folder, data.data_root, back_end.score_type)
     info = read_model_info(folder)
     before, judge = Listening.from_dict(info.listening), None
     if args.verdict:
@@ -81,19 +84,21 @@ def _evaluate(args: Evaluate) -> int:
         result = trainer.evaluate(
             folder,
             args.save_image_path if world.is_main else None,
-            write_calibration=writes and not args.calibrate and world.is_main,
+            write_calibration=False,  # below, where it is told
             back_end=back_end,
             with_quality=args.quality,
+            speakers=args.speakers,
         )
     if not world.is_main:
         return 0
-    _print_summary(result, time.monotonic() - started)
+    _print_left_out(result, time.monotonic() - started)
     lists = [path for path in (data.trials_list, data.enroll_list) if path and os.path.exists(path)]
+    lists += [] if args.speakers is None else [args.speakers]
     figures = outputs.measure(
         result,
         {"name": trainer.model.name, "folder": str(folder), "fingerprint": info.fingerprint},
         lists=[*lists, *back_end.lists],
-        earlier=_earlier_calibration(info, result),
+        earlier=_earlier_calibration(calibration_of(info), before, result),
     )
     figures["verdict"] = None if judge is None else _verdict_rates(judge, folder, result)
     print("\n".join(outputs.write(figures, result.curve)))
@@ -104,7 +109,9 @@ def _evaluate(args: Evaluate) -> int:
             f"{folder}/model.yml stays as it is: these thresholds are of {back_end.score_type} "
             "scores, and the other commands compare cosines"
         )
-    elif writes:
+    elif writes and write_calibration_of(
+        result, folder, replace_better=args.write_calibration is True
+    ):
         print(f"Thresholds written to {folder}/model.yml")
         print_listening_change(before, result.listening)
     return 0
@@ -119,15 +126,13 @@ def _calibrate(
     before: Listening,
 ) -> int:
     """Say which threshold and how sure, and write the calibration if enough supports it."""
-    from mvector.evaluation.bootstrap import Interval
     from mvector.evaluation.held_out import HeldOutCheck
     from mvector.evaluation.run import metrics_of
 
     measured = result.calibration
-    eer, check = figures["eer"], (figures["quality"] or figures)["held_out"]
-    interval = None if eer["low"] is None else Interval(eer["value"], eer["low"], eer["high"])
+    check = (figures["quality"] or figures)["held_out"]
     held_out = None if check is None else HeldOutCheck(**check)
-    print("\n".join(["", *calibration_lines(measured, interval, held_out)]))
+    print("\n".join(["", *calibration_lines(measured, None, held_out)]))
     if args.write_calibration is False:
         print("Nothing is written into the model folder (--write_calibration False).")
         return 0
@@ -166,37 +171,26 @@ def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> di
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 
-def _earlier_calibration(info: ModelInfo, result: VerificationResult) -> Calibration | None:
+def _earlier_calibration(
+    earlier: Calibration | None, listening: Listening, result: VerificationResult
+) -> Calibration | None:
     """The model's calibration before the evaluation, if it can be judged on these trials."""
-    from mvector.embedding.listening import Listening
-    from mvector.errors import CheckpointError
-    from mvector.evaluation import Calibration
-
     measured = result.calibration
-    if info.calibration is None or Listening.from_dict(info.listening) != result.listening:
+    if earlier is None or listening != result.listening:
         return None
-    try:
-        before = Calibration.from_dict(info.calibration)
-    except CheckpointError as error:
-        logger.warning("The calibration so far cannot be used: %s", error)
-        return None
-    is_other = before.description != measured.description
-    return before if is_other and before.score_type == measured.score_type else None
+    is_other = earlier.description != measured.description
+    return earlier if is_other and earlier.score_type == measured.score_type else None
 
 
-def _print_summary(result: VerificationResult, elapsed_s: float) -> None:
-    measured = result.calibration
-    print(
-        f"Time: {elapsed_s:.0f} s, threshold: {measured.threshold_eer:.4f}, "
-        f"EER: {measured.eer:.5f}, MinDCF: {measured.min_dcf:.5f}"
-    )
-    print(
-        f"Best accuracy: {measured.accuracy:.5f} at threshold "
-        f"{measured.threshold_best_accuracy:.4f}; {measured.num_target} target and "
-        f"{measured.num_nontarget} non-target trials; {result.num_skipped} clips skipped"
-    )
-    if result.num_trials_left_out:
-        print(f"Trials left out because of skipped clips: {result.num_trials_left_out}")
+def _print_left_out(result: VerificationResult, elapsed_s: float) -> None:
+    logger.info("Scored in %.0f s.", elapsed_s)
+    if result.num_skipped:
+        print(
+            f"Clips skipped: {result.num_skipped}; trials left out because of them: "
+            f"{result.num_trials_left_out}"
+        )
+    if result.num_self_trials:
+        print(f"Trials left out that compare a clip with itself: {result.num_self_trials}")
     if result.enrolment is not None:
         print(f"Models of several clips were enrolled by {result.enrolment}")
 

@@ -19,6 +19,7 @@ examples:
   python eval.py --configs ecapa_tdnn --save_image_path log/
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
+  python eval.py --speakers utt2spk                              intervals by who really speaks
   python eval.py --calibrate --quality                           which threshold, and how sure?
   python eval.py --verdict                       how often is infer_contrast.py wrong, or unsure?
   python eval.py --mean --norm asnorm --cache embeddings/        cohort: speakers of train_list
@@ -32,8 +33,9 @@ Each clip of trials_list is compared with each clip of enroll_list (lines 'path<
 A trials_list of lines 'label path path' or 'path path target' needs no enroll_list; where it names
 enrolment models, enroll_list says the clips of each (CN-Celeb's enroll.lst, Kaldi's wav.scp).
 Thresholds are written into the model folder, where infer_contrast.py and infer_recognition.py find
-them, and all figures into results.json beside it. Thresholds of other scores than plain cosines go
-into results.json only. The table shows minDCF with the cost of deciding by the calibrated
+them, and all figures into results.json beside it; those of other scores than plain cosines into a
+file of their own, such as results-plda.json or results-as-norm.json, thresholds included. The first
+line is to be pasted; the table shows minDCF with the cost of deciding by the calibrated
 log-likelihood ratio (actual), and the misses and false acceptances that each threshold rests on.
 
 exit code: 0 done, 1 measured on too little to calibrate by (with --calibrate), 2 a mistake
@@ -53,8 +55,8 @@ class OutputOptions(Options):
     TITLE = "what to write and print"
 
     out: str | None = optional(
-        "file or folder for all figures (default: results.json beside the model folder; of a "
-        "comparison, none)",
+        "file or folder for all figures (default: results.json, or results-SCORE.json of other "
+        "scores than cosines, beside the model folder; of a comparison, none)",
         "FILE",
     )
     report: str | None = optional(
@@ -168,14 +170,15 @@ class CalibrationOptions(ScoringOptions):
     )
     write_calibration: bool | None = bool_option(
         None,
-        "write thresholds into the model folder (default: True, except into the one in the box)",
+        "write thresholds into the model folder (default: unless those there rest on more people; "
+        "never into the one in the box)",
     )
 
     def conditions(self) -> tuple[Condition, ...]:
         elsewhere = (
             "with --score plda, --mean or --norm: infer_contrast.py and infer_recognition.py, "
-            "which thresholds are for, compare plain cosines (results.json has those of other "
-            "scores in any case)"
+            "which thresholds are for, compare plain cosines (results-SCORE.json has those of "
+            "other scores in any case)"
         )
         writes = self.write_calibration is not False
         return (
@@ -200,6 +203,11 @@ class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
     )
     enrolment: str | None = optional(_ENROLMENT, "WAY")
     skip_missing: bool = flag("leave out trials of clips that do not exist, and count them")
+    speakers: str | None = optional(
+        "whose each clip of a list of pairs is, lines 'path<TAB>speaker' (default: the folders of "
+        "the paths if they fit the labels, else what target trials join)",
+        "FILE",
+    )
     cache: str | None = optional(
         "keep embeddings here: a run that was cut off goes on, another one starts from them", "DIR"
     )

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from mvector.cli.evaluate_options import Compare, Evaluate
 from mvector.errors import DataError, EvaluationError
+from mvector.evaluation.metadata import Metadata, read_metadata
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.comparison import compare_scores
 from mvector.evaluation.reports.grouping import DURATION, group_by
-from mvector.evaluation.reports.metadata import Metadata, read_metadata
 from mvector.evaluation.reports.page import comparison_page, result_page, write_page
 from mvector.evaluation.reports.pictures import (
     Picture,
@@ -27,6 +27,7 @@ from mvector.evaluation.reports.provenance import provenance, write_json
 from mvector.evaluation.reports.result_tables import comparison_tables, result_tables
 from mvector.evaluation.reports.results import build_results
 from mvector.evaluation.reports.scored import save_scores, scored_trials
+from mvector.evaluation.reports.summary import summary
 from mvector.evaluation.reports.tables import render_text
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.evaluation.reports.worst import worst_trials
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RESULTS, COMPARISON, PAGE = "results.json", "comparison.json", "report.html"
+COMPARISON, PAGE = "comparison.json", "report.html"
 
 
 class Outputs:
     """What is asked for beside the calibration; checked before the work, written after it.
 
-    Relative clip paths start from ``root``.
+    Relative clip paths start from ``root``; ``score_type`` is what the scores will be.
     """
 
-    def __init__(self, args: Evaluate, folder: Path, root: str | None) -> None:
+    def __init__(self, args: Evaluate, folder: Path, root: str | None, score_type: str) -> None:
         self.folder, self.num_replicates = folder, args.bootstrap
         self.scores, self.report = args.save_scores, args.report
         self.columns, self.metadata = _breakdown_columns(args, root)
-        self.results = _results_path(args.out, folder)
+        self.results = _results_path(args.out, folder, _results_name(score_type))
         if self.scores is not None:
             _require_writable(Path(self.scores), "--save_scores")
         if self.report is not None:
@@ -74,7 +75,12 @@ class Outputs:
             earlier: the model's calibration before this evaluation, if it was on other trials.
         """
         calibration = result.calibration
-        about = {**model, "description": calibration.description, "scored_by": result.scored_by}
+        about = {
+            **model,
+            "description": calibration.description,
+            "scored_by": result.scored_by,
+            "speakers_from": result.speakers.source,
+        }
         scored, breakdowns = None, []
         worst: dict[str, list[Any]] = {"target": [], "nontarget": []}
         if result.scores is None:
@@ -85,14 +91,14 @@ class Outputs:
                 f"{len(result.trials):,}",
             )
         else:
-            scored = scored_trials(result.scores, result.trials, about)
+            scored = scored_trials(result.scores, result.trials, about, result.speakers)
             if self.scores is not None:
                 save_scores(scored, self.scores)
             for column in self.columns:
                 groups = group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
                 breakdowns.append(break_down(scored, groups, calibration.threshold_eer))
             worst = worst_trials(scored)
-        return {
+        results = {
             **provenance(lists, shlex.join(sys.argv)),
             "model": model,
             "description": calibration.description,
@@ -101,6 +107,8 @@ class Outputs:
             "enrolment": result.enrolment,
             "num_clips_skipped": result.num_skipped,
             "num_trials_left_out": result.num_trials_left_out,
+            "num_self_trials": result.num_self_trials,
+            "speakers_from": result.speakers.source,
             **build_results(
                 result.curve,
                 calibration,
@@ -112,6 +120,7 @@ class Outputs:
             "breakdowns": breakdowns,
             "worst_trials": worst,
         }
+        return {**results, "summary": summary(results)}
 
     def write(self, results: dict[str, Any], curve: DetCurve) -> list[str]:
         """Write what is asked for of what :meth:`measure` gave; returns the lines to print."""
@@ -123,7 +132,12 @@ class Outputs:
             page = _write_report(self.report, result_page(results, pictures), pictures)
         shown = [*result_tables(results), *verdict_tables(results)]
         tables = [f"\n{render_text(table)}" for table in shown]
-        return [*tables, "", *_written_lines(self.results, self.scores, page)]
+        return [
+            results["summary"]["text"],
+            *tables,
+            "",
+            *_written_lines(self.results, self.scores, page),
+        ]
 
 
 def compare(args: Compare) -> list[str]:
@@ -168,13 +182,20 @@ def _breakdown_columns(args: Evaluate, root: str | None) -> tuple[list[str], Met
     return columns, metadata
 
 
-def _results_path(out: str | None, folder: Path) -> Path | None:
-    """Where ``results.json`` goes; beside a model folder that is read-only, nowhere."""
+def _results_name(score_type: str) -> str:
+    """A file for each kind of score, so that one evaluation does not replace another."""
+    return (
+        "results.json" if score_type == "cosine" else f"results-{score_type}.json".replace(" ", "-")
+    )
+
+
+def _results_path(out: str | None, folder: Path, name: str) -> Path | None:
+    """Where the figures go; beside a model folder that is read-only, nowhere."""
     if out is not None:
-        path = _file_in(Path(out), RESULTS)
+        path = _file_in(Path(out), name)
         _require_writable(path, "--out")
         return path
-    path = folder.parent / RESULTS
+    path = folder.parent / name
     try:
         check_writable(path.parent)
     except OSError as error:

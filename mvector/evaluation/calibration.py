@@ -20,6 +20,9 @@ from mvector.evaluation.operating_points import PURPOSES, ErrorCounts, Operating
 #: hypothesis than under the other. At even prior odds the posterior is then between 9 and 91 %.
 CONCLUSIVE_RATIO = 10.0
 
+#: Fewer speakers, or fewer trials of one speaker, are no ground for a threshold.
+MIN_SPEAKERS, MIN_TARGETS = 5, 30
+
 Scores = TypeVar("Scores", float, np.ndarray)
 
 
@@ -92,6 +95,38 @@ class Calibration:
             )
             for purpose in PURPOSES
         ]
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether it rests on enough speakers, as far as they are known, and target trials."""
+        few_speakers = self.num_speakers is not None and self.num_speakers < MIN_SPEAKERS
+        return not few_speakers and self.num_target >= MIN_TARGETS
+
+    def advantage_over(self, other: Calibration) -> str | None:
+        """Why this one should not be replaced by ``other`` unasked, in words; ``None``: it may."""
+        if self.description == other.description:  # the same trials again
+            return None
+        if self.is_supported and not other.is_supported:
+            return (
+                f"this one rests on fewer than {MIN_SPEAKERS} people or {MIN_TARGETS} comparisons "
+                "of one person"
+            )
+        own, others, unit = self.num_speakers, other.num_speakers, "speakers"
+        if own is None or others is None:
+            own, others, unit = self.num_target, other.num_target, "comparisons of one person"
+        return (
+            f"it was measured on {own:,} {unit}, this one on {others:,}" if own > others else None
+        )
+
+    @property
+    def inconclusive_scores(self) -> tuple[float, float] | None:
+        """The inconclusive range within what scores can be: cosines lie in [-1, 1]."""
+        if self.inconclusive_low is None or self.inconclusive_high is None:
+            return None
+        low, high = self.inconclusive_low, self.inconclusive_high
+        if self.score_type.endswith("cosine"):
+            low, high = (min(max(end, -1.0), 1.0) for end in (low, high))
+        return low, high
 
     @property
     def knows_quality(self) -> bool:
@@ -212,13 +247,6 @@ _OPTIONAL = {
     for key in fields(Calibration)
     if key.default is not MISSING or key.default_factory is not MISSING
 }
-
-
-def clip_to_scores(low: float, high: float, score_type: str) -> tuple[float, float]:
-    """A band of scores, within what scores of a type can be: cosines lie in [-1, 1]."""
-    if not score_type.endswith("cosine"):
-        return low, high
-    return float(np.clip(low, -1.0, 1.0)), float(np.clip(high, -1.0, 1.0))
 
 
 def inconclusive_band(slope: float, offset: float) -> tuple[float | None, float | None]:

@@ -22,7 +22,14 @@ from mvector.scoring.enrolment import (
 )
 from mvector.scoring.trial_checks import check_both_kinds, check_trials
 from mvector.scoring.trial_lists import is_trials_file, read_trials
-from mvector.scoring.trials import PairTrials, Trials, all_pairs, drop_unusable_clips
+from mvector.scoring.trials import (
+    AllPairs,
+    PairTrials,
+    Trials,
+    all_pairs,
+    drop_self_comparisons,
+    drop_unusable_clips,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +52,7 @@ class EmbeddedTrials:
         enrolment: the same in words; ``None`` where every model is one clip.
         num_skipped: clips that are missing or could not be used.
         num_trials_left_out: trials that are not in ``trials``, because of those clips.
+        num_self_trials: listed trials of a clip with itself, which are no trials.
     """
 
     description: str
@@ -55,6 +63,7 @@ class EmbeddedTrials:
     enrolment: str | None
     num_skipped: int
     num_trials_left_out: int
+    num_self_trials: int = 0
 
     def score(self, compare: ScoreFunction) -> np.ndarray:
         """Scores ``(trials,)`` in the order of ``trials.labels``, as ``compare`` gives them."""
@@ -86,9 +95,7 @@ def embed_trials(
     if not is_trials_file(trials_list):
         enroll, test = _read_clip_lists(enroll_list, trials_list, root)
         return _embed_all_pairs(encoder, enroll, test, enrolment, skip_missing, options)
-    trials = read_trials(trials_list, root, enroll_list)
-    check_trials(trials, trials_list=trials_list)
-    trials = replace(trials, paths=tuple(_existing_paths(trials.paths, trials_list, skip_missing)))
+    trials, num_self_trials = _read_pairs(trials_list, enroll_list, root, skip_missing)
     has_models, num_listed = trials.models is not None, len(trials)
     clips: list[tuple[str, ...]] = [(path,) for path in trials.paths]
     if has_models and enrolment == "concat":
@@ -114,6 +121,7 @@ def embed_trials(
         enrolment_words if has_models else None,
         len(table.failures),
         num_listed - len(trials),
+        num_self_trials,
     )
 
 
@@ -131,13 +139,31 @@ def check_lists(
         EvaluationError: the trials allow no error rate, or clips are missing.
     """
     if is_trials_file(trials_list):
-        trials = read_trials(trials_list, root, enroll_list)
-        check_trials(trials, trials_list=trials_list)
-        _existing_paths(trials.paths, trials_list, skip_missing)
+        _read_pairs(trials_list, enroll_list, root, skip_missing)
         return
     enroll, test = _read_clip_lists(enroll_list, trials_list, root)
     _check_all_pairs(enroll, test)
-    _existing_paths(_distinct_paths(enroll, test), _describe_pair(enroll, test), skip_missing)
+    _with_existing_paths(enroll, test, skip_missing)
+
+
+def _read_pairs(
+    trials_list: str, enroll_list: str | None, root: str | None, skip_missing: bool
+) -> tuple[PairTrials, int]:
+    """Listed trials with the places of their clips, and how many are left out as no trials."""
+    listed = read_trials(trials_list, root, enroll_list)
+    check_trials(listed, trials_list=trials_list)
+    paths = tuple(_existing_paths(listed.paths, trials_list, skip_missing))
+    trials = drop_self_comparisons(replace(listed, paths=paths))
+    num_self_trials = len(listed) - len(trials)
+    if num_self_trials:
+        logger.warning(
+            "%s: %d of %d trials compare a clip with itself and are left out.",
+            trials_list,
+            num_self_trials,
+            len(listed),
+        )
+        check_both_kinds(trials, trials_list=trials_list)
+    return trials, num_self_trials
 
 
 def _read_clip_lists(
@@ -151,14 +177,26 @@ def _read_clip_lists(
     return read_list(enroll_list, root=root), read_list(trials_list, root=root)
 
 
-def _check_all_pairs(enroll: ClipList, test: ClipList) -> Trials:
+def _check_all_pairs(enroll: ClipList, test: ClipList) -> AllPairs:
     trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
     check_trials(trials, enroll_list=enroll.source, trials_list=test.source)
     return trials
 
 
-def _distinct_paths(enroll: ClipList, test: ClipList) -> list[str]:
-    return list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
+def _with_existing_paths(
+    enroll: ClipList, test: ClipList, skip_missing: bool
+) -> tuple[ClipList, ClipList]:
+    """Both lists with the places of their clips."""
+    listed = list(dict.fromkeys([*enroll.paths, *test.paths]))
+    place_of = dict(
+        zip(
+            listed, _existing_paths(listed, _describe_pair(enroll, test), skip_missing), strict=True
+        )
+    )
+    enroll, test = (
+        replace(clips, paths=[place_of[path] for path in clips.paths]) for clips in (enroll, test)
+    )
+    return enroll, test
 
 
 def _describe_pair(enroll: ClipList, test: ClipList) -> str:
@@ -173,11 +211,12 @@ def _embed_all_pairs(
     skip_missing: bool,
     options: dict[str, Any],
 ) -> EmbeddedTrials:
-    trials = _check_all_pairs(enroll, test)
-    num_listed, paths = len(trials), _distinct_paths(enroll, test)
-    table = extract_embeddings(
-        encoder, _existing_paths(paths, _describe_pair(enroll, test), skip_missing), **options
-    )
+    _check_all_pairs(enroll, test)  # mistakes of the lists come before missing clips
+    enroll, test = _with_existing_paths(enroll, test, skip_missing)
+    trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
+    num_listed = len(trials)
+    paths = list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
+    table = extract_embeddings(encoder, paths, **options)
     _log_failures(paths, table)
     row_of = {paths[position]: row for row, position in enumerate(table.good)}
     if table.failures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.calibration_fit import calibrate_curve, calibrate_quality
 from mvector.evaluation.costs import COSTS
 from mvector.evaluation.embedded_trials import check_lists, embed_trials
+from mvector.evaluation.metadata import SPEAKER, read_speakers
 from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import clip_measures, model_quality, trial_quality
 from mvector.evaluation.streaming import all_pairs_error_rates
-from mvector.scoring.trial_speakers import count_speakers
+from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
 from mvector.scoring.trials import AllPairs, Trials
 
 __all__ = ["VerificationResult", "check_lists", "verify_lists"]
@@ -47,6 +49,8 @@ class VerificationResult:
         enrolment: how models of several clips were enrolled, in words; ``None`` where every model
             is one clip.
         listening: how much of clips was heard; thresholds hold for that alone.
+        speakers: whose clips were compared.
+        num_self_trials: listed trials of a clip with itself, which are no trials.
         scored_by: what the scores are, in words.
         quality: ``(trials, measures)`` of :func:`trial_quality`, if measured.
     """
@@ -59,6 +63,8 @@ class VerificationResult:
     num_trials_left_out: int
     enrolment: str | None
     listening: Listening
+    speakers: TrialSpeakers
+    num_self_trials: int = 0
     scored_by: str = "cosine"
     quality: np.ndarray | None = None
 
@@ -80,6 +86,7 @@ def verify_lists(
     cache: str | None = None,
     back_end: BackEnd | None = None,
     with_quality: bool = False,
+    speakers: str | None = None,
     progress: bool = False,
 ) -> VerificationResult:
     """Measure a model's verification error rates.
@@ -102,6 +109,9 @@ def verify_lists(
         back_end: what to score with; ``None`` is the cosine.
         with_quality: measure speech duration and SNR of the clips, and calibrate a ratio that knows
             them beside the one of the scores alone.
+        speakers: whose each clip of listed pairs is, see
+            :func:`mvector.evaluation.metadata.read_speakers`; ``None`` leaves it to the folders of
+            the paths, or to the pairs (:func:`mvector.scoring.trial_speakers.find_speakers`).
         progress: show bars over clips and trials.
 
     Raises:
@@ -111,6 +121,7 @@ def verify_lists(
     back_end = back_end or BackEnd()
     back_end.check()
     enrolment = _checked_enrolment(enrolment, back_end, with_quality)
+    named = None if speakers is None else read_speakers(speakers, root)
     extraction = {"batch_size": batch_size, "cache": cache}
     embedded = embed_trials(
         encoder,
@@ -123,9 +134,13 @@ def verify_lists(
         **extraction,
     )
     trials = embedded.trials
+    if named is None:
+        found = find_speakers(trials)
+    else:
+        found = find_speakers(trials, partial(named.values, SPEAKER), named.source)
     about: dict[str, Any] = {
         "description": embedded.description,
-        "num_speakers": count_speakers(trials),
+        "num_speakers": found.num_speakers,
     }
     scores = quality = None
     if isinstance(trials, AllPairs) and len(trials) > _MAX_KEPT_SCORES:
@@ -154,6 +169,8 @@ def verify_lists(
         embedded.num_trials_left_out,
         embedded.enrolment,
         encoder.listening,
+        found,
+        embedded.num_self_trials,
         scored_by,
         quality,
     )

@@ -23,7 +23,6 @@ several lines of the second list.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from array import array
@@ -36,8 +35,6 @@ import numpy as np
 from mvector.errors import DataError
 from mvector.files import not_utf8, read_errors_as, with_local_separators
 from mvector.scoring.trials import EnrolmentModels, PairTrials
-
-logger = logging.getLogger(__name__)
 
 _IS_TARGET = {b"1": 1, b"target": 1, b"0": 0, b"nontarget": 0}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -67,17 +64,7 @@ def read_trials(
             f"'{enroll_list}' holds none of the names of {source}, such as '{names[0]}'; give the "
             "file that belongs to these trials, or none where the names are paths."
         )
-    trials = _resolve_names(source, labels, first, second, names, clips_of, root)
-    if trials.models is None:
-        num_self = int(np.count_nonzero(trials.enroll_index == trials.test_index))
-        if num_self:
-            logger.warning(
-                "%s: %d of %d trials compare a clip with itself, which flatters the result.",
-                source,
-                num_self,
-                len(trials),
-            )
-    return trials
+    return _resolve_names(source, labels, first, second, names, clips_of, root)
 
 
 def is_trials_file(path: str | os.PathLike[str]) -> bool:

@@ -194,6 +194,30 @@ def drop_unusable_clips(trials: PairTrials, is_usable: np.ndarray) -> PairTrials
     )
 
 
+def drop_self_comparisons(trials: PairTrials) -> PairTrials:
+    """The trials that compare no clip with itself, neither alone nor within an enrolment model.
+
+    Paths that name one file (``a/./b.wav`` and ``a/b.wav``) are one clip.
+    """
+    number_of: dict[str, int] = {}
+    names = map(os.path.normpath, trials.paths)
+    clip = np.array([number_of.setdefault(name, len(number_of)) for name in names])
+    tested = clip[trials.test_index]
+    if trials.models is None:
+        is_left = clip[trials.enroll_index] != tested
+    else:
+        owner = np.repeat(np.arange(len(trials.models.names)), trials.models.num_clips)
+        enrolled = owner * len(clip) + clip[trials.models.clips]
+        compared = trials.enroll_index.astype(np.int64) * len(clip) + tested
+        is_left = ~np.isin(compared, enrolled)
+    return replace(
+        trials,
+        enroll_index=trials.enroll_index[is_left],
+        test_index=trials.test_index[is_left],
+        labels=trials.labels[is_left],
+    )
+
+
 def _self_pairs(enroll_paths: tuple[str, ...], test_paths: tuple[str, ...]) -> np.ndarray:
     places: defaultdict[str, list[int]] = defaultdict(list)
     for enroll, path in enumerate(enroll_paths):

@@ -10,10 +10,11 @@ from mvector.compute.distributed import current_world
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.errors import ConfigError, DataError
+from mvector.errors import CheckpointError, ConfigError, DataError
 from mvector.evaluation.back_end import BackEnd
+from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
-from mvector.models.folder import update_model_folder
+from mvector.models.folder import ModelInfo, read_model_info, update_model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def verify_trials(
     *,
     back_end: BackEnd | None = None,
     with_quality: bool = False,
+    speakers: str | None = None,
 ) -> VerificationResult:
     """Score the trials of a configuration; see :func:`mvector.evaluation.run.verify_lists`."""
     if data.trials_list is None:
@@ -67,18 +69,46 @@ def verify_trials(
         cache=data.eval_conf.cache,
         back_end=back_end,
         with_quality=with_quality,
+        speakers=speakers,
         progress=current_world().is_main and sys.stderr.isatty(),
     )
 
 
-def write_calibration_of(result: VerificationResult, folder: Path) -> None:
-    """Put thresholds and metrics into a model folder, and how much of clips they are of."""
+def calibration_of(info: ModelInfo) -> Calibration | None:
+    """What a model was calibrated by; ``None`` if it was not, or, with a warning, not readably."""
+    try:
+        return Calibration.from_dict(info.calibration) if info.calibration else None
+    except CheckpointError as error:
+        logger.warning("The calibration so far cannot be used: %s", error)
+        return None
+
+
+def write_calibration_of(
+    result: VerificationResult, folder: Path, *, replace_better: bool = False
+) -> bool:
+    """Put thresholds and metrics into a model folder, and how much of clips they are of.
+
+    A calibration there that rests on more stays, with a warning, unless ``replace_better``.
+
+    Returns:
+        Whether they were written.
+    """
+    earlier = None if replace_better else calibration_of(read_model_info(folder))
+    reason = earlier.advantage_over(result.calibration) if earlier else None
+    if reason is not None:
+        logger.warning(
+            "'%s/model.yml' keeps its calibration: %s. --write_calibration True replaces it.",
+            folder,
+            reason,
+        )
+        return False
     update_model_folder(
         folder,
         calibration=result.calibration.to_dict(),
         listening=result.listening.to_dict(),
         metrics=metrics_of(result.calibration),
     )
+    return True
 
 
 def save_curves_of(result: VerificationResult, path: Path, model_name: str) -> None:

@@ -138,9 +138,9 @@ class TrainingRun:
         if self._learner.plateau.add_error_rate(measured.eer):
             logger.info("The error rate stays: the learning rate is reduced.")
         logger.info(
-            "Evaluation of epoch %d: EER: %.5f, MinDCF: %.5f, threshold: %.5f%s",
+            "Evaluation of epoch %d: EER: %.2f %%, minDCF: %.4f, threshold: %.4f%s",
             self.epoch + 1,
-            measured.eer,
+            100.0 * measured.eer,
             measured.min_dcf,
             measured.threshold_eer,
             " (best so far)" if is_best else "",

@@ -263,6 +263,7 @@ class MVectorTrainer:
         write_calibration: bool = True,
         back_end: BackEnd | None = None,
         with_quality: bool = False,
+        speakers: str | None = None,
     ) -> VerificationResult:
         """Measure a trained model on the configuration's trials.
 
@@ -270,9 +271,10 @@ class MVectorTrainer:
             resume_model: model folder; ``None`` is ``models/<Model>_<Feature>/best_model``.
             save_image_path: folder or file for a picture of the error curves.
             write_calibration: put thresholds and metrics into the model folder, if they are those
-                of cosines, which all else compares.
+                of cosines, which all else compares, and those there do not rest on more.
             back_end: what to score with; ``None`` is the cosine.
             with_quality: calibrate with speech duration and SNR of the clips too.
+            speakers: file that says whose each clip of listed pairs is.
 
         Raises:
             CheckpointError: the model folder is missing or damaged.
@@ -285,10 +287,10 @@ class MVectorTrainer:
         data = self.config.dataset_conf
         listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
         encoder = SpeakerEncoder(self.model, device=self.device, listening=listening)
-        result = verify_trials(encoder, data, back_end=back_end, with_quality=with_quality)
-        measured = result.calibration
-        logger.info("EER: %.5f, MinDCF: %.5f", measured.eer, measured.min_dcf)
-        if write_calibration and measured.score_type == "cosine":
+        result = verify_trials(
+            encoder, data, back_end=back_end, with_quality=with_quality, speakers=speakers
+        )
+        if write_calibration and result.calibration.score_type == "cosine":
             write_calibration_of(result, folder)
         if save_image_path is not None:
             save_curves_of(result, Path(save_image_path), model.name)

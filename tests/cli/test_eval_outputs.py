@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mvector.compute import distributed
 from mvector.compute.distributed import World
 from mvector.evaluation import compute_eer
 from mvector.models.folder import save_model_folder, update_model_folder
+from mvector.scoring.trial_speakers import BY_PAIRS
 
 NUM_PEOPLE, CLIPS_EACH = 6, 3
 
@@ -172,6 +173,76 @@ def test_a_second_evaluation_judges_the_calibration_there_was(place):
     assert earlier["threshold"] == before["threshold_eer"]
 
 
+def write_pairs_of(num_people: int, name: str) -> None:
+    """The trials among the first people only."""
+    people = [f"人 {person}/" for person in range(num_people)]
+    lines = Path("trials.txt").read_text(encoding="utf-8").split("\n")
+    kept = [line for line in lines if sum(line.count(person) for person in people) == 2]
+    Path(name).write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def test_a_calibration_on_more_people_is_replaced_only_when_that_is_asked_for(place, capsys):
+    def calibrated_on() -> str:
+        model = yaml.safe_load(Path("models/first/best_model/model.yml").read_text())
+        return model["calibration"]["description"]
+
+    few = ["--bootstrap", "0", "--set", "dataset_conf.trials_list=few.txt"]
+    write_pairs_of(3, "few.txt")
+    assert evaluate("--bootstrap", "0") == 0
+    of_all = calibrated_on()
+    capsys.readouterr()
+
+    assert evaluate(*few) == 0
+    said = capsys.readouterr()
+    assert calibrated_on() == of_all
+    assert "keeps its calibration: it was measured on 6 speakers, this one on 3" in said.err
+    assert "Thresholds written" not in said.out
+    assert results()["calibration"]["num_speakers"] == 3  # the figures are those of this list
+
+    assert evaluate(*few, "--write_calibration", "True") == 0
+    assert calibrated_on().startswith("few.txt")
+    assert evaluate("--bootstrap", "0") == 0
+    assert calibrated_on() == of_all
+
+
+def test_the_first_line_is_the_result_to_paste(place, capsys):
+    assert evaluate("--bootstrap", "50") == 0
+
+    found, out = results(), capsys.readouterr().out
+    eer, cost = found["eer_percent"], found["detection_costs"][0]
+    line = (
+        f"EER {eer['value']:.2f} % [{eer['low']:.2f}, {eer['high']:.2f}], minDCF(0.01) "
+        f"{cost['value']:.3f} [{cost['low']:.3f}, {cost['high']:.3f}], 153 trials, 6 speakers "
+        "(95 % intervals over speakers)"
+    )
+    assert out.split("\n")[0] == line == found["summary"]["text"]
+    assert eer["value"] == pytest.approx(100 * found["eer"]["value"])
+
+
+def test_a_list_of_speakers_says_who_is_who_among_the_pairs(place, capsys):
+    clips = sorted(str(path.relative_to("data")) for path in Path("data").rglob("*.wav"))
+    flat = {clip: f"{number:02d}.wav" for number, clip in enumerate(clips)}
+    text = Path("trials.txt").read_text(encoding="utf-8")
+    for clip, name in flat.items():  # one folder, which says nothing of the speakers
+        shutil.copyfile(Path("data") / clip, Path("data") / name)
+        text = text.replace(clip, name)
+    lines = text.split("\n")
+    person = {name: int(name[:2]) // CLIPS_EACH for name in flat.values()}
+    joined = {f"{CLIPS_EACH * who:02d}.wav" for who in range(NUM_PEOPLE)}
+    kept = [line for line in lines if not (line.startswith("1") and joined & {*line.split("\t")})]
+    Path("trials.txt").write_text("\n".join(kept), encoding="utf-8")
+    Path("who.txt").write_text("".join(f"{name}\tp{who}\n" for name, who in person.items()))
+
+    assert evaluate("--bootstrap", "0") == 0
+    assert f"Speakers: {BY_PAIRS}." in capsys.readouterr().out
+    assert results()["num_speakers"] == 2 * NUM_PEOPLE
+    assert evaluate("--bootstrap", "0", "--speakers", "who.txt") == 0
+    assert "Speakers: who.txt." in capsys.readouterr().out
+    found = results()
+    assert found["num_speakers"] == found["calibration"]["num_speakers"] == NUM_PEOPLE
+    assert [entry["path"] for entry in found["lists"]] == ["trials.txt", "who.txt"]
+
+
 def test_two_models_are_compared_on_their_saved_scores(place, capsys):
     for model in ("first", "second"):
         assert evaluate("--save_scores", f"{model}.npz", "--bootstrap", "0", model=model) == 0
@@ -249,20 +320,24 @@ def test_beside_a_model_that_is_read_only_the_figures_are_printed_only(place, ca
     assert not Path("models/first/results.json").exists()
 
 
-def evaluate_as_one_of_two(world: World, folder: str) -> str:
-    """What the process prints."""
+def evaluate_as_one_of_two(world: World, folder: str) -> tuple[str, str]:
+    """What the process prints, and what it warns of."""
     os.chdir(folder)
     distributed.open_world = lambda *_: nullcontext(world)  # it is open already
-    printed = io.StringIO()
-    with redirect_stdout(printed):
+    printed, warned = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(warned):
         code = evaluate("--save_scores", "two.npz", "--by", "duration", "--bootstrap", "20")
     assert code == 0
-    return printed.getvalue()
+    return printed.getvalue(), warned.getvalue()
 
 
 @needs_gloo
 def test_of_two_processes_the_first_writes_and_prints(place):
-    first, second = run_ranks(evaluate_as_one_of_two, str(place))
+    text = Path("trials.txt").read_text(encoding="utf-8")
+    Path("trials.txt").write_text(text + text.split("\n")[0] + "\n", encoding="utf-8")
+    (first, warnings), (second, no_warnings) = run_ranks(evaluate_as_one_of_two, str(place))
+    assert warnings.count("1 of 154 trials repeat another one") == 1
+    assert no_warnings == ""
     assert "By duration" in first
     assert "Figures written to models/first/results.json" in first
     assert second == ""
@@ -303,7 +378,9 @@ def test_thresholds_of_other_scores_are_stated_and_stay_out_of_the_model(place, 
     assert evaluate("--bootstrap", "0", *SCORES[score_type]) == 0
 
     assert Path("models/first/best_model/model.yml").read_bytes() == before
-    found, out = results(), capsys.readouterr().out
+    name = f"models/first/results-{score_type.replace(' ', '-')}.json"
+    found, out = results(name), capsys.readouterr().out
+    assert not Path("models/first/results.json").exists()  # figures of cosines are not replaced
     assert found["score_type"] == found["calibration"]["score_type"] == score_type
     assert "cohort.txt (40 clips of 4 speakers)" in found["scored_by"]
     assert f"Scores: {found['scored_by']}." in out

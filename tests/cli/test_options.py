@@ -280,7 +280,8 @@ ACCEPTED = {
     "eval": [
         "--compare a b --report r --out o --bootstrap 50",
         "--resume_model m --configs c --set a=1 --overrides b=2 --use_gpu True --enrolment mean "
-        "--skip_missing --cache d --save_image_path p --save_scores s --by x --metadata m",
+        "--skip_missing --cache d --save_image_path p --save_scores s --by x --metadata m "
+        "--speakers t",
         "--calibrate --quality --force --write_calibration True --report r --out o --bootstrap 0",
         "--mean --norm asnorm --cohort l --cohort_of clips --top_n 5 --max_clips_per_speaker 2",
         "--score plda --plda_train l --plda_adapt m --lda_dim 10 --write_calibration False",

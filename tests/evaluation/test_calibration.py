@@ -454,3 +454,25 @@ def test_a_table_with_missing_keys_is_refused(calibration):
 def test_scores_without_both_classes_are_refused():
     with raises_code("trials-of-one-kind"):
         calibrate([0.1, 0.2], [0, 0], description="")
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "words"),
+    [
+        ((20, 500), (40, 300), None),
+        ((20, 500), (13, 900), "it was measured on 20 speakers, this one on 13"),
+        ((20, 500), (4, 900), "this one rests on fewer than 5 people or 30 comparisons"),
+        ((20, 500), (90, 29), "this one rests on fewer than 5 people or 30 comparisons"),
+        ((3, 9), (2, 900), "it was measured on 3 speakers, this one on 2"),
+        ((None, 500), (90, 300), "500 comparisons of one person, this one on 300"),
+    ],
+)
+def test_a_calibration_on_more_has_an_advantage(calibration, own, other, words):
+    one, another = (
+        replace(calibration, description=name, num_speakers=speakers, num_target=targets)
+        for name, (speakers, targets) in (("one", own), ("other", other))
+    )
+    found = one.advantage_over(another)
+
+    assert (found is None) if words is None else words in found
+    assert one.advantage_over(replace(another, description="one")) is None

@@ -160,6 +160,58 @@ MODELS = "m1 a.wav b.wav\nm2 c.wav bad.wav\nm3 bad.wav bad.wav\n"
 OF_MODELS = "m1 e.wav 1\nm2 e.wav 0\nm3 f.wav 0\nm1 f.wav 0\nm2 f.wav 1\n"
 
 
+@pytest.mark.parametrize("measures", [False, True])
+def test_all_pairs_of_lists_that_say_wav_find_flac(
+    encoder: SpeakerEncoder, corpus: Path, tmp_path: Path, write: Write, measures: bool
+) -> None:
+    for name in "abcd":
+        samples, rate = soundfile.read(corpus / f"{name}.wav")
+        soundfile.write(tmp_path / f"{name}.flac", samples, rate)
+    clips = write("a.wav\t0\nb.wav\t0\nc.wav\t1\nd.flac\t1\n", "clips.txt")
+
+    result = verify_lists(encoder, clips, clips, root=str(tmp_path), with_quality=measures)
+
+    assert len(result.trials) == 12
+    assert {Path(path).name for path in result.trials.test_paths} == {
+        f"{name}.flac" for name in "abcd"
+    }
+    assert (result.quality is not None) == measures
+
+
+def test_a_clip_against_itself_is_no_trial(
+    encoder: SpeakerEncoder, corpus: Path, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    twice = "1\ta.wav\ta.wav\n1\ta.wav\t./a.flac\n"
+    trials, plain = write(twice + PAIRS), write(PAIRS, "plain.txt")
+
+    with caplog.at_level(logging.WARNING):
+        result = verify_lists(encoder, trials, root=str(corpus))
+
+    np.testing.assert_array_equal(
+        result.scores, verify_lists(encoder, plain, root=str(corpus)).scores
+    )
+    assert (result.num_self_trials, result.num_trials_left_out) == (2, 0)
+    assert "2 of 6 trials compare a clip with itself and are left out" in caplog.text
+
+
+def test_a_model_is_not_tested_with_a_clip_it_was_enrolled_with(
+    encoder: SpeakerEncoder, corpus: Path, write: Write
+) -> None:
+    models = write("m a.wav b.wav\nn c.wav\n", "models.txt")
+    trials = write("m a.wav 1\nm d.wav 1\nn a.wav 0\nn c.wav 1\n")
+
+    result = verify_lists(encoder, trials, models, root=str(corpus))
+
+    assert (len(result.trials), result.num_self_trials) == (2, 2)
+
+
+def test_targets_that_are_all_clips_with_themselves_are_no_targets(
+    corpus: Path, write: Write
+) -> None:
+    with raises_code("trials-of-one-kind"):
+        check_lists(write("1 a.wav a.wav\n0 a.wav b.wav\n"), None, root=str(corpus))
+
+
 @pytest.mark.parametrize("enrolment", ["mean", "max", "concat"])
 def test_a_model_without_a_usable_clip_is_left_out_with_its_trials(
     encoder: SpeakerEncoder,

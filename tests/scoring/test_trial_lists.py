@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,17 +179,6 @@ def test_names_in_any_script_and_a_byte_order_mark_are_read(tmp_path: Path) -> N
 
     assert trials.paths == ("张\u3000三/录音.wav", "ünï.wav")
     assert trials.labels.tolist() == [False]
-
-
-def test_trials_of_a_clip_with_itself_are_counted_in_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = write(tmp_path, "1 a.wav a.wav\n0 a.wav b.wav\n")
-
-    with caplog.at_level(logging.WARNING):
-        assert len(read_trials(path)) == 2
-
-    assert "1 of 2 trials compare a clip with itself" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ def _system_figures(
         "file": os.fspath(file),
         "about": dict(scored.about),
         "eer": curve.eer()[0],
+        "eer_percent": 100.0 * curve.eer()[0],
         "min_dcf": [curve.min_dcf(**asdict(cost)).min_dcf for cost in VOXCELEB],
     }
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from mvector.errors import DataError
-from mvector.evaluation.reports.metadata import Metadata, clip_durations
+from mvector.evaluation.metadata import Metadata, clip_durations
 from mvector.evaluation.reports.scored import ScoredTrials
 from mvector.scoring.trials import EnrolmentModels
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mvector.evaluation.calibration import clip_to_scores
 from mvector.evaluation.operating_points import PURPOSES
 from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
 
@@ -168,14 +167,14 @@ def _calibration_rows(results: dict[str, Any]) -> list[_Row]:
 def _notes(results: dict[str, Any]) -> list[str]:
     notes = [f"Scores: {results['scored_by']}."]
     notes += ["Actual: the cost of deciding by the calibrated log-likelihood ratio."]
-    calibration, bootstrap = results["calibration"], results["bootstrap"]
-    low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]
-    if low is not None:
-        low, high = clip_to_scores(low, high, calibration["score_type"])
+    bootstrap = results["bootstrap"]
+    if results["inconclusive_scores"]:
+        low, high = results["inconclusive_scores"]
         notes.append(
             f"Inconclusive: a score between {low:.4f} and {high:.4f} makes neither answer ten "
             "times as likely as the other."
         )
+    notes.append(f"Speakers: {results['speakers_from']}.")
     if bootstrap.get("num_replicates"):
         notes.append(
             f"Intervals: {bootstrap['num_replicates']:,} draws of the "

@@ -34,6 +34,8 @@ def build_results(
 ) -> dict[str, Any]:
     """Measure everything that is reported of scored trials as a whole.
 
+    Rates are fractions of 1, but for ``eer_percent``.
+
     Args:
         curve: of the trials, like the calibration.
         calibration: its thresholds and ratio are reported.
@@ -49,6 +51,7 @@ def build_results(
     at_eer = curve.at_threshold(threshold)
     accuracy, best_threshold = curve.best_accuracy()
     llrs = llr_curve(curve, calibration.slope, calibration.offset)
+    with_interval = _with_interval(eer, intervals.eer if intervals else None)
     return {
         "num_target": curve.num_target,
         "num_nontarget": curve.num_nontarget,
@@ -56,11 +59,12 @@ def build_results(
         if scored is None
         else len(np.unique(np.concatenate(scored.trial_speakers))),
         "eer": {
-            **_with_interval(eer, intervals.eer if intervals else None),
+            **with_interval,
             "threshold": threshold,
             "num_misses": at_eer.num_misses,
             "num_false_accepts": at_eer.num_false_accepts,
         },
+        "eer_percent": {key: _percent(value) for key, value in with_interval.items()},
         "detection_costs": _detection_costs(curve, llrs, intervals),
         "evaluations": _evaluations(curve, llrs),
         "rates": [asdict(row) for row in rate_table(curve)],
@@ -89,6 +93,7 @@ def build_results(
             }
             for point in calibration.operating_points()
         ],
+        "inconclusive_scores": calibration.inconclusive_scores,
         "calibration": calibration.to_dict(),
     }
 
@@ -96,6 +101,10 @@ def build_results(
 def _with_interval(value: float, interval: Interval | None) -> dict[str, float | None]:
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {"value": value, "low": low, "high": high}
+
+
+def _percent(rate: float | None) -> float | None:
+    return None if rate is None else 100.0 * rate
 
 
 def _intervals(

@@ -15,7 +15,7 @@ import numpy as np
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
 from mvector.files import write_errors_as, write_npz
-from mvector.scoring.trial_speakers import trial_speakers
+from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
 from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
 
 _FORMAT_VERSION = 1
@@ -64,19 +64,18 @@ class ScoredTrials:
         return self.enroll_paths if self.models is None else self.test_paths
 
 
-def scored_trials(scores: np.ndarray, trials: Trials, about: Mapping[str, str]) -> ScoredTrials:
-    """Join scores, in the order of ``trials.labels``, with the trials they are of."""
+def scored_trials(
+    scores: np.ndarray,
+    trials: Trials,
+    about: Mapping[str, str],
+    speakers: TrialSpeakers | None = None,
+) -> ScoredTrials:
+    """Join scores, in the order of ``trials.labels``, with the trials they are of.
+
+    ``speakers`` says whose clips these are; ``None`` takes what :func:`find_speakers` finds.
+    """
+    speakers = speakers or find_speakers(trials)
     enroll_index, test_index = trials.indices()
-    if isinstance(trials, AllPairs):
-        speakers = trials.enroll_labels, trials.test_labels
-        models = None
-    else:
-        speakers = (
-            np.full(len(trials.enroll_paths), -1, dtype=np.int64),
-            np.full(len(trials.test_paths), -1, dtype=np.int64),
-        )
-        speakers[0][enroll_index], speakers[1][test_index] = trial_speakers(trials)
-        models = trials.models
     return ScoredTrials(
         scores=scores,
         labels=trials.labels,
@@ -84,9 +83,9 @@ def scored_trials(scores: np.ndarray, trials: Trials, about: Mapping[str, str]) 
         test_index=test_index.astype(np.int32),
         enroll_paths=tuple(trials.enroll_paths),
         test_paths=tuple(trials.test_paths),
-        enroll_speakers=speakers[0],
-        test_speakers=speakers[1],
-        models=models,
+        enroll_speakers=speakers.enrolled,
+        test_speakers=speakers.tested,
+        models=None if isinstance(trials, AllPairs) else trials.models,
         about=about,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mvector.evaluation.calibration import clip_to_scores
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
 
@@ -39,10 +38,8 @@ def threshold_table(results: dict[str, Any]) -> Table:
             f"{check['num_nontarget']:,} pairs of strangers among the others, and rejected "
             f"{check['num_misses']:,} of {check['num_target']:,} pairs of one person."
         )
-    calibration = results["calibration"]
-    low, high = calibration["inconclusive_low"], calibration["inconclusive_high"]
-    if low is not None:
-        low, high = clip_to_scores(low, high, calibration["score_type"])
+    if results["inconclusive_scores"]:
+        low, high = results["inconclusive_scores"]
         notes.append(
             f"Inconclusive: between {low:.4f} and {high:.4f} neither answer is ten times as likely "
             "as the other."

@@ -11,9 +11,9 @@ from made_trials import made_trials
 
 from mvector.errors import DataError
 from mvector.evaluation import compute_eer, compute_min_dcf
+from mvector.evaluation.metadata import clip_durations, read_metadata, read_speakers
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.grouping import group_by, group_by_category, group_by_lower_value
-from mvector.evaluation.reports.metadata import clip_durations, read_metadata
 from mvector.evaluation.reports.scored import scored_trials
 from mvector.scoring import PairTrials
 from mvector.scoring.trials import EnrolmentModels
@@ -217,3 +217,31 @@ def test_pairs_of_no_known_clip_are_in_no_group():
     found = break_down(scored, group_by_lower_value(scored, "snr", unknown, unknown), 0.3)
     assert found["groups"] == []
     assert found["num_trials_unknown"] == len(scored.scores)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a b/1.wav\tAnn\n./c.wav\tBob\n\n",
+        "a b/1.wav Ann\nc.wav Bob\n",
+        "path,gender,speaker\na b/1.wav,f,Ann\nc.wav,m,Bob\n",
+    ],
+)
+def test_speakers_are_read_from_lines_or_a_table(tmp_path, text):
+    file = tmp_path / "who.txt"
+    file.write_text(text, encoding="utf-8")
+    speakers = read_speakers(file, root="data").values("speaker", ["data/a b/1.flac", "c.wav", "d"])
+    assert speakers == ["Ann", "Bob", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a\tAnn\nb\n", "line 2: expected a clip and its speaker"),
+        ("a\tAnn\n./a\tBob\n", "line 2: 'a' is of 'Bob' here and of 'Ann' in a line before"),
+    ],
+)
+def test_a_malformed_list_of_speakers_is_one_sentence_with_the_line(tmp_path, text, words):
+    (tmp_path / "who.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        read_speakers(tmp_path / "who.txt")

@@ -53,6 +53,7 @@ def results(scored):
         "model": {"name": "Net <1>", "folder": "models/x", "fingerprint": "0123456789abcdef"},
         "description": calibration.description,
         "scored_by": "cosine",
+        "speakers_from": "folders of the paths",
         **build_results(curve_of(scored), calibration, scored=scored, num_replicates=60),
         "breakdowns": [break_down(scored, grouping, calibration.threshold_eer)],
         "worst_trials": worst_trials(scored),
@@ -142,7 +143,7 @@ def test_trials_of_few_people_have_figures_but_no_intervals():
 
     assert found["held_out"] is None
     assert found["eer"]["value"] is not None
-    (table,) = result_tables({**found, "scored_by": "cosine"})
+    (table,) = result_tables({**found, "scored_by": "cosine", "speakers_from": "pairs"})
     assert any("flatters" in note or "flatter it" in note for note in table.notes)
 
 

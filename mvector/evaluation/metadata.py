@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
 
+SPEAKER = "speaker"
 _PATH = "path"
 _NUM_READERS = 4
 
@@ -105,6 +107,43 @@ def read_metadata(path: str | os.PathLike[str], root: str | None = None) -> Meta
             f"The metadata '{source}' is no table; export it as csv or tsv again."
         ) from error
     return Metadata(source, columns, rows, root)
+
+
+def read_speakers(path: str | os.PathLike[str], root: str | None = None) -> Metadata:
+    """Read whose each clip is: lines ``path<TAB>speaker``, or a table with those two columns.
+
+    Without a tab, the last word of a line is the speaker. ``path`` and ``root`` as for
+    :func:`read_metadata`.
+
+    Raises:
+        DataError: the file is missing or malformed, or gives a clip to two speakers.
+    """
+    source = os.fspath(path)
+    with (
+        read_errors_as(DataError, f"The list of speakers '{source}'", "check --speakers"),
+        open(source, encoding="utf-8-sig") as stream,
+    ):
+        lines = [line.strip() for line in stream]
+    header = [name.strip() for name in re.split("[\t,]", lines[0])] if lines else []
+    if _PATH in header and SPEAKER in header:
+        return read_metadata(source, root)
+    rows: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        fields = line.rsplit("\t" if "\t" in line else None, 1)
+        if len(fields) != 2:
+            raise DataError(
+                f"{source}, line {number}: expected a clip and its speaker, 'path<TAB>speaker', "
+                f"got '{line}'."
+            )
+        clip, row = os.path.normpath(fields[0].strip()), (fields[1].strip(),)
+        if rows.setdefault(clip, row) != row:
+            raise DataError(
+                f"{source}, line {number}: '{clip}' is of '{row[0]}' here and of "
+                f"'{rows[clip][0]}' in a line before; keep one of them."
+            )
+    return Metadata(source, (SPEAKER,), rows, root)
 
 
 def _read_rows(stream: TextIO, source: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
