@@ -443,7 +443,7 @@ def test_unreadable_clips_exit_1_and_the_report_is_written_all_the_same(
     assert "missing.wav does not exist; check the path. (3 clips have this reason)" in text
     assert "Not clean: 10 clips cannot be read." in text
     report = json.loads(Path("report.json").read_text())
-    assert report["unreadable"]["count"] == 9
+    assert report["unreadable"]["count"] == 10
     assert text.startswith(render_report(report))
 
 
