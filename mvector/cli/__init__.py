@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mvector.cli.failures import Failure
     from mvector.cli.options import Command
 
 GROUPS = {
@@ -77,13 +78,13 @@ usage: mvector COMMAND [options]
 
 Who is speaking? Compare voices, recognise people, train models and measure them.
 
-  mvector demo                                              a tour
-  mvector contrast a.wav b.wav                              the same person?
-  mvector recognition --register Ada ada.wav                enrol Ada
-  mvector recognition --identify clip.wav                   who is it?
-  mvector create_data --dataset folder --path my_corpus     lists of your own speech
-  mvector train --configs ecapa_tdnn                        a model of it
-  mvector eval                                              how good it is
+  mvector demo                                           a tour
+  mvector contrast a.wav b.wav                           the same person?
+  mvector recognition --register Ada ada.wav             enrol Ada
+  mvector recognition --identify clip.wav                who is it?
+  mvector create_data --dataset folder --path my_corpus  lists of your own speech
+  mvector train --configs ecapa_tdnn                     a model of it
+  mvector eval                                           how good it is
 """
 _LAST = """\
 mvector COMMAND --help tells more. A script that a document names is the command of its name:
@@ -110,10 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mvector.cli.failures import guarded
 
     words = list(sys.argv[1:] if argv is None else argv)
-    return guarded("mvector", lambda _: _main(words))
+    return guarded("mvector", lambda failure: _main(words, failure))
 
 
-def _main(words: list[str]) -> int:
+def _main(words: list[str], failure: Failure) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
@@ -127,8 +128,10 @@ def _main(words: list[str]) -> int:
     typed = words[0].removesuffix(".py").replace("-", "_").lower()
     name = ALIASES.get(typed, typed)
     if name not in COMMANDS:
-        print(f"mvector: error: {_unknown(words[0], typed)}", file=sys.stderr)
-        return 2
+        from mvector.cli.options import OptionError
+
+        failure.as_json = "--json" in words
+        raise OptionError(_unknown(words[0], typed))
     from mvector.cli.running import run_command
     from mvector.cli.subcommand import as_subcommand
 
@@ -145,11 +148,11 @@ def _help() -> str:
 def _unknown(word: str, typed: str) -> str:
     if word.startswith("-"):
         return (
-            f"the command comes first, then its options, and '{word}' is none; see mvector --help."
+            f"The command comes first, then its options, and '{word}' is none; see mvector --help."
         )
     from difflib import get_close_matches
 
     known = {**{name: name for name in COMMANDS}, **ALIASES, **PHRASES}
     near = [typed] if typed in known else get_close_matches(typed, known, 1)
     cure = f"did you mean mvector {known[near[0]]}?" if near else "mvector --help lists them."
-    return f"there is no command '{word}'; {cure}"
+    return f"There is no command '{word}'; {cure}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvector.cli.common import gpu_option, parse_count, parse_length
 from mvector.cli.options import Action, Command, Options, option, optional, required
+from mvector.cli.subcommand import as_started
 from mvector.errors import DataError, MVectorError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def run(args: Average) -> int:
     adjust = partial(_recompute_batch_norm, args) if isinstance(args, AverageAndMeasure) else None
     fingerprint = average_model_folders(args.models, args.output, adjust=adjust)
     print(f"Mean of {len(args.models)} models written to {args.output} ({fingerprint}).")
-    print(f"Next:    python eval.py --model_path {args.output} measures it and its thresholds.")
+    eval_script = as_started("python eval.py")
+    print(f"Next:    {eval_script} --model_path {args.output} measures it and its thresholds.")
     return 0
 
 

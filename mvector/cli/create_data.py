@@ -11,6 +11,7 @@ from pathlib import Path
 from mvector.audio.formats import MEDIA_SUFFIXES
 from mvector.cli.create_data_options import DEFAULT_OUTPUT, DESCRIPTION, EPILOG, Merge, Scan
 from mvector.cli.options import Action, Command
+from mvector.cli.subcommand import as_started
 from mvector.corpus.checking import BadClip, check_clips, check_paths, write_bad_clips
 from mvector.corpus.cutting import SEGMENTS, TRIMMED, cut_targets, require_vad
 from mvector.corpus.merging import merge_lists
@@ -160,9 +161,9 @@ def _summary(
     names = {path.name for path in written}
     if LIST_NAMES["train"] in names:
         options = "" if LIST_NAMES["trials"] in names or pairs else " --do_eval False"
-        lines.append(f"Next: python train.py{options}")
+        lines.append(as_started(f"Next: python train.py{options}"))
     else:
-        lines.append("Next: python eval.py")
+        lines.append(as_started("Next: python eval.py"))
     if pairs and LIST_NAMES["trials"] not in names:
         lines[-1] += f" --set dataset_conf.trials_list={pairs[0].path.as_posix()}"
     if Path(output) != Path(DEFAULT_OUTPUT):

@@ -68,8 +68,8 @@ def run(args: Demo) -> int:
     box = {voice: f"samples/{voice}/{{}}.flac" for voice in _SAMPLE_VOICES}
     mine, other, stranger = (box[voice] for voice in _SAMPLE_VOICES)
     box_codes = [
-        tour.run("contrast", *_clips_of(mine.format(1), mine.format(2)), codes=verdicts),
-        tour.run("contrast", *_clips_of(mine.format(1), other.format(1)), codes=verdicts),
+        tour.run("contrast", mine.format(1), mine.format(2), codes=verdicts),
+        tour.run("contrast", mine.format(1), other.format(1), codes=verdicts),
     ]
     library = ("--audio_db_path", "audio_db_box")
     for name, clip in zip(_SAMPLE_VOICES[:2], (mine, other), strict=True):
@@ -102,8 +102,8 @@ def run(args: Demo) -> int:
     model = out / "models" / "EcapaTdnn_Fbank" / "best_model"
     own = ("--model_path", str(model.relative_to(out)))
     compare = ("contrast", *own)
-    same = tour.run(*compare, *_clips_of(enrolled[first], trials[first]), codes=verdicts)
-    different = tour.run(*compare, *_clips_of(enrolled[first], trials[second]), codes=verdicts)
+    same = tour.run(*compare, enrolled[first], trials[first], codes=verdicts)
+    different = tour.run(*compare, enrolled[first], trials[second], codes=verdicts)
     tour.say("7/7  enrolling three people, then recognising one of them and a stranger")
     for name in (first, second, third):
         tour.run("recognition", *own, "--register", name, enrolled[name])
@@ -146,11 +146,6 @@ def make_folder(out: Path) -> None:
             shutil.rmtree(out)
         out.mkdir(parents=True)
         (out / _MARK).touch()
-
-
-def _clips_of(first: str, second: str) -> tuple[str, ...]:
-    """Options that name the clips to compare."""
-    return "--audio_path1", first, "--audio_path2", second
 
 
 class _Tour:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mvector.cli.common import parse_number
 from mvector.cli.options import Action, Command, Options, optional, required
+from mvector.cli.subcommand import as_started
 
 _DESCRIPTION = """\
 A checkpoint of another toolkit as a model folder.
@@ -63,7 +64,8 @@ def run(args: Import) -> int:
     print(f"Front end:    {level}scale {front_end.waveform_scale:g}, {dict(front_end.preprocess)}")
     print(f"Dropped:      {', '.join(imported.dropped) or 'nothing'}")
     print(f"Made int64:   {', '.join(conversion.made_integers) or 'nothing'}")
-    print(f"Written to {args.out} ({fingerprint}); eval.py measures its thresholds.")
+    eval_script = as_started("eval.py")
+    print(f"Written to {args.out} ({fingerprint}); {eval_script} measures its thresholds.")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,9 @@ from mvector.errors import MVectorError
 _SCRIPT = re.compile(
     r"(?<![^\s(])(?:python |(?P<torchrun>torchrun (?:--\S+ )*))?(?:tools/)?(?P<script>\w+)\.py\b"
 )
+
+
+_IS_SUBCOMMAND = ContextVar("_IS_SUBCOMMAND", default=False)
 
 
 def as_subcommand(command: Command, name: str) -> Command:
@@ -33,6 +37,11 @@ def in_place_of_scripts(text: str) -> str:
     return _SCRIPT.sub(_spell, text)
 
 
+def as_started(text: str) -> str:
+    """A text that names scripts, in the spelling that fits how the running command was started."""
+    return in_place_of_scripts(text) if _IS_SUBCOMMAND.get() else text
+
+
 def _spell(found: re.Match[str]) -> str:
     name = ALIASES.get(found["script"], found["script"])
     if name not in COMMANDS:
@@ -42,10 +51,13 @@ def _spell(found: re.Match[str]) -> str:
 
 def _run(action: Action[Any]) -> Callable[[Any], int]:
     def run(options: Any) -> int:
+        before = _IS_SUBCOMMAND.set(True)
         try:
             return action.run(options)
         except MVectorError as error:
             error.args = (in_place_of_scripts(str(error)),)
             raise
+        finally:
+            _IS_SUBCOMMAND.reset(before)
 
     return run

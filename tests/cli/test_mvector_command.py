@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -70,17 +71,17 @@ def test_other_names_lead_to_commands_and_hide_none() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("contrst --json", "there is no command 'contrst'; did you mean mvector contrast?"),
-        ("regonise", "there is no command 'regonise'; did you mean mvector recognition?"),
+        ("contrst", "There is no command 'contrst'; did you mean mvector contrast?"),
+        ("regonise", "There is no command 'regonise'; did you mean mvector recognition?"),
         (
             "register Ada",
-            "there is no command 'register'; did you mean mvector recognition --register NAME "
+            "There is no command 'register'; did you mean mvector recognition --register NAME "
             "CLIP?",
         ),
-        ("xyzzy", "there is no command 'xyzzy'; mvector --help lists them."),
+        ("xyzzy", "There is no command 'xyzzy'; mvector --help lists them."),
         (
             "--configs c train",
-            "the command comes first, then its options, and '--configs' is none; see mvector "
+            "The command comes first, then its options, and '--configs' is none; see mvector "
             "--help.",
         ),
     ],
@@ -90,6 +91,13 @@ def test_an_unknown_command_is_told_with_the_nearest(
 ) -> None:
     assert main(words.split()) == 2
     assert capsys.readouterr() == ("", f"mvector: error: {sentence}\n")
+
+
+def test_an_unknown_command_is_told_to_programs_too(capsys: pytest.CaptureFixture) -> None:
+    assert main(["contrst", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "option"
+    assert error["message"].startswith("There is no command 'contrst'; ")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
@@ -155,6 +163,21 @@ def test_a_mistake_is_told_with_the_command_that_mends_it(
     assert said.endswith(
         "The file of scores 'train.py' does not exist; write one with mvector eval --save_scores.\n"
     )
+
+
+def test_what_comes_next_is_said_as_the_command_was_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for speaker in ("a", "b"):
+        (tmp_path / "corpus" / speaker).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "corpus" / speaker / f"{number}.wav").touch()
+    corpus = ["--path", str(tmp_path / "corpus"), "--output", str(tmp_path / "lists")]
+    words = ["--dataset", "folder", *corpus, "--skip_check", "True", "--test_speakers", "0"]
+    assert run_script("create_data", words) == 0
+    assert "\nNext: python train.py --do_eval False (with" in capsys.readouterr().out
+    assert main(["create_data", *words]) == 0
+    assert "\nNext: mvector train --do_eval False (with" in capsys.readouterr().out
 
 
 def test_help_of_a_command_is_asked_for_in_two_ways(started: list[str]) -> None:
