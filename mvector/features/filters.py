@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 WINDOW_TYPES = ("hamming", "hanning", "povey", "rectangular", "blackman")
 MEL_SCALES = ("htk", "slaney")
@@ -109,6 +113,33 @@ def _triangles(points: Tensor, corners: Tensor) -> Tensor:
     rising = (points - corners[:-2]) / widths[:-1]
     falling = (corners[2:] - points) / widths[1:]
     return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+def bank_without_gaps(
+    make_bank: Callable[[int], Tensor], num_bands: int, *, n_fft: int, bands: str, points: str
+) -> Tensor:
+    """A filter bank; a warning says if bands of it lie between two bins of the spectrum.
+
+    Args:
+        make_bank: makes ``(bins, bands)`` of a number of bands.
+        num_bands: how many are wanted.
+        n_fft: points of the spectrum.
+        bands: the setting that says how many bands there are.
+        points: the setting that makes ``n_fft`` larger.
+    """
+    bank = make_bank(num_bands)
+    if num_empty := _num_empty(bank):
+        fewer = (n for n in range(num_bands - 1, 0, -1) if not _num_empty(make_bank(n)))
+        logger.warning(
+            "%d of %d mel bands are always empty, because no bin of a spectrum of %d points falls "
+            "into them: set %s to %d or less, or give a larger %s.",
+            *(num_empty, num_bands, n_fft, bands, next(fewer, 1), points),
+        )
+    return bank
+
+
+def _num_empty(bank: Tensor) -> int:
+    return int((bank.amax(dim=0) <= 0.0).sum())
 
 
 def dct_matrix(n_mels: int, n_mfcc: int, norm: str | None) -> Tensor:

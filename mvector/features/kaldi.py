@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mvector.features.filters import (
     WINDOW_TYPES,
+    bank_without_gaps,
     interleaved_squares,
     kaldi_mel_bank,
     kaldi_window,
@@ -158,7 +159,13 @@ class Fbank(FeatureTransform):
             f"low_freq is {low_freq} and high_freq is {high_freq}; the bands must lie between 0 "
             f"and {nyquist:g} Hz, half the sample_frequency.",
         )
-        return kaldi_mel_bank(self.n_fft, num_mel_bins, sample_rate, low_freq, end)
+        return bank_without_gaps(
+            lambda count: kaldi_mel_bank(self.n_fft, count, sample_rate, low_freq, end),
+            num_mel_bins,
+            n_fft=self.n_fft,
+            bands="num_mel_bins",
+            points="frame_length",
+        )
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
         if self.snip_edges:

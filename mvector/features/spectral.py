@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mvector.features.filters import (
     MEL_SCALES,
+    bank_without_gaps,
     dct_matrix,
     hz_mel_bank,
     interleaved_squares,
@@ -196,9 +197,13 @@ class MelSpectrogram(FeatureTransform):
         self.sample_rate, self.feature_dim = sample_rate, n_mels
         self.min_samples = self.spectrogram.min_samples
         num_bins = self.spectrogram.feature_dim
-        bank = hz_mel_bank(
-            num_bins, n_mels, sample_rate, f_min, f_max, norm=norm, mel_scale=mel_scale
-        )
+
+        def make_bank(count: int) -> Tensor:
+            return hz_mel_bank(
+                num_bins, count, sample_rate, f_min, f_max, norm=norm, mel_scale=mel_scale
+            )
+
+        bank = bank_without_gaps(make_bank, n_mels, n_fft=n_fft, bands="n_mels", points="n_fft")
         self._set_constant("mel_bank", repeat_for_squares(bank) if power == 2.0 else bank)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mvector.features.filters import (
+    bank_without_gaps,
     interleaved_squares,
     mel_corners,
     repeat_for_squares,
@@ -90,7 +91,13 @@ class SpeechbrainFbank(FeatureTransform):
         self.n_fft, self.top_db = n_fft, top_db
         window = torch.hamming_window(num_window, dtype=torch.float64)
         self._set_constant("window", zero_pad_window(window, n_fft))
-        bank = _mel_bank(n_fft, n_mels, sample_rate, f_min, f_max)
+        bank = bank_without_gaps(
+            lambda count: _mel_bank(n_fft, count, sample_rate, f_min, f_max),
+            n_mels,
+            n_fft=n_fft,
+            bands="n_mels",
+            points="n_fft",
+        )
         self._set_constant("mel_bank", repeat_for_squares(bank))
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:
