@@ -99,6 +99,11 @@ def test_the_quick_start_installs_the_package_and_make_does_the_same() -> None:
     assert re.findall(r"python -m pip install -.*", block[1]) == installs
 
 
+def test_the_changes_begin_with_those_of_this_version() -> None:
+    headings = re.findall(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == mvector.__version__
+
+
 TEXTS = sorted(
     path
     for pattern in ("*.md", "*.txt", "*.toml", "Makefile", "configs/*.yml", "*/*.md", "*/*/*.md")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from mvector.cli.failures import Failure, guarded
 from mvector.cli.options import Command, Options, bind_options, build_parser, parse_words
+from mvector.cli.subcommand import as_started
 from mvector.cli.terminal import RED, YELLOW, coloured
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class _Layout(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
-        line = super().format(record)
+        line = as_started(super().format(record))
         if record.levelno < logging.WARNING:
             return line
         colour = RED if record.levelno >= logging.ERROR else YELLOW

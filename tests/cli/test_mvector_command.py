@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from mvector import cli
 from mvector.cli import ALIASES, COMMANDS, PHRASES, demo, find_command, main, run_script
 from mvector.cli.configs import title_of
 from mvector.cli.demo import make_folder
-from mvector.cli.options import bind_options, build_parser
+from mvector.cli.options import Action, Command, Options, bind_options, build_parser
 from mvector.cli.subcommand import as_subcommand, in_place_of_scripts
 from mvector.errors import MVectorError
 from mvector.shipped import shipped_configs
@@ -162,6 +163,22 @@ def test_a_mistake_is_told_with_the_command_that_mends_it(
     said = capsys.readouterr().err
     assert said.endswith(
         "The file of scores 'train.py' does not exist; write one with mvector eval --save_scores.\n"
+    )
+
+
+def test_a_warning_names_the_command_as_it_was_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def run(options: object) -> int:
+        logging.getLogger("mvector.anything").warning("Measure them with tools/calibrate.py.")
+        return 0
+
+    command = Command("eval.py", "", "", (Action("a test", Options, run),))
+    monkeypatch.setattr(cli, "find_command", lambda name: command)
+    assert (run_script("eval", []), main(["eval"])) == (0, 0)
+    assert capsys.readouterr().err == (
+        "warning: Measure them with tools/calibrate.py.\n"
+        "warning: Measure them with mvector calibrate.\n"
     )
 
 
