@@ -111,10 +111,24 @@ class ThresholdOption(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibraryOptions(ModelOptions):
+class LibraryFolder(Options):
     TITLE = "speaker library"
 
     audio_db_path: str = option("audio_db/", "the speaker library (default: %(default)s)", "DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryOptions(ModelOptions, LibraryFolder):
+    """A library and the model for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditDaysOption(Options):
+    audit_days: int | None = optional(
+        "keep the audit for N days from now on (default: as it was; 90 in a new library)",
+        "N",
+        parse_number,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +139,7 @@ class NoAudioOption(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(LibraryOptions, ThresholdOption):
+class SearchOptions(LibraryOptions, ThresholdOption, AuditDaysOption):
     within: Sequence[str] | None = optional(
         "recognise people of these groups only", "GROUP", nargs="+"
     )

@@ -16,6 +16,7 @@ from mvector.errors import AudioError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mvector.recognition.answers import Recognition
     from mvector.recognition.predictor import MVectorPredictor
 
 _LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
@@ -52,10 +53,15 @@ def watch(args: Watch, predictor: MVectorPredictor) -> int:
     """
     rate = predictor.encoder.sample_rate
     heard = False
+    noted: str | None = ""  # who spoke last: the audit tells when that changed, not of each window
     try:
         with _open_hops(args, rate) as hops:
             for end_s, window in sliding_windows(hops, rate, args.record_seconds):
-                heard |= _recognise_window(args, predictor, end_s, window)
+                result = _recognise_window(args, predictor, end_s, window)
+                heard |= result is not None and result.is_known
+                if result is not None and result.name != noted:
+                    noted = result.name
+                    predictor.library.record("watch", noted, result.score)
     except KeyboardInterrupt:
         print()
     return 0 if heard else 1
@@ -104,15 +110,17 @@ def _rechunk(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 def _recognise_window(
     args: Watch, predictor: MVectorPredictor, end_s: float, window: np.ndarray
-) -> bool:
-    """Recognise a window and print the answer; whether it was somebody enrolled."""
+) -> Recognition | None:
+    """Recognise a window and print the answer; ``None`` where nobody speaks."""
     from mvector.audio.clip_report import measure_clip
 
     rate = predictor.encoder.sample_rate
     result = None
     if measure_clip(window, rate).speech_s >= _LEAST_SPEECH * len(window) / rate:
         try:
-            result = predictor.recognition((window, rate), top_k=args.top_k, within=args.within)
+            result = predictor.recognition(
+                (window, rate), top_k=args.top_k, within=args.within, is_recorded=False
+            )
         except AudioError:  # silence, or less than the model can use
             result = None
     if args.json:
@@ -121,4 +129,4 @@ def _recognise_window(
     else:
         words = "…" if result is None else f"{result.name or 'unknown'}  {result.score:.4f}"
         print(f"{end_s:8.1f} s  {words}", flush=True)
-    return result is not None and result.is_known
+    return result

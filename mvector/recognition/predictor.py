@@ -238,6 +238,7 @@ class MVectorPredictor:
         threshold: float | None = None,
         top_k: int = 1,
         within: Sequence[str] | None = None,
+        is_recorded: bool = True,
     ) -> Recognition:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
@@ -251,6 +252,7 @@ class MVectorPredictor:
             threshold: takes the place of the predictor's, this once.
             top_k: how many of the most alike people to tell.
             within: compare with people of these groups only.
+            is_recorded: write the answer into the library's audit.
 
         Raises:
             AudioError: the clip cannot be used.
@@ -278,15 +280,12 @@ class MVectorPredictor:
             best.score - matches[1].score if len(matches) > 1 else None,
             report,
         )
-        library.record("recognition", result.name, result.score)
+        if is_recorded:
+            library.record("recognition", result.name, result.score)
         return result
 
     def get_users(self) -> list[str]:
-        """Who is enrolled, in alphabetical order.
-
-        Raises:
-            LibraryError: there is no library.
-        """
+        """Who is enrolled, in alphabetical order; a ``LibraryError`` where there is no library."""
         return self.open_library(create=False).names()
 
     def remove_user(self, user_name: str) -> int:

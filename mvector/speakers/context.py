@@ -33,6 +33,7 @@ from mvector.speakers.store import Store
 logger = logging.getLogger(__name__)
 
 _PIECE_S = 30.0
+_AUDIT_WAIT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ class LibraryContext:
         """Write down what is done, unless that is turned off."""
         if self.is_audited:
             audit.append(database, action, name, score)
+
+    def record(self, action: str, name: str | None, score: float | None) -> None:
+        """Write down what was asked, if that can be done at once: no answer fails for it."""
+        if not self.is_audited:
+            return
+        try:
+            with self.store.transaction(wait_s=_AUDIT_WAIT_S) as database:
+                self.append_audit(database, action, name, score)
+        except LibraryError as error:
+            self.obstacles.tell_once("audit", f"The audit misses what is asked now: {error}")
 
     def is_of_this_model(self, database: sqlite3.Connection) -> bool:
         """Whether the library's voiceprints are this model's, or there are none."""

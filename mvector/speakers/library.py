@@ -43,6 +43,7 @@ class SpeakerLibrary:
         keep_audio: store the clips that are registered; without them a person has to be enrolled
             anew for another model.
         audit: write down who did what and when.
+        audit_days: how long that is kept, from now on; ``None``: as it was, 90 days at first.
         read_only: list and identify only; so is by itself what cannot be written to.
         look_at_folders: find clips that were added, changed, moved or deleted by hand. Without, a
             library of very many clips opens faster; :meth:`reconcile` does it at any time.
@@ -60,6 +61,7 @@ class SpeakerLibrary:
         progress: bool = False,
         keep_audio: bool = True,
         audit: bool = True,
+        audit_days: float | None = None,
         read_only: bool = False,
         look_at_folders: bool = True,
         create: bool = True,
@@ -70,7 +72,7 @@ class SpeakerLibrary:
         )
         self._store, self.fingerprint = context.store, context.fingerprint
         self._identification = Identification(context)
-        catch_up(context, look_at_folders=look_at_folders, progress=progress)
+        catch_up(context, audit_days, look_at_folders=look_at_folders, progress=progress)
 
     # ---- enrolment --------------------------------------------------------------------------
 
@@ -213,10 +215,8 @@ class SpeakerLibrary:
             return audit.latest(database, limit)
 
     def record(self, action: str, name: str | None = None, score: float | None = None) -> None:
-        """Write down what the caller did; not where audit is off or the library read-only."""
-        if self._context.is_audited:
-            with self._store.transaction() as database:
-                self._context.append_audit(database, action, name, score)
+        """Write down what the caller did, if it can be done at once; not where audit is off."""
+        self._context.record(action, name, score)
 
     # ---- folders, models, files -------------------------------------------------------------
 

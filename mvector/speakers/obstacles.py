@@ -25,12 +25,14 @@ class Obstacles:
     def tell(self, place: str | os.PathLike[str], what: str | OSError) -> None:
         """Log a line: ``'<place>' <what>``; an error of the system is put into words."""
         name = shown(place)
-        if name not in self._told:
-            self._told.add(name)
-            reason = (
-                f"cannot be used: {what.strerror or what}" if isinstance(what, OSError) else what
-            )
-            logger.warning("'%s' %s.", name, reason)
+        reason = f"cannot be used: {what.strerror or what}" if isinstance(what, OSError) else what
+        self.tell_once(name, f"'{name}' {reason}.")
+
+    def tell_once(self, about: str, sentence: str) -> None:
+        """Log a sentence, and no other ``about`` the same."""
+        if about not in self._told:
+            self._told.add(about)
+            logger.warning("%s", sentence)
 
 
 def shown(place: str | os.PathLike[str]) -> str:

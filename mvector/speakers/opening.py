@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
-from mvector.speakers import people
+from mvector.speakers import audit, people
 from mvector.speakers.access import check_readable
 from mvector.speakers.clip_files import PENDING, is_clip_name
 from mvector.speakers.context import LibraryContext
@@ -72,7 +72,9 @@ def _open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool, create:
     return store
 
 
-def catch_up(context: LibraryContext, *, look_at_folders: bool, progress: bool) -> None:
+def catch_up(
+    context: LibraryContext, audit_days: float | None, *, look_at_folders: bool, progress: bool
+) -> None:
     """Finish what was committed, and find out what changed in the folders.
 
     What cannot be written down now is done at another opening: the library works without.
@@ -80,6 +82,7 @@ def catch_up(context: LibraryContext, *, look_at_folders: bool, progress: bool) 
     if context.store.read_only:
         return
     try:
+        audit.keep_days(context.store, audit_days)
         context.apply_committed_changes()
         _remember_model(context)
         if look_at_folders:

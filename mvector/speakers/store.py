@@ -74,8 +74,10 @@ class Store:
     # ---- operations -------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, wait_s: float = _TIMEOUT_S) -> Iterator[sqlite3.Connection]:
         """All of the block's changes or none; no other process writes meanwhile.
+
+        ``wait_s`` is how long to wait for one that does.
 
         Raises:
             LibraryError: the library is read-only, the disk full, or the database in use.
@@ -86,8 +88,25 @@ class Store:
                 "but nothing can be changed.",
                 code="library-read-only",
             )
-        with self._library_errors(), _committed(self._connection(), "BEGIN IMMEDIATE") as database:
+        with (
+            self._library_errors(wait_s),
+            self._waiting(wait_s) as connection,
+            _committed(connection, "BEGIN IMMEDIATE") as database,
+        ):
             yield database
+
+    @contextmanager
+    def _waiting(self, wait_s: float) -> Iterator[sqlite3.Connection]:
+        """The connection, with another time to wait for a lock."""
+        connection = self._connection()
+        if wait_s == _TIMEOUT_S:
+            yield connection
+            return
+        connection.execute(f"PRAGMA busy_timeout = {round(1000 * wait_s)}")
+        try:
+            yield connection
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * _TIMEOUT_S)}")
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
@@ -220,13 +239,13 @@ class Store:
                 raise DamagedDatabaseError(f"'{self.path}' is damaged: {found}.")
 
     @contextmanager
-    def _library_errors(self) -> Iterator[None]:
+    def _library_errors(self, waited_s: float = _TIMEOUT_S) -> Iterator[None]:
         """One thread at a time; failures of SQLite and the file system become a LibraryError."""
         with self._lock:
             try:
                 yield
             except sqlite3.Error as error:
-                raise error_from_sqlite(error, self.path, _TIMEOUT_S) from error
+                raise error_from_sqlite(error, self.path, waited_s) from error
             except UnicodeDecodeError as error:  # a message of SQLite that quotes damaged bytes
                 raise DamagedDatabaseError(
                     f"The speaker database '{self.path}' is damaged."

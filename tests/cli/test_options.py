@@ -126,7 +126,8 @@ REFUSED = {
         "--watch and the menu.",
         "--list --use_gpu False": "--use_gpu has no use without --model_path or --configs: no "
         "model is loaded.",
-        "--list_devices --model_path m": "--model_path has no use with --list_devices.",
+        "--list_devices --model_path m": "--model_path has no use with --list_devices; it "
+        "belongs to all but --audit and --list_devices.",
         "--register Ada a.wav --device 1": "--device has no use with files to --register.",
         "--register Ada a.wav --top_k 2": "--top_k has no use with --register; it belongs to "
         "--identify, --watch and the menu.",
@@ -145,6 +146,10 @@ REFUSED = {
         "--import and the menu.",
         "--import f --force": "--force has no use with --import; it belongs to --register and the "
         "menu.",
+        "--list --audit_days 9": "--audit_days has no use with --list; it belongs to --register, "
+        "--identify, --watch, --remove, --export, --import, --reembed and the menu.",
+        "--audit --model_path m": "--model_path has no use with --audit; it belongs to all but "
+        "--audit and --list_devices.",
         "--reembed --threshold 0.5": "--threshold has no use with --reembed; it belongs to "
         "--identify, --watch and the menu.",
         "--json": "--json has no use with the menu.",
@@ -271,7 +276,9 @@ ACCEPTED = {
         "--list --audio_db_path db --model_path m --json",
         "--list --model_path m --use_gpu False",
         "--remove Ada --configs c --use_gpu False",
-        "--export f --configs c --use_gpu False",
+        "--export f --configs c --use_gpu False --audit_days 9",
+        "--audit --audio_db_path db --json",
+        "--audit 7",
         "--import f --no_audio --configs c --use_gpu False",
         "--reembed",
         "--list_devices",
