@@ -140,12 +140,13 @@ class _WaveformBatches:
     def __iter__(self) -> Iterator[torch.Tensor]:
         import numpy as np
         import torch
-        from tqdm import tqdm
+
+        from mvector.progress import progress_bar
 
         ready: list[np.ndarray] = []
         with (
             ThreadPoolExecutor(_READERS) as pool,
-            tqdm(total=len(self.chosen), desc="Clips", unit="clip", disable=None) as bar,
+            progress_bar(total=len(self.chosen), desc="Clips", unit="clip") as bar,
         ):
             for start in range(0, len(self.chosen), _BATCH_SIZE):
                 group = self.chosen[start : start + _BATCH_SIZE]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from mvector.cli.calibration_report import calibration_lines, write_calibration
@@ -81,7 +80,7 @@ def run(args: Calibrate) -> int:
         args.clips,
         max_clips_per_person=args.max_clips_per_person or None,
         with_quality=args.quality,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     measured = result.calibration
     skipped = f" ({result.num_skipped} could not be used)" if result.num_skipped else ""

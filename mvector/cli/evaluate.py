@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -167,7 +166,7 @@ def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> di
     quality = None
     if judge.uses_quality:
         encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
-        quality = measure_trials(encoder, result.trials, progress=sys.stderr.isatty())
+        quality = measure_trials(encoder, result.trials, progress=True)
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 

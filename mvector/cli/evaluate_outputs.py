@@ -95,7 +95,7 @@ class Outputs:
             if self.scores is not None:
                 save_scores(scored, self.scores)
             for column in self.columns:
-                groups = group_by(column, scored, self.metadata, progress=sys.stderr.isatty())
+                groups = group_by(column, scored, self.metadata, progress=True)
                 breakdowns.append(break_down(scored, groups, calibration.threshold_eer))
             worst = worst_trials(scored)
         results = {

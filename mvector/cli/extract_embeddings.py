@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +103,7 @@ def _extract(
         paths,
         batch_size=args.batch_size,
         cache=args.cache or partial,
-        progress=sys.stderr.isatty(),
+        progress=True,
     )
     if not len(table.good):
         raise DataError(

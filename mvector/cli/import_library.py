@@ -120,12 +120,12 @@ def enrol_copies(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
 
 def enrol_embeddings(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
     """Enrol by embeddings alone those who are not enrolled yet."""
-    from tqdm import tqdm
+    from mvector.progress import progress_bar
 
     enrolled = set(library.names())
     waiting: list[tuple[str, Path]] = []
     people = [name for name in clips if name not in enrolled]
-    for name in tqdm(people, unit="person"):
+    for name in progress_bar(people, desc="Enrolling", unit="person"):
         waiting += [(name, path) for path in clips[name]]
         if len(waiting) < _CLIPS_AT_ONCE and name != people[-1]:
             continue

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import write_wav
 from mvector.corpus.cutting import SAMPLE_RATE, Vad, read_clip, write_flac
@@ -21,6 +20,7 @@ from mvector.data.packing import why_unusable
 from mvector.data.workers import map_in_order
 from mvector.errors import AudioError, DataError
 from mvector.files import write_errors_as, write_text
+from mvector.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def check_clips(
             ``None`` leaves the clip as it is. See :func:`mvector.corpus.cutting.cut_targets`.
         vad: ``energy`` or ``silero`` keeps the speech alone; such clips need a target.
         num_workers: processes; 0 works in this one, ``None`` takes one per processor.
-        show_progress: draw a progress bar where standard error is a terminal.
+        show_progress: tell on standard error how far it is.
 
     Returns:
         The good clips with their durations and the bad ones with their reasons, both in the order
@@ -71,8 +71,7 @@ def check_clips(
     batches = [jobs[i : i + _CLIPS_PER_TASK] for i in range(0, len(jobs), _CLIPS_PER_TASK)]
     results = map_in_order(task, batches, num_workers, num_items=len(batches))
     checked: list[Clip | BadClip] = []
-    disable = None if show_progress else True
-    bar = tqdm(total=len(jobs), desc="Checking", unit="clip", disable=disable)
+    bar = progress_bar(total=len(jobs), desc="Checking", unit="clip", show=show_progress)
     with bar, closing(results):
         for batch in results:
             checked += batch

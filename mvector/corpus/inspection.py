@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from mvector.audio import audio_info, read_audio
 from mvector.corpus.inspection_measures import MEASURES, clipped_share, measure_waveform
@@ -20,6 +19,7 @@ from mvector.data.packed import PackedCorpus, is_packed
 from mvector.data.packing import why_unusable
 from mvector.data.workers import map_in_order
 from mvector.errors import DataError
+from mvector.progress import progress_bar
 
 _CLIPS_PER_TASK = 32
 _CRASHED = "ends the process that decodes it (a fault of the decoder, or want of memory)."
@@ -65,7 +65,7 @@ def inspect_list(
         path: a list file, or the folder of a packed corpus.
         root: folder that relative clip paths of a list start from.
         num_workers: processes; 0 works in this one, ``None`` takes one per processor.
-        show_progress: draw a progress bar where standard error is a terminal.
+        show_progress: tell on standard error how far it is.
 
     Raises:
         DataError: the list or the packed corpus cannot be read, or not one of its clips can.
@@ -78,8 +78,7 @@ def inspect_list(
     measures = np.zeros(len(items), MEASURES)
     reasons: dict[int, str] = {}
     done = 0
-    disable = None if show_progress else True
-    bar = tqdm(total=len(items), desc="Inspecting", unit="clip", disable=disable)
+    bar = progress_bar(total=len(items), desc="Inspecting", unit="clip", show=show_progress)
     with bar, closing(results):
         for records, bad in results:
             measures[done : done + len(records)] = records

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, ClassVar, overload
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.data.lists import ClipList
 from mvector.data.resumable import JOB_NAME, JOURNAL_NAME
 from mvector.errors import DataError
+from mvector.progress import progress_bar
 
 META_NAME = "corpus.json"
 INDEX_NAME = "index.bin"
@@ -179,7 +179,7 @@ class PackedFolder:
         """
         if file_crc32(self.path / PATHS_NAME) != self.meta["files"][PATHS_NAME]["crc32"]:
             raise DataError(f"'{self.path / PATHS_NAME}' is damaged; {_CURE}.")
-        clips = tqdm(range(len(self)), desc="Verifying", disable=None if show_progress else True)
+        clips = progress_bar(range(len(self)), desc="Verifying", unit="clip", show=show_progress)
         damaged = [clip for clip in clips if not self._is_intact(clip)]
         if damaged:
             named = ", ".join(f"'{self.paths[clip]}'" for clip in damaged[:_MAX_SHOWN])

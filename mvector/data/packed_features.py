@@ -13,7 +13,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mvector.audio import AudioSource
 from mvector.data.lists import ClipList, read_list
@@ -26,6 +25,7 @@ from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
 from mvector.features.front_end import FrontEnd
 from mvector.files import file_sha256
+from mvector.progress import progress_bar
 
 DTYPES = ("float16", "float32")
 
@@ -147,8 +147,9 @@ def extract_features(
             else clips.paths[first:]
         )
         waveforms = map_in_order(read, sources, 0 if corpus else num_workers)
-        disable = None if show_progress else True
-        bar = tqdm(total=len(clips), initial=first, desc="Extracting", disable=disable)
+        bar = progress_bar(
+            total=len(clips), initial=first, desc="Extracting", unit="clip", show=show_progress
+        )
         with bar, closing(waveforms), closing(_prefetched(_in_groups(waveforms))) as groups:
             for group in groups:
                 features = _features_of_group(group, featurizer, front_end, dtype, batch_size)

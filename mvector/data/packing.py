@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import AudioSource, check_speech, read_audio, source_name
 from mvector.data.lists import read_list
@@ -20,6 +19,7 @@ from mvector.data.packed import INT16_SCALE
 from mvector.data.workers import map_in_order
 from mvector.errors import MVectorError
 from mvector.files import file_sha256
+from mvector.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def pack_corpus(
         num_workers: processes that decode; 0 decodes in this one, ``None`` takes one per processor.
         overwrite: replace an earlier packed folder, once the new one is whole.
         clips_per_commit: clips that a crash may cost, at most.
-        show_progress: draw a progress bar where standard error is a terminal.
+        show_progress: tell on standard error how far it is.
 
     Raises:
         DataError: the list or the folder cannot be used, no clip is good, or the disk is full.
@@ -83,8 +83,13 @@ def pack_corpus(
         log_resumed(done, len(clips))
         paths, labels = clips.paths[done.num_listed :], clips.labels[done.num_listed :]
         num_committed = done.num_rows
-        disable = None if show_progress else True
-        bar = tqdm(total=len(clips), initial=done.num_listed, desc="Packing", disable=disable)
+        bar = progress_bar(
+            total=len(clips),
+            initial=done.num_listed,
+            desc="Packing",
+            unit="clip",
+            show=show_progress,
+        )
         with bar, closing(map_in_order(decode, paths, num_workers)) as decoded:
             for path, label, clip in zip(paths, labels, decoded, strict=True):
                 if isinstance(clip, str):

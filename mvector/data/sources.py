@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import audio_info
 from mvector.data.lists import ClipList
 from mvector.data.packed import PackedCorpus
 from mvector.errors import DataError, MVectorError
 from mvector.features.front_end import FrontEnd
+from mvector.progress import progress_bar
 
 _HEADER_READERS = 16  # threads: reading headers is waiting for the disk
 
@@ -33,7 +33,7 @@ class FileClips:
         with ThreadPoolExecutor(_HEADER_READERS) as pool:
             found = pool.map(self._duration_or_0, range(len(self.paths)))
             total = len(self.paths)
-            bar = tqdm(found, total=total, desc="Clip lengths", unit="clip", disable=None)
+            bar = progress_bar(found, total=total, desc="Clip lengths", unit="clip")
             return np.fromiter(bar, dtype=np.float64, count=total)
 
     def _duration_or_0(self, index: int) -> float:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.random import SeedSequence, default_rng
-from tqdm import tqdm
 
 from mvector.audio import write_wav
 from mvector.demo.voices import Voice, check_request, random_voice, synthesise
 from mvector.errors import AudioError, DataError
 from mvector.files import write_errors_as, write_text
+from mvector.progress import progress_bar
 
 _README = """These recordings are SYNTHETIC. No person spoke them.
 
@@ -73,7 +73,7 @@ def write_corpus(
 
     speakers = range(first_speaker, first_speaker + num_speakers)
     jobs = [(speaker, clip) for speaker in speakers for clip in range(clips_per_speaker)]
-    for speaker, clip in tqdm(jobs, unit="clip", disable=None if progress else True):
+    for speaker, clip in progress_bar(jobs, desc="Voices", unit="clip", show=progress):
         voice = random_voice(_derive_seed(seed, speaker))
         clip_seed = _derive_seed(seed, speaker, clip)
         clip_s = default_rng(clip_seed).uniform(shortest_s, longest_s)

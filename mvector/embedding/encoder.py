@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
 from mvector.compute.device import choose_device
@@ -20,6 +19,7 @@ from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
 from mvector.models.speaker_model import SpeakerModel
+from mvector.progress import progress_bar
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
@@ -209,7 +209,7 @@ class SpeakerEncoder:
         is_good = np.zeros(len(clips), dtype=bool)
         failures: list[tuple[int, str]] = []
         names = [clip_name(clip) for clip in clips]
-        with tqdm(total=len(clips), unit="clip", disable=not progress) as bar:
+        with progress_bar(total=len(clips), desc="Embedding", unit="clip", show=progress) as bar:
             for batch in self.embed_stream(names, read, batch_size=batch_size):
                 embeddings[batch.good] = batch.embeddings
                 is_good[batch.good] = True

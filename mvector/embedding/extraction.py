@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.compute.distributed import (
     all_gather_rows,
@@ -23,6 +22,7 @@ from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_cont
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
 from mvector.embedding.reading import ClipAudio
+from mvector.progress import progress_bar
 
 T = TypeVar("T")
 # Processes meet so often that none takes another, which has longer clips, for lost.
@@ -60,7 +60,8 @@ def extract_embeddings(
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
     part = _RankShare(encoder, clips[world.rank :: world.size], cache)
-    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
+    show = progress and world.is_main
+    with progress_bar(total=len(own), desc="Embedding", unit="clip", show=show) as bar:
         bar.update(len(own) - len(part.missing))
         for batch in until_all_ranks_finish(part.compute(batch_size)):
             bar.update(len(batch.good) + len(batch.failures))

@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import TextIO
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import audio_info
 from mvector.errors import DataError, MVectorError
 from mvector.files import read_errors_as
+from mvector.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -178,8 +178,12 @@ def _read_rows(stream: TextIO, source: str) -> tuple[tuple[str, ...], dict[str, 
 def clip_durations(paths: Sequence[str], *, progress: bool = False) -> np.ndarray:
     """Seconds of each clip by its header, float64; NaN where that cannot be read."""
     with ThreadPoolExecutor(_NUM_READERS) as pool:
-        read = tqdm(
-            pool.map(_duration_s, paths), total=len(paths), unit="clip", disable=not progress
+        read = progress_bar(
+            pool.map(_duration_s, paths),
+            total=len(paths),
+            desc="Durations",
+            unit="clip",
+            show=progress,
         )
         return np.fromiter(read, dtype=np.float64, count=len(paths))
 

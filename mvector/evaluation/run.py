@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio.clip_report import ClipReport
 from mvector.compute.distributed import all_gather_rows, current_world, from_main
@@ -24,6 +23,7 @@ from mvector.evaluation.metadata import SPEAKER, read_speakers
 from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import clip_measures, model_quality, trial_quality
 from mvector.evaluation.streaming import all_pairs_error_rates
+from mvector.progress import progress_bar
 from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
 from mvector.scoring.trials import AllPairs, Trials
 
@@ -219,7 +219,8 @@ def measure_trials(
     own = paths[world.share(len(paths))]
     parts = (own[start : start + _CLIPS_AT_ONCE] for start in range(0, len(own), _CLIPS_AT_ONCE))
     measured: list[ClipReport] = []
-    with tqdm(total=len(own), unit="clip", disable=not (progress and world.is_main)) as bar:
+    show = progress and world.is_main
+    with progress_bar(total=len(own), desc="Measuring", unit="clip", show=show) as bar:
         for part in until_all_ranks_finish(map(encoder.measure_batch, parts)):
             measured += part
             bar.update(len(part))

@@ -8,17 +8,21 @@ scores of these few bins, so that those operating points are the ones of a full 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.evaluation.costs import VOXCELEB, DetectionCost
 from mvector.evaluation.metrics import DetCurve, count_distinct, curve_from_counts
 from mvector.evaluation.rate_table import RATES
 from mvector.evaluation.score_checks import check_both_kinds
+from mvector.progress import progress_bar
 from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks
 from mvector.scoring.cosine import unit_embeddings
 from mvector.scoring.trials import AllPairs
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # Bins in a unit of cosine. A power of two: scaling and rounding down are exact in float32.
 _SCALE = 2**14
@@ -62,7 +66,9 @@ def all_pairs_error_rates(
     check_both_kinds(trials.num_target, len(trials))
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
     num_trials, num_target = (np.zeros(_NUM_BINS + 1, dtype=np.int64) for _ in range(2))
-    with tqdm(total=2 * len(trials), unit="pair", unit_scale=True, disable=not progress) as bar:
+    with progress_bar(
+        total=2 * len(trials), desc="Scoring", unit="pair", unit_scale=True, show=progress
+    ) as bar:
         for scores, targets in _score_bands(enroll, test, trials, block_size, bar):
             _count_bins(scores, num_trials)
             _count_bins(targets, num_target)
@@ -120,7 +126,7 @@ class _DistinctScores:
 
 
 def _score_bands(
-    enroll: np.ndarray, test: np.ndarray, trials: AllPairs, block_size: int, bar: tqdm
+    enroll: np.ndarray, test: np.ndarray, trials: AllPairs, block_size: int, bar: tqdm[Any]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Flat scores of some test clips against all of the enrolment, and those of its targets."""
     num_enroll = len(enroll)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_errors_as, write_npz
+from mvector.progress import progress_bar
 from mvector.scoring.blocks import row_blocks
 from mvector.scoring.lda import length_normalise, speaker_sums
 
@@ -156,7 +156,7 @@ def cohort_statistics(
             return CohortStatistics.load(cached)
     mean, std = np.empty(len(units)), np.empty(len(units))
     against = np.ascontiguousarray(cohort.vectors.T)
-    with tqdm(total=len(units), unit="clip", disable=not progress) as bar:
+    with progress_bar(total=len(units), desc="Cohort", unit="clip", show=progress) as bar:
         for part in row_blocks(len(units), len(cohort.vectors), block_size):
             cosines = _top_scores(units[part] @ against, num_cohort)
             mean[part], std[part] = cosines.mean(axis=1), cosines.std(axis=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.errors import EvaluationError
+from mvector.progress import progress_bar
 from mvector.scoring.blocks import BLOCK_SIZE, all_pair_blocks, flatten_band, pair_products
 from mvector.scoring.trials import AllPairs, Trials
 
@@ -38,7 +38,9 @@ def cosine_scores(
         EvaluationError: an embedding is zero or not finite, or the arrays do not fit the trials.
     """
     enroll, test = unit_embeddings(enroll_embeddings, test_embeddings, trials)
-    with tqdm(total=len(trials), unit="trial", unit_scale=True, disable=not progress) as bar:
+    with progress_bar(
+        total=len(trials), desc="Scoring", unit="trial", unit_scale=True, show=progress
+    ) as bar:
         if isinstance(trials, AllPairs):
             scores = np.empty(len(trials), dtype=np.float32)
             for rows, part, left_out in all_pair_blocks(trials, block_size):

@@ -11,10 +11,9 @@ import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm import tqdm
-
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, MVectorError
+from mvector.progress import progress_bar
 from mvector.speakers import schema
 from mvector.speakers.context import LibraryContext
 
@@ -67,7 +66,7 @@ def measure_stored_clips(
 
     num_measured = 0
     with (
-        tqdm(total=len(rows), unit="clip", disable=not (progress and rows)) as bar,
+        progress_bar(total=len(rows), desc="Measuring", unit="clip", show=progress) as bar,
         ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool,
     ):
         for start in range(0, len(rows), _CLIPS_AT_ONCE):

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import AudioSource
 from mvector.errors import MVectorError
+from mvector.progress import progress_bar
 from mvector.speakers import people
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
@@ -212,7 +212,7 @@ def embed_stored_files(
     Yields:
         Files, their embeddings ``(files, embd_dim)``, and the reason for each file left out.
     """
-    with tqdm(total=len(files), unit="clip", disable=not progress) as bar:
+    with progress_bar(total=len(files), desc="Embedding", unit="clip", show=progress) as bar:
         for start in range(0, len(files), _CLIPS_AT_ONCE):
             batch = files[start : start + _CLIPS_AT_ONCE]
             sources: list[AudioSource] = []

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.errors import ConfigError, DataError, import_errors_as
 from mvector.files import save_figure
+from mvector.progress import progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,7 +149,7 @@ def find_learning_rate(
     rates = np.geomspace(min_lr, max_lr, num_steps)
     losses: list[float] = []
     mean, lowest, diverged = 0.0, math.inf, False
-    for rate in tqdm(rates.tolist(), unit="batch", disable=not sys.stderr.isatty(), leave=False):
+    for rate in progress_bar(rates.tolist(), desc="Range test", unit="batch"):
         loss = float(step(rate))
         if not math.isfinite(loss):
             diverged = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 from mvector.compute.distributed import current_world
@@ -70,7 +69,7 @@ def verify_trials(
         back_end=back_end,
         with_quality=with_quality,
         speakers=speakers,
-        progress=current_world().is_main and sys.stderr.isatty(),
+        progress=current_world().is_main,
     )
 
 

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from mvector.compute.distributed import all_reduce_sum
 from mvector.errors import MVectorError
+from mvector.progress import progress_bar
 from mvector.training.loggers import MetricLogger
 
 logger = logging.getLogger(__name__)
@@ -67,14 +67,13 @@ class Progress:
 
     def batches(self, loader: Iterable[Batch], *, show_bar: bool) -> Iterator[Batch]:
         """The batches of a loader, under a progress bar; the time waited for each is counted."""
-        bar = tqdm(
+        bar = progress_bar(
             loader,
             desc=f"Epoch {self.epoch + 1}/{self.max_epoch}",
             unit="batch",
             initial=self.first_batch,
             total=self.num_batches,
-            leave=False,
-            disable=not show_bar,
+            show=show_bar,
         )
         iterator = iter(bar)
         while True:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -181,8 +180,7 @@ class MVectorTrainer:
         self.learner.begin_epoch(run.epoch)
         if run.next_batch == num_batches:
             return
-        show_bar = self.world.is_main and sys.stderr.isatty()
-        for batch in progress.batches(self.data.loader, show_bar=show_bar):
+        for batch in progress.batches(self.data.loader, show_bar=self.world.is_main):
             run.add_skipped(batch)
             epoch = run.epoch + run.next_batch / num_batches
             learning_rate = self.learner.set_schedules(epoch, run.step)

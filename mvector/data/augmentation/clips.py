@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from mvector.audio import PassedOver, audio_info, read_audio
 from mvector.data.augmentation.memory import SharedArrays
 from mvector.data.packed import PackedCorpus, is_packed
 from mvector.errors import MVectorError
+from mvector.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _find_clips(
     found = [path for path in files if passed_over.takes(path)]
     passed_over.report(folder or "")
     durations_s: dict[Path, float] = {}
-    for path in tqdm(found, f"Clips for {kind}", unit="clip", disable=None, leave=False, delay=2):
+    for path in progress_bar(found, desc=f"Clips for {kind}", unit="clip"):
         try:
             duration_s = audio_info(path).duration_s
         except MVectorError:
