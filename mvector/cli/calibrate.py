@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mvector.cli.calibration_report import calibration_lines, write_calibration
 from mvector.cli.common import ModelOptions, bool_option, max_duration_option, parse_count
-from mvector.cli.options import Action, Command, Condition, flag, option, required
+from mvector.cli.options import Action, Command, Condition, flag, option, optional, required
+from mvector.errors import CheckpointError
+from mvector.files import check_writable, write_errors_as
 
 _DESCRIPTION = """\
 Measure, on recordings of your own people and microphones, from which score on two clips should
@@ -31,6 +34,7 @@ exit code:
 
 examples:
   python tools/calibrate.py --clips my_people --model_path models/EcapaTdnn_Fbank/best_model
+  python tools/calibrate.py --clips my_people --out models/mine      of the model in the box
   python tools/calibrate.py --clips my_people --dry_run
   python tools/calibrate.py --clips my_people --quality True
 """
@@ -39,6 +43,11 @@ examples:
 @dataclass(frozen=True, kw_only=True)
 class Calibrate(ModelOptions):
     clips: str = required("folder with a folder for each person", "DIR")
+    out: str | None = optional(
+        "model folder to make: a copy with the new thresholds, for a model that keeps its own, "
+        "such as the one in the box",
+        "DIR",
+    )
     dry_run: bool = flag("measure and print, but write nothing")
     force: bool = flag("write even what too few clips were measured on")
     quality: bool = bool_option(
@@ -53,7 +62,7 @@ class Calibrate(ModelOptions):
     max_duration: float | None = max_duration_option()
 
     def conditions(self) -> tuple[Condition, ...]:
-        return (*super().conditions(), ("force", not self.dry_run, "with --dry_run"))
+        return (*super().conditions(), ("force out", not self.dry_run, "with --dry_run"))
 
 
 def run(args: Calibrate) -> int:
@@ -70,8 +79,10 @@ def run(args: Calibrate) -> int:
     from mvector.recognition.model_choice import check_thresholds_changeable, find_model
 
     folder = args.model_path or find_model(args.configs)
-    if not args.dry_run:
-        check_thresholds_changeable(folder)
+    if args.out:
+        _check_new_folder(Path(args.out))
+    elif not args.dry_run:
+        check_thresholds_changeable(folder, "give --out DIR for a copy with yours")
     before = Listening.from_dict(read_model_info(folder).listening)
     listening = before.with_duration(args.max_duration)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu), listening)
@@ -98,7 +109,17 @@ def run(args: Calibrate) -> int:
     if args.dry_run:
         print("Nothing is written (--dry_run).")
         return 0
-    return write_calibration(folder, measured, {}, before=before, now=listening, force=args.force)
+    return write_calibration(
+        folder, measured, {}, before=before, now=listening, force=args.force, out=args.out
+    )
+
+
+def _check_new_folder(out: Path) -> None:
+    """Fail now and not after the work."""
+    if out.exists():
+        raise CheckpointError(f"'{out}' is there already; choose another --out.")
+    with write_errors_as(CheckpointError, f"'{out}'", "choose another --out"):
+        check_writable(out.parent)
 
 
 COMMAND = Command("calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),))

@@ -40,6 +40,8 @@ def guarded(program: str, run: Callable[[Failure], int]) -> int:
     except MVectorError as error:
         return failure.tell(EXIT_MISTAKE, str(error), error.code, with_traceback=failure.is_debug)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():  # which shows ^C
+            sys.stderr.write("\n")
         return failure.tell(EXIT_INTERRUPTED, "stopped by the user.")
     except OSError as error:
         if error.errno == errno.EPIPE:

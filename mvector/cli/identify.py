@@ -82,11 +82,16 @@ def recognise(
     return KNOWN if result.is_known else UNKNOWN
 
 
-def _recognition_lines(result: Recognition, label: str, top_k: int) -> list[str]:
-    """Who it is, the nearest if more than one is asked for, and what to mind."""
+def answer_line(result: Recognition, label: str = "") -> str:
+    """Who it is, with a mark; ``label`` stands before the answer."""
     sign = Mark.YES if result.is_known else Mark.NO
     sign = Mark.UNSURE if result.decision.inconclusive else sign
-    lines = [marked(sign, f"{label}  {result.as_text()}" if label else result.as_text())]
+    return marked(sign, f"{label}  {result.as_text()}" if label else result.as_text())
+
+
+def _recognition_lines(result: Recognition, label: str, top_k: int) -> list[str]:
+    """Who it is, the nearest if more than one is asked for, and what to mind."""
+    lines = [answer_line(result, label)]
     if top_k > 1:
         lines += [f"  {match.score:7.4f}  {match.name}" for match in result.candidates]
     return [*lines, *mind_lines(result.reasons)]

@@ -49,8 +49,3 @@ def marked(mark: Mark, text: str) -> str:
 def mind_lines(reasons: Iterable[str]) -> list[str]:
     """What to mind, one indented line each."""
     return [f"  {marked(Mark.MIND, reason)}" for reason in reasons]
-
-
-def count_of(number: int, thing: str, several: str | None = None) -> str:
-    """``1 clip``, ``1,200 clips``; ``several`` is the plural where it is no *s*."""
-    return f"{number:,} {thing if number == 1 else several or f'{thing}s'}"

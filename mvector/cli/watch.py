@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mvector.cli.clips import RecordingOptions, open_clip
 from mvector.cli.common import JsonOption, SearchOptions, parse_length
+from mvector.cli.identify import answer_line
 from mvector.cli.options import Condition, option, required
 from mvector.errors import AudioError
 
@@ -63,7 +65,7 @@ def watch(args: Watch, predictor: MVectorPredictor) -> int:
                     noted = result.name
                     predictor.library.record("watch", noted, result.score)
     except KeyboardInterrupt:
-        print()
+        print(file=sys.stderr)
     return 0 if heard else 1
 
 
@@ -127,6 +129,6 @@ def _recognise_window(
         values = result.to_dict() if result else {"speaker": None, "score": None}
         print(json.dumps({"time_s": round(end_s, 2), **values}, ensure_ascii=False), flush=True)
     else:
-        words = "…" if result is None else f"{result.name or 'unknown'}  {result.score:.4f}"
+        words = "  no speech" if result is None else answer_line(result)
         print(f"{end_s:8.1f} s  {words}", flush=True)
     return result

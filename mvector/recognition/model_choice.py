@@ -68,7 +68,10 @@ def find_model(
     return DEFAULT_MODEL
 
 
-def check_thresholds_changeable(path: str | os.PathLike[str]) -> None:
+def check_thresholds_changeable(
+    path: str | os.PathLike[str],
+    cure: str = "tools/calibrate.py --out DIR makes a copy with others",
+) -> None:
     """Refuse to change the thresholds of the model in the box, which others rely on.
 
     Raises:
@@ -76,8 +79,7 @@ def check_thresholds_changeable(path: str | os.PathLike[str]) -> None:
     """
     if is_default_model(path):
         raise CheckpointError(
-            f"The model in the box keeps its thresholds: copy its folder, '{DEFAULT_MODEL}', and "
-            "name the copy by --model_path."
+            f"The model in the box keeps its thresholds: {cure}, which --model_path then names."
         )
 
 

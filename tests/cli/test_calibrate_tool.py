@@ -14,6 +14,7 @@ from mvector import MVectorPredictor, read_audio
 from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, compute_eer
+from mvector.recognition.model_choice import DEFAULT_MODEL
 
 
 @pytest.fixture
@@ -94,6 +95,29 @@ def test_a_duration_that_leaves_nothing_is_refused(model, people, capsys, wrong)
     assert "it must be a duration in seconds" in capsys.readouterr().err
 
 
+def test_a_copy_of_the_model_takes_the_thresholds_and_the_model_keeps_its_own(
+    model, people, tmp_path, capsys
+):
+    before, mine = (model / "model.yml").read_bytes(), tmp_path / "models" / "mine"
+
+    assert calibrate("--clips", people, "--model_path", model, "--out", mine) == 0
+
+    assert (model / "model.yml").read_bytes() == before
+    now = written(mine)["calibration"]
+    assert f"{people} (8 people, " in now["description"]
+    assert f"Written to {mine}/model.yml: from now on " in capsys.readouterr().out
+    assert MVectorPredictor(mine, use_gpu=False).threshold == now["threshold_eer"]
+    assert sorted(p.name for p in mine.iterdir()) == sorted(p.name for p in model.iterdir())
+    for path in (mine, tmp_path / "people"):
+        assert calibrate("--clips", people, "--model_path", model, "--out", path) == 2
+        assert f"'{path}' is there already; choose another --out." in capsys.readouterr().err
+
+
+def test_the_model_in_the_box_is_refused_before_the_work_with_the_cure(people, capsys):
+    assert calibrate("--clips", people / "gone", "--model_path", DEFAULT_MODEL) == 2
+    assert "give --out DIR for a copy with yours" in capsys.readouterr().err
+
+
 def test_a_dry_run_writes_nothing(model, people, capsys):
     before = (model / "model.yml").read_bytes()
 
@@ -148,7 +172,11 @@ def test_clips_of_a_person_are_taken_evenly(model, people, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda people: shutil.rmtree(people), "does not exist"),
+        (lambda people: shutil.rmtree(people), "does not exist; check the path."),
+        (
+            lambda people: [shutil.rmtree(p) for p in people.iterdir()],
+            "/people/<speaker>/<clip>.wav: check the path.",
+        ),
         (
             lambda people: [shutil.rmtree(p) for p in sorted(people.iterdir())[1:]],
             "of one speaker",

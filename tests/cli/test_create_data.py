@@ -600,7 +600,7 @@ class TestCommand:
         options = ["--dataset", "folder", "--path", "nowhere"]
         assert run_script("create_data", options) == 2
         error = capsys.readouterr().err.strip().splitlines()
-        assert error[-1].endswith("The corpus folder 'nowhere' does not exist; check --path.")
+        assert error[-1].endswith("The corpus folder 'nowhere' does not exist; check the path.")
         assert "Traceback" not in "".join(error)
 
     @pytest.mark.parametrize(
@@ -617,11 +617,9 @@ class TestCommand:
             "--dataset=timit",
         ],
     )
-    def test_an_impossible_option_is_refused_by_name(self, option, capsys):
-        with pytest.raises(SystemExit) as leaving:
+    def test_an_impossible_option_is_refused_by_name(self, option):
+        with pytest.raises(OptionError, match=f"^Argument {option.split('=')[0]}: "):
             build_parser(COMMAND).parse_args(["--dataset=folder", "--path=c", option])
-        assert leaving.value.code == 2
-        assert option.split("=")[0] in capsys.readouterr().err
 
     def test_help_shows_what_each_layout_looks_like(self, capsys):
         with pytest.raises(SystemExit):

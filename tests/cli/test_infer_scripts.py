@@ -168,7 +168,11 @@ def test_watching_a_file_tells_who_speaks_when(
     assert [answer["speaker"] for answer in answers[:2]] == [None, None]
     assert answers[-1]["speaker"] == "Ada"
     assert recognition(folder, *options[:2], "--threshold", "1.0") == 1
-    assert re.search(r"^ +7\.0 s  unknown  1\.0000$", capsys.readouterr().out, re.MULTILINE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "     3.0 s    no speech"
+    assert re.fullmatch(
+        r" {5}7\.0 s  ✘ nobody enrolled; nearest: Ada \([\d.]+, needs 1\.0+\)", lines[-1]
+    )
 
 
 def test_a_useless_recording_is_made_again(

@@ -225,7 +225,10 @@ REFUSED = {
         "a b --output o --use_gpu False": "--use_gpu has no use with an average of weights alone; "
         "it belongs to --recompute_bn.",
     },
-    "calibrate": {"--clips d --dry_run --force": "--force has no use with --dry_run."},
+    "calibrate": {
+        "--clips d --dry_run --force": "--force has no use with --dry_run.",
+        "--clips d --dry_run --out m": "--out has no use with --dry_run.",
+    },
     "inspect_data": {"l m": "'m' is one word too many; --help tells more."},
     "extract_embeddings": {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
@@ -329,6 +332,7 @@ ACCEPTED = {
         "--clips d --model_path m --force --quality True --max_clips_per_person 0 --max_duration 9 "
         "--use_gpu False",
         "--clips d --dry_run --configs c",
+        "--clips d --out m",
     ],
     "inspect_data": [
         "l --renumber o",

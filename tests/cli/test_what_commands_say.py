@@ -24,8 +24,8 @@ from mvector.audio import write_wav
 from mvector.cli import run_script
 from mvector.cli.options import Action, Command, Options, flag
 from mvector.cli.running import run_command
-from mvector.cli.terminal import Mark, coloured, count_of, marked
-from mvector.errors import AudioError
+from mvector.cli.terminal import Mark, coloured, marked
+from mvector.errors import AudioError, count_of
 from mvector.evaluation import calibrate
 from mvector.models.folder import update_model_folder
 

@@ -203,7 +203,7 @@ class TestVoxCelebLayouts:
 
     def test_without_any_clip_the_expected_layout_is_told(self):
         put("data/alice/1.wav")
-        with pytest.raises(DataError, match=r"expected <part>/wav/id10270/.*: check --path"):
+        with pytest.raises(DataError, match=r"expected <part>/wav/id10270/.*: check the path"):
             scan_voxceleb("data")
 
 

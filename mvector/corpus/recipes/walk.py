@@ -30,7 +30,7 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
         return root
     if root.is_file():
         raise DataError(f"'{path}' is a file; unpack it if it is an archive, and give the folder.")
-    raise DataError(f"The corpus folder '{path}' does not exist; check --path.")
+    raise DataError(f"The corpus folder '{path}' does not exist; check the path.")
 
 
 def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -111,8 +111,8 @@ def require_several_speakers(clips: list[Clip], root: Path, expected: str) -> No
     speakers = {clip.speaker for clip in clips}
     if len(speakers) < MIN_SPEAKERS:
         raise DataError(
-            f"All {len(clips)} clips of '{root}' are of one speaker, {name_some(speakers)}; "
-            f"expected {expected} with at least two speakers: is --path one folder too high or low?"
+            f"The clips of '{root}' are all of one speaker, {name_some(speakers)}; "
+            f"expected {expected} with at least two speakers: is it one folder too high or low?"
         )
 
 
@@ -133,7 +133,7 @@ def require_folder(folder: Path, corpus: str) -> Path:
 
 def not_found_error(what: str, root: Path, expected: str) -> DataError:
     """The error of a corpus that is not there: what was looked for, the layout and the cure."""
-    cure = unpacking_hint(root) or "check --path"
+    cure = unpacking_hint(root) or "check the path"
     return DataError(f"{what} '{root}'; expected {expected}: {cure}.", code="corpus-incomplete")
 
 
