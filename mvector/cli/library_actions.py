@@ -18,7 +18,7 @@ from mvector.cli.common import (
     parse_number,
 )
 from mvector.cli.options import Condition, required
-from mvector.cli.terminal import count_of
+from mvector.errors import count_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -45,7 +45,7 @@ from mvector.cli.library_actions import (
 from mvector.cli.options import Action, Command, Condition, flag, option, required
 from mvector.cli.terminal import Mark, marked, mind_lines
 from mvector.cli.watch import Watch, watch
-from mvector.errors import AudioError, MVectorError, count_of
+from mvector.errors import AudioError, MVectorError
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
