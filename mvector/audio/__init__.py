@@ -1,5 +1,6 @@
 """Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
+from mvector.audio.channels import Channel, ChannelOf, parse_channel, split_channel
 from mvector.audio.decoding import AudioInfo
 from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
 from mvector.audio.io import audio_info, audio_windows, read_audio, write_wav
@@ -14,6 +15,8 @@ __all__ = [
     "AudioInfo",
     "AudioLimits",
     "AudioSource",
+    "Channel",
+    "ChannelOf",
     "PassedOver",
     "audio_info",
     "audio_windows",
@@ -21,9 +24,11 @@ __all__ = [
     "check_speech",
     "is_audio",
     "level_db",
+    "parse_channel",
     "read_audio",
     "source_name",
     "speech_segments",
+    "split_channel",
     "trim_silence",
     "write_wav",
 ]

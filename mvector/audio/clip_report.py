@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mvector.audio.channels import ChannelChoice
 from mvector.audio.quality import SpeechFrames, SpeechQuality, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
@@ -34,6 +35,7 @@ class ClipReport:
     bandwidth_hz: float  # highest frequency within 70 dB of the strongest one
     level_db: float  # RMS, relative to full scale; -inf without sound
     sound_s: float  # seconds that are not digital silence
+    channels: ChannelChoice | None = None  # of a clip of several channels, if they are odd
 
     @property
     def quality(self) -> SpeechQuality:
@@ -41,8 +43,12 @@ class ClipReport:
         return SpeechQuality(self.speech_s, self.snr_db)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; a level of -inf is ``None`` there."""
+        """Plain values, ready for JSON; a level of -inf is ``None`` there.
+
+        ``channels`` is ``None``, or what is odd about them in words.
+        """
         values = asdict(self)
+        values["channels"] = None if self.channels is None else str(self.channels)
         values["level_db"] = self.level_db if np.isfinite(self.level_db) else None
         return values
 
@@ -67,10 +73,17 @@ class QualityLimits:
     max_clipped_share: float | None = 0.001
     min_bandwidth_hz: float | None = NARROW_BAND_HZ
     min_level_db: float | None = -45.0
+    different_channels: bool = False  # whether two channels may hold different voices
+    empty_channel: bool = False  # whether one may be empty; the other one is heard then
 
     def reasons(self, report: ClipReport) -> tuple[str, ...]:
         """What a clip falls short of, each in a few words; empty for a good one."""
         found = []
+        caution = report.channels.caution if report.channels else None
+        if (caution == "different" and not self.different_channels) or (
+            caution == "empty" and not self.empty_channel
+        ):
+            found.append(str(report.channels))
         if self.min_speech_s is not None and report.speech_s < self.min_speech_s:
             found.append(f"only {report.speech_s:.1f} s of speech in {report.duration_s:.1f} s")
         if self.min_level_db is not None and report.level_db < self.min_level_db:
@@ -97,6 +110,7 @@ ENROLMENT_FLOOR = QualityLimits(
     max_clipped_share=0.03,
     min_bandwidth_hz=None,
     min_level_db=-60.0,
+    empty_channel=True,
 )
 
 

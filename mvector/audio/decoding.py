@@ -1,4 +1,4 @@
-"""From any source to mono blocks at the clip's own rate, within limits, never more than needed."""
+"""From any source to blocks at the clip's own rate, within limits, never more than needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from mvector.audio.media import media_blocks, open_media
 from mvector.audio.samples import (
     BLOCK_SAMPLES,
     array_blocks,
-    average_channels,
     is_samples,
     samples_and_rate,
 )
@@ -36,7 +35,7 @@ class AudioInfo:
 
 @dataclass(frozen=True)
 class NativeAudio:
-    """A clip being decoded, in mono float32 blocks at its own rate.
+    """A clip being decoded, in float32 blocks ``(samples,)`` or ``(samples, channels)``.
 
     ``num_samples`` is the length of the whole clip, ``None`` where only decoding tells.
     """
@@ -133,7 +132,7 @@ def _soundfile_blocks(
             break
         decoded += len(block)
         limits.check_duration(decoded / rate, name)
-        yield average_channels(block, name)
+        yield block
     if length is not None:
         missing = length - start - decoded if wanted is None else wanted - decoded
         check_whole(name, length / rate, (start + decoded) / rate, missing / rate)

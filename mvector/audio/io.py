@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from mvector.audio.decoding import AudioInfo, open_native
+from mvector.audio.channels import Channel, ChoiceHook, check_channel, split_channel, to_mono
+from mvector.audio.decoding import AudioInfo, NativeAudio, open_native
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
 from mvector.audio.samples import cut_windows, first_samples
 from mvector.audio.sources import AudioSource, source_name
@@ -29,6 +30,8 @@ def read_audio(
     *,
     offset_s: float = 0.0,
     duration_s: float | None = None,
+    channel: Channel = "auto",
+    mono_as_is: bool = False,
     limits: AudioLimits = DEFAULT_LIMITS,
 ) -> np.ndarray:
     """Decode a clip, or a part of it, to mono float32 at ``sample_rate``.
@@ -48,14 +51,20 @@ def read_audio(
         sample_rate: rate of the result in Hz; soxr resamples.
         offset_s: where to start, in seconds.
         duration_s: how much to read at most, in seconds; ``None`` reads to the end.
+        channel: which channel is heard, by its number from 0; ``mix``, the mean of all; or
+            ``auto``: the mean, without channels that are empty, and the loudest one alone where
+            they cancel each other. It decides from the first 30 s of what is read. A source may
+            name its own: ``path.wav#channel=1`` (unless there is a file of that name), or
+            :class:`mvector.audio.ChannelOf`.
+        mono_as_is: hear a clip of one channel whatever ``channel`` is.
         limits: bounds on the clip, checked before anything is allocated.
 
     Returns:
-        float32 array of shape ``(samples,)``; channels are averaged.
+        float32 array of shape ``(samples,)``.
 
     Raises:
         AudioError: the clip is missing, empty, not audio, damaged, cut short by more than half a
-            second, beyond the limits or not finite.
+            second, beyond the limits or not finite, or does not have the channel.
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
     name = source_name(source)
@@ -64,8 +73,10 @@ def read_audio(
             f"Cannot read {duration_s} s from {offset_s} s of {name}: "
             "the offset must not be negative and the duration must be positive."
         )
+    source, channel, mono_as_is = _named_channel(source, channel, mono_as_is)
     with open_native(source, sample_rate, limits, offset_s, duration_s) as clip:
-        blocks = list(_resampled(clip.blocks, clip.sample_rate, sample_rate))
+        mono = _heard(clip, channel, name, mono_as_is)
+        blocks = list(_resampled(mono, clip.sample_rate, sample_rate))
         is_resampled = clip.sample_rate != sample_rate
     samples = blocks[0] if len(blocks) == 1 else np.concatenate([_NOTHING, *blocks])
     if is_resampled and duration_s is not None:
@@ -84,13 +95,17 @@ def audio_windows(
     *,
     window_s: float,
     duration_s: float | None = None,
+    channel: Channel = "auto",
+    mono_as_is: bool = False,
+    on_choice: ChoiceHook | None = None,
     limits: AudioLimits = DEFAULT_LIMITS,
 ) -> Iterator[np.ndarray]:
     """A clip of any length, decoded window by window; memory does not grow with its length.
 
     Args:
-        source, sample_rate, duration_s, limits: as for :func:`read_audio`.
+        source, sample_rate, duration_s, channel, mono_as_is, limits: as for :func:`read_audio`.
         window_s: duration of a window in seconds.
+        on_choice: is told what ``auto`` found, of a clip with several channels.
 
     Yields:
         float32 ``(samples,)``, one behind the other without overlap; the last one may be shorter.
@@ -98,11 +113,35 @@ def audio_windows(
     Raises:
         AudioError: as :func:`read_audio`, perhaps after the first windows.
     """
+    name = source_name(source)
+    source, channel, mono_as_is = _named_channel(source, channel, mono_as_is)
     with open_native(source, sample_rate, limits, 0.0, duration_s) as clip:
-        blocks = _resampled(clip.blocks, clip.sample_rate, sample_rate)
+        mono = _heard(clip, channel, name, mono_as_is, on_choice)
+        blocks = _resampled(mono, clip.sample_rate, sample_rate)
         if duration_s is not None:
             blocks = first_samples(blocks, round(duration_s * sample_rate))
         yield from cut_windows(blocks, round(window_s * sample_rate))
+
+
+def _named_channel(
+    source: AudioSource, channel: Channel, mono_as_is: bool
+) -> tuple[AudioSource, Channel, bool]:
+    """A source without the channel that it names, which takes the place of the one given."""
+    source, named = split_channel(source)
+    return (source, channel, mono_as_is) if named is None else (source, named, False)
+
+
+def _heard(
+    clip: NativeAudio,
+    channel: Channel,
+    name: str,
+    mono_as_is: bool,
+    on_choice: ChoiceHook | None = None,
+) -> Iterator[np.ndarray]:
+    if mono_as_is and clip.num_channels == 1:
+        channel = "mix"
+    check_channel(channel, clip.num_channels, name)
+    return to_mono(clip.blocks, clip.sample_rate, channel, name, on_choice)
 
 
 def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Iterator[np.ndarray]:
@@ -119,12 +158,17 @@ def _resampled(blocks: Iterator[np.ndarray], rate: int, sample_rate: int) -> Ite
 def audio_info(source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS) -> AudioInfo:
     """Duration, rate and channels, from the header where it has them.
 
+    ``num_channels`` is that of the file, also where the source names a channel.
+
     Raises:
-        AudioError: the clip is missing, empty, not audio, or of a rate or number of channels
-            beyond the limits.
+        AudioError: the clip is missing, empty, not audio, of a rate or number of channels beyond
+            the limits, or without the channel that the source names.
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
+    name = source_name(source)
+    source, channel, _ = _named_channel(source, "auto", False)
     with open_native(source, 16000, limits) as clip:
+        check_channel(channel, clip.num_channels, name)
         num_samples = clip.num_samples
         if num_samples is None:
             num_samples = sum(len(block) for block in clip.blocks)

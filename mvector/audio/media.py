@@ -12,7 +12,6 @@ import numpy as np
 from mvector.audio.damage import check_skipped, check_whole, undecodable, warn_of_skipped
 from mvector.audio.formats import FFMPEG_FORMATS
 from mvector.audio.limits import AudioLimits
-from mvector.audio.samples import average_channels
 from mvector.audio.sources import ClipStream
 from mvector.errors import AudioError, MVectorError, import_errors_as
 
@@ -102,7 +101,7 @@ def media_blocks(
         position += len(samples)
         if first < last:
             limits.check_duration((position - start) / rate, name)
-            yield average_channels(samples[int(first) : int(last)], name)
+            yield samples[int(first) : int(last)]
         if position >= stop:
             break
     check_skipped(name, decoder.num_skipped, decoder.num_packets)

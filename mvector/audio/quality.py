@@ -64,12 +64,16 @@ def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
     if not len(frames):
         return SpeechFrames(sound, frames, np.zeros(0), 0.0, np.zeros(0, dtype=bool))
     powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frame
+    return SpeechFrames(sound, frames, powers, *find_speech(powers))
+
+
+def find_speech(powers: np.ndarray) -> tuple[float, np.ndarray]:
+    """The power of the noise, and which frames are speech, of the powers ``(frames,)`` of sound."""
     num_noise = max(1, round(NOISE_SHARE * len(powers)))
     noise = float(np.partition(powers, num_noise - 1)[:num_noise].mean())
-    is_speech = (powers > noise * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
+    return noise, (powers > noise * 10.0 ** (SPEECH_ABOVE_NOISE_DB / 10.0)) & (
         powers > powers.max() * 10.0 ** (-SPEECH_RANGE_DB / 10.0)
     )
-    return SpeechFrames(sound, frames, powers, noise, is_speech)
 
 
 def quality_of(found: SpeechFrames, sample_rate: int) -> np.ndarray:

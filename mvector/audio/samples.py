@@ -119,13 +119,13 @@ def array_blocks(
     offset_s: float,
     duration_s: float | None,
 ) -> Iterator[np.ndarray]:
-    """A stretch of the samples, in blocks; an AudioError if it is too long or not finite."""
+    """A stretch of the samples, in blocks; an AudioError if it is too long."""
     start = round(offset_s * rate)
     stop = None if duration_s is None else start + int(np.ceil(duration_s * rate))
     wanted = samples[start:stop]
     limits.check_duration(len(wanted) / rate, name)
     for first in range(0, len(wanted), BLOCK_SAMPLES):
-        yield average_channels(wanted[first : first + BLOCK_SAMPLES], name)
+        yield wanted[first : first + BLOCK_SAMPLES]
 
 
 def first_samples(stretches: Iterable[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
@@ -155,10 +155,8 @@ def cut_windows(stretches: Iterable[np.ndarray], size: int) -> Iterator[np.ndarr
         yield np.concatenate(waiting)
 
 
-def average_channels(samples: np.ndarray, name: str) -> np.ndarray:
-    """Channels averaged; an AudioError if samples are not finite or absurdly large."""
-    if samples.ndim == 2:
-        samples = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+def check_samples(samples: np.ndarray, name: str) -> np.ndarray:
+    """The samples; an AudioError if they are not finite or absurdly large."""
     with np.errstate(invalid="ignore"):
         sound = np.abs(samples) <= _LARGEST
     if sound.all():

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeAlias
 
+from mvector.audio.channels import ChannelOf
 from mvector.audio.limits import AudioLimits
 from mvector.audio.samples import Samples, is_samples
 from mvector.errors import AudioError
@@ -17,7 +18,7 @@ from mvector.errors import AudioError
 Encoded: TypeAlias = "bytes | bytearray | memoryview"
 AudioSource: TypeAlias = (
     "str | os.PathLike[str] | Encoded | BinaryIO | Samples | tuple[Samples, int] "
-    "| tuple[int, Samples]"
+    "| tuple[int, Samples] | ChannelOf"
 )
 
 _BYTES = (bytes, bytearray, memoryview)
@@ -27,6 +28,8 @@ _OPEN_FILES = re.compile(r"(/dev/fd|/proc/\d+/fd)/.*")
 
 def source_name(source: AudioSource) -> str:
     """How messages call a source."""
+    if isinstance(source, ChannelOf):
+        return source_name(source.source)
     if isinstance(source, (str, os.PathLike)):
         return f"'{os.fspath(source)}'"
     if isinstance(source, _BYTES):
@@ -134,6 +137,8 @@ def _usable_path(path: str | os.PathLike[str]) -> str | None:
 
 def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:
     """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
+    if isinstance(source, ChannelOf):
+        return ChannelOf(buffer_unseekable(source.source, limits), source.channel)
     if isinstance(source, (str, os.PathLike)):
         return read_pipe(source, limits) if is_open_pipe(source) else source
     once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]

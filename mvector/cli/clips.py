@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mvector.cli.common import JsonOption, parse_length
 from mvector.cli.options import Options, option, optional, required
@@ -15,15 +16,35 @@ from mvector.errors import AudioError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mvector.audio import AudioSource
+    from mvector.audio import AudioSource, Channel
 
 STANDARD_INPUT = "-"
 
 _METER_FROM_DB, _METER_WIDTH = -60.0, 30
 
 
+def _parse_channel(text: str) -> Channel:
+    from mvector.audio.channels import parse_channel
+
+    try:
+        return parse_channel(text)
+    except AudioError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 @dataclass(frozen=True, kw_only=True)
-class RecordingOptions(Options):
+class ChannelOption(Options):
+    channel: int | Literal["mix", "auto"] | None = optional(
+        "which channel of clips with several: its number from 0, mix (the mean of all), or auto "
+        "(the mean, without empty channels, and the louder one where two cancel each other; the "
+        "default, unless the model says otherwise); a file may name its own: clip.wav#channel=1",
+        "N|mix|auto",
+        _parse_channel,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions(ChannelOption):
     TITLE = "microphone"
 
     record_seconds: float = option(
@@ -49,18 +70,23 @@ def list_devices(args: ListDevices) -> int:
     return 0
 
 
-def open_clip(path: str) -> AudioSource:
+def open_clip(path: str, channel: Channel | None = None) -> AudioSource:
     """The clip of a path on the command line; ``-`` is WAV (or FLAC, ...) on standard input.
+
+    A ``channel`` is heard, unless the path names one.
 
     Raises:
         AudioError: standard input holds nothing, or goes on for ever.
     """
-    if path != STANDARD_INPUT:
-        return path
-    from mvector.audio.limits import DEFAULT_LIMITS
-    from mvector.audio.sources import read_stream
+    from mvector.audio.channels import ChannelOf
 
-    return read_stream(sys.stdin.buffer, "standard input", DEFAULT_LIMITS)
+    clip: AudioSource = path
+    if path == STANDARD_INPUT:
+        from mvector.audio.limits import DEFAULT_LIMITS
+        from mvector.audio.sources import read_stream
+
+        clip = read_stream(sys.stdin.buffer, "standard input", DEFAULT_LIMITS)
+    return clip if channel is None else ChannelOf(clip, channel)
 
 
 def require_one_standard_input(files: Sequence[str | None]) -> None:
@@ -83,7 +109,7 @@ def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> A
             f"{which}Press Enter to record {args.record_seconds:g} s, or type the path of a clip: "
         ).strip()
         if answer:
-            return answer.strip("'\"")
+            return open_clip(answer.strip("'\""), args.channel)
         waveform, wrong = record_clip(args, sample_rate)
         if wrong is None:
             return waveform, sample_rate

@@ -81,7 +81,7 @@ def compare(args: Compare) -> int:
     _ = predictor.threshold  # without one there is no verdict: say so before working
     try:
         first, second = (
-            open_clip(path)
+            open_clip(path, args.channel)
             if path is not None
             else ask_for_clip(args, predictor.encoder.sample_rate, f"Clip {number}. ")
             for number, path in enumerate(paths, 1)

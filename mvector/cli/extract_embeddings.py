@@ -135,6 +135,7 @@ def _extract(
 
 def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
     """Distinct clips of a list of any kind, and their speakers where the list says them."""
+    from mvector.audio import split_channel
     from mvector.data.lists import read_list
     from mvector.scoring import read_trials
     from mvector.scoring.trial_lists import is_trials_file
@@ -144,7 +145,7 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
     lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
     if not lines:
         raise DataError(f"The list '{source}' is empty; write one clip a line.")
-    is_path = os.path.exists(os.path.join(root or "", lines[0]))
+    is_path = os.path.exists(split_channel(os.path.join(root or "", lines[0]))[0])
     if "\t" not in lines[0] and (is_path or len(lines[0].split(" ")) != 3):
         return [os.path.join(root or "", path) for path in dict.fromkeys(lines)], None
     if is_trials_file(source):

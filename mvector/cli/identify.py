@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from mvector.cli.clips import open_clip, require_one_standard_input
+from mvector.cli.clips import ChannelOption, open_clip, require_one_standard_input
 from mvector.cli.common import JsonOption, SearchOptions
 from mvector.cli.options import required
 from mvector.cli.terminal import Mark, marked, mind_lines
@@ -28,7 +28,7 @@ KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identify(SearchOptions, JsonOption):
+class Identify(SearchOptions, ChannelOption, JsonOption):
     identify: Sequence[str] = required(
         "tell who is speaking, in each clip; - is standard input", "FILE", nargs="+"
     )
@@ -39,13 +39,19 @@ def identify(args: Identify, predictor: MVectorPredictor) -> int:
     files = [*args.identify]
     require_one_standard_input(files)
     if len(files) == 1:
-        return recognise(args, predictor, open_clip(files[0]), about={"clip": files[0]})
+        return recognise(
+            args, predictor, open_clip(files[0], args.channel), about={"clip": files[0]}
+        )
     codes, width = set(), max(map(len, files))
     for file in files:
         try:
             codes.add(
                 recognise(
-                    args, predictor, open_clip(file), label=file.ljust(width), about={"clip": file}
+                    args,
+                    predictor,
+                    open_clip(file, args.channel),
+                    label=file.ljust(width),
+                    about={"clip": file},
                 )
             )
         except AudioError as error:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds
 from mvector.cli.options import Action, Command, Options, option, required
 from mvector.errors import DataError
@@ -58,7 +59,7 @@ class Verify(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pack(PackingOptions):
+class Pack(PackingOptions, ChannelOption):
     sample_rate: int = option(
         16000,
         "rate to pack at; must be that of dataset_conf.sample_rate (default: %(default)s)",
@@ -83,6 +84,7 @@ def pack(args: Pack) -> int:
         args.source,
         args.out,
         sample_rate=args.sample_rate,
+        channel="auto" if args.channel is None else args.channel,
         data_root=args.data_root,
         min_duration_s=args.min_duration,
         num_workers=args.num_workers,

@@ -93,7 +93,11 @@ class Register(EnrolOptions, RecordingOptions, JsonOption):
 
     def conditions(self) -> tuple[Condition, ...]:
         names, records = "record_seconds device", len(self.register) == 1
-        return (*super().conditions(), (names, records, "with files to --register"))
+        return (
+            *super().conditions(),
+            (names, records, "with files to --register"),
+            ("channel", not records, "with a recording, which has one"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ def _register(args: Register) -> int:
     predictor = make_predictor(args)
     name, *files = args.register
     require_one_standard_input(files)
-    clips: list[AudioSource] = [open_clip(file) for file in files]
+    clips: list[AudioSource] = [open_clip(file, args.channel) for file in files]
     if not clips:
         clips = [record_good_clip(args, predictor.encoder.sample_rate)]
     enrolled, refused = [], []

@@ -18,6 +18,7 @@ from mvector.errors import AudioError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mvector.embedding.encoder import SpeakerEncoder
     from mvector.recognition.answers import Recognition
     from mvector.recognition.predictor import MVectorPredictor
 
@@ -43,6 +44,7 @@ class Watch(SearchOptions, RecordingOptions, JsonOption):
         return (
             *super().conditions(),
             ("device", not self.watch, "with a file to --watch"),
+            ("channel", bool(self.watch), "with a microphone, which records one"),
             ("top_k", self.json, "with --watch and without --json: a line names one person"),
         )
 
@@ -57,7 +59,7 @@ def watch(args: Watch, predictor: MVectorPredictor) -> int:
     heard = False
     noted: str | None = ""  # who spoke last: the audit tells when that changed, not of each window
     try:
-        with _open_hops(args, rate) as hops:
+        with _open_hops(args, predictor.encoder) as hops:
             for end_s, window in sliding_windows(hops, rate, args.record_seconds):
                 result = _recognise_window(args, predictor, end_s, window)
                 heard |= result is not None and result.is_known
@@ -87,11 +89,18 @@ def sliding_windows(
 
 
 @contextmanager
-def _open_hops(args: Watch, rate: int) -> Iterator[Iterator[np.ndarray]]:
+def _open_hops(args: Watch, encoder: SpeakerEncoder) -> Iterator[Iterator[np.ndarray]]:
+    rate = encoder.sample_rate
     if args.watch:
         from mvector.audio import audio_windows
 
-        yield audio_windows(open_clip(args.watch), rate, window_s=args.hop_seconds)
+        yield audio_windows(
+            open_clip(args.watch, args.channel),
+            rate,
+            window_s=args.hop_seconds,
+            channel=encoder.channel,
+            mono_as_is=True,
+        )
         return
     from mvector.audio.microphone import open_microphone
 

@@ -146,7 +146,9 @@ def _warn_of_other_features(model: SpeakerModel, target: str) -> None:
     theirs = SOURCES[target].front_end(bins, rate, Hints()).to_dict()
     ours = model.front_end.to_dict()
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    relevant = [key for key in keys if key not in ("min_duration", "do_vad", "vad_method")]
+    relevant = [
+        key for key in keys if key not in ("min_duration", "do_vad", "vad_method", "channel")
+    ]
     if relevant:
         logger.warning(
             "The model hears other features than %s computes (%s): give it those of this model.",

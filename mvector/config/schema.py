@@ -59,6 +59,15 @@ class DatasetConf(Section):
     use_dB_normalization: bool = True
     target_dB: float = Field(-20.0, le=0)
     waveform_scale: float = Field(1.0, gt=0)
+    channel: int | Literal["mix", "auto"] = "auto"
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _is_channel(cls, value: object) -> object:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if is_number or value in ("mix", "auto"):
+            return value
+        raise ValueError(f"{value!r} is no channel; use auto, mix, or a number from 0")
 
 
 class TrainConf(Section):

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from mvector.audio import check_speech, read_audio
-from mvector.corpus.recipes.clip import Clip, Segment
+from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.walk import listed_path
 from mvector.errors import AudioError, DataError
 from mvector.files import write_atomically, write_errors_as
@@ -135,31 +135,16 @@ def _decode(clip: Clip) -> np.ndarray:
     duration_s = None if segment.end_s is None else segment.end_s - segment.start_s
     if not segment.start_s >= 0.0 or (duration_s is not None and not duration_s > 0.0):
         raise AudioError(f"{clip.description} does not end after its start; correct segments.")
-    if segment.channel is None:
-        waveform = read_audio(
-            clip.path, SAMPLE_RATE, offset_s=segment.start_s, duration_s=duration_s
-        )
-    else:
-        waveform = _read_channel(clip, segment, segment.channel, duration_s)
+    waveform = read_audio(
+        clip.path,
+        SAMPLE_RATE,
+        offset_s=segment.start_s,
+        duration_s=duration_s,
+        channel="auto" if segment.channel is None else segment.channel,
+    )
     if duration_s is not None and len(waveform) / SAMPLE_RATE < duration_s - _MAX_OVERSHOOT_S:
         raise AudioError(
             f"{clip.description} reaches past the end of its recording, at "
             f"{segment.start_s + len(waveform) / SAMPLE_RATE:.2f} s; correct segments."
         )
     return waveform
-
-
-def _read_channel(
-    clip: Clip, segment: Segment, channel: int, duration_s: float | None
-) -> np.ndarray:
-    with soundfile.SoundFile(clip.path) as recording:
-        if not 0 <= channel < recording.channels:
-            raise AudioError(
-                f"{clip.description} asks for channel {channel}, counted from 0, of "
-                f"{recording.channels}; correct segments."
-            )
-        rate = recording.samplerate
-        recording.seek(min(round(segment.start_s * rate), recording.frames))
-        num_samples = -1 if duration_s is None else round(duration_s * rate)
-        samples = recording.read(num_samples, dtype="float32", always_2d=True)
-    return read_audio((samples[:, channel], rate), SAMPLE_RATE)

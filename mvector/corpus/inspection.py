@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from mvector.audio import audio_info, read_audio
+from mvector.audio import audio_info, read_audio, split_channel
 from mvector.corpus.inspection_measures import MEASURES, clipped_share, measure_waveform
 from mvector.data.lists import read_list
 from mvector.data.packed import PackedCorpus, is_packed
@@ -110,20 +110,22 @@ def _measure_paths(paths: _Batch) -> _Result:
 
 
 def _measure_path(path: str) -> np.ndarray:
+    file, channel = split_channel(path)
     try:
-        header = soundfile.info(path) if os.path.isfile(path) else None
+        header = soundfile.info(file) if os.path.isfile(file) else None
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError):
         header = None
     if header is None:  # read_audio knows more formats, and the reasons of what is none
         info = audio_info(path)
         rate, num_channels = info.sample_rate, info.num_channels
-        kind = f"{os.path.splitext(path)[1][1:].upper()} (FFmpeg)"
+        kind = f"{os.path.splitext(file)[1][1:].upper()} (FFmpeg)"
     else:
         rate, num_channels = header.samplerate, header.channels
         kind = f"{header.format}/{header.subtype}"
     record = measure_waveform(read_audio(path, rate), rate)
-    if header is not None and num_channels > 1:  # the mean of channels hides what one of them cut
-        record["clipped_share"] = clipped_share(soundfile.read(path, dtype="float32")[0])
+    if header is not None and num_channels > 1 and not isinstance(channel, int):
+        # the mean of channels hides what one of them cut
+        record["clipped_share"] = clipped_share(soundfile.read(file, dtype="float32")[0])
     record["num_channels"] = num_channels
     record["format"] = kind.encode("ascii", "replace")
     return record

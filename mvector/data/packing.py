@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mvector.audio import AudioSource, check_speech, read_audio, source_name
+from mvector.audio import AudioSource, Channel, check_speech, read_audio, source_name
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
@@ -41,6 +41,7 @@ def pack_corpus(
     out: str | os.PathLike[str],
     *,
     sample_rate: int = 16000,
+    channel: Channel = "auto",
     data_root: str | os.PathLike[str] | None = None,
     min_duration_s: float = 0.5,
     num_workers: int | None = None,
@@ -57,6 +58,8 @@ def pack_corpus(
         list_path: the list, as :func:`mvector.data.lists.read_list` reads it.
         out: folder to make.
         sample_rate: of the packed clips, in Hz.
+        channel: which channel is packed of clips with several that do not name their own; see
+            :func:`mvector.audio.read_audio`.
         data_root: folder that relative clip paths start from.
         min_duration_s: shortest clip packed, in seconds.
         num_workers: processes that decode; 0 decodes in this one, ``None`` takes one per processor.
@@ -73,8 +76,11 @@ def pack_corpus(
         "data_root": None if data_root is None else os.fspath(data_root),
         "sample_rate": sample_rate,
         "min_duration": min_duration_s,
+        **({} if channel == "auto" else {"channel": channel}),
     }
-    decode = partial(_decode, sample_rate=sample_rate, min_duration_s=min_duration_s)
+    decode = partial(
+        _decode, sample_rate=sample_rate, channel=channel, min_duration_s=min_duration_s
+    )
     writer = PackWriter(
         Path(out), kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=overwrite
     )
@@ -124,9 +130,11 @@ def why_unusable(source: AudioSource, error: Exception) -> str:
     return " ".join(f"cannot be decoded ({type(error).__name__}: {error})".split())
 
 
-def _decode(path: str, *, sample_rate: int, min_duration_s: float) -> _PackedClip | str:
+def _decode(
+    path: str, *, sample_rate: int, channel: Channel, min_duration_s: float
+) -> _PackedClip | str:
     try:
-        waveform = read_audio(path, sample_rate)
+        waveform = read_audio(path, sample_rate, channel=channel, mono_as_is=True)
         check_speech(waveform, sample_rate, name=source_name(path), min_duration_s=min_duration_s)
     except Exception as error:  # one odd file must not end hours of packing
         return why_unusable(path, error)

@@ -55,7 +55,7 @@ class PackedClips:
     """The clips of a packed corpus, with the methods of :class:`FileClips`.
 
     Raises:
-        DataError: the corpus was packed at another rate.
+        DataError: the corpus was packed at another rate, or of another channel.
     """
 
     def __init__(self, corpus: PackedCorpus, front_end: FrontEnd) -> None:
@@ -64,6 +64,14 @@ class PackedClips:
                 f"'{corpus.path}' was packed at {corpus.sample_rate} Hz and the configuration asks "
                 f"for {front_end.sample_rate} Hz; pack the corpus again with --sample_rate "
                 f"{front_end.sample_rate}, or set dataset_conf.sample_rate."
+            )
+        packed_channel = corpus.meta.get("source", {}).get("channel", "auto")
+        if packed_channel != front_end.channel:
+            raise DataError(
+                f"'{corpus.path}' was packed with --channel {packed_channel} and the configuration "
+                f"asks for {front_end.channel}; pack the corpus again with --channel "
+                f"{front_end.channel}, or set dataset_conf.channel.",
+                code="packed-other-settings",
             )
         self.corpus = corpus
         self.front_end = front_end

@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from mvector.audio import Channel, split_channel
 from mvector.errors import DataError
 from mvector.files import check_writable, write_errors_as
 
@@ -48,9 +49,11 @@ def clip_key(paths: Sequence[str]) -> ClipKey | None:
     digest, num_bytes = hashlib.blake2b(digest_size=_KEY_BYTES), 0
     try:
         for path in paths:
-            state = os.stat(path)
-            place = (os.path.abspath(path), state.st_size, state.st_mtime_ns)
+            file, channel = split_channel(path)
+            state = os.stat(file)
+            place = (os.path.abspath(file), state.st_size, state.st_mtime_ns)
             digest.update(repr(place).encode("utf-8", "surrogateescape"))
+            digest.update(_channel_bytes(channel))
             num_bytes += state.st_size
     except (OSError, ValueError):
         return None
@@ -62,11 +65,18 @@ def with_content_digest(key: ClipKey, paths: Sequence[str]) -> ClipKey:
     whole = hashlib.blake2b(digest_size=_KEY_BYTES)
     for path in paths:
         digest = hashlib.blake2b(digest_size=_KEY_BYTES)
-        with open(path, "rb") as stream:
+        file, channel = split_channel(path)
+        digest.update(_channel_bytes(channel))
+        with open(file, "rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)
         whole.update(digest.digest())
     return key._replace(content=whole.digest())
+
+
+def _channel_bytes(channel: Channel | None) -> bytes:
+    """What the name of a channel adds to a digest: nothing where there is none."""
+    return b"" if channel is None else f"#channel={channel}".encode()
 
 
 class EmbeddingCache:

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
+from mvector.audio.channels import Channel, ChoiceHook
+from mvector.audio.clip_report import ClipReport
 from mvector.compute.device import choose_device
 from mvector.embedding.inference import NO_DIRECTION, Inference
 from mvector.embedding.listening import Clip, Listening, LongClip, SamplesHook, clip_name
+from mvector.embedding.measuring import Measures
 from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches, read_ahead
 from mvector.errors import AudioError, MVectorError
 from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
@@ -113,17 +115,31 @@ class SpeakerEncoder:
         """Rate in Hz at which the model hears."""
         return self.model.front_end.sample_rate
 
-    def embed(self, clip: Clip, *, on_samples: SamplesHook | None = None) -> np.ndarray:
+    @property
+    def channel(self) -> Channel:
+        """Which channel the model hears of clips with several."""
+        return self.model.front_end.channel
+
+    def embed(
+        self,
+        clip: Clip,
+        *,
+        on_samples: SamplesHook | None = None,
+        on_choice: ChoiceHook | None = None,
+    ) -> np.ndarray:
         """Embedding of one clip: float32 of shape ``(embd_dim,)``, not length-normalised.
 
         Args:
             clip: a source, or files that are heard as one.
             on_samples: sees the decoded samples, pauses included.
+            on_choice: is told what was found in a clip of several channels.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        audio = self.listening.read(self.model.front_end, clip, on_samples=on_samples)
+        audio = self.listening.read(
+            self.model.front_end, clip, on_samples=on_samples, on_choice=on_choice
+        )
         with self._inference.evaluation_mode():
             if isinstance(audio, LongClip):
                 return self._inference.embed_long(audio)
@@ -134,9 +150,9 @@ class SpeakerEncoder:
 
     def embed_measured(self, clip: Clip) -> tuple[np.ndarray, ClipReport]:
         """What :meth:`embed` gives of a clip, and how good the clip is."""
-        parts: list[ClipReport] = []
-        embedding = self.embed(clip, on_samples=self._quality_hook(parts))
-        return embedding, combine_reports(parts)
+        measures = self._measures()
+        embedding = self.embed(clip, on_samples=measures.on_samples, on_choice=measures.on_choice)
+        return embedding, measures.report()
 
     def measure(self, clip: Clip) -> ClipReport:
         """How good a clip is, of what the model hears of it, without its embedding.
@@ -144,11 +160,15 @@ class SpeakerEncoder:
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        parts: list[ClipReport] = []
-        on_samples = self._quality_hook(parts)
-        for _ in self.listening.windows(self.model.front_end, clip, on_samples=on_samples):
+        measures = self._measures()
+        for _ in self.listening.windows(
+            self.model.front_end,
+            clip,
+            on_samples=measures.on_samples,
+            on_choice=measures.on_choice,
+        ):
             pass
-        return combine_reports(parts)
+        return measures.report()
 
     def measure_batch(self, clips: Sequence[Clip]) -> list[ClipReport]:
         """What :meth:`measure` gives of many clips, decoded several at a time.
@@ -159,16 +179,8 @@ class SpeakerEncoder:
         with ThreadPoolExecutor(max_workers=min(_MAX_READERS, os.cpu_count() or 1)) as pool:
             return list(pool.map(self.measure, clips))
 
-    def _quality_hook(self, parts: list[ClipReport]) -> SamplesHook:
-        """Appends a report on each piece of a clip that is decoded."""
-        rate = self.sample_rate
-        least = round(self.model.front_end.min_duration * rate)  # a shorter clip is refused anyway
-
-        def on_samples(samples: np.ndarray) -> None:
-            if len(samples) >= least:
-                parts.append(measure_clip(samples, rate))
-
-        return on_samples
+    def _measures(self) -> Measures:
+        return Measures(self.sample_rate, self.model.front_end.min_duration)
 
     def embed_batch(
         self, clips: Sequence[Clip], *, batch_size: int = 16, progress: bool = False
@@ -199,11 +211,16 @@ class SpeakerEncoder:
             measured: report on the quality of each clip too.
             progress: show a bar.
         """
-        parts: list[list[ClipReport]] = [[] for _ in clips]
+        measures = [self._measures() for _ in clips] if measured else []
 
         def read(position: int) -> ClipAudio:
-            on_samples = self._quality_hook(parts[position]) if measured else None
-            return self.listening.read(self.model.front_end, clips[position], on_samples=on_samples)
+            front_end, clip = self.model.front_end, clips[position]
+            if not measured:
+                return self.listening.read(front_end, clip)
+            own = measures[position]
+            return self.listening.read(
+                front_end, clip, on_samples=own.on_samples, on_choice=own.on_choice
+            )
 
         embeddings = np.zeros((len(clips), self.embd_dim), dtype=np.float32)
         is_good = np.zeros(len(clips), dtype=bool)
@@ -216,7 +233,7 @@ class SpeakerEncoder:
                 failures += batch.failures
                 bar.update(len(batch.good) + len(batch.failures))
         good = np.flatnonzero(is_good)
-        reports = [combine_reports(parts[position]) for position in good] if measured else None
+        reports = [measures[position].report() for position in good] if measured else None
         return EmbeddedClips(embeddings[is_good], good, failures, reports)
 
     def embed_stream(

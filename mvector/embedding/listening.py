@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
+from mvector.audio.channels import ChoiceHook
 from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.audio.samples import cut_windows, first_samples
 from mvector.errors import AudioError, CheckpointError, MVectorError
@@ -121,6 +122,7 @@ class Listening:
         clip: Clip,
         *,
         on_samples: SamplesHook | None = None,
+        on_choice: ChoiceHook | None = None,
         on_file_skipped: FileSkippedHook | None = None,
     ) -> np.ndarray | LongClip:
         """A clip of up to one window as samples, and a longer one to be decoded further.
@@ -128,7 +130,11 @@ class Listening:
         The arguments and errors are those of :meth:`windows`.
         """
         windows = self.windows(
-            front_end, clip, on_samples=on_samples, on_file_skipped=on_file_skipped
+            front_end,
+            clip,
+            on_samples=on_samples,
+            on_choice=on_choice,
+            on_file_skipped=on_file_skipped,
         )
         first = next(windows)
         second = next(windows, None)
@@ -142,6 +148,7 @@ class Listening:
         clip: Clip,
         *,
         on_samples: SamplesHook | None = None,
+        on_choice: ChoiceHook | None = None,
         on_file_skipped: FileSkippedHook | None = None,
     ) -> Iterator[np.ndarray]:
         """What the model hears of a clip, window by window.
@@ -153,6 +160,7 @@ class Listening:
             clip: one source; or several files, of which those that can be used are heard one
                 behind the other.
             on_samples: sees the decoded samples, pauses included.
+            on_choice: is told what was found in a clip of several channels.
             on_file_skipped: is called where a file of several is not heard; the log says why.
 
         Yields:
@@ -163,14 +171,21 @@ class Listening:
         """
         sources, name = _clip_sources(clip), clip_name(clip)
         if len(sources) > 1:
-            chunks = self._windows_of_files(front_end, sources, on_samples, on_file_skipped)
+            chunks = self._windows_of_files(
+                front_end, sources, on_samples, on_choice, on_file_skipped
+            )
         else:
-            chunks = self._speech_of_source(front_end, sources[0], name, on_samples)
+            chunks = self._speech_of_source(front_end, sources[0], name, on_samples, on_choice)
         windows = cut_windows(chunks, round(self.window_s * front_end.sample_rate))
         yield from _skip_refused(windows, lambda window: front_end.check_clip(window, name), name)
 
     def _speech_of_source(
-        self, front_end: FrontEnd, source: AudioSource, name: str, on_samples: SamplesHook | None
+        self,
+        front_end: FrontEnd,
+        source: AudioSource,
+        name: str,
+        on_samples: SamplesHook | None,
+        on_choice: ChoiceHook | None,
     ) -> Iterator[np.ndarray]:
         """What is heard of one source, in chunks of up to one window."""
         most, rate = self.max_duration_s, front_end.sample_rate
@@ -179,6 +194,9 @@ class Listening:
             rate,
             window_s=self.window_s,
             duration_s=None if front_end.do_vad else most,
+            channel=front_end.channel,
+            mono_as_is=True,
+            on_choice=on_choice,
             limits=self.limits,
         )
 
@@ -195,13 +213,14 @@ class Listening:
         front_end: FrontEnd,
         files: Sequence[AudioSource],
         on_samples: SamplesHook | None,
+        on_choice: ChoiceHook | None,
         on_file_skipped: FileSkippedHook | None,
     ) -> Iterator[np.ndarray]:
         """Windows of several files; the rest of one that fails is left out."""
         failures: list[MVectorError] = []
         for file in files:
             try:
-                yield from self.windows(front_end, file, on_samples=on_samples)
+                yield from self.windows(front_end, file, on_samples=on_samples, on_choice=on_choice)
             except MVectorError as error:
                 failures.append(error)
         if len(failures) == len(files):

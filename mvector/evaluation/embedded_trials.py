@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mvector.audio import split_channel
 from mvector.data.lists import ClipList, read_list
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
@@ -244,12 +245,13 @@ def _existing_paths(paths: Sequence[str], source: str, skip_missing: bool) -> li
     found: list[str] = []
     missing: list[str] = []
     for path in paths:
-        stem = os.path.splitext(path)[0]
-        candidates = (path, *(stem + suffix for suffix in _OTHER_SUFFIXES))
+        file, _ = split_channel(path)
+        stem, channel = os.path.splitext(file)[0], path[len(file) :]
+        candidates = (file, *(stem + suffix for suffix in _OTHER_SUFFIXES))
         existing = next((clip for clip in candidates if os.path.exists(clip)), None)
         if existing is None:
             missing.append(path)
-        found.append(existing or path)
+        found.append(path if existing is None else existing + channel)
     num_other = sum(one != other for one, other in zip(found, paths, strict=True))
     if num_other:
         logger.info("%d clips of %s have another suffix on the disk.", num_other, source)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mvector.audio.channels import Channel, parse_channel
 from mvector.audio.decoding import AudioSource, source_name
 from mvector.audio.io import read_audio
 from mvector.audio.level import check_speech
@@ -32,6 +33,11 @@ class FrontEnd:
         min_duration: shortest clip accepted, in seconds.
         waveform_scale: factor on the waveform, behind the level: 32768 for models whose features
             were computed from samples in the range of 16-bit integers.
+        channel: which one is heard of clips with several, unless a clip names its own; see
+            :func:`mvector.audio.read_audio`.
+
+    Raises:
+        AudioError: there can be no such channel.
     """
 
     sample_rate: int
@@ -42,6 +48,10 @@ class FrontEnd:
     vad_method: VadMethod = "energy"
     min_duration: float = 0.5
     waveform_scale: float = 1.0
+    channel: Channel = "auto"
+
+    def __post_init__(self) -> None:
+        parse_channel(self.channel)
 
     @classmethod
     def from_config(cls, config: Config) -> FrontEnd:
@@ -56,11 +66,18 @@ class FrontEnd:
             vad_method=data.vad_method,
             min_duration=data.min_duration,
             waveform_scale=data.waveform_scale,
+            channel=data.channel,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML."""
-        return asdict(self)
+        """Plain values, ready for YAML; without the channel where it is the usual one.
+
+        So what was written before there was a choice has the fingerprint that it had.
+        """
+        values = asdict(self)
+        if self.channel == "auto":
+            del values["channel"]
+        return values
 
     def bring_to_level(
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
@@ -82,7 +99,14 @@ class FrontEnd:
         self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None
     ) -> np.ndarray:
         """Decode a stretch of a clip at the front end's rate, unchecked."""
-        return read_audio(source, self.sample_rate, offset_s=offset_s, duration_s=duration_s)
+        return read_audio(
+            source,
+            self.sample_rate,
+            offset_s=offset_s,
+            duration_s=duration_s,
+            channel=self.channel,
+            mono_as_is=True,
+        )
 
     def read_clip(self, source: AudioSource) -> np.ndarray:
         """Decode a clip for training; an AudioError if it is damaged, too short or silent."""

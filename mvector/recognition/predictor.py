@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.audio import AudioLimits, AudioSource, source_name
+from mvector.audio import AudioLimits, AudioSource, Channel, ChannelOf, parse_channel, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
 from mvector.audio.sources import buffer_unseekable
 from mvector.compute.device import choose_device
@@ -35,7 +35,8 @@ class MVectorPredictor:
 
     Safe to use from several threads at once. Audio is a path, encoded bytes, a binary file object,
     ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Longer clips are
-    heard in windows, of 30 s as a rule, so that memory does not grow with their length.
+    heard in windows, of 30 s as a rule, so that memory does not grow with their length. A clip may
+    name its channel: ``path.wav#channel=1``, or :class:`mvector.audio.ChannelOf`.
 
     Args:
         model_path: model folder, or ``box`` for the model in the box; ``None`` takes
@@ -51,6 +52,8 @@ class MVectorPredictor:
             that were measured with another one are not used.
         limits: longest clip, highest rate and most channels that are accepted, in place of those
             of ``listening``.
+        channel: of all clips that do not name their own, see :func:`mvector.audio.read_audio`;
+            ``None`` is what the model says, which is ``auto`` as a rule.
         quality: what clips are to be trusted; others give the reasons beside the score.
         enrolment_floor: what clips are enrolled at all, unless forced.
         library_options: more arguments of :class:`mvector.speakers.SpeakerLibrary`.
@@ -58,7 +61,7 @@ class MVectorPredictor:
     Raises:
         CheckpointError: there is no such model, or several to choose from.
         LibraryError: the model of the library is not to be found, or its path can be none.
-        MVectorError: the threshold is not a cosine.
+        MVectorError: the threshold is not a cosine, or there can be no such channel.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class MVectorPredictor:
         use_gpu: bool | None = None,
         listening: Listening | None = None,
         limits: AudioLimits | None = None,
+        channel: Channel | None = None,
         quality: QualityLimits = TRUSTED,
         enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
         library_options: Mapping[str, Any] | None = None,
@@ -86,18 +90,15 @@ class MVectorPredictor:
         self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
         calibration = usable_calibration(info, listening, self.model_path)
         self._judge = Judge(calibration, threshold, str(self.model_path))
+        self._channel = None if channel is None else parse_channel(channel)
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
         self._library: SpeakerLibrary | None = None
         self._opening = threading.Lock()
 
     def predict(self, audio: AudioSource) -> np.ndarray:
-        """Embedding of a clip: float32 of shape ``(embd_dim,)``.
-
-        Raises:
-            AudioError: the clip cannot be decoded, is too short or silent.
-        """
-        return self.encoder.embed(audio)
+        """Embedding ``(embd_dim,)`` of a clip, float32; an ``AudioError`` if it cannot be heard."""
+        return self.encoder.embed(self._heard(audio))
 
     def predict_batch(
         self, audios: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
@@ -110,7 +111,8 @@ class MVectorPredictor:
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
         """
-        return self.encoder.embed_batch(audios, batch_size=batch_size, progress=progress)
+        heard = [self._heard(audio) for audio in audios]
+        return self.encoder.embed_batch(heard, batch_size=batch_size, progress=progress)
 
     def contrast(
         self, audio1: AudioSource, audio2: AudioSource, *, threshold: float | None = None
@@ -127,7 +129,7 @@ class MVectorPredictor:
             MVectorError: the threshold is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        heard = [self.encoder.embed_measured(audio) for audio in (audio1, audio2)]
+        heard = [self.encoder.embed_measured(self._heard(clip)) for clip in (audio1, audio2)]
         (first, second), quality = zip(*heard, strict=True)
         first, second = first.astype(np.float64), second.astype(np.float64)
         cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
@@ -219,7 +221,7 @@ class MVectorPredictor:
             LibraryError: the name or the library cannot be used.
         """
         user_name, name = checked_name(user_name), source_name(audio)
-        audio = buffer_unseekable(audio, self.encoder.listening.limits)
+        audio = buffer_unseekable(self._heard(audio), self.encoder.listening.limits)
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
@@ -264,7 +266,7 @@ class MVectorPredictor:
         judge = self._judge.with_threshold(threshold)
         _ = judge.threshold  # without one there is no answer: say so before working
         library = self.open_library(create=False)
-        embedding, report = self.encoder.embed_measured(audio)
+        embedding, report = self.encoder.embed_measured(self._heard(audio))
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
         best = matches[0]
         decision = judge.decide(
@@ -284,14 +286,16 @@ class MVectorPredictor:
             library.record("recognition", result.name, result.score)
         return result
 
+    def _heard(self, audio: AudioSource) -> AudioSource:
+        return audio if self._channel is None else ChannelOf(audio, self._channel)
+
     def get_users(self) -> list[str]:
         """Who is enrolled, in alphabetical order; a ``LibraryError`` where there is no library."""
         return self.open_library(create=False).names()
 
     def remove_user(self, user_name: str) -> int:
-        """Forget a person, voiceprints and clips; returns the number of clips removed.
+        """Forget a person, voiceprints and clips; gives the number of clips removed.
 
-        Raises:
-            LibraryError: there is nobody of that name.
+        A ``LibraryError`` where there is nobody of that name.
         """
         return self.open_library(create=False).remove(user_name)

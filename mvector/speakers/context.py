@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
+from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, source_name
 from mvector.audio.quality import SpeechQuality
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
@@ -160,7 +160,8 @@ class LibraryContext:
             AudioError: the clip cannot be used.
             LibraryError: the embedding has no direction.
         """
-        data = _encode_wav(source, self.encoder.sample_rate, self.encoder.listening.limits)
+        encoder = self.encoder
+        data = _encode_wav(source, encoder.sample_rate, encoder.channel, encoder.listening.limits)
         stored = named_stream(data, source_name(source).strip("'"))
         embedding, report = self.encoder.embed_measured(stored)  # 16 bits and all
         unit_vector(embedding, self.encoder.embd_dim)
@@ -261,11 +262,20 @@ def named_stream(data: bytes, name: str) -> io.BytesIO:
     return stream
 
 
-def _encode_wav(source: AudioSource, sample_rate: int, limits: AudioLimits) -> bytes:
+def _encode_wav(
+    source: AudioSource, sample_rate: int, channel: Channel, limits: AudioLimits
+) -> bytes:
     """All of a clip as a 16-bit mono wav file, decoded piece by piece."""
     stream = io.BytesIO()
     with soundfile.SoundFile(stream, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
-        for samples in audio_windows(source, sample_rate, window_s=_PIECE_S, limits=limits):
+        for samples in audio_windows(
+            source,
+            sample_rate,
+            window_s=_PIECE_S,
+            channel=channel,
+            mono_as_is=True,
+            limits=limits,
+        ):
             file.write(samples)
     return stream.getvalue()
 

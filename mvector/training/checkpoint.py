@@ -29,10 +29,13 @@ FIXED_IN_A_RUN = (
     "dataset_conf.use_dB_normalization",
     "dataset_conf.target_dB",
     "dataset_conf.waveform_scale",
+    "dataset_conf.channel",
     "dataset_conf.do_vad",
     "dataset_conf.vad_method",
     "train_conf.seed",
 )
+# Settings that came later, and what stood for them before.
+_ADDED_SINCE = ("dataset_conf.channel: None -> auto",)
 
 
 def first_mismatch(error: Exception) -> str:
@@ -86,6 +89,7 @@ def changes_at_resume(
             numbers.
     """
     differing = changed_settings(saved, now)
+    differing = [line for line in differing if line not in _ADDED_SINCE]
     fixed = [line for line in differing if line.startswith(FIXED_IN_A_RUN)]
     if fixed:
         raise CheckpointError(

@@ -138,6 +138,8 @@ REFUSED = {
         "--identify a.wav --hop_seconds 1": "--hop_seconds has no use with --identify; it belongs "
         "to --watch.",
         "--watch a.wav --device 1": "--device has no use with a file to --watch.",
+        "--watch --channel 1": "--channel has no use with a microphone, which records one.",
+        "--register Ada --channel 1": "--channel has no use with a recording, which has one.",
         "--watch --top_k 2": "--top_k has no use with --watch and without --json: a line names one "
         "person.",
         "--remove Ada --groups staff": "--groups has no use with --remove; it belongs to "
@@ -266,16 +268,18 @@ ACCEPTED = {
     "contrast": [
         "--list_devices --json",
         "--audio_path1 a --audio_path2 b --json --threshold 0.5 --configs c --use_gpu False",
-        "--audio_path1 a --record_seconds 2 --device usb --model_path m",
+        "--audio_path1 a --record_seconds 2 --device usb --model_path m --channel 1",
         "a b --json",
         "a --device usb",
     ],
     "recognition": [
         "--register Ada --record_seconds 2 --device 1 --force --groups a b --no_audio",
+        "--register Ada a.wav --channel mix",
         "--identify a b",
-        "--identify a --within staff --top_k 3 --threshold 0.5 --json --use_gpu True",
+        "--identify a --within staff --top_k 3 --threshold 0.5 --json --channel auto "
+        "--use_gpu True",
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
-        "--watch a --json --top_k 2",
+        "--watch a --json --top_k 2 --channel 0",
         "--list --audio_db_path db --model_path m --json",
         "--list --model_path m --use_gpu False",
         "--remove Ada --configs c --use_gpu False",
@@ -285,7 +289,7 @@ ACCEPTED = {
         "--import f --no_audio --configs c --use_gpu False",
         "--reembed",
         "--list_devices",
-        "--threshold 0.5 --within a --force --groups b --no_audio --top_k 2",
+        "--threshold 0.5 --within a --force --groups b --no_audio --top_k 2 --channel 0",
     ],
     "eval": [
         "--compare a b --report r --out o --bootstrap 50",
@@ -311,7 +315,8 @@ ACCEPTED = {
         "--dataset folder --path p --skip_check True",
     ],
     "pack_corpus": [
-        "l o --data_root d --num_workers 0 --sample_rate 8000 --min_duration 1 --overwrite",
+        "l o --data_root d --num_workers 0 --sample_rate 8000 --min_duration 1 --overwrite "
+        "--channel 0",
         "--verify d",
     ],
     "extract_features": [

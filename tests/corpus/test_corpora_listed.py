@@ -184,7 +184,7 @@ class TestKaldiSegments:
             ("x-1 rec1 3 9", r"past the end of its recording, at 4\.00 s"),
             ("x-1 rec1 9 10", "ends before 9 s"),
             ("x-1 rec1 1 1.2", "too short"),
-            ("x-1 rec1 0 2 3", "channel 3, counted from 0, of 1"),
+            ("x-1 rec1 0 2 3", "no channel 3: it has one channel, 0"),
         ],
     )
     def test_a_bad_segment_is_left_out_with_its_reason(self, segment, reason, caplog):

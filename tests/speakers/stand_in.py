@@ -28,6 +28,7 @@ class StandInEncoder:
     """
 
     sample_rate = RATE
+    channel = "auto"
     listening = Listening()
 
     def __init__(self, seed: int = 0, embd_dim: int = 16) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mvector.audio import split_channel
 from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.walk import listed_path
 from mvector.errors import DataError
@@ -70,7 +71,7 @@ def scan_csv(
     clips = _clips_of_rows(file, _read_rows(file, (path_column, speaker_column, split_column)))
     if not clips:
         raise DataError(f"'{path}' lists no clip; expected a header and a row for each clip.")
-    if not any(os.path.exists(clip.path) for clip in clips):
+    if not any(os.path.exists(split_channel(clip.path)[0]) for clip in clips):
         raise DataError(
             f"None of the {len(clips)} clips of '{path}' exists, such as '{clips[0].path}'; "
             "relative paths start from the folder of the table."
