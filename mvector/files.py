@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+# What torch says of a file that it cannot write to the end; its sentences name places of its code.
+_TORCH_CANNOT_WRITE = ("inline_container", "PytorchStreamWriter", "unexpected pos")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # of no text
 
 
@@ -114,7 +116,10 @@ def _slashed(path: str) -> str:
     return path.replace("\\", "/")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _TORCH_CANNOT_WRITE):
+        cause = error.__context__
+        return _reason(cause) if isinstance(cause, OSError) else "the disk is full, or it fails"
     return str(getattr(error, "strerror", None) or error).removesuffix(".")
 
 

@@ -76,6 +76,7 @@ class TDNN(nn.Module):
             raise ConfigError(f"channels of TDNN is one number or five, not {len(widths)}.")
         self.feature_dim = feature_dim
         self.embd_dim = embd_dim
+        self.min_frames = LOST_FRAMES + 1
         norms: list[NormKind] = ["affine", "affine", "affine", "affine", "none"]
         if is_xvector:
             norms = ["plain"] * 5
@@ -101,7 +102,7 @@ class TDNN(nn.Module):
         self, features: torch.Tensor, num_frames: torch.Tensor | None = None
     ) -> torch.Tensor:
         """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
-        require_frames(num_frames, features.shape[1], LOST_FRAMES + 1)
+        require_frames(num_frames, features.shape[1], self.min_frames)
         x = features.transpose(1, 2)
         # without padding, a clip's valid outputs see its own frames only: the mask can wait
         mask = None

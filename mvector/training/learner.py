@@ -14,7 +14,6 @@ from mvector.compute.distributed import World, all_reduce_sum, gather_objects
 from mvector.config import Config
 from mvector.data.augmentation.features import mask_features
 from mvector.data.dataset import TrainingBatch
-from mvector.data.loader import TrainingData
 from mvector.errors import ConfigError
 from mvector.losses import scheduled_margin
 from mvector.losses.shard_state import (
@@ -26,7 +25,6 @@ from mvector.losses.shard_state import (
 from mvector.losses.sharded import ShardedClassifier
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.exponential_average import ExponentialAverage
-from mvector.training.memory import keep_freed_memory
 from mvector.training.network import TrainingNetwork, build_head
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
@@ -268,35 +266,6 @@ class Learner:
             self.average.resume(state["average"])
         if self.world.rank < len(state["rng"]):  # not a process that the run did not have
             _set_random_state(self.device, state["rng"][self.world.rank])
-
-
-def build_learner(
-    config: Config, device: torch.device, world: World
-) -> tuple[Learner, TrainingData]:
-    """Training data, and a learner with an untrained model, as the configuration describes them.
-
-    Raises:
-        ConfigError: the settings do not go together.
-        DataError: the list is missing, malformed or too small.
-    """
-    if device.type == "cpu":
-        keep_freed_memory()
-    torch.manual_seed(config.train_conf.seed)
-    data = TrainingData(
-        config, pin_memory=device.type == "cuda", rank=world.rank, world_size=world.size
-    )
-    model = SpeakerModel.from_config(config).to(device)
-    steps_in_epoch = len(data.batches) // config.train_conf.accumulate_batches
-    learner = Learner(config, model, data.num_classes, device, world, steps_in_epoch=steps_in_epoch)
-    logger.info(
-        "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
-        len(data.clips),
-        data.num_speakers,
-        len(data.batches),
-        device,
-        f", processes: {world.size}" if world.size > 1 else "",
-    )
-    return learner, data
 
 
 def _random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -15,7 +15,7 @@ from mvector.errors import MVectorError
 # parameters of mallopt(3)
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-_NO_MEMORY = "can't allocate memory"  # in what torch raises on a CPU
+_NO_MEMORY = ("can't allocate memory", "not enough memory")  # in what torch raises on a CPU
 
 
 def keep_freed_memory() -> bool:
@@ -34,8 +34,8 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
-def out_of_memory_errors(data: DatasetConf) -> Iterator[None]:
-    """Within the block, memory that does not suffice for the batches becomes one sentence.
+def full_memory_as(sentence: str) -> Iterator[None]:
+    """Within the block, memory that does not suffice becomes this sentence.
 
     Raises:
         MVectorError: the memory is full.
@@ -43,11 +43,17 @@ def out_of_memory_errors(data: DatasetConf) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and _NO_MEMORY not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not any(
+            sign in str(error) for sign in _NO_MEMORY
+        ):
             raise
-        raise MVectorError(
-            f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
-            f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
-            "train_conf.accumulate_batches the steps stay as large) or max_duration.",
-            code="out-of-memory",
-        ) from error
+        raise MVectorError(sentence, code="out-of-memory") from error
+
+
+def out_of_memory_errors(data: DatasetConf) -> AbstractContextManager[None]:
+    """As :func:`full_memory_as`, for memory that does not suffice for the batches."""
+    return full_memory_as(
+        f"The memory does not suffice for batches of {data.dataLoader.batch_size} clips "
+        f"of {data.max_duration:g} s; lower dataset_conf.dataLoader.batch_size (with "
+        "train_conf.accumulate_batches the steps stay as large) or max_duration."
+    )

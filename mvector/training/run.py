@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from mvector.training.checkpoint import (
 )
 from mvector.training.learner import Learner
 from mvector.training.loggers import CURVES, METRICS, MetricLogger, copy_metrics, draw_curves
-from mvector.training.run_folder import BEST_MODEL, Folder, claim_run_folder, new_run_id
+from mvector.training.run_folder import BEST_MODEL, Claimed, Folder, new_run_id
 from mvector.training.run_record import last_recorded, record_run
 from mvector.training.stopping import TrainingStopped
 from mvector.version import __version__
@@ -40,43 +40,34 @@ from mvector.version import __version__
 logger = logging.getLogger(__name__)
 
 
-@contextmanager
 def open_run(
-    learner: Learner,
-    data: TrainingData,
-    *,
-    save_model_path: Folder | None = None,
-    log_dir: Folder | None = None,
-    resume_model: Folder | None = None,
-) -> Iterator[TrainingRun]:
-    """Begin a run, or go on with one; its folder is locked until the block ends.
+    learner: Learner, data: TrainingData, claimed: Claimed, *, log_dir: Folder | None = None
+) -> TrainingRun:
+    """Begin a run, or go on with one.
 
     Args:
         learner: what the run changes; takes over what a resumed run had learned.
         data: what it trains on.
-        save_model_path, resume_model: see :meth:`mvector.training.trainer.MVectorTrainer.train`.
+        claimed: its folder and where it goes on from, as
+            :func:`mvector.training.run_folder.claim_run_folder` gives them.
         log_dir: for VisualDL and TensorBoard; ``None``: that of the run so far, or ``log/``.
 
     Raises:
-        CheckpointError: the folder cannot be written to, is in use, or holds another run; or the
-            run to resume is missing, damaged, or does not fit.
+        CheckpointError: the run to resume is damaged, or does not fit.
     """
-    with ExitStack() as exit_stack:
-        folder, source = claim_run_folder(
-            exit_stack, learner.world, learner.model.name, save_model_path, resume_model
+    folder, source = claimed
+    run = TrainingRun(learner, data, folder)
+    if source is not None:
+        run._resume(source)
+    if any_rank(from_main(run.step) != run.step):
+        raise CheckpointError(
+            f"Not all processes find the same checkpoint in '{folder}'; give all hosts the "
+            "same --save_model_path on a disk that they share."
         )
-        run = TrainingRun(learner, data, folder)
-        if source is not None:
-            run._resume(source)
-        if any_rank(from_main(run.step) != run.step):
-            raise CheckpointError(
-                f"Not all processes find the same checkpoint in '{folder}'; give all hosts the "
-                "same --save_model_path on a disk that they share."
-            )
-        run.run_id = from_main(run.run_id or new_run_id())
-        if log_dir is not None:
-            run.log_dir = Path(log_dir)
-        yield run
+    run.run_id = from_main(run.run_id or new_run_id())
+    if log_dir is not None:
+        run.log_dir = Path(log_dir)
+    return run
 
 
 class TrainingRun:

@@ -25,6 +25,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # as on some network di
 AUTO = "auto"  # as the run to resume: the one in the folder, if there is one
 
 Folder = str | os.PathLike[str]
+Claimed = tuple[Path, Path | None]  # the folder of a run, and where it goes on from
 
 
 def new_run_id() -> str:
@@ -38,7 +39,7 @@ def claim_run_folder(
     model_name: str,
     save_model_path: Folder | None,
     resume_model: Folder | None,
-) -> tuple[Path, Path | None]:
+) -> Claimed:
     """Choose the folder of a run and lock it against other runs; every process must call.
 
     A new run needs a folder without another run in it. A run that is resumed goes on in its own
@@ -57,7 +58,7 @@ def claim_run_folder(
     Raises:
         CheckpointError: the folder cannot be written to, is in use, or holds another run.
     """
-    claimed: tuple[Path, Path | None] | CheckpointError | None = None
+    claimed: Claimed | CheckpointError | None = None
     if world.is_main:
         try:
             claimed = _choose_and_lock(exit_stack, model_name, save_model_path, resume_model)
@@ -75,7 +76,7 @@ def _choose_and_lock(
     model_name: str,
     save_model_path: Folder | None,
     resume_model: Folder | None,
-) -> tuple[Path, Path | None]:
+) -> Claimed:
     source = None if resume_model in (None, AUTO) else Path(str(resume_model))
     own = None if source is None else run_folder_of(source)
     folder = Path(save_model_path or "models/") / model_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +19,7 @@ from mvector.errors import ConfigError, DataError, MVectorError
 from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.run import VerificationResult
 from mvector.models.folder import load_model_folder
-from mvector.training.learner import build_learner
+from mvector.training.building import build_learner
 from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.loggers import MetricLogger
 from mvector.training.memory import out_of_memory_errors
@@ -32,7 +32,7 @@ from mvector.training.model_evaluation import (
 from mvector.training.pretrained import load_pretrained
 from mvector.training.progress import Progress
 from mvector.training.run import open_run
-from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL, Folder
+from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL, Folder, claim_run_folder
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
 from mvector.training.stopping import StopRequest, TrainingStopped
 
@@ -107,18 +107,16 @@ class MVectorTrainer:
                 "--pretrained_model."
             )
         log_config(self.config)
-        with self._learner_built():
+        with ExitStack() as lock, self._processes_joined():
+            claimed = claim_run_folder(
+                lock, self.world, self.config.model_name, save_model_path, resume_model
+            )
             do_eval = check_epoch_evaluation(self.config, do_eval)
-            with open_run(
-                self.learner,
-                self.data,
-                save_model_path=save_model_path,
-                log_dir=log_dir,
-                resume_model=resume_model,
-            ) as self.run:
-                if pretrained_model is not None and not self.run.is_resumed:
-                    load_pretrained(self.learner, pretrained_model, len(self.data.clips))
-                return self._train(do_eval)
+            self._build()
+            self.run = open_run(self.learner, self.data, claimed, log_dir=log_dir)
+            if pretrained_model is not None and not self.run.is_resumed:
+                load_pretrained(self.learner, pretrained_model, len(self.data.clips))
+            return self._train(do_eval)
 
     def _train(self, do_eval: bool) -> Path:
         run, max_epoch = self.run, self.config.train_conf.max_epoch
@@ -139,13 +137,15 @@ class MVectorTrainer:
         return run.folder / BEST_MODEL
 
     @contextmanager
-    def _learner_built(self) -> Iterator[None]:
+    def _processes_joined(self) -> Iterator[None]:
         """Be one of the processes of the run; a lost process or full memory is one sentence."""
         data, device = self.config.dataset_conf, self.device.type
         with out_of_memory_errors(data), open_world(device) as self.world, lost_process_errors():
-            self.learner, self.data = build_learner(self.config, self.device, self.world)
-            self.model = self.learner.model
             yield
+
+    def _build(self) -> None:
+        self.learner, self.data = build_learner(self.config, self.device, self.world)
+        self.model = self.learner.model
 
     def dry_run(self) -> DryRun:
         """Take a few steps without writing anything: does it fit, and how long will it take?
@@ -153,7 +153,8 @@ class MVectorTrainer:
         Raises:
             DataError, MVectorError: the list cannot be used, or it does not fit.
         """
-        with self._learner_built():
+        with self._processes_joined():
+            self._build()
             return dry_run(self.learner, self.data, self.config.train_conf.max_epoch)
 
     def find_learning_rate(
@@ -165,7 +166,8 @@ class MVectorTrainer:
             ConfigError: there is no range between the rates, or the loss is never finite.
             DataError: the list is missing, malformed or too small.
         """
-        with self._learner_built():
+        with self._processes_joined():
+            self._build()
             return learning_rate_test(
                 self.learner, self.data, min_lr=min_lr, max_lr=max_lr, num_steps=num_steps
             )

@@ -166,6 +166,7 @@ def test_impossible_options_are_refused(
 @pytest.mark.parametrize("name", VARIANTS)
 def test_padding_changes_no_digit(name: str) -> None:
     model, shortest = with_random_weights(variant(name)), SHORTEST.get(name, 1)
+    assert getattr(model, "min_frames", 1) == shortest
     lengths = [40, *range(shortest, 18), 23, 28, 29, 31, 38, 39]
     clips = 5 * features(len(lengths), 40).double()
     with torch.inference_mode():

@@ -175,9 +175,36 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run(
     assert load_checkpoint(best)["step"] == 8
     assert [p.name for p in (best.parent / "checkpoints").iterdir() if "tmp" in p.name] == []
 
-    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
-    with pytest.raises(CheckpointError, match="Cannot write the checkpoint"):
-        train(MVectorTrainer(small_config, use_gpu=False), tmp_path / "b")
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+            "the disk is full, or it fails",
+        ),
+    ],
+)
+def test_a_disk_that_stays_full_is_one_sentence_at_the_end(
+    small_config: dict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+) -> None:
+    small_config["train_conf"].update(max_epoch=1)
+
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError) as caught:
+        train(MVectorTrainer(small_config, use_gpu=False), tmp_path)
+    run = tmp_path / "m" / "EcapaTdnn_Fbank"
+    file = run / "checkpoints" / "step_000000008.pt"
+    assert str(caught.value) == f"Cannot write the checkpoint '{file}': {reason}."
+    load_model_folder(run / "best_model")  # the run went on to its end
 
 
 def test_a_batch_without_finite_gradients_is_left_out(small_config: dict, tmp_path: Path) -> None:

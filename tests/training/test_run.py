@@ -279,6 +279,24 @@ def test_auto_begins_with_a_pretrained_model_and_goes_on_without_it(
 # ---- the lock -------------------------------------------------------------------------------
 
 
+def test_a_folder_is_refused_before_anything_is_built(
+    config: dict, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def building(*_: object) -> None:
+        raise AssertionError("a network, or a list read")
+
+    monkeypatch.setattr("mvector.training.trainer.build_learner", building)
+    with pytest.raises(CheckpointError, match="holds an earlier run"):
+        train(config)
+    with pytest.raises(CheckpointError, match="There is no checkpoint in 'nowhere'"):
+        train(config, resume_model="nowhere")
+    with (
+        FileLock(runs["b"] / "run.lock"),
+        pytest.raises(CheckpointError, match="Another process is training in"),
+    ):
+        train(config, resume_model=runs["b"])
+
+
 def test_a_folder_in_use_is_refused(config: dict, runs: dict[str, Path]) -> None:
     before = content(Path("."))
     with (

@@ -17,7 +17,7 @@ from mvector.compute.distributed import World
 from mvector.config import load_config
 from mvector.errors import DataError, MVectorError
 from mvector.training import short_runs
-from mvector.training.learner import build_learner
+from mvector.training.building import build_learner
 
 
 def test_a_dry_run_tells_memory_speed_and_time(small_config: dict, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""What a run trains and on what, as its configuration describes them."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from mvector.compute.distributed import World
+from mvector.config import Config
+from mvector.data.loader import TrainingData
+from mvector.errors import ConfigError, count_of
+from mvector.models.speaker_model import SpeakerModel
+from mvector.training.learner import Learner
+from mvector.training.memory import full_memory_as, keep_freed_memory
+
+logger = logging.getLogger(__name__)
+
+
+def build_learner(
+    config: Config, device: torch.device, world: World
+) -> tuple[Learner, TrainingData]:
+    """Training data, and a learner with an untrained model, as the configuration describes them.
+
+    Raises:
+        ConfigError: the settings do not go together.
+        DataError: the list is missing, malformed or too small.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    torch.manual_seed(config.train_conf.seed)
+    model = SpeakerModel.from_config(config).to(device)
+    _require_frames(config, model)
+    data = TrainingData(
+        config, pin_memory=device.type == "cuda", rank=world.rank, world_size=world.size
+    )
+    steps_in_epoch = len(data.batches) // config.train_conf.accumulate_batches
+    with full_memory_as(
+        f"The memory does not suffice for {count_of(data.num_classes, 'class', 'classes')} of "
+        "speakers; leave dataset_conf.num_speakers out to have them counted, or split them over "
+        "processes with train_conf.classifier_sharding."
+    ):
+        learner = Learner(
+            config, model, data.num_classes, device, world, steps_in_epoch=steps_in_epoch
+        )
+    logger.info(
+        "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
+        len(data.clips),
+        data.num_speakers,
+        len(data.batches),
+        device,
+        f", processes: {world.size}" if world.size > 1 else "",
+    )
+    return learner, data
+
+
+def _require_frames(config: Config, model: SpeakerModel) -> None:
+    """Refuse crops that the backbone cannot take, before any is read."""
+    data, least = config.dataset_conf, getattr(model.backbone, "min_frames", 1)
+    key, shortest_s = "max_duration", data.max_duration
+    if data.batch_sampler == "duration":
+        key, shortest_s = "min_duration", data.min_duration
+    elif data.min_crop_duration is not None:
+        key, shortest_s = "min_crop_duration", data.min_crop_duration
+    num_samples = round(shortest_s * data.sample_rate)
+    found = 0
+    if num_samples >= model.featurizer.min_samples:
+        found = model.featurizer.num_frames(num_samples)
+    if found < least:
+        raise ConfigError(
+            f"Crops of dataset_conf.{key} {shortest_s:g} s have {count_of(found, 'frame')}, and "
+            f"{config.use_model} needs {least} at least; raise it."
+        )

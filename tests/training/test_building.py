@@ -1,0 +1,68 @@
+"""What cannot be trained is refused before the first batch, in words that name the setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mvector import MVectorTrainer
+from mvector.config import load_config
+from mvector.data.loader import TrainingData
+from mvector.errors import ConfigError, MVectorError
+from mvector.models.speaker_model import SpeakerModel
+
+TDNN = {"use_model": "TDNN", "model_conf": {"backbone": {"channels": 16}}}  # needs 15 frames
+REFLECTING = {"model_conf": {"backbone": {"channels": 16, "padding_mode": "reflect"}}}  # 5
+
+
+@pytest.fixture
+def no_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the list is read")
+
+    monkeypatch.setattr(TrainingData, "__init__", read)
+
+
+@pytest.mark.usefixtures("no_batches")
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        # Fbank of 25 ms every 10 ms: 8 frames in 0.1 s, 14 in 0.16, 4 in 0.055
+        (TDNN, {"max_duration": 0.1}, "max_duration 0.1 s have 8 frames, and TDNN needs 15"),
+        (TDNN, {"min_crop_duration": 0.16}, "min_crop_duration 0.16 s have 14 frames"),
+        (TDNN, {"batch_sampler": "duration"}, "min_duration 0.02 s have 0 frames"),
+        (REFLECTING, {"max_duration": 0.055}, "have 4 frames, and EcapaTdnn needs 5 at least"),
+    ],
+)
+def test_crops_too_short_for_the_backbone_are_refused(
+    small_config: dict, model: dict[str, Any], data: dict[str, Any], words: str
+) -> None:
+    small_config.update(model)
+    small_config["dataset_conf"].update({"min_duration": 0.02, **data})
+    with pytest.raises(ConfigError) as caught:
+        MVectorTrainer(small_config, use_gpu=False).dry_run()
+    assert words in str(caught.value)
+
+
+def test_crops_as_short_as_the_backbone_can_take_train(small_config: dict) -> None:
+    small_config.update(TDNN)
+    small_config["dataset_conf"].update(min_duration=0.05, max_duration=0.165)  # 15 frames
+    config = load_config(small_config)
+    model = SpeakerModel.from_config(config)
+    assert model.featurizer.num_frames(round(0.165 * 16000)) == 15
+    assert model(torch.randn(2, round(0.165 * 16000))).shape == (2, 192)
+    assert MVectorTrainer(small_config, use_gpu=False).dry_run().num_steps >= 2
+
+
+def test_memory_too_small_for_the_speakers_says_how_many_they_are(
+    small_config: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    small_config["dataset_conf"]["num_speakers"] = 9_000_000
+    monkeypatch.setattr("mvector.training.learner.build_head", allocate)
+    with pytest.raises(MVectorError, match=r"for 9,000,000 classes of speakers; .*num_speakers"):
+        MVectorTrainer(small_config, use_gpu=False).dry_run()
