@@ -106,6 +106,9 @@ def read_source(path_or_dict: ConfigSource, section: type[BaseModel]) -> tuple[d
         path_or_dict = path_or_dict.model_dump(mode="json")
     if isinstance(path_or_dict, Mapping):
         return _none_words_to_null(dict(path_or_dict)), "The configuration"
+    if not isinstance(path_or_dict, (str, os.PathLike)):
+        kind = type(path_or_dict).__name__
+        raise ConfigError(f"A configuration is a YAML file or a mapping; this is {kind}.")
     name = str(find_config(path_or_dict))
     with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = read_utf8(name)

@@ -139,7 +139,9 @@ def bank_without_gaps(
 
 
 def _num_empty(bank: Tensor) -> int:
-    return int((bank.amax(dim=0) <= 0.0).sum())
+    """Empty bands below the last one that is not: f_max may lie above what there is to hear."""
+    is_heard = bank.amax(dim=0) > 0.0
+    return int(is_heard.nonzero().max() + 1 - is_heard.sum()) if is_heard.any() else len(is_heard)
 
 
 def dct_matrix(n_mels: int, n_mfcc: int, norm: str | None) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import numbers
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -131,9 +132,12 @@ class Judge:
     model: str
 
     def __post_init__(self) -> None:
-        if self.given is not None and not -1.0 <= self.given <= 1.0:
+        if self.given is None:
+            return
+        is_number = isinstance(self.given, numbers.Real) and not isinstance(self.given, bool)
+        if not (is_number and -1.0 <= self.given <= 1.0):
             raise MVectorError(
-                f"The threshold {self.given:g} is not a cosine: it must lie between -1 and 1.",
+                f"The threshold {self.given!r} is not a cosine: it must lie between -1 and 1.",
                 code="threshold-invalid",
             )
 

@@ -16,10 +16,11 @@ from mvector.audio.sources import buffer_unseekable
 from mvector.compute.device import choose_device
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
-from mvector.errors import AudioError, LibraryError, MVectorError
+from mvector.errors import AudioError, LibraryError
 from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
+from mvector.recognition.arguments import check_arguments
 from mvector.recognition.judge import Decision, Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.speakers.library import SpeakerLibrary
@@ -50,8 +51,7 @@ class MVectorPredictor:
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
         listening: how much of clips is heard, in place of what the model folder says. Thresholds
             that were measured with another one are not used.
-        limits: longest clip, highest rate and most channels that are accepted, in place of those
-            of ``listening``.
+        limits: bounds on the clips that are accepted, in place of those of ``listening``.
         channel: of all clips that do not name their own, see :func:`mvector.audio.read_audio`;
             ``None`` is what the model says, which is ``auto`` as a rule.
         quality: what clips are to be trusted; others give the reasons beside the score.
@@ -79,10 +79,10 @@ class MVectorPredictor:
         enrolment_floor: QualityLimits = ENROLMENT_FLOOR,
         library_options: Mapping[str, Any] | None = None,
     ) -> None:
-        if model_path:
-            self.model_path = model_folder(model_path)
-        else:
-            self.model_path = find_model(configs, library=audio_db_path)
+        check_arguments(model_path=model_path, audio_db_path=audio_db_path, listening=listening)
+        check_arguments(limits=limits, quality=quality, enrolment_floor=enrolment_floor)
+        check_arguments(library_options=library_options)
+        self.model_path = model_folder(model_path or find_model(configs, library=audio_db_path))
         model, info = load_model_folder(self.model_path)
         listening = listening or Listening.from_dict(info.listening)
         if limits is not None:
@@ -111,6 +111,7 @@ class MVectorPredictor:
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
         """
+        check_arguments(audios=audios, batch_size=batch_size)
         heard = [self._heard(audio) for audio in audios]
         return self.encoder.embed_batch(heard, batch_size=batch_size, progress=progress)
 
@@ -169,6 +170,7 @@ class MVectorPredictor:
         """
         if isinstance(score, Score):
             return score.decide(threshold)
+        check_arguments(score=score)
         return self._judge.with_threshold(threshold).decide(score)
 
     # ---- the speaker library ----------------------------------------------------------------
@@ -261,8 +263,7 @@ class MVectorPredictor:
             LibraryError: nobody is enrolled, or there is no library.
             MVectorError: there is no threshold, or it is not a cosine.
         """
-        if top_k < 1:
-            raise MVectorError(f"top_k must be at least 1; got {top_k}.")
+        check_arguments(top_k=top_k, within=within)
         judge = self._judge.with_threshold(threshold)
         _ = judge.threshold  # without one there is no answer: say so before working
         library = self.open_library(create=False)
@@ -294,8 +295,5 @@ class MVectorPredictor:
         return self.open_library(create=False).names()
 
     def remove_user(self, user_name: str) -> int:
-        """Forget a person, voiceprints and clips; gives the number of clips removed.
-
-        A ``LibraryError`` where there is nobody of that name.
-        """
+        """Forget a person; gives the number of clips removed. A ``LibraryError`` if unknown."""
         return self.open_library(create=False).remove(user_name)

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -28,7 +28,14 @@ _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def normalise_name(name: str) -> str:
-    """A name in the one spelling under which it is stored: NFC, without blanks around it."""
+    """A name in the one spelling under which it is stored: NFC, without blanks around it.
+
+    Raises:
+        LibraryError: it is no text.
+    """
+    if not isinstance(name, str):
+        mistake = f"A name is text; this one is {type(name).__name__}."
+        raise LibraryError(mistake, code="name-invalid")
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -57,6 +64,8 @@ def checked_groups(groups: Sequence[str]) -> list[str]:
     Raises:
         LibraryError: one of them is no name, or a single text was given.
     """
+    if not isinstance(groups, Iterable):
+        raise LibraryError(f"Groups are a list of names; this is {type(groups).__name__}.")
     if isinstance(groups, str):
         raise LibraryError(f"Groups are a list of names: write ['{groups}'].")
     return sorted({checked_name(group, "group name") for group in groups})

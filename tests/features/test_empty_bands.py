@@ -51,6 +51,11 @@ def test_bands_without_a_bin_are_counted_and_the_number_named_has_none(
     assert warnings.messages
 
 
+def test_bands_above_half_the_rate_are_another_matter(warnings: pytest.LogCaptureFixture) -> None:
+    MelSpectrogram(n_fft=1024, n_mels=40, f_max=14000.0)  # load_config tells of these
+    assert not warnings.messages
+
+
 def test_what_is_empty_says_nothing_of_any_sound() -> None:
     mel = MelSpectrogram(n_fft=256, n_mels=128)
     heard = mel(torch.randn(1, 16000)).amax(dim=(0, 1))

@@ -137,7 +137,7 @@ def test_recognition_unpacks_and_tells_more(library: MVectorPredictor, folder: P
     assert values["speaker"] == "Bob"
     assert values["candidates"][0] == {"name": "Bob", "score": pytest.approx(1.0)}
     assert len(library.recognition(folder / "voice_1_0.wav").candidates) == 1
-    with pytest.raises(MVectorError, match="top_k must be at least 1"):
+    with pytest.raises(MVectorError, match="top_k is 0; give a whole number"):
         library.recognition(folder / "voice_1_0.wav", top_k=0)
 
 
