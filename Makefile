@@ -2,20 +2,37 @@
 # make test   the test suite, in two processes (WORKERS=8: in eight)
 # make lint   ruff and mypy
 # make clean  remove what the demo and the tests wrote (not .venv)
+#
+# make test-lowest   tests of what other packages do for us, with the lowest versions that
+#                    pyproject.toml declares, and with workers that are spawned as on Windows and
+#                    macOS (Python 3.10 or 3.11, for which these have ready-made wheels; minutes)
 
 PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.requirements-installed
+LOWEST = $(VENV)-lowest
+LOWEST_READY = $(LOWEST)/.requirements-installed
+# All but the commands, the corpora, the demo and whole trainings.
+FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute config data embedding \
+  evaluation features losses models recognition scoring speakers training/test_optimizers.py \
+  training/test_network.py training/test_schedules.py training/test_loggers.py)
+TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \
+  data/test_packed.py data/test_packed_training.py audio/test_vad.py corpus/test_inspection.py)
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-lowest lint clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-lowest: $(LOWEST_READY)
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(FAST_TESTS)
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal --start_method spawn \
+	  $(TESTS_OF_WORKERS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -28,6 +45,12 @@ $(READY): requirements.txt pyproject.toml setup.py
 	$(BIN)/python -m pip install --upgrade pip
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install --no-build-isolation --no-deps -e .
+	touch $@
+
+$(LOWEST_READY): requirements-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --upgrade pip
+	$(LOWEST)/bin/python -m pip install -r requirements-lowest.txt
 	touch $@
 
 clean:

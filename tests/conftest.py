@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,19 @@ from small_settings import SMALL_CONFIG, no_pictures
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests and pytest-xdist start
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--start_method",
+        choices=multiprocessing.get_all_start_methods(),
+        help="how tests start workers, in place of the system's way; Windows and macOS spawn them",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if method := config.getoption("--start_method"):
+        multiprocessing.set_start_method(method, force=True)
 
 
 @pytest.fixture(autouse=True)

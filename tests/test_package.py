@@ -104,6 +104,34 @@ def test_the_changes_begin_with_those_of_this_version() -> None:
     assert headings[0] == mvector.__version__
 
 
+def test_the_lowest_versions_tested_are_those_declared() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = dict(re.findall(r'"([\w-]+)>=([\w.]+)"', project.split("\ndependencies")[1]))
+    for not_tested in ("pyaudio", "ruff", "mypy"):
+        del declared[not_tested]
+    text = (ROOT / "requirements-lowest.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines == [f"{name}=={version}" for name, version in declared.items()]
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    """A package that comes along with another one may stop to, or come in any version."""
+    imported = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    others = imported - {"mvector", *sys.stdlib_module_names}
+    names = {"yaml": "pyyaml", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
+    text = (ROOT / "requirements-lowest.txt").read_text(encoding="utf-8")
+    not_declared = {
+        name for name in others if f"\n{names.get(name, name).replace('_', '-')}==" not in text
+    }
+    assert not_declared == {"pyaudio", "pydantic_core"}  # the latter is a part of pydantic
+
+
 TEXTS = sorted(
     path
     for pattern in ("*.md", "*.txt", "*.toml", "Makefile", "configs/*.yml", "*/*.md", "*/*/*.md")

@@ -120,7 +120,7 @@ class ShardedClassifier(nn.Module):
         if self.step is None:
             raise ValueError("a classifier with sample_rate below 1 must be told the step")
         key = (self.seed, self.step, self.shard.rank)
-        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+        seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
         device = self.weight.device
         generator = torch.Generator(device).manual_seed(seed)
         lots = torch.rand(len(self.shard) + 1, generator=generator, device=device)

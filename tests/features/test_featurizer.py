@@ -144,6 +144,9 @@ def test_long_batches_are_computed_in_blocks_with_the_same_result(
         torch.testing.assert_close(blocks, whole, rtol=0.0, atol=1e-5 * scale)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="torch 2.6 cannot export Fourier transforms"
+)
 @pytest.mark.parametrize("conf", [CONFS[1], CONFS[6]], ids=str)
 def test_exported_graph_computes_the_same_for_other_sizes(
     conf: dict[str, Any], ragged: Batch
