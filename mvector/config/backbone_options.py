@@ -9,7 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from mvector.config.options import PositiveInt, Section
 
 Pooling = Literal["TAP", "TSP", "TSTP", "SAP", "ASP", "MHASTP", "MQMHASTP"]
-Blocks = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+Count = Annotated[int, Field(ge=1, le=1000)]  # of layers, which are made one by one
+Blocks = tuple[Count, Count, Count, Count]
 Eps = Annotated[float, Field(ge=0)]
 
 
@@ -19,7 +20,7 @@ class EcapaTdnnOptions(Section):
     embd_dim: PositiveInt = 192
     pooling_type: Pooling = "ASP"
     channels: PositiveInt | tuple[PositiveInt, ...] = 512
-    res2net_scale: int = Field(8, ge=2)
+    res2net_scale: int = Field(8, ge=2, le=1000)
     se_channels: PositiveInt | None = None
     attention_channels: PositiveInt = 128
     layout: Literal["mvector", "speechbrain", "wespeaker"] = "mvector"
@@ -110,7 +111,7 @@ class Res2NetOptions(_Res2Widths):
 
     embd_dim: PositiveInt = 192
     pooling_type: Pooling = "ASP"
-    scale: int = Field(2, ge=2)
+    scale: int = Field(2, ge=2, le=1000)
     expansion: int = Field(4, ge=2)
     attention_channels: PositiveInt = 128
 
@@ -120,7 +121,7 @@ class Res2Net34Options(_Res2Widths):
 
     embd_dim: PositiveInt = 256
     pooling_type: Pooling = "TSTP"
-    scale: int = Field(2, ge=2)
+    scale: int = Field(2, ge=2, le=1000)
     expansion: PositiveInt = 2
     two_embedding_layers: bool = False
     pooling_eps: Eps = 1e-7
@@ -131,7 +132,7 @@ class ERes2NetOptions(_Res2Widths):
 
     embd_dim: PositiveInt = 192
     pooling_type: Pooling = "TSTP"
-    scale: PositiveInt = 2
+    scale: Count = 2
     expansion: PositiveInt = 2
     two_embedding_layers: bool = False
     pooling_eps: Eps = 1e-8

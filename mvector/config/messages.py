@@ -14,12 +14,43 @@ from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.conditions import ContradictionsError
 from mvector.config.feature_options import FEATURE_ARGS
 from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
+from mvector.errors import ConfigError
 
 
 def join_mistakes(name: str, mistakes: list[str]) -> str:
     if len(mistakes) == 1:
         return f"{name}: {mistakes[0]}."
     return "\n  - ".join([f"{name} has {len(mistakes)} mistakes:", *mistakes])
+
+
+def check_options(section: type[Section], values: Mapping[str, Any], name: str) -> None:
+    """Hold keyword arguments, as they stand in a file, to names, types and bounds of a section.
+
+    Nothing is converted: ``"8"`` is no number. A list passes for a tuple.
+
+    Raises:
+        ConfigError: what is wrong, each key with what is allowed.
+    """
+    try:
+        read = section.model_validate(dict(values))
+    except ValidationError as error:
+        found = describe_mistakes(section, error, {}, {})
+        raise ConfigError(join_mistakes(name, found)) from error
+    found = [
+        f"{key}: {_short(value)} is not valid; it must be {_short(getattr(read, key))}"
+        for key, value in values.items()
+        if not _is_as_read(value, getattr(read, key))
+    ]
+    if found:
+        raise ConfigError(join_mistakes(name, found))
+
+
+def _is_as_read(value: Any, read: Any) -> bool:
+    if isinstance(read, tuple):
+        return isinstance(value, list | tuple) and all(map(_is_as_read, value, read))
+    if isinstance(read, float):
+        return type(value) in (int, float)
+    return type(value) is type(read)
 
 
 _EXPECTED = {

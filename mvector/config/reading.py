@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 from pydantic import BaseModel
 
+from mvector.config.plain_yaml import require_modest_size
 from mvector.errors import ConfigError
 from mvector.files import read_errors_as, read_utf8
 from mvector.shipped import find_config
@@ -114,10 +115,12 @@ def read_source(path_or_dict: ConfigSource, section: type[BaseModel]) -> tuple[d
         text = read_utf8(name)
     try:
         raw, holders = _parse(text)
+        require_modest_size(raw)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        plain = "it cannot be parsed" if isinstance(error, RecursionError) else error
+        problem = getattr(error, "problem", None) or plain
         raise ConfigError(f"{name}{where} is not valid YAML: {problem}.") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{name} holds no 'key: value' sections; start from a file of configs/.")

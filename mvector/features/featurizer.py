@@ -189,15 +189,17 @@ def build_featurizer(preprocess_conf: Any) -> Featurizer:
     """
     conf = _preprocess_dict(preprocess_conf)
     method = conf.pop("feature_method", None)
-    if method not in FEATURE_METHODS:
+    if not isinstance(method, str) or method not in FEATURE_METHODS:
         choices = ", ".join(FEATURE_METHODS)
         raise ConfigError(
             f"preprocess_conf.feature_method is {method!r}; choose one of: {choices}."
         )
-    method_args = dict(conf.pop("method_args", None) or {})
+    method_args = _section_of(conf.pop("method_args", None), "preprocess_conf.method_args")
     _check_keys(FEATURE_METHODS[method], method_args, "preprocess_conf.method_args")
     if method == "MFCC":
-        mel_args = method_args.get("melkwargs") or {}
+        mel_args = _section_of(
+            method_args.get("melkwargs"), "preprocess_conf.method_args.melkwargs"
+        )
         _check_keys(MelSpectrogram, mel_args, "preprocess_conf.method_args.melkwargs")
     _check_keys(Featurizer, conf, "preprocess_conf", hidden="transform")
     for key, value in conf.items():
@@ -210,7 +212,15 @@ def build_featurizer(preprocess_conf: Any) -> Featurizer:
     return Featurizer(transform, **conf)
 
 
+def _section_of(values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping | None):
+        raise ConfigError(f"{where} is {values!r}; it must be a section of 'key: value' lines.")
+    return dict(values or {})
+
+
 def _preprocess_dict(preprocess_conf: Any) -> dict[str, Any]:
+    if not hasattr(preprocess_conf, "__dict__"):
+        preprocess_conf = _section_of(preprocess_conf, "preprocess_conf")
     if isinstance(preprocess_conf, Mapping):
         return dict(preprocess_conf)
     if hasattr(preprocess_conf, "model_dump"):  # pydantic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 import torch
@@ -129,11 +130,12 @@ def bank_without_gaps(
     """
     bank = make_bank(num_bands)
     if num_empty := _num_empty(bank):
-        fewer = (n for n in range(num_bands - 1, 0, -1) if not _num_empty(make_bank(n)))
+        numbers = range(1, num_bands)
+        enough = bisect_left(numbers, True, key=lambda n: _num_empty(make_bank(n)) > 0)
         logger.warning(
             "%d of %d mel bands are always empty, because no bin of a spectrum of %d points falls "
             "into them: set %s to %d or less, or give a larger %s.",
-            *(num_empty, num_bands, n_fft, bands, next(fewer, 1), points),
+            *(num_empty, num_bands, n_fft, bands, max(enough, 1), points),
         )
     return bank
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import create_model
 
 from mvector.audio.channels import Channel, parse_channel
 from mvector.audio.decoding import AudioSource, source_name
 from mvector.audio.io import read_audio
 from mvector.audio.level import check_speech
 from mvector.audio.vad import VadMethod, trim_silence
+from mvector.config.messages import check_options
+from mvector.config.options import Section
+from mvector.config.schema import DatasetConf
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ class FrontEnd:
 
     Raises:
         AudioError: there can be no such channel.
+        ConfigError: another value is impossible.
     """
 
     sample_rate: int
@@ -52,6 +58,8 @@ class FrontEnd:
 
     def __post_init__(self) -> None:
         parse_channel(self.channel)
+        settings = {name: value for name, value in vars(self).items() if name != "preprocess"}
+        check_options(_front_end_section(), settings, "The front end")
 
     @classmethod
     def from_config(cls, config: Config) -> FrontEnd:
@@ -134,6 +142,15 @@ class FrontEnd:
         """The waveform; an AudioError if it is shorter than ``min_duration`` or silent."""
         check_speech(waveform, self.sample_rate, name=name, min_duration_s=self.min_duration)
         return waveform
+
+
+@cache
+def _front_end_section() -> type[Section]:
+    """The settings of ``dataset_conf`` that a front end has, with their types and bounds."""
+    known = DatasetConf.model_fields
+    names = [key.name for key in fields(FrontEnd) if key.name in known]
+    settings: dict[str, Any] = {name: (known[name].annotation, known[name]) for name in names}
+    return create_model("FrontEndSection", __base__=Section, **settings)
 
 
 def normalise_level(

@@ -21,7 +21,9 @@ from mvector.features.transform import (
     FeatureTransform,
     NumSamples,
     require,
+    require_bools,
     require_choice,
+    require_modest_bank,
     require_numbers,
     require_positive_int,
 )
@@ -101,6 +103,18 @@ class Fbank(FeatureTransform):
             preemphasis_coefficient=preemphasis_coefficient,
             sample_frequency=sample_frequency,
         )
+        require_bools(
+            htk_compat=htk_compat,
+            raw_energy=raw_energy,
+            remove_dc_offset=remove_dc_offset,
+            round_to_power_of_two=round_to_power_of_two,
+            snip_edges=snip_edges,
+            subtract_mean=subtract_mean,
+            use_energy=use_energy,
+            use_log_fbank=use_log_fbank,
+            use_power=use_power,
+        )
+        require_positive_int(num_mel_bins=num_mel_bins)
         require(
             sample_frequency > 0, f"sample_frequency is {sample_frequency}; it must be positive."
         )
@@ -140,6 +154,7 @@ class Fbank(FeatureTransform):
             f"frame_length is {frame_length_ms} ms, less than two samples at {sample_rate:g} Hz.",
         )
         n = self.frame_length
+        require(n <= 1_000_000, f"frame_length is {frame_length_ms} ms, {n:,} samples; shorten it.")
         self.n_fft = 2 ** (n - 1).bit_length() if power_of_two else n
         require(
             self.n_fft % 2 == 0,
@@ -150,7 +165,6 @@ class Fbank(FeatureTransform):
     def _mel_bank(
         self, sample_rate: float, num_mel_bins: int, low_freq: float, high_freq: float
     ) -> Tensor:
-        require_positive_int(num_mel_bins=num_mel_bins)
         require(num_mel_bins > 3, f"num_mel_bins is {num_mel_bins}; Kaldi needs at least 4.")
         nyquist = 0.5 * sample_rate
         end = high_freq if high_freq > 0.0 else nyquist + high_freq
@@ -159,6 +173,7 @@ class Fbank(FeatureTransform):
             f"low_freq is {low_freq} and high_freq is {high_freq}; the bands must lie between 0 "
             f"and {nyquist:g} Hz, half the sample_frequency.",
         )
+        require_modest_bank(self.n_fft // 2 + 1, num_mel_bins)
         return bank_without_gaps(
             lambda count: kaldi_mel_bank(self.n_fft, count, sample_rate, low_freq, end),
             num_mel_bins,

@@ -23,7 +23,9 @@ from mvector.features.transform import (
     FeatureTransform,
     NumSamples,
     require,
+    require_bools,
     require_choice,
+    require_modest_bank,
     require_numbers,
     require_positive_int,
 )
@@ -78,9 +80,9 @@ class Spectrogram(FeatureTransform):
         )
         hop_length = win_length // 2 if hop_length is None else hop_length
         require_positive_int(hop_length=hop_length)
-        require(
-            pad == 0 or (type(pad) is int and pad > 0), f"pad is {pad!r}; it must be 0 or more."
-        )
+        if type(pad) is not int or pad != 0:
+            require_positive_int(pad=pad)
+        require_bools(center=center, onesided=onesided)
         require_numbers(power=power)
         require(power > 0, f"power is {power}; it must be positive (2 is power, 1 is magnitude).")
         require_choice("normalized", normalized, (False, True, "window", "frame_length"))
@@ -197,6 +199,7 @@ class MelSpectrogram(FeatureTransform):
         self.sample_rate, self.feature_dim = sample_rate, n_mels
         self.min_samples = self.spectrogram.min_samples
         num_bins = self.spectrogram.feature_dim
+        require_modest_bank(num_bins, n_mels)
 
         def make_bank(count: int) -> Tensor:
             return hz_mel_bank(
@@ -255,6 +258,7 @@ class MFCC(FeatureTransform):
         require_choice("dct_type", dct_type, (2,))
         require_choice("norm", norm, (None, "ortho"))
         require_positive_int(n_mfcc=n_mfcc)
+        require_bools(log_mels=log_mels)
         mel_args = {"sample_rate": sample_rate, **(melkwargs or {})}
         require(
             mel_args["sample_rate"] == sample_rate,
@@ -269,6 +273,7 @@ class MFCC(FeatureTransform):
         )
         self.sample_rate, self.feature_dim, self.log_mels = sample_rate, n_mfcc, log_mels
         self.min_samples = self.mel_spectrogram.min_samples
+        require_modest_bank(n_mels, n_mfcc)
         self._set_constant("dct", dct_matrix(n_mels, n_mfcc, norm))
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:

@@ -19,6 +19,7 @@ from mvector.features.transform import (
     FeatureTransform,
     NumSamples,
     require,
+    require_modest_bank,
     require_numbers,
     require_positive_int,
 )
@@ -91,6 +92,7 @@ class SpeechbrainFbank(FeatureTransform):
         self.n_fft, self.top_db = n_fft, top_db
         window = torch.hamming_window(num_window, dtype=torch.float64)
         self._set_constant("window", zero_pad_window(window, n_fft))
+        require_modest_bank(n_fft // 2 + 1, n_mels)
         bank = bank_without_gaps(
             lambda count: _mel_bank(n_fft, count, sample_rate, f_min, f_max),
             n_mels,

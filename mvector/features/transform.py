@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from mvector.errors import ConfigError
 
 NumSamples = TypeVar("NumSamples", int, Tensor)
+
+_MOST = 1_000_000
+_MOST_IN_BANK = 1 << 24
+_LARGEST = 1e9
 
 
 class FeatureTransform(nn.Module):
@@ -70,17 +74,39 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_positive_int(**values: object) -> None:
-    """Raise ConfigError for the first value that is not a positive integer."""
+    """Raise ConfigError for the first value that is not a positive integer of a usual size."""
     for name, value in values.items():
         valid = isinstance(value, int) and not isinstance(value, bool) and value > 0
         require(valid, f"{name} is {value!r}; it must be a positive integer.")
+        require(
+            cast("int", value) <= _MOST, f"{name} is {value}; it must not be more than {_MOST:,}."
+        )
 
 
 def require_numbers(**values: object) -> None:
-    """Raise ConfigError for the first value that is not a number."""
+    """Raise ConfigError for the first value that is not a number of a usual size."""
     for name, value in values.items():
         valid = isinstance(value, (int, float)) and not isinstance(value, bool)
         require(valid, f"{name} is {value!r}; it must be a number.")
+        require(
+            abs(cast("float", value)) <= _LARGEST,
+            f"{name} is {value}; it must lie between {-_LARGEST:g} and {_LARGEST:g}.",
+        )
+
+
+def require_bools(**values: object) -> None:
+    """Raise ConfigError for the first value that is neither True nor False."""
+    for name, value in values.items():
+        require(isinstance(value, bool), f"{name} is {value!r}; it must be True or False.")
+
+
+def require_modest_bank(num_bins: int, num_bands: int) -> None:
+    """Raise ConfigError for a filter bank of a size that no features have."""
+    require(
+        num_bins * num_bands <= _MOST_IN_BANK,
+        f"{num_bands:,} bands of {num_bins:,} bins are more than {_MOST_IN_BANK:,} numbers; lower "
+        "the number of bands, or the length of the frames.",
+    )
 
 
 def require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from mvector.config.backbone_options import BACKBONE_OPTIONS
+from mvector.config.messages import check_options
 from mvector.errors import ConfigError
 from mvector.models.campplus import CAMPPlus
 from mvector.models.ecapa_tdnn import EcapaTdnn
@@ -45,11 +47,9 @@ def build_backbone(name: str, feature_dim: int, **options: Any) -> nn.Module:
         options: keyword arguments of the backbone's class.
 
     Raises:
-        ConfigError: there is no such backbone, or it has no such option.
+        ConfigError: there is no such backbone, it has no such option, or a value is impossible.
     """
     if name not in BACKBONES:
         raise ConfigError(f"There is no backbone '{name}'; there are: {', '.join(BACKBONES)}.")
-    try:
-        return BACKBONES[name](feature_dim, **options)
-    except TypeError as error:
-        raise ConfigError(f"The backbone {name} cannot be built: {error}.") from error
+    check_options(BACKBONE_OPTIONS[name], options, f"The backbone {name}")
+    return BACKBONES[name](feature_dim, **options)

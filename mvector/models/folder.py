@@ -11,49 +11,31 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
-from mvector.errors import CheckpointError, MVectorError
+from mvector.config.plain_yaml import parse_plain_yaml
+from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
-from mvector.files import recover_folder, replacing_folder, write_atomically, write_errors_as
+from mvector.files import replacing_folder, write_atomically, write_errors_as
+from mvector.models.description import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    ModelInfo,
+    description_errors,
+    info_of,
+    read_description,
+)
 from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
-from mvector.models.weight_files import not_a_model_folder
 
-FORMAT_VERSION = 1
-WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What ``model.yml`` says beside how to build the model.
-
-    Attributes:
-        fingerprint: ties embeddings to this model; other weights or another front end differ.
-        provenance: where the weights come from (corpora, licence, epochs …).
-        metrics: what was measured, by name.
-        calibration: thresholds and score-to-LLR mapping, or ``None`` if never measured; see
-            :class:`mvector.evaluation.Calibration`.
-        listening: how much of clips is heard, as it was for the calibration; ``None`` in older
-            folders; see :class:`mvector.embedding.listening.Listening`.
-        folder: that was read.
-    """
-
-    fingerprint: str
-    provenance: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] | None = None
-    listening: dict[str, Any] | None = None
-    folder: Path | None = None
+WEIGHTS, TRAINING_CONFIG = "model.safetensors", "config.yml"
 
 
 def save_model_folder(
@@ -119,23 +101,13 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
         CheckpointError: the folder is missing, incomplete, damaged or of a newer format.
     """
     folder = model_folder(path)
-    description = _read_description(folder)
-    with _description_errors(folder):
-        model = SpeakerModel(
-            FrontEnd(**description["front_end"]),
-            description["backbone"]["name"],
-            description["backbone"]["options"],
-        )
-        info = _info_of(description, folder)
-    try:
-        model.backbone.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"'{folder}' has no {WEIGHTS}; copy the whole folder.") from error
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise CheckpointError(
-            f"'{folder / WEIGHTS}' is damaged or belongs to another model: {error}",
-            code="checkpoint-damaged",
-        ) from error
+    description = read_description(folder)
+    info, backbone = info_of(description, folder), description["backbone"]
+    with description_errors(folder):
+        front_end = FrontEnd(**description["front_end"])
+        model = SpeakerModel(front_end, backbone["name"], backbone["options"], without_weights=True)
+    weights = _load_weights(folder / WEIGHTS, model.backbone.state_dict())
+    model.backbone.load_state_dict(weights, strict=True, assign=True)
     if fingerprint_of(model) != info.fingerprint:
         raise CheckpointError(
             f"'{folder}': weights and {DESCRIPTION} do not belong together (the fingerprint "
@@ -152,9 +124,7 @@ def read_model_info(path: str | Path) -> ModelInfo:
         CheckpointError: the folder is missing, damaged or of a newer format.
     """
     folder = model_folder(path)
-    description = _read_description(folder)
-    with _description_errors(folder):
-        return _info_of(description, folder)
+    return info_of(read_description(folder), folder)
 
 
 def load_training_config(path: str | Path) -> dict[str, Any] | None:
@@ -163,12 +133,15 @@ def load_training_config(path: str | Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        config = parse_plain_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CheckpointError(f"'{file}' cannot be read; name one with --configs.") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
-    evaluation = (config.get("dataset_conf") or {}).get("eval_conf") or {}
+    data = config.get("dataset_conf")
+    evaluation = data.get("eval_conf") if isinstance(data, dict) else None
+    if not isinstance(evaluation, dict):
+        return config
     if evaluation.get("max_duration") == 20.0 and read_model_info(path).listening is None:
         # the default of versions that wrote no listening, and no wish of the user
         del evaluation["max_duration"]
@@ -190,64 +163,54 @@ def update_model_folder(
         CheckpointError: the folder is missing, damaged or cannot be written to.
     """
     folder = Path(path)
-    description = _read_description(folder)
+    description = read_description(folder)
     description.update(listening=listening, calibration=calibration)
     description["metrics"] = {**(description.get("metrics") or {}), **metrics}
     with write_errors_as(CheckpointError, f"'{folder / DESCRIPTION}'"):
         write_atomically(folder / DESCRIPTION, lambda file: _write_yaml(file, description))
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
-    if folder.is_file():
-        raise not_a_model_folder(folder)
-    recover_folder(folder)
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"The model folder '{folder}' does not exist; train a model with train.py or give "
-            "another --model_path.",
-            code="model-not-found",
-        )
-    file = folder / DESCRIPTION
-    if not file.is_file():
-        raise CheckpointError(
-            f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "
-            "holds it, such as models/EcapaTdnn_Fbank/best_model.",
-            code="model-not-found",
-        )
+def _load_weights(file: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a file; those expected are compared by their shapes before any is read.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another model.
+    """
     try:
-        description = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"'{file}' cannot be read: {error}.") from error
-    if not isinstance(description, dict) or "format_version" not in description:
-        raise CheckpointError(f"'{file}' does not describe a model; the folder is damaged.")
-    if description["format_version"] != FORMAT_VERSION:
+        with safe_open(file, framework="pt") as stored:
+            _check_shapes(file, expected, {key: stored.get_slice(key) for key in stored.keys()})  # noqa: SIM118
+            return {
+                # a copy: the file is mapped, and may be written anew by others
+                key: stored.get_tensor(key).to(value.dtype, copy=True)
+                for key, value in expected.items()
+            }
+    except FileNotFoundError as error:
         raise CheckpointError(
-            f"'{file}' has format version {description['format_version']}, this mvector reads "
-            f"{FORMAT_VERSION}; update mvector."
-        )
-    return description
-
-
-def _info_of(description: dict[str, Any], folder: Path) -> ModelInfo:
-    return ModelInfo(
-        fingerprint=description["fingerprint"],
-        provenance=description.get("provenance") or {},
-        metrics=description.get("metrics") or {},
-        calibration=description.get("calibration"),
-        listening=description.get("listening"),
-        folder=folder,
-    )
-
-
-@contextmanager
-def _description_errors(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, MVectorError) as error:
-        raise CheckpointError(
-            f"'{folder / DESCRIPTION}' does not describe a model: {error}; the folder is damaged "
-            "or edited."
+            f"'{file.parent}' has no {WEIGHTS}; copy the whole folder."
         ) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise _damaged(file, str(error)) from error
+
+
+def _check_shapes(
+    file: Path, expected: Mapping[str, torch.Tensor], stored: Mapping[str, Any]
+) -> None:
+    for key, value in expected.items():
+        if key not in stored:
+            raise _damaged(file, f"it has no {key}, which {DESCRIPTION} describes")
+        if (found := stored[key].get_shape()) != list(value.shape):
+            raise _damaged(
+                file, f"{key} has shape {found}, and {DESCRIPTION} describes {list(value.shape)}"
+            )
+    if unexpected := [key for key in stored if key not in expected]:
+        raise _damaged(file, f"it has {unexpected[0]}, which {DESCRIPTION} does not describe")
+
+
+def _damaged(file: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"'{file}' is damaged or belongs to another model: {reason}; copy the whole folder again.",
+        code="checkpoint-damaged",
+    )
 
 
 def fingerprint_of(model: SpeakerModel) -> str:

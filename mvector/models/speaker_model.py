@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,19 +24,29 @@ class SpeakerModel(nn.Module):
         front_end: how clips become features.
         backbone_name: key of :data:`mvector.models.BACKBONES`.
         backbone_options: keyword arguments of the backbone.
+        without_weights: the backbone takes no memory, and its weights are assigned afterwards.
+
+    Raises:
+        ConfigError: the front end or the options are impossible.
     """
 
     def __init__(
-        self, front_end: FrontEnd, backbone_name: str, backbone_options: Mapping[str, Any]
+        self,
+        front_end: FrontEnd,
+        backbone_name: str,
+        backbone_options: Mapping[str, Any],
+        *,
+        without_weights: bool = False,
     ) -> None:
         super().__init__()
         self.front_end = front_end
         self.backbone_name = backbone_name
         self.backbone_options = dict(backbone_options)
         self.featurizer = build_featurizer(front_end.preprocess)
-        self.backbone = build_backbone(
-            backbone_name, self.featurizer.feature_dim, **self.backbone_options
-        )
+        with torch.device("meta") if without_weights else nullcontext():
+            self.backbone = build_backbone(
+                backbone_name, self.featurizer.feature_dim, **self.backbone_options
+            )
 
     @classmethod
     def from_config(cls, config: Config) -> SpeakerModel:

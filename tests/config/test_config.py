@@ -399,3 +399,12 @@ def test_the_configuration_knows_the_classifier_that_fits_the_loss() -> None:
     plain = changed(loss_conf={"use_loss": "CELoss"})
     assert load_config(plain).classifier_type == "Linear"
     assert isinstance(load_config(plain), Config)
+
+
+def test_aliases_of_aliases_are_refused_and_not_written_out(tmp_path: Path) -> None:
+    file = tmp_path / "laughs.yml"
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    file.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=r"laughs\.yml is not valid YAML: its aliases stand for"):
+        load_config(file)

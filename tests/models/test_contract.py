@@ -156,11 +156,11 @@ def test_the_shortest_clip_is_taken_and_a_shorter_one_refused(name: str) -> None
         ("ResNet", 20, {"depth": 35}, "depth 35; choose from 18, 34, 50"),
     ],
 )
-def test_impossible_options_are_refused(
+def test_impossible_arguments_are_refused(
     backbone: str, bins: int, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_backbone(backbone, bins, **options)
+        BACKBONES[backbone](bins, **options)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -1,0 +1,138 @@
+"""``model.yml``: what a folder says of its model, checked before anything is built of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, ValidationError
+
+from mvector.config.messages import describe_mistakes
+from mvector.config.options import Section
+from mvector.config.plain_yaml import parse_plain_yaml
+from mvector.errors import CheckpointError, MVectorError
+from mvector.files import recover_folder
+from mvector.models.weight_files import not_a_model_folder
+
+FORMAT_VERSION = 1
+DESCRIPTION = "model.yml"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What ``model.yml`` says beside how to build the model.
+
+    Attributes:
+        fingerprint: ties embeddings to this model; other weights or another front end differ.
+        provenance: where the weights come from (corpora, licence, epochs …).
+        metrics: what was measured, by name.
+        calibration: thresholds and score-to-LLR mapping, or ``None`` if never measured; see
+            :class:`mvector.evaluation.Calibration`.
+        listening: how much of clips is heard, as it was for the calibration; ``None`` in older
+            folders; see :class:`mvector.embedding.listening.Listening`.
+        folder: that was read.
+    """
+
+    fingerprint: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    listening: dict[str, Any] | None = None
+    folder: Path | None = None
+
+
+class _Backbone(Section):
+    name: str
+    options: dict[str, Any]
+
+
+class _Description(Section):
+    """The parts that every version has read; what else there is, is left as it is."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    front_end: dict[str, Any]
+    backbone: _Backbone
+    fingerprint: str
+    provenance: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
+    listening: dict[str, Any] | None = None
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of a model folder's ``model.yml``, with the parts there that a model needs.
+
+    Raises:
+        CheckpointError: the folder is missing, or its description is damaged, of a newer format,
+            or lacks something; the message has the key.
+    """
+    if folder.is_file():
+        raise not_a_model_folder(folder)
+    recover_folder(folder)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"The model folder '{folder}' does not exist; train a model with train.py or give "
+            "another --model_path.",
+            code="model-not-found",
+        )
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise CheckpointError(
+            f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "
+            "holds it, such as models/EcapaTdnn_Fbank/best_model.",
+            code="model-not-found",
+        )
+    try:
+        description = parse_plain_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}.") from error
+    if not isinstance(description, dict) or "format_version" not in description:
+        raise CheckpointError(f"'{file}' does not describe a model; the folder is damaged.")
+    if description["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"'{file}' has format version {description['format_version']}, this mvector reads "
+            f"{FORMAT_VERSION}; update mvector."
+        )
+    with description_errors(folder):
+        _Description.model_validate(description)
+    return description
+
+
+def info_of(description: dict[str, Any], folder: Path) -> ModelInfo:
+    """What a description says beside how to build the model."""
+    return ModelInfo(
+        fingerprint=description["fingerprint"],
+        provenance=description.get("provenance") or {},
+        metrics=description.get("metrics") or {},
+        calibration=description.get("calibration"),
+        listening=description.get("listening"),
+        folder=folder,
+    )
+
+
+@contextmanager
+def description_errors(folder: Path) -> Iterator[None]:
+    """Within the block, what a description makes fail is an error that names it, with the key.
+
+    Raises:
+        CheckpointError: the description is damaged or edited.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        mistake = describe_mistakes(_Description, error, {}, {})[0]
+        raise _description_error(folder, f"{mistake}.") from error
+    except (MVectorError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise _description_error(folder, str(error)) from error
+
+
+def _description_error(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"'{folder / DESCRIPTION}' does not describe a model: {reason.rstrip('.')}; the folder is "
+        "damaged or edited: copy it again."
+    )
