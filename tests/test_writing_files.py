@@ -84,7 +84,10 @@ def test_the_errors_of_a_library_that_writes_are_told_alike_and_others_pass() ->
     [
         (lambda path: None, "The list 'x' does not exist; make it."),
         (lambda path: path.mkdir(), "The list 'x' is a folder; give a file."),
-        (lambda path: path.write_bytes(b"\xff\xfe"), "The list 'x' is not UTF-8 text; save it"),
+        (
+            lambda path: path.write_bytes(b"\xff\xfe"),
+            "The list 'x' looks like UTF-16 text; save it",
+        ),
     ],
     ids=["missing", "folder", "binary"],
 )

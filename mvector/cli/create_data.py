@@ -21,7 +21,7 @@ from mvector.corpus.recipes.cnceleb import cnceleb_trials
 from mvector.corpus.recipes.pairs import PublishedTrials, WrittenPairs, write_pairs
 from mvector.corpus.recipes.table import scan_csv
 from mvector.corpus.splitting import LIST_NAMES, assign_to_lists, write_lists
-from mvector.errors import DataError, import_errors_as
+from mvector.errors import DataError, count_of, import_errors_as
 from mvector.files import check_writable, write_errors_as
 
 logger = logging.getLogger(__name__)
@@ -36,14 +36,15 @@ def make_lists(args: Scan) -> int:
     require_vad(args.do_vad)
     logger.info("Looking for clips in '%s' ...", args.path)
     clips, trials = _scan(args)
-    logger.info("%d clips of %d speakers.", len(clips), len({clip.speaker for clip in clips}))
+    num_speakers = len({clip.speaker for clip in clips})
+    logger.info("%s of %s.", count_of(len(clips), "clip"), count_of(num_speakers, "speaker"))
     start_s = time.perf_counter()
     good, bad = _check(clips, args)
     elapsed_s = time.perf_counter() - start_s
     lost = {clip.speaker for clip in clips} - {clip.speaker for clip in good}
     if lost:
-        message = "%d speakers have no good clip and are left out: %s."
-        logger.warning(message, len(lost), name_some(lost))
+        speakers = count_of(len(lost), "speaker")
+        logger.warning("Left out: %s without a good clip: %s.", speakers, name_some(lost))
     bad += [
         BadClip(name, f"is named in '{own.source}' and is not in the corpus.")
         for own in trials

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mvector.cli.common import LibraryOptions, NoAudioOption
 from mvector.cli.options import Action, Command, required
-from mvector.errors import DataError, LibraryError
+from mvector.errors import DataError, LibraryError, count_of
 
 if TYPE_CHECKING:
     from mvector.speakers import SpeakerLibrary
@@ -63,7 +63,8 @@ def run(args: ImportLibrary) -> int:
         enrol(clips, library)
         people = library.people()
     num_clips = sum(person.num_clips for person in people)
-    print(f"{len(people)} people with {num_clips} clips are enrolled in '{target}'.")
+    who = count_of(len(people), "person", "people")
+    print(f"Enrolled in '{target}': {who} with {count_of(num_clips, 'clip')}.")
     return 0
 
 

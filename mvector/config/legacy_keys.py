@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 _IN_DATASET = (
@@ -54,8 +54,14 @@ SWITCHES: dict[str, tuple[str, Any, Any, Callable[[Any], bool]]] = {
 EMPTIED = ("dataset_conf.dataset", "dataset_conf.sampler", "optimizer_conf.optimizer_args")
 
 
-def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+def translate_keys(
+    raw: dict[str, Any], overridden: Collection[str] = ()
+) -> tuple[dict[str, str], list[str]]:
     """Move every foreign key of the parsed YAML to its place.
+
+    Args:
+        raw: the parsed YAML, which is changed.
+        overridden: our keys whose value in ``raw`` wins over the same setting by a foreign key.
 
     Returns:
         Which of our keys came from which of theirs (for messages), and the mistakes found.
@@ -65,6 +71,8 @@ def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
     for old, new in RENAMED.items():
         found, value = _take_key(raw, old)
         if not found:
+            continue
+        if new in overridden:
             continue
         if _has_key(raw, new):
             mistakes.append(f"{old}: the same setting is given again as {new}; keep one")
@@ -80,7 +88,7 @@ def translate_keys(raw: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
         elif not _has_key(raw, new):
             _put_key(raw, new, when_on if value else when_off)
             origin[new] = old
-        elif is_on(given := _get_key(raw, new)) != value:
+        elif new not in overridden and is_on(given := _get_key(raw, new)) != value:
             mistakes.append(f"{old}: {value} contradicts {new} {given}; keep one of them")
     for key, reason in ONLY_OFF.items():
         found, value = _take_key(raw, key)

@@ -41,13 +41,20 @@ def load_config(path_or_dict: ConfigSource, overrides: Iterable[str] = ()) -> Co
         ConfigError: names the file and lists every mistake: key, value, what is allowed.
     """
     raw, name = read_source(path_or_dict, Config)
+    overrides = list(overrides)
     _apply_overrides(raw, overrides)
-    origin, mistakes = translate_keys(raw)
+    overridden = {text.partition("=")[0].strip() for text in overrides}
+    origin, mistakes = translate_keys(raw, overridden)
     mistakes += _fill_sample_rate(raw)
     config, found = _validate(Config, raw, origin)
     if config is None or mistakes or found:
         raise ConfigError(join_mistakes(name, mistakes + found))
     _warn_of_empty_mel_bands(config, name)
+    if config.augment_conf.volume.prob > 0 and config.dataset_conf.use_dB_normalization:
+        logger.warning(
+            f"{name}: augment_conf.volume changes little or nothing, as use_dB_normalization "
+            "brings every clip to one level behind it; turn one of them off."
+        )
     return config
 
 

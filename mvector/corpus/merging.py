@@ -13,7 +13,7 @@ import numpy as np
 from mvector.corpus.recipes.clip import Part
 from mvector.corpus.splitting import LIST_NAMES
 from mvector.data.lists import ClipList, read_list, write_list
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,8 @@ def _without_repeats(clips: ClipList) -> ClipList:
     num_repeats = len(clips) - len(keep)
     if not num_repeats:
         return clips
-    logger.warning("%d lines of '%s' repeat a clip; each is kept once.", num_repeats, clips.source)
+    repeats = count_of(num_repeats, "line")
+    logger.warning("Left out of '%s': %s with a clip listed before.", clips.source, repeats)
     return ClipList(clips.source, [clips.paths[place] for place in keep], clips.labels[keep])
 
 
@@ -159,7 +160,7 @@ def _refuse_shared_clips(names: list[str], lists: list[_Lists]) -> None:
                     example = example or f"'{path}', in '{other[0]}' and '{name}'"
     if num_shared:
         raise DataError(
-            f"{num_shared} clips are listed twice, the first {example}: nobody may have two "
-            "numbers or both train and test; give each corpus once.",
+            f"{count_of(num_shared, 'clip')} listed twice, the first {example}: nobody may have "
+            "two numbers or both train and test; give each corpus once.",
             code="clip-listed-twice",
         )

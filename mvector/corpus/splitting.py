@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
 from mvector.data.lists import write_list
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def split_by_speaker(
     if num_test and len(testable) < len(by_speaker):
         few = [name for name, own in by_speaker.items() if len(own) <= enroll_clips]
         logger.info(
-            "%d speakers with fewer than %d good clips cannot be tested and stay in training: %s.",
-            len(few),
+            "For training alone: %s with fewer than %d good clips: %s.",
+            count_of(len(few), "speaker"),
             enroll_clips + 1,
             name_some(few),
         )
@@ -113,15 +113,15 @@ def _drop_test_speakers_from_training(clips: Sequence[Clip]) -> list[Clip]:
     kept = [clip for clip in clips if clip.part != "train" or clip.speaker not in both]
     if not any(clip.part == "train" for clip in kept):
         raise DataError(
-            f"All {len(both)} training speakers are test speakers too ({name_some(both)}), so "
+            f"Every training speaker is a test speaker too ({name_some(both)}), so "
             "nobody is left to train on; divide the corpus by speaker (for a table: "
             "--split_column none)."
         )
     logger.warning(
-        "%d speakers are in training and test (%s): their %d training clips are left out.",
-        len(both),
+        "In training and test: %s (%s); left out of training: %s.",
+        count_of(len(both), "speaker"),
         name_some(both),
-        len(clips) - len(kept),
+        count_of(len(clips) - len(kept), "clip"),
     )
     return kept
 

@@ -39,7 +39,8 @@ class RandomBatches:
         self.seed = seed
         if num_clips < (batch_size if drop_last else max(2, multiple)):
             raise DataError(
-                f"The training list holds {num_clips} clips, fewer than a batch of {batch_size}: "
+                f"The training list holds {count_of(num_clips, 'clip')}, fewer than a batch of "
+                f"{batch_size}: "
                 "lower dataset_conf.dataLoader.batch_size."
             )
 
@@ -152,7 +153,7 @@ class SpeakerBatches:
             )
         if len(self.clips) < speakers_per_batch:
             raise DataError(
-                f"The training list holds {len(self.clips)} speakers, fewer than the "
+                f"The training list holds {count_of(len(self.clips), 'speaker')}, fewer than the "
                 f"{speakers_per_batch} of a batch: lower dataset_conf.dataLoader.batch_size."
             )
 

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from mvector.audio import Channel, split_channel
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 from mvector.files import check_writable, write_errors_as
 
 logger = logging.getLogger(__name__)
@@ -152,9 +152,9 @@ class EmbeddingCache:
                     is_known[position] = self._look_up(content, embeddings[position]) is True
         if num_damaged:
             logger.warning(
-                "%d embeddings in '%s' are damaged and are computed again.",
-                num_damaged,
+                "Damaged in '%s', and computed again: %s.",
                 self.folder,
+                count_of(num_damaged, "embedding"),
             )
         return embeddings, is_known
 

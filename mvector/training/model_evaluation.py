@@ -22,7 +22,7 @@ def check_epoch_evaluation(config: Config, do_eval: bool) -> bool:
     """Whether to evaluate after each epoch; what would fail then is refused before the first.
 
     Raises:
-        ConfigError: the schedule of the learning rate needs it, and there is none.
+        ConfigError: a setting needs it, and there is none.
         DataError: a list is missing or malformed.
         EvaluationError: the trials allow no error rate, or clips are missing.
     """
@@ -35,10 +35,16 @@ def check_epoch_evaluation(config: Config, do_eval: bool) -> bool:
             skip_missing=data.eval_conf.skip_missing,
         )
         return True
+    needing = []
     if config.optimizer_conf.scheduler == "ReduceLROnPlateau":
+        needing.append("optimizer_conf.scheduler ReduceLROnPlateau")
+    if config.train_conf.early_stop_epochs is not None:
+        needing.append(f"train_conf.early_stop_epochs {config.train_conf.early_stop_epochs}")
+    if needing:
+        need, it = ("needs", "it") if len(needing) == 1 else ("need", "them")
         raise ConfigError(
-            "optimizer_conf.scheduler ReduceLROnPlateau needs an evaluation after each epoch; "
-            "set dataset_conf.trials_list and --do_eval True, or choose another scheduler."
+            f"{' and '.join(needing)} {need} an evaluation after each epoch; set "
+            f"dataset_conf.trials_list and --do_eval True, or do without {it}."
         )
     return False
 

@@ -15,7 +15,7 @@ from mvector.config import Config, load_config, log_config, with_augmentation
 from mvector.data.dataset import TrainingBatch
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
-from mvector.errors import ConfigError, DataError, MVectorError
+from mvector.errors import ConfigError, DataError, MVectorError, count_of
 from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.run import VerificationResult
 from mvector.models.folder import load_model_folder
@@ -121,7 +121,8 @@ class MVectorTrainer:
     def _train(self, do_eval: bool) -> Path:
         run, max_epoch = self.run, self.config.train_conf.max_epoch
         if run.epoch >= max_epoch:
-            logger.info("The run has %d epochs already; raise train_conf.max_epoch.", run.epoch)
+            done = count_of(run.epoch, "epoch")
+            logger.info("The run has %s already; raise train_conf.max_epoch.", done)
         with run.recording() as curves, StopRequest() as stop:
             while run.epoch < max_epoch and not self._is_stale():
                 self._train_epoch(curves, stop)
@@ -252,7 +253,8 @@ class MVectorTrainer:
         patience = self.config.train_conf.early_stop_epochs
         if patience is None or self.run.epochs_since_best < patience:
             return False
-        logger.info("No better EER in %d epochs: the run ends early.", self.run.epochs_since_best)
+        stale = count_of(self.run.epochs_since_best, "epoch")
+        logger.info("No better EER in %s: the run ends early.", stale)
         return True
 
     def evaluate(

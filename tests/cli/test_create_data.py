@@ -117,7 +117,7 @@ class TestFolderLayout:
         for name in ("stray.wav", "a/1.wav", "b/2.wav"):
             put(Path("c") / name)
         assert len(scan_folder("c")) == 2
-        assert "1 clips directly in" in caplog.text
+        assert "Left out: 1 clip directly in" in caplog.text
 
     def test_an_mp3_beside_a_wav_of_the_same_name_is_the_same_recording(self):
         for name in ("a/1.wav", "a/1.mp3", "a/2.mp3", "b/1.wav"):
@@ -434,7 +434,7 @@ class TestChecking:
             "c/c/1.wav": 1,
             "c/d/1.wav": 2,
         }
-        assert "1 speakers have no good clip and are left out: 'b'" in caplog.text
+        assert "Left out: 1 speaker without a good clip: 'b'" in caplog.text
 
     def test_skipping_the_check_opens_no_clip(self, capsys):
         put(Path("c/a/1.wav"))

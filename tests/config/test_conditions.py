@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from small_settings import SMALL_CONFIG
 from mvector import MVectorTrainer, load_config
 from mvector.config import Config, ConfigError, config_to_dict
 from mvector.config.conditions import _NEEDS
+from mvector.training.model_evaluation import check_epoch_evaluation
 
 TRIPLET = {"use_loss": "TripletAngularMarginLoss"}
 SPEAKERS = {"dataset_conf.batch_sampler": "speakers"}
@@ -159,6 +161,40 @@ def test_contradictions_are_told_together_and_beside_other_mistakes() -> None:
     assert "has 5 mistakes" in told
     for key in ("momentum 0.5", "amp_dtype float16", "noise.prob 0.3", "'often'", "batch_smapler"):
         assert key in told
+
+
+def test_a_setting_of_the_command_line_wins_over_an_older_key_of_the_file() -> None:
+    older = changed(
+        {
+            "dataset_conf.is_use_pksampler": False,
+            "dataset_conf.sample_per_id": 4,
+            "optimizer_conf": {"optimizer_args": {"lr": 0.5}},
+        }
+    )
+    config = load_config(
+        older, ["dataset_conf.batch_sampler=speakers", "optimizer_conf.learning_rate=0.25"]
+    )
+    assert config.dataset_conf.batch_sampler == "speakers"
+    assert config.optimizer_conf.learning_rate == 0.25
+
+
+def test_a_volume_that_is_levelled_again_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    load_config(changed({"augment_conf.volume.prob": 0.5, "dataset_conf.use_dB_normalization": 0}))
+    assert not caplog.text
+    load_config(changed({"augment_conf.volume.prob": 0.5}))
+    assert "augment_conf.volume changes little or nothing" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["trials", "evaluation"])
+def test_stopping_early_needs_an_evaluation(small_config: dict, missing: str) -> None:
+    small_config["train_conf"]["early_stop_epochs"] = 2
+    if missing == "trials":
+        del small_config["dataset_conf"]["trials_list"]
+    with pytest.raises(ConfigError, match=r"early_stop_epochs 2 needs an evaluation after each"):
+        check_epoch_evaluation(load_config(small_config), do_eval=missing == "trials")
 
 
 def test_the_key_of_the_older_files_is_named() -> None:

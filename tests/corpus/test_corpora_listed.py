@@ -340,9 +340,9 @@ class TestTables:
         rows = ["a.wav,alice", "./a.wav,alice", ",bob", "c.wav", "", "b.wav,bob", "b.wav,carol"]
         write("corpus/l.csv", "path,speaker", *rows)
         assert [clip.path for clip in scan_csv("corpus/l.csv")] == ["corpus/a.wav"]
-        assert "2 rows of" in caplog.text
-        assert "2 rows of '" in caplog.text
-        assert "1 clips are given to more than one speaker" in caplog.text
+        assert "2 rows with an empty cell" in caplog.text
+        assert "2 rows with a path given before" in caplog.text
+        assert "1 clip given to more than one speaker" in caplog.text
 
     def test_missing_clips_are_bad_ones_but_not_all_may_be_missing(self):
         self.put_clips("a.wav", "b.wav")
@@ -358,7 +358,7 @@ class TestTables:
         [
             (None, "does not exist"),
             (b"", "does not begin with a header"),
-            ("path,speaker\n张.wav,a\n".encode("gbk"), "not UTF-8 text"),
+            ("path,speaker\n张.wav,a\n".encode("gbk"), "looks like GBK text; save it as UTF-8"),
             (b"path,speaker\n", "lists no clip"),
         ],
     )

@@ -49,7 +49,7 @@ class TestLists:
     def test_a_clip_in_two_lists_is_refused_and_nothing_is_written(self):
         write_list("a.txt", a=0, b=1)
         write_list("b.txt", c=0, **{"./b": 0})
-        with pytest.raises(DataError, match=r"1 clips are listed twice.*'./b.wav', in 'a.txt' and"):
+        with pytest.raises(DataError, match=r"1 clip listed twice.*'./b.wav', in 'a.txt' and"):
             merge("a.txt", "b.txt")
         assert not os.listdir("all")
 
@@ -58,7 +58,7 @@ class TestLists:
         write_list("b.txt", c=0)
         merge("a.txt", "b.txt")
         assert by_path("all/train_list.txt") == {"a.wav": 0, "b.wav": 1, "c.wav": 2}
-        assert "1 lines of 'a.txt' repeat a clip" in caplog.text
+        assert "Left out of 'a.txt': 1 line with a clip listed before" in caplog.text
 
     def test_a_clip_of_two_speakers_is_refused(self):
         Path("a.txt").write_text("a.wav\t0\na.wav\t1\n")

@@ -192,7 +192,10 @@ class TestVoxCelebLayouts:
         put("data/vox2/dev/aac/id00017/xxxxxxxxxxx/00009.wav")
         create("--dataset=voxceleb", "--path=data")
         assert not [path for path in by_path() if "id00017" in path or "id10270" in path]
-        assert "1 speakers are in training and test ('id00017'): their 1 training" in caplog.text
+        assert (
+            "In training and test: 1 speaker ('id00017'); left out of training: 1 clip."
+            in caplog.text
+        )
 
     def test_pieces_of_archives_are_to_be_joined_and_unpacked(self):
         Path("data").mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from mvector.audio import split_channel
 from mvector.corpus.recipes.clip import Clip, Part, name_some
 from mvector.corpus.recipes.walk import listed_path
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
@@ -98,13 +98,15 @@ def _clips_of_rows(file: Path, rows: Iterable[_Row]) -> list[Clip]:
         if first.speaker != clip.speaker:
             contested.add(path)
     if num_incomplete:
-        logger.warning("%d rows of '%s' have an empty cell and are left out.", num_incomplete, file)
+        lost = count_of(num_incomplete, "row")
+        logger.warning("Left out of '%s': %s with an empty cell.", file, lost)
     if num_repeated:
-        logger.warning("%d rows of '%s' repeat a path and are left out.", num_repeated, file)
+        lost = count_of(num_repeated, "row")
+        logger.warning("Left out of '%s': %s with a path given before.", file, lost)
     if contested:
         logger.warning(
-            "%d clips are given to more than one speaker and are left out: %s.",
-            len(contested),
+            "Left out: %s given to more than one speaker: %s.",
+            count_of(len(contested), "clip"),
             name_some(contested),
         )
     return [clip for path, clip in clip_of.items() if path not in contested]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mvector.audio import PassedOver
 from mvector.corpus.recipes.clip import MIN_SPEAKERS, Clip, Part, name_some
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 from mvector.files import read_errors_as
 
 logger = logging.getLogger(__name__)
@@ -84,8 +84,8 @@ def walk_speaker_folders(root: Path, expected: str) -> list[tuple[str, tuple[str
     inside = [entry for entry in found if entry[1]]
     if len(inside) < len(found):
         logger.warning(
-            "%d clips directly in '%s' are left out, because no folder names their speaker.",
-            len(found) - len(inside),
+            "Left out: %s directly in '%s', where no folder names a speaker.",
+            count_of(len(found) - len(inside), "clip"),
             root,
         )
     if not inside:
