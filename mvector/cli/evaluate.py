@@ -45,6 +45,7 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.embedding.listening import Listening
     from mvector.errors import ConfigError
     from mvector.models.folder import load_training_config, read_model_info
+    from mvector.models.named import model_name
     from mvector.recognition.model_choice import (
         check_thresholds_changeable,
         find_model,
@@ -95,7 +96,12 @@ def _evaluate(args: Evaluate) -> int:
     lists += [] if args.speakers is None else [args.speakers]
     figures = outputs.measure(
         result,
-        {"name": trainer.model.name, "folder": str(folder), "fingerprint": info.fingerprint},
+        {
+            "name": trainer.model.name,
+            "title": "The model in the box" if is_default_model(folder) else model_name(folder),
+            "folder": str(folder),
+            "fingerprint": info.fingerprint,
+        },
         lists=[*lists, *back_end.lists],
         earlier=_earlier_calibration(calibration_of(info), before, result),
     )

@@ -15,7 +15,12 @@ from mvector.evaluation.metadata import Metadata, read_metadata
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.comparison import compare_scores
 from mvector.evaluation.reports.grouping import DURATION, group_by
-from mvector.evaluation.reports.page import comparison_page, result_page, write_page
+from mvector.evaluation.reports.page import (
+    comparison_page,
+    result_page,
+    worst_sounds,
+    write_page,
+)
 from mvector.evaluation.reports.pictures import (
     Picture,
     check_report_folder,
@@ -129,7 +134,8 @@ class Outputs:
         page = None
         if self.report is not None:
             pictures = result_pictures(curve, results["score_type"])
-            page = _write_report(self.report, result_page(results, pictures), pictures)
+            sounds = worst_sounds(results, self.report)
+            page = _write_report(self.report, result_page(results, pictures, sounds), pictures)
         shown = [*result_tables(results), *verdict_tables(results)]
         tables = [f"\n{render_text(table)}" for table in shown]
         return [

@@ -93,7 +93,9 @@ class OperatingPoint:
                 )
             return None
         if min(missed, accepted) < RULE_OF_30:
-            return f"rests on {missed} misses and {accepted} false acceptances, not {RULE_OF_30}"
+            return (
+                f"rests on {missed:,} misses and {accepted:,} false acceptances, not {RULE_OF_30}"
+            )
         return None
 
 

@@ -74,12 +74,12 @@ def det_figure(curves: Mapping[str, DetCurve]) -> Figure:
     On each the operating points are marked: EER, minDCF (diamond), FAR 1 % (square) and FAR 0.1 %
     (triangle).
     """
-    return _single_figure(7.2, lambda axes: draw_det(axes, curves, with_rates=True))
+    return _single_figure(5.6, lambda axes: draw_det(axes, curves, with_rates=True))
 
 
 def rates_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     """Draw FNR and FPR over the threshold."""
-    return _single_figure(5.6, lambda axes: _draw_rates(axes, curve, score_type))
+    return _single_figure(4.6, lambda axes: _draw_rates(axes, curve, score_type))
 
 
 def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
@@ -88,7 +88,7 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 
 def _single_figure(height: float, draw: Callable[[Axes], None]) -> Figure:
-    figure = _new_figure(8.0, height)
+    figure = _new_figure(6.6, height)
     draw(figure.subplots())
     _style_axes(figure)
     return figure

@@ -2,76 +2,84 @@
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mvector.errors import EvaluationError
-from mvector.evaluation.reports.pictures import Picture
+from mvector.evaluation.reports.page_parts import (
+    beside,
+    facts,
+    figures,
+    folded,
+    note,
+    section,
+    table,
+    tiles,
+    to_copy,
+    trials_table,
+    whole_page,
+)
+from mvector.evaluation.reports.pictures import ERROR_RATES, Picture
 from mvector.evaluation.reports.result_tables import (
     comparison_tables,
     rates_table,
     result_tables,
 )
-from mvector.evaluation.reports.tables import Column, Table, decimals, make_table
+from mvector.evaluation.reports.sounds import sound_sources
+from mvector.evaluation.reports.tables import decimals, percent
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.files import write_errors_as, write_text
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-       max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { padding: .25rem .9rem; text-align: right; border-bottom: 1px solid #ddd;
-         font-variant-numeric: tabular-nums; white-space: pre; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-tr:hover td { background: #f4f7fa; }
-.left td, .left th { text-align: left; } .left td + td { white-space: pre-wrap;
-         overflow-wrap: anywhere; }
-.left td:first-child { white-space: pre; vertical-align: top; }
-p.note { color: #555; margin: .4rem 0; max-width: 60rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-code { overflow-wrap: anywhere; }
-"""
-_WORST_COLUMNS: Sequence[Column] = (
-    ("score", lambda trial: decimals(trial["score"])),
-    ("enrolled", lambda trial: trial["enroll"]),
-    ("tested", lambda trial: trial["test"]),
-)
 _KINDS = {
     "target": (
-        "Target trials with the lowest scores",
-        "One speaker, and judged the least alike: hard clips, or clips of two people under one "
-        "name.",
+        "One person, judged the least alike",
+        "Target trials with the lowest scores: hard clips, or clips of two people under one name.",
     ),
     "nontarget": (
-        "Non-target trials with the highest scores",
-        "Two speakers, and judged the most alike: similar voices, or one person under two names.",
+        "Two people, judged the most alike",
+        "Non-target trials with the highest scores: similar voices, or one person under two names.",
     ),
 }
+_NUM_PLAYED = 10  # worst trials of a kind that are open to the eye, and can be heard
 
 
-def result_page(results: dict[str, Any], pictures: Sequence[Picture]) -> str:
-    """The page of one system, from what ``results.json`` holds."""
-    figures, *breakdowns = result_tables(results)
-    model = results["model"]
+def result_page(
+    results: dict[str, Any], pictures: Sequence[Picture], sounds: Mapping[str, str] | None = None
+) -> str:
+    """The page of one system.
+
+    Args:
+        results: what ``results.json`` holds.
+        pictures: of :func:`mvector.evaluation.reports.pictures.result_pictures`.
+        sounds: of :func:`worst_sounds`; without, no clip can be played.
+    """
+    model, sounds = results["model"], sounds or {}
+    all_figures, *breakdowns = result_tables(results)
+    all_rates = rates_table(results)
+    words = f"{all_rates.title}."
+    curves = [picture for picture in pictures if picture.name != ERROR_RATES]
+    rates = [picture for picture in pictures if picture.name == ERROR_RATES]
     parts = [
-        f"<h1>Speaker verification of {escape(model['name'])}</h1>",
-        f"<p>{escape(results['description'])}</p>",
-        _section("Which threshold, and how sure?", _table(threshold_table(results))),
-        _section("Figures", _table(figures)),
-        *(_section(table.title, _table(table)) for table in verdict_tables(results)),
-        _section("Error rates against each other", _table(rates_table(results))),
-        *(_figure(picture) for picture in pictures),
-        *(_section(table.title, _table(table)) for table in breakdowns),
-        *(_worst_trials_section(kind, results["worst_trials"][kind]) for kind in _KINDS),
-        _section("How this was computed", _definition_list(_provenance_facts(results))),
+        tiles(_headline(results)),
+        to_copy(results["summary"]["text"]),
+        folded("As a row of a LaTeX table", to_copy(results["summary"]["latex"])),
+        section(
+            "Which threshold, and how sure?",
+            table(threshold_table(results), f"Scores: {results['scored_by']}."),
+        ),
+        section("Curves", figures(curves)),
+        *(section(shown.title, table(shown)) for shown in verdict_tables(results)),
+        section("All figures", table(all_figures, f"{all_figures.title}.")),
+        section("Error rates against each other", beside(figures(rates), table(all_rates, words))),
+        *(section(shown.title, table(shown)) for shown in breakdowns),
+        *(_worst_section(kind, results["worst_trials"][kind], sounds) for kind in _KINDS),
+        section("How this was computed", facts(_provenance_facts(results))),
     ]
-    return _html_page(f"{model['name']}: speaker verification", parts)
+    about = [f"{model['name']} on {results['description']}"]
+    return whole_page(model.get("title", model["folder"]), "Speaker verification", about, parts)
 
 
 def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> str:
@@ -82,15 +90,37 @@ def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> 
             :func:`mvector.evaluation.reports.provenance.provenance` gives.
         pictures: of the same systems.
     """
-    parts = [
-        f"<h1>{len(comparison['systems'])} systems on the same trials</h1>",
-        f"<p>{comparison['num_target']:,} target and {comparison['num_nontarget']:,} non-target "
-        "trials.</p>",
-        *(_section(table.title, _table(table)) for table in comparison_tables(comparison)),
-        *(_figure(picture) for picture in pictures),
-        _section("How this was computed", _definition_list(_provenance_facts(comparison))),
+    first_cost = f"minDCF, p {comparison['p_targets'][0]:g}"
+    shown = [
+        (system["name"], percent(system["eer"]), f"EER. {first_cost}: {system['min_dcf'][0]:.3f}")
+        for system in comparison["systems"]
     ]
-    return _html_page("Comparison of speaker verification systems", parts)
+    parts = [
+        tiles(shown),
+        *(section(shown.title, table(shown)) for shown in comparison_tables(comparison)),
+        section("Curves", figures(pictures)),
+        section("How this was computed", facts(_provenance_facts(comparison))),
+    ]
+    about = [
+        f"The same {comparison['num_target']:,} target and {comparison['num_nontarget']:,} "
+        "non-target trials."
+    ]
+    title = " and ".join(system["name"] for system in comparison["systems"])
+    return whole_page(title, "Comparison of speaker verification", about, parts)
+
+
+def worst_sounds(results: dict[str, Any], folder: str | os.PathLike[str]) -> dict[str, str]:
+    """What the page in ``folder`` plays of the trials that ``results`` says are the worst."""
+    return sound_sources(
+        [
+            trial[side]
+            for place in range(_NUM_PLAYED)
+            for kind in _KINDS
+            for trial in results["worst_trials"][kind][place : place + 1]
+            for side in ("enroll", "test")
+        ],
+        folder,
+    )
 
 
 def write_page(page: str, path: str | os.PathLike[str]) -> None:
@@ -104,76 +134,50 @@ def write_page(page: str, path: str | os.PathLike[str]) -> None:
         write_text(Path(path), page, errors="backslashreplace")
 
 
-def _html_page(title: str, parts: Iterable[str]) -> str:
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_STYLE}</style>",
-            "</head>",
-            "<body>",
-            *parts,
-            "</body>",
-            "</html>",
-            "",
+def _headline(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The figures to see first: name, value, and what to know of it."""
+    eer, cost = results["eer"], results["detection_costs"][0]
+    confidence = results["bootstrap"].get("confidence")
+    ends = ["", ""]
+    if confidence:
+        level = f"({100 * confidence:g} %)"
+        ends = [
+            f"{percent(eer['low'])} to {percent(eer['high'])} {level}",
+            f"{cost['low']:.3f} to {cost['high']:.3f} {level}",
         ]
-    )
-
-
-def _section(title: str, content: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{content}"
-
-
-def _table(table: Table, style: str = "") -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in table.header)
-    rows = [
-        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in table.rows
+    num_target, num_nontarget = results["num_target"], results["num_nontarget"]
+    shown = [
+        ("EER", percent(eer["value"]), ends[0]),
+        (f"minDCF, p {cost['p_target']:g}", f"{cost['value']:.3f}", ends[1]),
+        ("Threshold", decimals(eer["threshold"]), "at the EER: from here on one person"),
+        (
+            "Trials",
+            f"{num_target + num_nontarget:,}",
+            f"{num_target:,} of one person, {num_nontarget:,} of two",
+        ),
+        ("Speakers", f"{results['num_speakers']:,}", f"by {results['speakers_from']}"),
     ]
-    notes = [f'<p class="note">{escape(note)}</p>' for note in table.notes]
-    return "\n".join(
-        [
-            f"<table{style}>",
-            f"<caption>{escape(table.title)}</caption>",
-            f"<thead><tr>{head}</tr></thead>",
-            "<tbody>",
-            *rows,
-            "</tbody>",
-            "</table>",
-            *notes,
-        ]
-    )
+    # a number and its sign stay in one line
+    return [(name, value, about.replace(" %", "\u00a0%")) for name, value, about in shown]
 
 
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode("ascii")
-    description = escape(picture.description)
-    return (
-        f'<figure><img alt="{description}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{description}</figcaption></figure>"
-    )
-
-
-def _worst_trials_section(kind: str, trials: Sequence[dict[str, Any]]) -> str:
+def _worst_section(kind: str, trials: Sequence[dict[str, Any]], sounds: Mapping[str, str]) -> str:
     title, words = _KINDS[kind]
-    return _section(title, _table(make_table(words, _WORST_COLUMNS, trials), ' class="left"'))
+    rows = [(decimals(trial["score"]), trial["enroll"], trial["test"]) for trial in trials]
+    first, others = rows[:_NUM_PLAYED], rows[_NUM_PLAYED:]
+    parts = [f'<p class="muted">{words}</p>', trials_table(first, sounds)]
+    if sounds:
+        parts.append(note("The clips lie within this page, or are linked where they are large."))
+    if others:
+        parts.append(folded(f"{len(others)} more", trials_table(others, {})))
+    return section(title, *parts)
 
 
 def _provenance_facts(results: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = [("command", results["command"]), ("date", results["created"])]
+    pairs = [("command", results["command"]), ("date", results["created"])]
     if "model" in results:
         model = results["model"]
-        facts.append(("model", f"{model['folder']}, fingerprint {model['fingerprint']}"))
-    facts += [("list", f"{entry['path']}, sha256 {entry['sha256']}") for entry in results["lists"]]
-    facts.append(("versions", ", ".join(f"{k} {v}" for k, v in results["versions"].items())))
-    return facts
-
-
-def _definition_list(facts: Sequence[tuple[str, str]]) -> str:
-    rows = "".join(
-        f"<dt>{escape(name)}</dt><dd><code>{escape(value)}</code></dd>\n" for name, value in facts
-    )
-    return f"<dl>\n{rows}</dl>"
+        pairs.append(("model", f"{model['folder']}, fingerprint {model['fingerprint']}"))
+    pairs += [("list", f"{entry['path']}, sha256 {entry['sha256']}") for entry in results["lists"]]
+    pairs.append(("versions", ", ".join(f"{k} {v}" for k, v in results["versions"].items())))
+    return pairs

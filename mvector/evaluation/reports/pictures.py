@@ -19,7 +19,10 @@ from mvector.files import check_writable, write_atomically, write_errors_as
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DOTS_PER_INCH = 120
+_DOTS_PER_INCH = 150
+
+#: The picture of the rates that the table of rates tells in numbers.
+ERROR_RATES = "error_rates"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def result_pictures(curve: DetCurve, score_type: str) -> list[Picture]:
             histogram_figure(curve, score_type),
         ),
         _render(
-            "error_rates",
+            ERROR_RATES,
             "Miss rate and false acceptance rate over the threshold",
             rates_figure(curve, score_type),
         ),

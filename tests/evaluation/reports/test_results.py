@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -19,7 +20,12 @@ from mvector.errors import EvaluationError, MissingDependencyError
 from mvector.evaluation import bootstrap_intervals, calibrate, error_rates
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.grouping import group_by_category
-from mvector.evaluation.reports.page import comparison_page, result_page, write_page
+from mvector.evaluation.reports.page import (
+    comparison_page,
+    result_page,
+    worst_sounds,
+    write_page,
+)
 from mvector.evaluation.reports.pictures import (
     Picture,
     check_report_folder,
@@ -29,6 +35,8 @@ from mvector.evaluation.reports.pictures import (
 from mvector.evaluation.reports.provenance import provenance, write_json
 from mvector.evaluation.reports.result_tables import rates_table, result_tables
 from mvector.evaluation.reports.results import build_results
+from mvector.evaluation.reports.sounds import sound_sources
+from mvector.evaluation.reports.summary import summary
 from mvector.evaluation.reports.tables import Table, render_text
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.worst import worst_trials
@@ -48,7 +56,7 @@ def results(scored):
     calibration = calibrate(scored.scores, scored.labels, description="made <trials>")
     values = [path.split("/")[1] for path in scored.test_paths]
     grouping = group_by_category(scored, "clip", values, values)
-    return {
+    found = {
         **provenance([__file__], "eval.py --model_path 'a & b'"),
         "model": {"name": "Net <1>", "folder": "models/x", "fingerprint": "0123456789abcdef"},
         "description": calibration.description,
@@ -58,6 +66,7 @@ def results(scored):
         "breakdowns": [break_down(scored, grouping, calibration.threshold_eer)],
         "worst_trials": worst_trials(scored),
     }
+    return {**found, "summary": summary(found)}
 
 
 def brute_force_costs(scores, labels, p_target, c_miss, c_fa):
@@ -204,7 +213,7 @@ def test_text_is_aligned_also_in_chinese():
 class Page(HTMLParser):
     """What a page holds, and whether its elements are closed in order."""
 
-    VOID = ("meta", "img", "br")
+    VOID = ("meta", "img", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -228,7 +237,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] in ("td", "th"):
+        if {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data
 
 
@@ -250,6 +259,107 @@ def test_the_page_needs_no_other_file_and_no_script(page):
     assert all(attrs.get("alt") for tag, attrs in parsed.tags if tag == "img")
 
 
+def text_of(page: str, tag: str) -> list[str]:
+    """What stands in each element of a kind, without markup and in one line."""
+    found = re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", page, re.DOTALL)
+    return [" ".join(re.sub("<[^>]*>", " ", part).split()) for part in found]
+
+
+def test_the_headline_comes_first(results, page):
+    eer, cost = results["eer"], results["detection_costs"][0]
+    items = text_of(page[: page.index("<h2>")], "li")
+
+    assert [item.split(" ")[0] for item in items[2:]] == ["Threshold", "Trials", "Speakers"]
+    between = f"{100 * eer['low']:.2f} % to {100 * eer['high']:.2f} % (95 %)"
+    assert items[0] == f"EER {100 * eer['value']:.2f} % {between}"
+    assert items[1].startswith(f"minDCF, p 0.01 {cost['value']:.3f} {cost['low']:.3f} to ")
+    assert items[2].startswith(f"Threshold {eer['threshold']:.4f} ")
+    assert items[3] == "Trials 720 320 of one person, 400 of two"
+    assert items[4] == "Speakers 30 by folders of the paths"
+    assert text_of(page, "pre")[0] == results["summary"]["text"]
+
+
+def test_no_heading_is_repeated_below_itself(page):
+    parts = page.split("<h2>")[1:]
+    for part in parts:
+        heading, rest = part.split("</h2>")
+        assert heading not in re.sub('aria-label="[^"]*"', "", rest)
+
+
+def test_two_models_have_titles_of_their_own(results):
+    pages = [
+        result_page({**results, "model": {**results["model"], "title": title}}, [])
+        for title in ("The model in the box", "models/x/best_model")
+    ]
+    for page, title in zip(pages, ("The model in the box", "models/x/best_model"), strict=True):
+        assert text_of(page, "h1") == [title]
+        assert text_of(page, "title") == [f"{title} · Speaker verification"]
+
+
+def test_the_worst_trials_at_hand_can_be_heard(results, tmp_path):
+    clips = {name: tmp_path / "voices 声" / name for name in ("a.wav", "b.FLAC", "c.ogg", "d.amr")}
+    for size, clip in enumerate(clips.values(), start=1):
+        clip.parent.mkdir(exist_ok=True)
+        clip.write_bytes(bytes(100 * size))
+    a, b, c, d = (str(clip) for clip in clips.values())
+    worst = {
+        "target": [{"score": 0.1, "enroll": a, "test": b}],
+        "nontarget": [
+            {"score": 0.9, "enroll": c, "test": d},
+            {"score": 0.8, "enroll": a, "test": "gone.wav"},
+        ],
+    }
+    shown = {**results, "worst_trials": worst}
+    page = result_page(shown, [], worst_sounds(shown, tmp_path / "report"))
+
+    sources = [attrs["src"] for tag, attrs in Page(page).tags if tag == "audio"]
+    kinds = [source.split(";")[0] for source in sources]
+    assert kinds == ["data:audio/wav", "data:audio/flac", "data:audio/ogg", "data:audio/wav"]
+    assert base64.b64decode(sources[1].split(",")[1]) == bytes(200)
+    for path in (a, b, c, d, "gone.wav"):
+        assert path in [cell for row in Page(page).rows for cell in row]
+
+
+def test_clips_that_are_large_are_linked_from_where_the_page_lies(tmp_path):
+    (tmp_path / "voices 声").mkdir()
+    for name, size in (("a.wav", 60), ("b.wav", 40), ("c.wav", 50)):
+        (tmp_path / "voices 声" / name).write_bytes(bytes(size))
+    a, b, c = (str(tmp_path / "voices 声" / name) for name in ("a.wav", "b.wav", "c.wav"))
+    found = sound_sources([a, b, b, c], tmp_path / "report", max_bytes=120)
+
+    assert found[b] == "../voices%20%E5%A3%B0/b.wav"  # 60 are left behind a, and b is played twice
+    assert found[a].startswith("data:audio/wav;base64,")
+    assert found[c].startswith("data:audio/wav;base64,")
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_the_result_is_a_line_and_a_row_of_latex(bootstrap):
+    interval = {"low": 0.0911, "high": 0.1003} if bootstrap else {"low": None, "high": None}
+    found = summary(
+        {
+            "model": {"name": "A_1 & B"},
+            "eer": {"value": 0.0957, **interval},
+            "detection_costs": [{"p_target": 0.01, "value": 0.61251, "low": 0.59, "high": 0.6401}]
+            if bootstrap
+            else [{"p_target": 0.01, "value": 0.61251, "low": None, "high": None}],
+            "num_target": 2409,
+            "num_nontarget": 8944,
+            "num_speakers": 150,
+            "bootstrap": {"confidence": 0.95} if bootstrap else {"why_none": "not asked for"},
+        }
+    )
+    if bootstrap:
+        assert found["text"] == (
+            "EER 9.57 % [9.11, 10.03], minDCF(0.01) 0.613 [0.590, 0.640], 11,353 trials, "
+            "150 speakers (95 % intervals over speakers)"
+        )
+        assert found["latex"] == (
+            r"A\_1 \& B & 9.57 [9.11, 10.03] & 0.613 [0.590, 0.640] & 11{,}353 & 150 \\"
+        )
+    else:
+        assert found["text"] == "EER 9.57 %, minDCF(0.01) 0.613, 11,353 trials, 150 speakers"
+
+
 def test_the_page_holds_every_row_of_the_tables_and_the_100_worst_trials(results, page):
     rows = Page(page).rows
 
@@ -268,6 +378,7 @@ def test_names_are_text_and_never_markup(results, page):
     assert "<1>" not in page
     assert "Net &lt;1&gt;" in page
     hostile = {**results, "description": "<script>alert(1)</script>", "lists": []}
+    hostile["model"] = {**results["model"], "title": "<script>"}
     hostile["worst_trials"] = {
         "target": [
             {"score": 0.1, "enroll": '"><img src=x onerror=alert(1)>', "test": "说话人 .wav"}
@@ -275,9 +386,11 @@ def test_names_are_text_and_never_markup(results, page):
         "nontarget": [],
     }
     picture = Picture("det", '" onload="alert(1)', b"png")
-    parsed = Page(result_page(hostile, [picture]))
+    parsed = Page(result_page(hostile, [picture], {"说话人 .wav": '" onerror="alert(1)'}))
     assert "script" not in {tag for tag, _ in parsed.tags}
     assert all(set(attrs) <= {"alt", "src"} for tag, attrs in parsed.tags if tag == "img")
+    (player,) = [attrs for tag, attrs in parsed.tags if tag == "audio"]
+    assert set(player) == {"controls", "preload", "src"}
     assert ["0.1000", '"><img src=x onerror=alert(1)>', "说话人 .wav"] in parsed.rows
 
 

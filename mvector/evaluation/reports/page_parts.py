@@ -1,0 +1,144 @@
+"""The parts of a page of HTML: every text in them is escaped, and none needs another file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from mvector.evaluation.reports.page_style import STYLE
+from mvector.evaluation.reports.pictures import Picture
+from mvector.evaluation.reports.tables import Table
+
+
+def whole_page(title: str, kind: str, about: Iterable[str], parts: Iterable[str]) -> str:
+    """A page with a heading.
+
+    Args:
+        title: of the page.
+        kind: of page, above the title.
+        about: lines below the title.
+        parts: HTML.
+    """
+    return "\n".join(
+        [
+            "<!DOCTYPE html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)} · {escape(kind)}</title>",
+            f"<style>{STYLE}</style>",
+            "</head>",
+            "<body>",
+            "<header>",
+            f'<p class="kind">{escape(kind)}</p>',
+            f"<h1>{escape(title)}</h1>",
+            *(f'<p class="muted">{escape(line)}</p>' for line in about),
+            "</header>",
+            *parts,
+            "</body>",
+            "</html>",
+            "",
+        ]
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """Parts under a heading."""
+    return "\n".join([f"<h2>{escape(title)}</h2>", *filter(None, parts)])
+
+
+def tiles(figures: Sequence[tuple[str, str, str]]) -> str:
+    """Figures to see first, each with its name, its value and what it says."""
+    items = (
+        f'<li><span class="name">{escape(name)}</span><b>{escape(value)}</b>'
+        f'<span class="about">{escape(about)}</span></li>'
+        for name, value, about in figures
+    )
+    return "\n".join(['<ul class="tiles">', *items, "</ul>"])
+
+
+def table(shown: Table, caption: str = "") -> str:
+    """A table that scrolls within itself, with its caption above and its notes below."""
+    lines = [f'<p class="muted">{escape(caption)}</p>'] if caption else []
+    if shown.rows:
+        head = "".join(f"<th>{escape(text)}</th>" for text in shown.header)
+        lines += [
+            f'<div class="scroll"><table aria-label="{escape(shown.title)}">',
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *(_row(map(escape, row)) for row in shown.rows),
+            "</tbody></table></div>",
+        ]
+    return "\n".join([*lines, *map(note, shown.notes)])
+
+
+def trials_table(rows: Sequence[Sequence[str]], sounds: Mapping[str, str]) -> str:
+    """Scores and two clips each; a clip that ``sounds`` has a source of can be played."""
+    head = "".join(f"<th>{name}</th>" for name in ("score", "enrolled", "tested"))
+    lines = (
+        _row([escape(score), *(_clip(path, sounds) for path in clips)]) for score, *clips in rows
+    )
+    return "\n".join(
+        [
+            '<div class="scroll trials"><table>',
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *lines,
+            "</tbody></table></div>",
+        ]
+    )
+
+
+def figures(pictures: Iterable[Picture]) -> str:
+    """Pictures, beside each other where there is room."""
+    shown = []
+    for picture in pictures:
+        data = base64.b64encode(picture.png).decode("ascii")
+        words = escape(picture.description)
+        shown.append(
+            f'<figure><img alt="{words}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
+    return "\n".join(['<div class="pictures">', *shown, "</div>"]) if shown else ""
+
+
+def beside(*parts: str) -> str:
+    """Parts beside each other where there is room."""
+    return "\n".join(
+        ['<div class="pictures">', *(f"<div>{part}</div>" for part in parts), "</div>"]
+    )
+
+
+def folded(title: str, *parts: str) -> str:
+    """Parts that are shown when asked for."""
+    return "\n".join([f"<details><summary>{escape(title)}</summary>", *parts, "</details>"])
+
+
+def to_copy(text: str) -> str:
+    """Text to be copied as it is."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def note(text: str) -> str:
+    """A small line."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Names and values below each other."""
+    rows = (f"<dt>{escape(name)}</dt><dd><code>{escape(text)}</code></dd>" for name, text in pairs)
+    return "\n".join(["<dl>", *rows, "</dl>"])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _clip(path: str, sounds: Mapping[str, str]) -> str:
+    source = sounds.get(path)
+    shown = f'<span class="path">{escape(path).replace("/", "/<wbr>")}</span>'
+    if source is None:
+        return shown
+    return f'<audio controls preload="none" src="{escape(source)}"></audio>{shown}'

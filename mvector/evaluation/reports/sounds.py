@@ -1,0 +1,64 @@
+"""What a page plays: clips within it as far as they are small, and links to the others."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+# Browsers play these as they are. Others are named and not played: a copy in another format would
+# not be what the model heard.
+_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+    ".opus": "audio/ogg",
+}
+
+#: Clips of so many bytes together lie within the page.
+MAX_EMBEDDED_BYTES = 8_000_000
+
+
+def sound_sources(
+    paths: Sequence[str],
+    page_folder: str | os.PathLike[str],
+    max_bytes: int = MAX_EMBEDDED_BYTES,
+) -> dict[str, str]:
+    """Where a page finds the sound of each clip that is at hand and that browsers play.
+
+    Args:
+        paths: clips in the order of their importance, each as often as the page has a player of it.
+        page_folder: where the page will lie.
+        max_bytes: embed so much, and link to the others.
+
+    Returns:
+        By path, ``data:`` with the content, or a link relative to the page.
+    """
+    sources: dict[str, str] = {}
+    bytes_left = max_bytes
+    for path, num_players in Counter(paths).items():
+        kind = _TYPES.get(os.path.splitext(path)[1].lower())
+        if kind is None or not os.path.isfile(path):
+            continue
+        size = num_players * os.path.getsize(path)
+        if size <= bytes_left:
+            bytes_left -= size
+            content = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+            sources[path] = f"data:{kind};base64,{content}"
+        else:
+            link = _relative_link(path, page_folder)
+            if link is not None:
+                sources[path] = link
+    return sources
+
+
+def _relative_link(path: str, page_folder: str | os.PathLike[str]) -> str | None:
+    try:
+        link = os.path.relpath(path, page_folder)
+    except ValueError:  # on another drive
+        return None
+    return quote(os.fsencode(link.replace(os.sep, "/")))
