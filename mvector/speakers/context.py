@@ -9,15 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
 
 from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, source_name
 from mvector.audio.quality import SpeechQuality
-from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
-from mvector.models.named import model_name
 from mvector.speakers import audit, people
 from mvector.speakers.clip_files import (
     apply_committed_changes,
@@ -25,10 +24,12 @@ from mvector.speakers.clip_files import (
     stage_clip,
 )
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
-from mvector.speakers.model_memory import remember_model, remembered_name
 from mvector.speakers.names import checked_name
 from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
 from mvector.speakers.store import Store
+
+if TYPE_CHECKING:  # it brings torch, which reading a library does without
+    from mvector.embedding.encoder import SpeakerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +51,7 @@ class LibraryContext:
 
     @property
     def encoder(self) -> SpeakerEncoder:
-        """The model.
-
-        Raises:
-            LibraryError: the library was opened without one.
-        """
+        """The model; a ``LibraryError`` where the library was opened without one."""
         if self.model is None:
             raise LibraryError(
                 f"The speaker library '{self.folder}' was opened without a model; open it with "
@@ -127,6 +124,9 @@ class LibraryContext:
         _ = self.encoder  # is there one?
         if self.is_of_this_model(database):
             return
+        from mvector.models.named import model_name
+        from mvector.speakers.model_memory import remembered_name
+
         library = people.get_meta(database, "model") or ""
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
         name = remembered_name(database, self.folder)
@@ -151,6 +151,8 @@ class LibraryContext:
 
     def remember_model(self, database: sqlite3.Connection) -> None:
         """Write down that the voiceprints are of this model, and where it is."""
+        from mvector.speakers.model_memory import remember_model
+
         remember_model(database, self.folder, self.fingerprint, self.model_folder)
 
     def encode_and_embed(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:

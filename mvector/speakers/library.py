@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
-from mvector.embedding.encoder import SpeakerEncoder
 from mvector.speakers import audit, people, reembedding, transfer
 from mvector.speakers.access import library_folder
 from mvector.speakers.audit import AuditEntry
@@ -30,6 +29,9 @@ from mvector.speakers.opening import (
 )
 from mvector.speakers.people import Person
 from mvector.speakers.reconciliation import Reconciled, reconcile
+
+if TYPE_CHECKING:  # it brings torch, which reading a library does without
+    from mvector.embedding.encoder import SpeakerEncoder
 
 
 class SpeakerLibrary:

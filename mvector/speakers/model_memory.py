@@ -71,7 +71,7 @@ def model_of_library(
     if not os.path.isfile(library / DATABASE):
         return None
     try:
-        store = Store(library, read_only=True)
+        store = Store(library, read_only=True, is_checked=False)
         with store.snapshot() as database:
             is_empty = database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None
             fingerprint, places = get_meta(database, "model"), _places(database, library)

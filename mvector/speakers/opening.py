@@ -7,18 +7,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
 from mvector.speakers.access import check_readable
 from mvector.speakers.clip_files import PENDING, is_clip_name
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
-from mvector.speakers.model_memory import is_model_there
 from mvector.speakers.obstacles import kind_of, shown
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store
+
+if TYPE_CHECKING:  # it brings torch, which reading a library does without
+    from mvector.embedding.encoder import SpeakerEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ def _remember_model(context: LibraryContext) -> None:
     """Write down where the model is, of a library that does not know or knows it no more."""
     if context.model_folder is None:
         return
+    from mvector.speakers.model_memory import is_model_there
+
     with context.store.snapshot() as database:
         is_of_it = people.get_meta(database, "model") == context.fingerprint
         is_known = is_model_there(database, context.folder)

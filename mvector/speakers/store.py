@@ -45,14 +45,16 @@ class Store:
     Args:
         folder: of the library; made if it does not exist.
         read_only: never write; a folder that cannot be written to is opened in this way by itself.
+        is_checked: look for damage, which takes time in proportion to the database.
 
     Raises:
         DamagedDatabaseError: the database is damaged.
         LibraryError: it cannot be opened.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+    def __init__(self, folder: Path, *, read_only: bool = False, is_checked: bool = True) -> None:
         self.path = folder / DATABASE
+        self._is_checked = is_checked
         self.read_only = read_only
         self._lock, self._process = threading.RLock(), os.getpid()
         self._database: sqlite3.Connection | None = None
@@ -233,7 +235,7 @@ class Store:
     def _check_integrity(self, database: sqlite3.Connection) -> None:
         if not schema.is_complete(database):
             raise DamagedDatabaseError(f"'{self.path}' lacks some of its tables.")
-        if self.path.stat().st_size <= _CHECKED_BYTES:
+        if self._is_checked and self.path.stat().st_size <= _CHECKED_BYTES:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise DamagedDatabaseError(f"'{self.path}' is damaged: {found}.")

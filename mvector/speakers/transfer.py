@@ -26,7 +26,6 @@ from mvector.speakers import people, schema
 from mvector.speakers.clip_files import create_private, folder_of_person, stage_clip
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
-from mvector.speakers.model_memory import remember_model
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata
 from mvector.speakers.obstacles import obstacle_at
 
@@ -174,9 +173,9 @@ def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> Non
                         f"People are enrolled in '{context.folder}' already; import into a new "
                         "folder."
                     )
-                own = table.fingerprint == context.fingerprint
-                place = context.model_folder if own else None
-                remember_model(database, context.folder, table.fingerprint, place)
+                people.set_meta(database, "model", table.fingerprint)
+                if context.model is not None and table.fingerprint == context.fingerprint:
+                    context.remember_model(database)
                 for person in table.people:
                     _insert_person(
                         context, database, archive, cipher, person, vectors, table, keep_audio

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from error_codes import raises_code
+from small_settings import ROOT
 from stand_in import StandInEncoder, clip_of, nobody, write_clip
 
 from mvector.errors import LibraryError
@@ -236,6 +237,18 @@ def test_without_a_model_a_library_lists_removes_exports_and_imports(
         assert library.identify(clip_of(1))[0].name == "Person 1"
     with SpeakerLibrary(folder, encoder) as library:
         assert library.names() == ["New", "Person 1"]
+
+
+def test_listing_does_not_even_import_torch(folder: Path) -> None:
+    code = f"""
+import sys
+from mvector.cli import run_script
+export = ["--export", {str(folder / "f")!r}]
+for words in (["--list"], ["--audit"], ["--remove", "Person 0"], export):
+    assert run_script("recognition", [*words, "--audio_db_path", {str(folder)!r}]) == 0
+sys.exit("torch" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
 
 
 # ---- within groups --------------------------------------------------------------------------
