@@ -1,6 +1,12 @@
 """Audio: decoding, level, speech, microphone. Everything behind this room is float32 mono."""
 
-from mvector.audio.channels import Channel, ChannelOf, parse_channel, split_channel
+from mvector.audio.channels import (
+    Channel,
+    ChannelOf,
+    parse_channel,
+    split_channel,
+    with_channel,
+)
 from mvector.audio.decoding import AudioInfo
 from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
 from mvector.audio.io import audio_info, audio_windows, read_audio, write_wav
@@ -30,5 +36,6 @@ __all__ = [
     "speech_segments",
     "split_channel",
     "trim_silence",
+    "with_channel",
     "write_wav",
 ]

@@ -57,8 +57,8 @@ class ChannelChoice:
         first, second = self.pair
         if self.caution == "different":
             return (
-                f"channels {first} and {second} hold different voices: choose one "
-                f"(--channel {first} or --channel {second})"
+                f"channels {first} and {second} hold different voices: choose one (--channel "
+                f"{first} or --channel {second}, for one file alone FILE#channel={first})"
             )
         return f"channel {second} is empty, channel {first} is heard" if self.caution else ""
 
@@ -98,6 +98,13 @@ def split_channel(source: Any) -> tuple[Any, Channel | None]:
     return source, None
 
 
+def with_channel(path: str, channel: Channel | None) -> str:
+    """The path of a clip that names a channel, unless it does already, or none is chosen."""
+    if channel is None or split_channel(path)[1] is not None:
+        return path
+    return f"{path}#channel={channel}"
+
+
 def check_channel(channel: Channel, num_channels: int, name: str) -> None:
     """Raise AudioError for what is no channel, or none of the clip's."""
     if isinstance(parse_channel(channel), int) and int(channel) >= num_channels:
@@ -107,7 +114,8 @@ def check_channel(channel: Channel, num_channels: int, name: str) -> None:
             else f"{num_channels} channels, 0 to {num_channels - 1}"
         )
         raise AudioError(
-            f"{name} has no channel {channel}: it has {has}; choose one of these.",
+            f"{name} has no channel {channel}: it has {has}; choose one of these "
+            "(for one file alone: FILE#channel=0).",
             code="audio-channel",
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvector.cli.calibration_report import calibration_lines, write_calibration
+from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ModelOptions, bool_option, max_duration_option, parse_count
 from mvector.cli.options import Action, Command, Condition, flag, option, optional, required
 from mvector.errors import CheckpointError
@@ -41,7 +42,7 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrate(ModelOptions):
+class Calibrate(ModelOptions, ChannelOption):
     clips: str = required("folder with a folder for each person", "DIR")
     out: str | None = optional(
         "model folder to make: a copy with the new thresholds, for a model that keeps its own, "
@@ -91,6 +92,7 @@ def run(args: Calibrate) -> int:
         args.clips,
         max_clips_per_person=args.max_clips_per_person or None,
         with_quality=args.quality,
+        channel=args.channel,
         progress=True,
     )
     measured = result.calibration

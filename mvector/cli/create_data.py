@@ -6,8 +6,10 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from mvector.audio import Channel, with_channel
 from mvector.audio.formats import MEDIA_SUFFIXES
 from mvector.cli.create_data_options import DEFAULT_OUTPUT, DESCRIPTION, EPILOG, Merge, Scan
 from mvector.cli.options import Action, Command
@@ -89,7 +91,14 @@ def _scan(args: Scan) -> tuple[list[Clip], list[PublishedTrials]]:
     clips = [clip for clip in clips if not os.path.abspath(clip.path).startswith(tuple(made))]
     if args.dataset == "cnceleb":
         trials = cnceleb_trials(args.path, clips)
-    return clips, trials
+    return [_with_channel(clip, args.channel) for clip in clips], trials
+
+
+def _with_channel(clip: Clip, channel: Channel | None) -> Clip:
+    """The clip of which a channel is listed, unless its segment names one."""
+    if channel is None or (clip.segment is not None and clip.segment.channel is not None):
+        return clip
+    return replace(clip, path=with_channel(clip.path, channel), origin=clip.key)
 
 
 def _require_decoder(clips: list[Clip]) -> None:

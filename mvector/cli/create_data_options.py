@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from mvector.cli.clips import ChannelOption
 from mvector.cli.common import WorkerOptions, bool_option, parse_number, parse_seconds
 from mvector.cli.options import Condition, Options, option, optional, required
 from mvector.corpus.cutting import Vad
@@ -112,7 +113,7 @@ class Merge(OutputOption):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan(WorkerOptions, OutputOption):
+class Scan(WorkerOptions, OutputOption, ChannelOption):
     dataset: str = required("layout of the corpus, see below", choices=DATASETS)
     path: str = required("where the corpus lies (csv: the table)", "DIR")
     min_duration: float = option(
@@ -172,6 +173,7 @@ class Scan(WorkerOptions, OutputOption):
             *super().conditions(),
             ("min_duration num_workers do_vad convert_mp3", not self.skip_check, unchecked),
             ("convert_mp3", self.do_vad == "none", "with --do_vad, which writes FLAC files"),
+            ("convert_mp3", self.channel is None, "with --channel: the lists name a channel of it"),
             ("test_speakers enroll_clips seed", is_divided, own_test),
             ("trials", with_trials, f"without --dataset {' or '.join(SCANS_WITH_TRIALS)}"),
             (columns, self.dataset == "csv", "without --dataset csv"),

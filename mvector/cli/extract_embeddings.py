@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ModelOptions, max_duration_option, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError
@@ -47,7 +48,7 @@ examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extract(ModelOptions):
+class Extract(ModelOptions, ChannelOption):
     source: str = required("clips, with or without labels, or trials", "LIST", positional=True)
     out: str = required(
         "file to write: .npz, .safetensors, .ark or .parquet", "OUT", positional=True
@@ -92,6 +93,7 @@ def _extract(
     *,
     is_main: bool,
 ) -> int:
+    from mvector.audio import with_channel
     from mvector.corpus.checking import BadClip, write_bad_clips
     from mvector.embedding.extraction import extract_embeddings
     from mvector.embedding.files import write_embeddings
@@ -100,7 +102,7 @@ def _extract(
     started_s = time.perf_counter()
     table = extract_embeddings(
         encoder,
-        paths,
+        [with_channel(path, args.channel) for path in paths],
         batch_size=args.batch_size,
         cache=args.cache or partial,
         progress=True,

@@ -134,7 +134,7 @@ def _decode(
     path: str, *, sample_rate: int, channel: Channel, min_duration_s: float
 ) -> _PackedClip | str:
     try:
-        waveform = read_audio(path, sample_rate, channel=channel, mono_as_is=True)
+        waveform = read_audio(path, sample_rate, channel=channel)
         check_speech(waveform, sample_rate, name=source_name(path), min_duration_s=min_duration_s)
     except Exception as error:  # one odd file must not end hours of packing
         return why_unusable(path, error)

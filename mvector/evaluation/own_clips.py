@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvector.audio import Channel, with_channel
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.folder import scan_folder
 from mvector.data.lists import clips_of_each_speaker
@@ -58,6 +59,7 @@ def calibrate_on_clips(
     *,
     max_clips_per_person: int | None = 50,
     with_quality: bool = False,
+    channel: Channel | None = None,
     progress: bool = False,
 ) -> ClipCalibration:
     """Compare every clip with every other one, and calibrate on these pairs.
@@ -68,6 +70,7 @@ def calibrate_on_clips(
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
         with_quality: measure speech duration and SNR of the clips too.
+        channel: which channel is heard of all clips; ``None`` is what the model says.
         progress: show bars.
 
     Raises:
@@ -76,7 +79,9 @@ def calibrate_on_clips(
     """
     clips = _limit_clips(scan_folder(folder), max_clips_per_person)
     table = encoder.embed_readable(
-        [clip.path for clip in clips], measured=with_quality, progress=progress
+        [with_channel(clip.path, channel) for clip in clips],
+        measured=with_quality,
+        progress=progress,
     )
     for _, reason in table.failures[:5]:
         logger.warning("Skipped: %s", reason)

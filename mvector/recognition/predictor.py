@@ -52,8 +52,7 @@ class MVectorPredictor:
         listening: how much of clips is heard, in place of what the model folder says. Thresholds
             that were measured with another one are not used.
         limits: bounds on the clips that are accepted, in place of those of ``listening``.
-        channel: of all clips that do not name their own, see :func:`mvector.audio.read_audio`;
-            ``None`` is what the model says, which is ``auto`` as a rule.
+        channel: of clips that name none; ``None``: as the model says, as a rule ``auto``.
         quality: what clips are to be trusted; others give the reasons beside the score.
         enrolment_floor: what clips are enrolled at all, unless forced.
         library_options: more arguments of :class:`mvector.speakers.SpeakerLibrary`.

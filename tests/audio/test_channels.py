@@ -104,7 +104,8 @@ def test_two_voices_are_told_of(one: np.ndarray, other: np.ndarray) -> None:
         found = choice(clip)
         assert (found.heard, found.caution) == ((0, 1), "different")
         assert str(found) == (
-            "channels 0 and 1 hold different voices: choose one (--channel 0 or --channel 1)"
+            "channels 0 and 1 hold different voices: choose one (--channel 0 or --channel 1, for "
+            "one file alone FILE#channel=0)"
         )
 
 

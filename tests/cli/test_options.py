@@ -202,6 +202,8 @@ REFUSED = {
         "": "Give --merge, or --dataset and --path.",
         "--merge a b --seed 1": "--seed has no use with --merge; it belongs to --dataset.",
         "--merge a b --path c": "--merge and --path are two actions; give one of them.",
+        "--dataset folder --path c --channel 0 --convert_mp3 True": "--convert_mp3 has no use with "
+        "--channel: the lists name a channel of it.",
         "--dataset folder --path c --split_column s": "--split_column has no use without --dataset "
         "csv.",
         "--dataset folder --path c --trials t": "--trials has no use without --dataset 3dspeaker "
@@ -312,7 +314,7 @@ ACCEPTED = {
         "--path_column a --speaker_column b --split_column c",
         "--dataset kaldi --path p --convert_mp3 True --trials a --trials b --test_speakers 0.1 "
         "--enroll_clips 2 --seed 1",
-        "--dataset folder --path p --skip_check True",
+        "--dataset folder --path p --skip_check True --channel 1",
     ],
     "pack_corpus": [
         "l o --data_root d --num_workers 0 --sample_rate 8000 --min_duration 1 --overwrite "
@@ -331,13 +333,13 @@ ACCEPTED = {
     "extract_embeddings": [
         "l o --model_path m --data_root d --batch_size 2 --max_duration 3 --cache c --overwrite "
         "--use_gpu False",
-        "l o --configs c",
+        "l o --configs c --channel 1",
     ],
     "calibrate": [
         "--clips d --model_path m --force --quality True --max_clips_per_person 0 --max_duration 9 "
         "--use_gpu False",
         "--clips d --dry_run --configs c",
-        "--clips d --out m",
+        "--clips d --out m --channel mix",
     ],
     "inspect_data": [
         "l --renumber o",

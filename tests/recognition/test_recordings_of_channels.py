@@ -18,7 +18,7 @@ from small_model import RATE, small_calibration, small_model, speech
 from small_settings import SMALL_CONFIG
 
 from mvector import MVectorPredictor, load_config
-from mvector.audio import ChannelOf
+from mvector.audio import ChannelOf, read_audio, trim_silence
 from mvector.audio.clip_report import ENROLMENT_FLOOR
 from mvector.cli import run_script
 from mvector.data import read_list, write_list
@@ -33,7 +33,10 @@ from mvector.features.front_end import FrontEnd
 from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.training.checkpoint import changes_at_resume
 
-DIFFERENT = "channels 0 and 1 hold different voices: choose one (--channel 0 or --channel 1)"
+DIFFERENT = (
+    "channels 0 and 1 hold different voices: choose one (--channel 0 or --channel 1, for one file "
+    "alone FILE#channel=0)"
+)
 FBANK = {"feature_method": "Fbank"}
 
 
@@ -233,6 +236,48 @@ def test_a_corpus_is_packed_with_a_channel_and_trained_on_with_the_same(
     config["dataset_conf"]["channel"] = "auto"
     with raises_code("packed-other-settings"):
         TrainingData(load_config(config))
+
+
+def test_lists_are_made_of_a_channel(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for person in ("ada", "bob"):
+        (tmp_path / "corpus" / person).mkdir(parents=True)
+        shutil.copy(folder / "call.wav", tmp_path / "corpus" / person / "1.wav")
+    options = ["--dataset", "folder", "--path", "corpus", "--test_speakers", "0"]
+    options += ["--num_workers", "0", "--channel", "1"]
+    assert run_script("create_data", [*options, "--output", "lists"]) == 0
+    (first, second) = read_list("lists/train_list.txt").paths
+    assert (first, second) == ("corpus/ada/1.wav#channel=1", "corpus/bob/1.wav#channel=1")
+    assert run_script("create_data", [*options, "--output", "cut", "--do_vad", "energy"]) == 0
+    cut = read_list("cut/train_list.txt").paths[0]
+    assert cut == "cut/trimmed/ada/1.flac"
+    expected = trim_silence(read_audio(folder / "right.wav"), RATE)
+    np.testing.assert_allclose(read_audio(cut), expected, atol=1 / 32768)
+
+
+def test_a_table_lists_two_channels_of_a_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "call.wav", tmp_path)
+    rows = [f"call.wav#channel={k},{who}" for k, who in enumerate(("ada", "bob"))]
+    Path("calls.csv").write_text("\n".join(["path,speaker", *rows]))
+    options = ["--dataset", "csv", "--path", "calls.csv", "--test_speakers", "0"]
+    assert run_script("create_data", [*options, "--num_workers", "0", "--output", "o"]) == 0
+    assert list(read_list("o/train_list.txt").paths) == ["call.wav#channel=0", "call.wav#channel=1"]
+
+
+def test_embeddings_are_those_of_the_channel(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("call.wav\n")
+    options = [str(tmp_path / "list.txt"), str(tmp_path / "o.npz"), "--data_root", str(folder)]
+    options += ["--model_path", str(folder / "model"), "--use_gpu", "False", "--channel", "1"]
+    assert run_script("extract_embeddings", options) == 0
+    with np.load(tmp_path / "o.npz", allow_pickle=False) as table:
+        assert [Path(path).name for path in table["paths"]] == ["call.wav"]
+        expected = MVectorPredictor(folder / "model", use_gpu=False).predict(folder / "right.wav")
+        np.testing.assert_allclose(table["embeddings"][0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_trials_name_channels(folder: Path, listed: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mvector.audio import split_channel
 from mvector.corpus.recipes.clip import Clip, Segment, keep_from_training, name_some
 from mvector.corpus.recipes.pairs import PublishedTrials, read_trial_files
 from mvector.corpus.recipes.walk import existing_folder, listed_path, read_lines
@@ -108,7 +109,7 @@ def _read_recordings(root: Path) -> dict[str, str]:
             )
     first = Path(entries[0][1]).expanduser()
     bases = (Path.cwd(), root, *root.parents)
-    base = next((folder for folder in bases if (folder / first).is_file()), None)
+    base = next((folder for folder in bases if (folder / split_channel(first)[0]).is_file()), None)
     if base is None:
         raise DataError(
             f"The first recording of '{file}', '{first}', was not found; run this in the folder "
