@@ -50,14 +50,18 @@ class TrainingOptions(SettingOptions):
     resume_model: str | None = optional(
         "run to continue where it stopped; auto: the one in save_model_path, if there is one", "DIR"
     )
+    pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
     seed: int | None = optional("the same as --set train_conf.seed=…", "NUMBER", parse_count)
 
     def conditions(self) -> tuple[Condition, ...]:
         augments, seeds = self.sets("augment_conf"), self.sets("train_conf.seed")
+        begins = self.resume_model in (None, "auto")
+        resumed = "with --resume_model: the run that goes on has its own weights"
         return (
             *super().conditions(),
             ("augment_conf_path", not augments, "with --set augment_conf, whose place it takes"),
             ("seed", not seeds, "with --set train_conf.seed, which is the same"),
+            ("pretrained_model", begins, resumed),
         )
 
 
@@ -69,9 +73,8 @@ class DryRun(TrainingOptions):
     )
 
     def conditions(self) -> tuple[Condition, ...]:
-        takes = self.configs is None and self.resume_model != "auto"
-        where = "with --dry_run, other than to name a run in place of --configs"
-        return (*super().conditions(), ("resume_model", takes, where))
+        where = "with --dry_run, other than to name a run"
+        return (*super().conditions(), ("resume_model", self.resume_model != "auto", where))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +85,7 @@ class Train(TrainingOptions):
     log_dir: str | None = optional(
         "where curves for VisualDL and TensorBoard are written (default: log/)", "DIR"
     )
-    pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
     do_eval: bool = bool_option(True, "evaluate after each epoch (default True)")
-
-    def conditions(self) -> tuple[Condition, ...]:
-        begins = self.resume_model in (None, "auto")
-        where = "with --resume_model: the run that goes on has its own weights"
-        return (*super().conditions(), ("pretrained_model", begins, where))
 
 
 def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
@@ -107,7 +104,7 @@ def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
 
 def _dry_run(args: DryRun) -> int:
     trainer = _make_trainer(args)
-    found = trainer.dry_run()
+    found = trainer.dry_run(args.resume_model, args.pretrained_model)
     if trainer.world.is_main:
         print(found)
     return 0

@@ -38,12 +38,6 @@ FIXED_IN_A_RUN = (
 _ADDED_SINCE = ("dataset_conf.channel: None -> auto",)
 
 
-def first_mismatch(error: Exception) -> str:
-    """The first thing that torch found wrong with weights, of a list with a line for each."""
-    lines = str(error).strip().splitlines()
-    return lines[min(1, len(lines) - 1)].strip().rstrip(".") if lines else type(error).__name__
-
-
 def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:
     """Write ``<run_folder>/checkpoints/step_<step>.pt`` in one step; the newest few are kept.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mvector.data.augmentation.speed import SPEEDS
 from mvector.errors import CheckpointError
-from mvector.models.folder import load_model_folder
-from mvector.training.checkpoint import first_mismatch, has_checkpoint, load_checkpoint
+from mvector.models.folder import TRAINING_CONFIG, load_model_folder
+from mvector.training.checkpoint import has_checkpoint, load_checkpoint
+from mvector.training.fitting import architecture_mismatch, first_mismatch
 from mvector.training.learner import Learner
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,10 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
     try:
         learner.model.backbone.load_state_dict(pretrained.backbone.state_dict())
     except RuntimeError as error:
+        why = architecture_mismatch(pretrained, learner.model) or first_mismatch(error)
         raise CheckpointError(
-            f"The model in '{path}' does not fit model_conf.backbone ({first_mismatch(error)}); "
-            "name one of this architecture, or train with the configuration of that one."
+            f"The model in '{path}' does not fit the configuration ({why}); name a model of this "
+            f"architecture, or train with the configuration of that one{_configuration_of(path)}."
         ) from error
     if learner.average is not None:
         learner.average.restart()
@@ -48,6 +50,11 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
         path,
         "is that of its run" if found else "starts from random weights",
     )
+
+
+def _configuration_of(path: str | os.PathLike[str]) -> str:
+    file = Path(path) / TRAINING_CONFIG
+    return f": --configs '{file}'" if file.is_file() else ""
 
 
 def _load_classifier(learner: Learner, path: Path, num_clips: int) -> bool:

@@ -24,12 +24,12 @@ from mvector.evaluation.run import metrics_of
 from mvector.models.folder import save_model_folder
 from mvector.training.checkpoint import (
     changes_at_resume,
-    first_mismatch,
     newest_checkpoint,
     require_same_batches,
     run_folder_of,
     save_checkpoint,
 )
+from mvector.training.fitting import why_no_resume
 from mvector.training.learner import Learner
 from mvector.training.loggers import CURVES, METRICS, MetricLogger, copy_metrics, draw_curves
 from mvector.training.run_folder import BEST_MODEL, Claimed, Folder, new_run_id
@@ -270,9 +270,11 @@ class TrainingRun:
             self.epoch, self.next_batch = int(state["epoch"]), int(state["next_batch"])
             require_same_batches(path, state, len(self._data.clips), len(self._data.batches))
         except (KeyError, RuntimeError, ValueError) as error:
+            num_speakers = self._data.num_speakers
             raise CheckpointError(
                 f"The run in '{path}' does not fit this configuration and list "
-                f"({first_mismatch(error)}); restore them, or start a new run."
+                f"({why_no_resume(error, state.get('network'), self._learner, num_speakers)}); "
+                "restore them, or start a new run with --pretrained_model."
             ) from error
         origin = run_folder_of(file) or file.parent
         if origin.resolve() == self.folder.resolve():

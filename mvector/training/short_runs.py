@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 
@@ -16,9 +17,13 @@ from mvector.compute.distributed import all_reduce_sum, any_rank
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.errors import DataError
+from mvector.training.checkpoint import run_folder_of
 from mvector.training.learner import Learner
 from mvector.training.learning_rate_finder import LearningRateCurve, find_learning_rate
 from mvector.training.optimizers import set_learning_rate
+from mvector.training.pretrained import load_pretrained
+from mvector.training.run import open_run
+from mvector.training.run_folder import Folder
 
 _MEASURED_S = 5.0
 
@@ -48,14 +53,34 @@ class DryRun:
         )
 
 
-def dry_run(learner: Learner, data: TrainingData, max_epoch: int) -> DryRun:
+def dry_run(
+    learner: Learner,
+    data: TrainingData,
+    max_epoch: int,
+    *,
+    resume_model: Folder | None = None,
+    pretrained_model: Folder | None = None,
+) -> DryRun:
     """Take two steps, or more while they last less than five seconds.
 
     The steps change the learner, which is not to be used afterwards.
 
+    Args:
+        learner: of the run.
+        data: of the run.
+        max_epoch: epochs of the run.
+        resume_model: run whose weights it goes on with, for :meth:`MVectorTrainer.train`.
+        pretrained_model: model folder that it begins with.
+
     Raises:
+        CheckpointError: the run or model does not fit.
         DataError: no batch could be used.
     """
+    if resume_model is not None:
+        path = Path(resume_model)
+        open_run(learner, data, (run_folder_of(path) or path, path))
+    elif pretrained_model is not None:
+        load_pretrained(learner, pretrained_model, len(data.clips))
     if learner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(learner.device)
     learner.begin_epoch(0)

@@ -148,15 +148,18 @@ class MVectorTrainer:
         self.learner, self.data = build_learner(self.config, self.device, self.world)
         self.model = self.learner.model
 
-    def dry_run(self) -> DryRun:
+    def dry_run(
+        self, resume_model: Folder | None = None, pretrained_model: Folder | None = None
+    ) -> DryRun:
         """Take a few steps without writing anything: does it fit, and how long will it take?
 
         Raises:
-            DataError, MVectorError: the list cannot be used, or it does not fit.
+            CheckpointError, DataError, MVectorError: weights, list or memory do not fit.
         """
         with self._processes_joined():
             self._build()
-            return dry_run(self.learner, self.data, self.config.train_conf.max_epoch)
+            weights = {"resume_model": resume_model, "pretrained_model": pretrained_model}
+            return dry_run(self.learner, self.data, self.config.train_conf.max_epoch, **weights)
 
     def find_learning_rate(
         self, *, min_lr: float = 1e-6, max_lr: float = 1.0, num_steps: int = 100

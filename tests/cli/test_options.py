@@ -187,12 +187,8 @@ REFUSED = {
         "--dry_run --log_dir l": "--log_dir has no use with --dry_run; it belongs to a training.",
         "--dry_run --do_eval False": "--do_eval has no use with --dry_run; it belongs to a "
         "training.",
-        "--dry_run --pretrained_model m": "--pretrained_model has no use with --dry_run; it "
-        "belongs to a training.",
         "--dry_run --resume_model auto": "--resume_model has no use with --dry_run, other than "
-        "to name a run in place of --configs.",
-        "--dry_run --resume_model m --configs c": "--resume_model has no use with --dry_run, "
-        "other than to name a run in place of --configs.",
+        "to name a run.",
         "--seed 1 --set train_conf.seed=2": "--seed has no use with --set train_conf.seed, which "
         "is the same.",
         "--augment_conf_path a --set augment_conf.noise.prob=1": "--augment_conf_path has no use "
@@ -305,7 +301,8 @@ ACCEPTED = {
     ],
     "train": [
         "--dry_run --configs c --augment_conf_path a --seed 1 --set x=1 --use_gpu False",
-        "--dry_run --resume_model m",
+        "--dry_run --resume_model m --configs c",
+        "--dry_run --pretrained_model m",
         "--resume_model auto --pretrained_model p --save_model_path s --log_dir l --do_eval False",
     ],
     "create_data": [

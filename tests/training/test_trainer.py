@@ -30,6 +30,7 @@ from mvector.models import BACKBONES
 from mvector.models.folder import load_model_folder
 from mvector.training.checkpoint import load_checkpoint
 from mvector.training.schedules import learning_rate_at
+from mvector.training.short_runs import DryRun
 
 CONFIGURATIONS = sorted({*ROOT.glob("configs/*.yml")} - {ROOT / "configs/augmentation.yml"})
 
@@ -37,6 +38,10 @@ CONFIGURATIONS = sorted({*ROOT.glob("configs/*.yml")} - {ROOT / "configs/augment
 def trained(config: dict, folder: Path, **options) -> Path:
     with no_pictures():
         return MVectorTrainer(config, use_gpu=False).train(folder / "m", folder / "log", **options)
+
+
+def dry_run(config: dict, _: Path, **options) -> DryRun:
+    return MVectorTrainer(config, use_gpu=False).dry_run(**options)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -84,9 +89,11 @@ def test_resuming_what_does_not_fit_is_refused(
     write_list(tmp_path / "two.txt", [("a.wav", k % 2) for k in range(8)])
     small_config["dataset_conf"]["train_list"] = str(tmp_path / "two.txt")
     small_config["dataset_conf"]["trials_list"] = None
-    with pytest.raises(CheckpointError, match=r"does not fit .* list \(size mismatch") as caught:
-        trained(small_config, tmp_path, resume_model=trained_model.parent)
-    assert "\n" not in str(caught.value)
+    expected = r"does not fit .* \(it was trained with 8 speakers, and the list now has 2\)"
+    for try_to_go_on in (trained, dry_run):  # a dry run says the same as the training
+        with pytest.raises(CheckpointError, match=expected) as caught:
+            try_to_go_on(small_config, tmp_path, resume_model=trained_model.parent)
+        assert "\n" not in str(caught.value)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step_000000001.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match="is damaged"):
@@ -198,10 +205,33 @@ def test_a_pretrained_backbone_is_taken_over(
 def test_a_pretrained_backbone_that_does_not_fit_is_one_sentence(
     small_config: dict, trained_model: Path, tmp_path: Path
 ) -> None:
-    small_config["model_conf"]["backbone"]["channels"] = 16
-    with pytest.raises(CheckpointError, match=r"does not fit model_conf\.backbone") as caught:
-        trained(small_config, tmp_path, pretrained_model=trained_model)
-    assert "\n" not in str(caught.value)
+    config_of_it = rf"--configs '{trained_model}/config\.yml'"
+    small_config["model_conf"]["backbone"].update(channels=16, embd_dim=24)
+    sizes = r"\(its values and those wanted: channels: 32 -> 16, embd_dim: 32 -> 24\)"
+    other_sizes = rf"{sizes}.*{config_of_it}"
+    for try_to_begin in (trained, dry_run):
+        with pytest.raises(CheckpointError, match=other_sizes) as caught:
+            try_to_begin(small_config, tmp_path, pretrained_model=trained_model)
+        assert "\n" not in str(caught.value)
+    small_config["use_model"] = "TDNN"
+    with pytest.raises(CheckpointError, match="it is EcapaTdnn and use_model is TDNN"):
+        dry_run(small_config, tmp_path, pretrained_model=trained_model)
+
+
+def test_a_dry_run_with_weights_that_fit_writes_nothing(
+    small_config: dict, trained_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(trained_model.parent.rglob("*"))
+    small_config["train_conf"]["max_epoch"] = 12
+    for option, path in (
+        ("resume_model", trained_model.parent),
+        ("pretrained_model", trained_model),
+    ):
+        found = dry_run(small_config, tmp_path, **{option: path})
+        assert str(found).startswith("fits: ")
+    assert sorted(trained_model.parent.rglob("*")) == before
+    assert not [*tmp_path.rglob("*")]
 
 
 def test_the_classifier_of_a_run_over_the_same_list_is_taken_over(
