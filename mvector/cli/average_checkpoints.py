@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mvector.cli.common import gpu_option, parse_count, parse_length
 from mvector.cli.options import Action, Command, Options, option, optional, required
 from mvector.cli.subcommand import as_started
-from mvector.errors import DataError, MVectorError
+from mvector.errors import DataError, MVectorError, count_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,9 @@ def run(args: Average) -> int:
 
     adjust = partial(_recompute_batch_norm, args) if isinstance(args, AverageAndMeasure) else None
     fingerprint = average_model_folders(args.models, args.output, adjust=adjust)
-    print(f"Mean of {len(args.models)} models written to {args.output} ({fingerprint}).")
+    print(
+        f"Mean of {count_of(len(args.models), 'model')} written to {args.output} ({fingerprint})."
+    )
     eval_script = as_started("python eval.py")
     print(f"Next:    {eval_script} --model_path {args.output} measures it and its thresholds.")
     return 0

@@ -13,7 +13,6 @@ from mvector.evaluation.calibration import MIN_SPEAKERS, MIN_TARGETS
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 from mvector.evaluation.reports.tables import percent
 from mvector.files import replacing_folder, write_errors_as
-from mvector.models.folder import DESCRIPTION, TRAINING_CONFIG, WEIGHTS, update_model_folder
 
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
@@ -68,6 +67,8 @@ def write_calibration(
     Returns:
         The exit code: 1 if nothing was written.
     """
+    from mvector.models.folder import update_model_folder
+
     if not (measured.is_supported or force):
         print(
             f"NOT written: fewer than {MIN_SPEAKERS} people or {MIN_TARGETS} comparisons of one "
@@ -89,6 +90,8 @@ def write_calibration(
 @contextmanager
 def _copy_of(folder: Path, out: Path) -> Iterator[Path]:
     """A copy of a model folder, which is at its place once the block ends."""
+    from mvector.models.folder import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
+
     with (
         write_errors_as(CheckpointError, f"'{out}'", "choose another --out"),
         replacing_folder(out) as new,

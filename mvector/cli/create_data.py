@@ -165,7 +165,9 @@ def _summary(
         lines.append(f"{_TITLES[part]:<10} {speakers:>9,} {len(own):>9,} {hours:>9}")
     lines += [f"Pairs: {own.num_pairs:,} in {own.path}" for own in pairs]
     if bad:
-        lines.append(f"Left out: {len(bad):,} bad clips, listed in {Path(output) / _BAD_NAME}")
+        lines.append(
+            f"Left out: {count_of(len(bad), 'bad clip')}, listed in {Path(output) / _BAD_NAME}"
+        )
     if written:
         lines.append(f"Written: {', '.join(str(path) for path in written)}")
     names = {path.name for path in written}

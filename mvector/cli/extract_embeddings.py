@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ModelOptions, max_duration_option, parse_number
 from mvector.cli.options import Action, Command, flag, option, optional, required
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 from mvector.files import read_errors_as, read_utf8
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ def _extract(
     shutil.rmtree(partial, ignore_errors=True)
     elapsed_s = time.perf_counter() - started_s
     print(
-        f"Written:   {len(table.good):,} embeddings of {encoder.embd_dim} numbers in "
+        f"Written:   {count_of(len(table.good), 'embedding')} of {encoder.embd_dim} numbers in "
         f"{elapsed_s:.1f} s, as {args.out}"
     )
     if bad:
-        print(f"Left out:  {len(bad):,} bad clips, listed in {bad_list}")
+        print(f"Left out:  {count_of(len(bad), 'bad clip')}, listed in {bad_list}")
     return 0
 
 

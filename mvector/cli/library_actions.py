@@ -98,6 +98,7 @@ def make_predictor(args: LibraryOptions, model_path: Path | None = None) -> MVec
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
         library_options={
+            "progress": True,
             "keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio),
             "audit_days": _audit_days(args),
         },
@@ -165,7 +166,7 @@ def reembed(args: Reembed) -> int:
 
     model = None if args.model_path else find_model(args.configs)  # and not the library's
     predictor = make_predictor(args, model)
-    count = predictor.open_library(create=False).reembed(progress=not args.json)
+    count = predictor.open_library(create=False).reembed(progress=True)
     _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0
 

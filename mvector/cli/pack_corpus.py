@@ -9,7 +9,7 @@ from pathlib import Path
 from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds
 from mvector.cli.options import Action, Command, Options, option, required
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of
 
 _DESCRIPTION = """\
 Decode every clip of a list once, and keep the samples (16 bits, one rate, mono) in one file that
@@ -109,7 +109,9 @@ def pack(args: Pack) -> int:
 def print_left_out(num_bad: int, out: str) -> None:
     """Say how many clips were left out, if any."""
     if num_bad:
-        print(f"Left out:  {num_bad:,} bad clips, listed in {Path(out) / 'bad_clips.txt'}")
+        print(
+            f"Left out:  {count_of(num_bad, 'bad clip')}, listed in {Path(out) / 'bad_clips.txt'}"
+        )
 
 
 def verify(args: Verify) -> int:

@@ -85,5 +85,8 @@ def set_up_logging(*, verbose: bool = False, shows_progress: bool = False) -> No
 
 
 def _log_options(options: Options) -> None:
+    """Tell the options that say something, in alphabetical order."""
     for name in sorted(own.name for own in dataclasses.fields(options)):
-        logger.debug("%s: %s", name, getattr(options, name))
+        value = getattr(options, name)
+        if value not in (None, False, ()):
+            logger.debug("%s: %s", name, value)

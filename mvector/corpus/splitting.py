@@ -154,7 +154,8 @@ def write_lists(
         logger.warning("No speakers are left to train on: no training list is written.")
     elif len(training) < MIN_SPEAKERS:
         raise DataError(
-            f"Good clips of {len(training)} training speaker(s) are left; at least 2 are needed."
+            f"Good clips of {count_of(len(training), 'training speaker')} are left; at least 2 are "
+            "needed."
         )
     if bool(parts["enroll"]) != bool(parts["trials"]):
         lacking = "enrolment" if parts["trials"] else "trial"

@@ -13,7 +13,7 @@ from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.folder import scan_folder
 from mvector.data.lists import clips_of_each_speaker
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.errors import DataError, EvaluationError
+from mvector.errors import DataError, EvaluationError, count_of
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
 from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.calibration_fit import calibrate
@@ -142,8 +142,8 @@ def _is_distinct_audio(scores: np.ndarray, trials: PairTrials) -> np.ndarray:
     if len(copies):
         pair = copies[0]
         logger.warning(
-            "%d pair(s) of clips hold the same audio and are left out, such as '%s' and '%s'%s.",
-            len(copies),
+            "Left out: %s of clips with the same audio, such as '%s' and '%s'%s.",
+            count_of(len(copies), "pair"),
             trials.paths[trials.enroll_index[pair]],
             trials.paths[trials.test_index[pair]],
             "" if trials.labels[copies].all() else "; some lie in folders of different people",

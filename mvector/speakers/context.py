@@ -16,7 +16,7 @@ import soundfile
 
 from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, source_name
 from mvector.audio.quality import SpeechQuality
-from mvector.errors import LibraryError
+from mvector.errors import LibraryError, count_of
 from mvector.speakers import audit, people
 from mvector.speakers.clip_files import (
     apply_committed_changes,
@@ -230,7 +230,8 @@ class LibraryContext:
 
     def delete_damaged_embeddings(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
-        logger.warning("%d embeddings in '%s' are damaged.", len(clips), self.folder)
+        damaged = count_of(len(clips), "damaged embedding")
+        logger.warning("'%s' has %s.", self.folder, damaged)
         query = "SELECT name FROM clips JOIN people ON people.id = person WHERE clips.id = ? "
         with self.store.transaction() as database:
             for clip in clips:

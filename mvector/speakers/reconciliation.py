@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mvector.audio import AudioSource
-from mvector.errors import MVectorError
+from mvector.errors import MVectorError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
 from mvector.speakers.clip_quality import measure_stored_clips
@@ -77,8 +77,8 @@ def reconcile(
         is_ours = context.is_of_this_model(database)
     if context.model is None:
         if plan.embedded:
-            told = "%d clips in '%s' are new or changed, and wait until it is opened with a model."
-            logger.warning(told, len(plan.embedded), context.folder)
+            told = "Waiting until '%s' is opened with a model: %s, new or changed."
+            logger.warning(told, context.folder, count_of(len(plan.embedded), "clip"))
     elif not is_ours:
         logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
     elif plan.embedded:
@@ -89,7 +89,8 @@ def reconcile(
     for reason in done.failures:
         logger.warning("Not enrolled: %s", reason)
     if done.failures:
-        logger.warning("%d clips in '%s' were not enrolled.", len(done.failures), context.folder)
+        clips = count_of(len(done.failures), "clip")
+        logger.warning("Not enrolled in '%s': %s.", context.folder, clips)
     return done
 
 

@@ -208,12 +208,17 @@ class NanGuard:
 
 
 def log_summary(network: nn.Module, feature_dim: int) -> None:
-    """Log layers, parameters and multiply-adds for one clip of 98 frames (about a second)."""
+    """Log the number of parameters, and at level DEBUG each layer's, with multiply-adds.
+
+    Those are of one clip of 98 frames (about a second).
+    """
+    logger.info("Parameters: %s", f"{sum(own.numel() for own in network.parameters()):,}")
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
     try:
         from torchinfo import summary
     except ImportError:
-        count = sum(parameter.numel() for parameter in network.parameters())
-        logger.debug("Parameters: %d (torchinfo is not installed: no summary by layer)", count)
+        logger.debug("There is no summary by layer without torchinfo: pip install torchinfo.")
         return
     size = (1, 98, feature_dim)
     table = summary(network, input_size=size, verbose=0)

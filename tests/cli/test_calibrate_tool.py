@@ -157,7 +157,7 @@ def test_bad_clips_and_copies_are_left_out_and_counted(model, people, capsys, ca
 
     said = capsys.readouterr()
     assert "33 clips of 8 people (1 could not be used)" in said.out
-    assert "1 pair(s) of clips hold the same audio" in said.err
+    assert "Left out: 1 pair of clips with the same audio" in said.err
     assert written(model)["calibration"]["num_target"] == 7 * 6 + 9
 
 

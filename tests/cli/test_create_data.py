@@ -636,7 +636,7 @@ class TestCommand:
         lines = capsys.readouterr().out.splitlines()
         assert lines[1].split() == ["training", "4", "13", "0.01"]
         assert lines[4:] == [
-            "Left out: 1 bad clips, listed in dataset/bad_clips.txt",
+            "Left out: 1 bad clip, listed in dataset/bad_clips.txt",
             "Written: dataset/train_list.txt",
             "Next: python train.py --do_eval False",
         ]

@@ -143,7 +143,7 @@ def test_bad_clips_are_left_out_counted_and_listed(
     assert extract(tmp_path / "list.txt", tmp_path / "e.npz", "--model_path", model) == 0
     with np.load(tmp_path / "e.npz") as arrays:
         assert arrays["labels"].tolist() == [0, 2]
-    assert "Left out:  1 bad clips" in capsys.readouterr().out
+    assert "Left out:  1 bad clip" in capsys.readouterr().out
     assert (tmp_path / "e.npz.bad_clips.txt").read_text().startswith("gone.wav\t")
 
 

@@ -140,6 +140,7 @@ def test_more_is_told_when_asked_for_and_on_standard_error(
 ) -> None:
     _, out, err = said(capsys, "contrast", "voice_0.wav", "voice_1.wav", "-v")
     assert len(out.splitlines()) == 2
+    assert "None" not in err
     for line in ("record_seconds: 3.0", "model: model", "threshold: calibrated on 600 trials"):
         assert line in err.splitlines()
     assert "probability of the same person: " in err
@@ -179,6 +180,22 @@ def test_colours_are_for_terminals_and_no_color_is_heeded(monkeypatch: pytest.Mo
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
     assert coloured("✔", 32, terminal) == "✔"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of Unix")
+def test_a_mistake_at_a_terminal_is_red_and_without_colours_plain() -> None:
+    def shown(**environment: str) -> str:
+        master, slave = os.openpty()
+        words = [sys.executable, str(ROOT / "infer_contrast.py"), "--xyzzy"]
+        env = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment}
+        code = subprocess.run(words, stdin=slave, stdout=slave, stderr=slave, env=env).returncode
+        assert code == 2
+        os.close(slave)
+        return os.read(master, 4096).decode()
+
+    sentence = "There is no option --xyzzy; --help lists all.\r\n"
+    assert shown() == f"infer_contrast.py: \x1b[1;31merror:\x1b[0m {sentence}"
+    assert shown(NO_COLOR="1") == f"infer_contrast.py: error: {sentence}"
 
 
 def test_a_number_takes_its_plural() -> None:

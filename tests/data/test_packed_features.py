@@ -191,7 +191,7 @@ def test_the_tool_takes_the_front_end_of_a_configuration(
     packed.check(FrontEnd.from_config(load_config(SMALL_CONFIG)))
     printed = capsys.readouterr().out
     assert f"9 clips, {packed.num_frames.sum():,} frames of 40 bins" in printed
-    assert "1 bad clips" in printed
+    assert "1 bad clip" in printed
     assert run_script("extract_features", ["--verify", str(out)]) == 0
     with raises_code("packed-other-kind"):
         PackedCorpus(out)

@@ -345,7 +345,7 @@ def test_log_lines_have_the_familiar_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    caplog.set_level(logging.INFO, "mvector")
+    caplog.set_level(logging.DEBUG, "mvector")
     trained(small_config, tmp_path)
     line = (
         r"Train epoch: \[1/2\], batch: \[4/8\], loss: [\d.]+, accuracy: [\d.]+, "
@@ -354,6 +354,10 @@ def test_log_lines_have_the_familiar_form(
     assert re.search(line, caplog.text)
     assert "Total params: " in caplog.text
     assert "  loss_conf:" in caplog.text
+    told = "\n".join(own.message for own in caplog.records if own.levelno >= logging.INFO)
+    assert "\n  loss_conf.use_loss: AAMLoss\n" in told
+    assert re.search(r"\nParameters: [\d,]+\n", told)
+    assert "Total params: " not in told
     assert "Evaluation of epoch 2: EER: " in caplog.text
 
 
