@@ -401,7 +401,8 @@ _DOCUMENTS = [
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "configs").glob("*.yml"),
     *(ROOT / "benchmarks").glob("*.sh"),
-    *(ROOT / name for name in ("README.md", "dataset/README.md", "benchmarks/RESULTS.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/RESULTS.md")),
+    *(ROOT / name / "README.md" for name in ("dataset", "dataset/samples", "audio_db")),
 ]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in _DOCUMENTS}
 TEXTS |= {command.prog: command.epilog for command in OF_PROGRAM.values()}
