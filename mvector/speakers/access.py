@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mvector.errors import LibraryError
 from mvector.files import check_writable
-from mvector.speakers.obstacles import shown
+from mvector.speakers.obstacles import kind_of, shown
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +103,17 @@ def is_writable(path: Path) -> bool:
 
 
 def check_readable(path: Path) -> None:
-    """Refuse a database, or the folder that it is in, which this user may not read.
+    """Refuse what is no database, and one that this user may not read, or its folder.
 
     Raises:
         LibraryError: as said.
     """
     folder = path.parent
+    if may(os.X_OK, folder) and os.path.lexists(path) and not path.is_file():
+        kind = "broken link" if kind_of(path) == "link" else kind_of(path)
+        raise LibraryError(
+            f"'{shown(path)}' has to be a library's database, and is a {kind}; move it away."
+        )
     for place, rights in ((folder, os.R_OK | os.X_OK), (path, os.R_OK)):
         if os.path.lexists(place) and not may(rights, place):
             raise LibraryError(
@@ -116,6 +121,19 @@ def check_readable(path: Path) -> None:
                 f"'{shown(place)}' is denied; ask its owner for it.",
                 code="library-permission",
             )
+
+
+def is_log_blocked(path: Path) -> bool:
+    """Whether something lies where a database has its log; then it can be read, and not written.
+
+    It is told of.
+    """
+    logs = [path.with_name(f"{path.name}-{end}") for end in ("wal", "shm", "journal")]
+    blocked = [log for log in logs if kind_of(log) not in ("", "file")]
+    for log in blocked:
+        told = "'%s' is a %s; the library is opened read-only, until you move that away."
+        logger.warning(told, shown(log), kind_of(log))
+    return bool(blocked)
 
 
 def may(rights: int, path: Path) -> bool:

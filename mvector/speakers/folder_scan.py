@@ -14,7 +14,7 @@ from mvector.speakers.clip_files import is_clip_name, is_clip_path
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
 from mvector.speakers.names import NAME_FILE, checked_name, person_of_folder
-from mvector.speakers.obstacles import is_clip_gone, kind_of, obstacle_at
+from mvector.speakers.obstacles import is_clip_gone, kind_of, obstacle_at, shown
 
 _CLOCK_TICK_NS = (
     2_000_000_000  # a file changed more recently may change again within one clock tick
@@ -55,6 +55,12 @@ class FolderChanges:
     embedded: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether clips are moved, copied or gone, or somebody else's; not only touched."""
+        is_renamed = any(self.found[f].name != self.known[f].name for f in self.restamped)
+        return bool(self.moved or self.copied or self.gone or is_renamed)
+
 
 def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:
     """The clips in the folders, by file; reasons for those left out are added to ``failures``."""
@@ -79,7 +85,7 @@ def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, Fou
             context.obstacles.tell(folder, "has a name that is not UTF-8; rename it")
             continue
         except LibraryError as error:
-            failures.append(f"'{folder}': {error}")
+            failures.append(f"'{shown(folder)}': {error}")
             continue
         for path in clips:
             try:

@@ -36,8 +36,9 @@ class Obstacles:
 
 
 def shown(place: str | os.PathLike[str]) -> str:
-    """A path as text that can be printed; bytes that are no UTF-8 are escaped."""
-    return os.fsencode(place).decode("utf-8", "backslashreplace")
+    """A path as text of one line; bytes that are no UTF-8, and control characters, are escaped."""
+    text = os.fsencode(place).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def kind_of(place: Path) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # it brings torch, which reading a library does without
 
 logger = logging.getLogger(__name__)
 
+_WAIT_S = 0.2  # for what another opening can do as well
+
 
 def open_context(
     folder: Path, encoder: SpeakerEncoder | None, *, is_audited: bool, read_only: bool, create: bool
@@ -106,7 +108,7 @@ def _remember_model(context: LibraryContext) -> None:
         is_of_it = people.get_meta(database, "model") == context.fingerprint
         is_known = is_model_there(database, context.folder)
     if is_of_it and not is_known:
-        with context.store.transaction() as database:
+        with suppress(LibraryError), context.store.transaction(wait_s=_WAIT_S) as database:
             context.remember_model(database)
 
 

@@ -12,13 +12,14 @@ import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mvector.audio import AudioSource
-from mvector.errors import MVectorError, count_of
+from mvector.errors import LibraryError, MVectorError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
 from mvector.speakers.clip_quality import measure_stored_clips
@@ -31,6 +32,7 @@ from mvector.speakers.obstacles import is_clip_gone, is_clip_there
 logger = logging.getLogger(__name__)
 
 _CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
+_STAMP_WAIT_S = 0.2
 _MAX_MEASURED_AT_OPENING = (
     4096  # clips known before, for which an opening is not to wait much longer
 )
@@ -70,8 +72,11 @@ def reconcile(
     context.apply_committed_changes()
     plan = plan_changes(context)
     done = Reconciled(failures=plan.failures)
-    if plan.restamped or plan.moved or plan.copied or plan.gone:
+    if plan.has_news:
         with context.store.transaction() as database:
+            _update_database(context, database, plan, done)
+    elif plan.restamped:  # which saves hashing next time, and is worth no waiting
+        with suppress(LibraryError), context.store.transaction(wait_s=_STAMP_WAIT_S) as database:
             _update_database(context, database, plan, done)
     with context.store.snapshot() as database:
         is_ours = context.is_of_this_model(database)

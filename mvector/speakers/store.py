@@ -24,6 +24,7 @@ from mvector.speakers.access import (
     error_from_os,
     error_from_sqlite,
     is_disk_full,
+    is_log_blocked,
     is_writable,
     may,
 )
@@ -35,6 +36,7 @@ DATABASE = "voiceprints.db"
 _TIMEOUT_S = 30.0
 # fullfsync: macOS leaves it to the drive otherwise when to write
 _PRAGMAS = ("fullfsync", "checkpoint_fullfsync", "secure_delete", "foreign_keys")
+_INCREMENTAL = 2  # of auto_vacuum
 _CHECKED_BYTES = 32 << 20  # larger databases are not read through at every opening
 _VACUUMED_BYTES = 64 << 20  # larger ones give back their free pages without being written anew
 
@@ -60,7 +62,7 @@ class Store:
         self._database: sqlite3.Connection | None = None
         self._immutable_state: tuple[int, ...] | None = None
         if not read_only:
-            self.read_only = not is_writable(folder / DATABASE)
+            self.read_only = not is_writable(self.path) or is_log_blocked(self.path)
         try:
             with self._library_errors():
                 self._connect()
@@ -184,7 +186,8 @@ class Store:
 
     def _set_up(self, database: sqlite3.Connection) -> None:
         """Pragmas, and the tables of a new database or of an earlier format."""
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if database.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # waits for others who write
         _enable_wal(database)
         for pragma in _PRAGMAS:
             database.execute(f"PRAGMA {pragma} = ON")
@@ -202,7 +205,7 @@ class Store:
         except sqlite3.OperationalError as error:
             database.close()
             log = self.path.with_name(f"{DATABASE}-wal")
-            if log.exists() and log.stat().st_size:
+            if log.is_file() and log.stat().st_size:
                 if is_disk_full(error) and may(os.W_OK, self.path):
                     return self._read_into_memory()
                 raise LibraryError(

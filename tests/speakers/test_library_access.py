@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -89,6 +90,30 @@ def test_only_who_may_make_a_library_makes_one(encoder: Any, tmp_path: Path) -> 
         assert library.names() == ["Ada"]
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_a_library_is_read_whatever_lies_where_its_log_has_to_be(
+    folder: Path, encoder: Any, end: str
+) -> None:
+    (folder / f"voiceprints.db{end}").mkdir()
+    with SpeakerLibrary(folder, encoder) as library:
+        assert library.read_only
+        assert library.identify(clip_of(1))[0].name == "Person 1"
+    (folder / f"voiceprints.db{end}").rmdir()
+    with SpeakerLibrary(folder, encoder) as library:
+        assert library.register("Ada", clip_of(8))
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link"])
+def test_a_database_that_is_no_file_is_one_sentence(folder: Path, encoder: Any, kind: str) -> None:
+    (folder / "voiceprints.db").unlink()
+    if kind == "folder":
+        (folder / "voiceprints.db").mkdir()
+    else:
+        (folder / "voiceprints.db").symlink_to("nowhere")
+    with pytest.raises(LibraryError, match=rf"voiceprints.db' has to be .* and is a {kind}; move"):
+        SpeakerLibrary(folder, encoder)
+
+
 # ---- permissions ----------------------------------------------------------------------------
 
 
@@ -147,6 +172,17 @@ def test_what_cannot_be_written_at_an_opening_waits_and_everybody_is_recognised(
     monkeypatch.undo()
     with SpeakerLibrary(folder, encoder) as library:
         assert library.names() == ["New", "Person 0", "Person 1"]
+
+
+def test_an_opening_does_not_wait_to_note_times_of_files(folder: Path, encoder: Any) -> None:
+    writer = sqlite3.connect(folder / "voiceprints.db", isolation_level=None)
+    writer.execute("UPDATE clips SET stamp = ''")
+    writer.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    with SpeakerLibrary(folder, encoder) as library:
+        assert library.identify(clip_of(1))[0].name == "Person 1"
+    assert time.monotonic() - started < 10
+    writer.close()
 
 
 @pytest.fixture
