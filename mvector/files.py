@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -97,7 +98,8 @@ def not_utf8(data: bytes) -> str:
         return "looks like UTF-16 text; save it as UTF-8"
     for encoding, name in (("gb18030", "GBK"), ("cp1252", "Windows-1252 (Latin-1)")):
         with suppress(UnicodeDecodeError):
-            if not _CONTROL.search(data.decode(encoding)):
+            # what is read piece by piece may end within a character
+            if not _CONTROL.search(codecs.getincrementaldecoder(encoding)().decode(data)):
                 return f"looks like {name} text; save it as UTF-8"
     return "is not UTF-8 text; save it as UTF-8"
 

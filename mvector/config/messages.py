@@ -105,7 +105,7 @@ def _describe_mistake(
     if kind == "missing":
         example = f", for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else ""
         return f"{key} is missing; add it{example}"
-    if kind == "string_too_short":
+    if kind == "string_too_short" or (kind == "string_type" and detail["input"] is None):
         example = f"for example '{_EXAMPLES[key]}'" if key in _EXAMPLES else "or null for none"
         return f"{key} is empty; give a path, {example}"
     if kind == "extra_forbidden":

@@ -21,7 +21,6 @@ from mvector.files import (
 
 _MAX_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
-RENUMBER = "python tools/inspect_data.py LIST --renumber OUT"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -80,7 +79,7 @@ def read_list(
             clip, label = _parse_line(line, num_speakers)
         except _WordLabelError as error:
             mistakes.append(f"line {number}: {error}")
-            cure = f"; {RENUMBER} numbers the speakers of a training list"
+            cure = f"; {_renumbering(name)} numbers the speakers of a training list"
             continue
         except ValueError as error:
             mistakes.append(f"line {number}: {error}")
@@ -148,7 +147,7 @@ def label_doubts(clips: ClipList, num_speakers: int) -> list[str]:
     if len(used) < clips.num_speakers:
         doubts.append(
             f"{classes} for {speakers} in {clips.source}: the labels, {used[0]} to {used[-1]}, "
-            f"have gaps; renumber them: {RENUMBER}."
+            f"have gaps; renumber them: {_renumbering(clips.source)}."
         )
     elif len(used) < num_speakers:
         doubts.append(
@@ -162,6 +161,11 @@ def label_doubts(clips: ClipList, num_speakers: int) -> list[str]:
             f"'{path}' under {' and '.join(map(str, sorted(labels)))}; keep the right line of each."
         )
     return doubts
+
+
+def _renumbering(path: str) -> str:
+    """The command that cures a list, as it works from a clone and from an installed wheel."""
+    return f"python -m mvector inspect_data '{path}' --renumber OUT"
 
 
 def _with_two_labels(clips: ClipList) -> dict[str, set[int]]:

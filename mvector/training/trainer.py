@@ -106,12 +106,12 @@ class MVectorTrainer:
                 "A run that is resumed has weights of its own; give either --resume_model or "
                 "--pretrained_model."
             )
-        log_config(self.config)
         with ExitStack() as lock, self._processes_joined():
             claimed = claim_run_folder(
                 lock, self.world, self.config.model_name, save_model_path, resume_model
             )
             do_eval = check_epoch_evaluation(self.config, do_eval)
+            log_config(self.config)
             self._build()
             self.run = open_run(self.learner, self.data, claimed, log_dir=log_dir)
             if pretrained_model is not None and not self.run.is_resumed:

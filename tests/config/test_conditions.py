@@ -263,6 +263,12 @@ def test_an_empty_path_is_told_as_such(key: str) -> None:
     assert cure in told
 
 
+def test_a_list_that_is_null_is_told_as_empty() -> None:
+    assert "dataset_conf.train_list is empty; give a path" in mistakes_of(
+        {"dataset_conf.train_list": None}
+    )
+
+
 def test_more_speakers_than_anybody_has_are_refused_as_such() -> None:
     told = mistakes_of({"dataset_conf.num_speakers": 10**12})
     assert "dataset_conf.num_speakers: 1000000000000 is not valid" in told

@@ -112,7 +112,10 @@ def test_classes_that_nobody_has_are_told_with_both_numbers(tmp_path: Path) -> N
     assert doubts(tmp_path, [0, 1, 2, 2]) == []
     [gaps] = doubts(tmp_path, [10000, 11000, 12000, 13000, 14000, 15000])
     assert gaps.startswith("15,001 classes for 6 speakers in ")
-    assert "the labels, 10000 to 15000, have gaps; renumber them: " in gaps
+    assert (
+        "the labels, 10000 to 15000, have gaps; renumber them: python -m mvector inspect_data '"
+        in gaps
+    )
     [from_one] = doubts(tmp_path, [1, 2, 2])
     assert "3 classes for 2 speakers" in from_one
     [too_many] = doubts(tmp_path, [0, 1, 2], num_speakers=300)
@@ -164,7 +167,9 @@ def test_speakers_are_numbered_from_0_in_the_order_of_their_labels(
 
 def test_words_in_the_place_of_numbers_have_a_cure(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.wav\tann\nb.wav\tbob\n")
-    with pytest.raises(DataError, match=r"'bob' is not a whole number; .* LIST --renumber OUT "):
+    with pytest.raises(
+        DataError, match=r"'bob' is not a whole number; .*list.txt' --renumber OUT "
+    ):
         read_list(tmp_path / "list.txt")
 
 
