@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ModelOptions, bool_option, max_duration_option, parse_count
 from mvector.cli.options import Action, Command, Condition, flag, option, optional, required
 from mvector.errors import CheckpointError
+from mvector.evaluation.reports.tables import percent
 from mvector.files import check_writable, write_errors_as
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 Measure, on recordings of your own people and microphones, from which score on two clips should
@@ -98,16 +102,15 @@ def run(args: Calibrate) -> int:
     measured = result.calibration
     skipped = f" ({result.num_skipped} could not be used)" if result.num_skipped else ""
     print(
+        f"Threshold:     {measured.threshold_eer:.4f}, equal error rate {percent(measured.eer)}\n"
         f"Compared:      {result.num_clips} clips of {result.num_people} people{skipped}: "
         f"{measured.num_target:,} pairs of one person, {measured.num_nontarget:,} of two people\n"
     )
     print("\n".join(calibration_lines(measured, result.eer_interval, result.held_out)))
     earlier = encoder.info.calibration if encoder.info else None
     if earlier:
-        print(
-            f"Before:        {earlier['threshold_eer']:.4f} (equal error rate on "
-            f"{earlier['description']})"
-        )
+        print(f"Before:        {earlier['threshold_eer']:.4f}")
+        logger.info("before, calibrated on: %s", earlier["description"])
     if args.dry_run:
         print("Nothing is written (--dry_run).")
         return 0

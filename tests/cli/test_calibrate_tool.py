@@ -65,7 +65,8 @@ def test_thresholds_of_all_pairs_of_clips_are_written(model, people, capsys):
     assert {**before, "calibration": None} == {**after, "calibration": None}
     said = capsys.readouterr().out
     assert f"{measured.threshold_eer:.4f} decides" in said
-    assert f"Before:        {before['calibration']['threshold_eer']:.4f}" in said
+    assert said.startswith(f"Threshold:     {measured.threshold_eer:.4f}, equal error rate ")
+    assert f"\nBefore:        {before['calibration']['threshold_eer']:.4f}\n" in said
     assert "32 clips of 8 people: 48 pairs of one person, 448 of two people" in said
     assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 448" in said
     assert "Chosen on half of the people" in said
