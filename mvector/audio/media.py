@@ -57,9 +57,10 @@ def open_media(stream: ClipStream, name: str) -> Iterator[MediaClip]:
         "damaged.",
         code="audio-undecodable",
     )
+    # For the container alone: given for the tracks too, older PyAV crashes on those found later
     options = {"format_whitelist": ",".join(FFMPEG_FORMATS)}
     with _all_errors_as(unknown):
-        container = av.open(stream, options=options)
+        container = av.open(stream, container_options=options)
     with container:
         with _all_errors_as(unknown):
             if not container.streams.audio:
@@ -128,8 +129,9 @@ class _Decoder:
         """Float32 ``(samples, channels)`` of each packet that can be decoded."""
         import av
 
-        converter = av.AudioResampler(format="fltp", rate=self._clip.sample_rate)
-        decode = _codec_context(self._clip.track).decode
+        with _all_errors_as(undecodable(self._name)):
+            converter = av.AudioResampler(format="fltp", rate=self._clip.sample_rate)
+            decode = _codec_context(self._clip.track).decode
         packets = self._clip.container.demux(self._clip.track)
         while True:
             with _all_errors_as(undecodable(self._name)):
@@ -159,7 +161,7 @@ def _codec_context(track: Any) -> Any:
     if name not in av.codecs_available:
         return track.codec_context
     context = av.CodecContext.create(name, "r")
-    context.sample_rate, context.layout = track.rate, track.layout
+    context.sample_rate, context.layout = track.rate, track.layout.name
     return context
 
 
