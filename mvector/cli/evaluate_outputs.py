@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvector.cli.evaluate_options import Compare, Evaluate
 from mvector.errors import DataError, EvaluationError
+from mvector.evaluation.calibration import score_suffix
 from mvector.evaluation.metadata import Metadata, read_metadata
 from mvector.evaluation.reports.breakdown import break_down
 from mvector.evaluation.reports.comparison import compare_scores
@@ -57,7 +58,7 @@ class Outputs:
         self.folder, self.num_replicates = folder, args.bootstrap
         self.scores, self.report = args.save_scores, args.report
         self.columns, self.metadata = _breakdown_columns(args, root)
-        self.results = _results_path(args.out, folder, _results_name(score_type))
+        self.results = _results_path(args.out, folder, f"results{score_suffix(score_type)}.json")
         if self.scores is not None:
             _require_writable(Path(self.scores), "--save_scores")
         if self.report is not None:
@@ -186,13 +187,6 @@ def _breakdown_columns(args: Evaluate, root: str | None) -> tuple[list[str], Met
         if column != DURATION:
             metadata.check_column(column)
     return columns, metadata
-
-
-def _results_name(score_type: str) -> str:
-    """A file for each kind of score, so that one evaluation does not replace another."""
-    return (
-        "results.json" if score_type == "cosine" else f"results-{score_type}.json".replace(" ", "-")
-    )
 
 
 def _results_path(out: str | None, folder: Path, name: str) -> Path | None:

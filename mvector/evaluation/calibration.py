@@ -249,6 +249,11 @@ _OPTIONAL = {
 }
 
 
+def score_suffix(score_type: str) -> str:
+    """What the name of a file ends with, so that one kind of scores does not replace another."""
+    return "" if score_type == "cosine" else "-" + score_type.replace(" ", "-")
+
+
 def inconclusive_band(slope: float, offset: float) -> tuple[float | None, float | None]:
     """Scores whose likelihood ratio is :data:`CONCLUSIVE_RATIO` in favour of either answer."""
     if slope <= 0:

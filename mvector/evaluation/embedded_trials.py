@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mvector.audio import split_channel
 from mvector.data.lists import ClipList, read_list
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import EvaluationError
+from mvector.evaluation.clip_places import existing_paths
+from mvector.evaluation.metadata import SPEAKER, read_speakers
 from mvector.scoring.enrolment import (
     ScoreFunction,
     concatenate_enrolment_clips,
@@ -23,6 +24,7 @@ from mvector.scoring.enrolment import (
 )
 from mvector.scoring.trial_checks import check_both_kinds, check_trials
 from mvector.scoring.trial_lists import is_trials_file, read_trials
+from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
 from mvector.scoring.trials import (
     AllPairs,
     PairTrials,
@@ -33,9 +35,6 @@ from mvector.scoring.trials import (
 )
 
 logger = logging.getLogger(__name__)
-
-# What a clip may be named in a published list, and lie as on the disk.
-_OTHER_SUFFIXES = (".flac", ".wav")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class EmbeddedTrials:
         enrolment: the same in words; ``None`` where every model is one clip.
         num_skipped: clips that are missing or could not be used.
         num_trials_left_out: trials that are not in ``trials``, because of those clips.
+        speakers: whose clips are compared.
         num_self_trials: listed trials of a clip with itself, which are no trials.
     """
 
@@ -64,6 +64,7 @@ class EmbeddedTrials:
     enrolment: str | None
     num_skipped: int
     num_trials_left_out: int
+    speakers: TrialSpeakers
     num_self_trials: int = 0
 
     def score(self, compare: ScoreFunction) -> np.ndarray:
@@ -81,6 +82,7 @@ def embed_trials(
     root: str | None = None,
     enrolment: str = "mean",
     skip_missing: bool = False,
+    speakers: str | None = None,
     **options: Any,
 ) -> EmbeddedTrials:
     """Embeddings of all clips of trials, each computed once; trials of unusable clips left out.
@@ -93,11 +95,19 @@ def embed_trials(
         EvaluationError: the trials allow no error rate, or clips are missing.
     """
     enrolment_words = describe_enrolment(enrolment)
+    names = None if speakers is None else partial(read_speakers(speakers, root).values, SPEAKER)
     if not is_trials_file(trials_list):
+        if names is not None:
+            raise EvaluationError(
+                f"'{speakers}' has no use here: {trials_list} says whose each clip is; leave out "
+                "--speakers.",
+                code="trial-speakers",
+            )
         enroll, test = _read_clip_lists(enroll_list, trials_list, root)
         return _embed_all_pairs(encoder, enroll, test, enrolment, skip_missing, options)
     trials, num_self_trials = _read_pairs(trials_list, enroll_list, root, skip_missing)
-    has_models, num_listed = trials.models is not None, len(trials)
+    listed, who = trials, find_speakers(trials, names, speakers or "")
+    has_models = trials.models is not None
     clips: list[tuple[str, ...]] = [(path,) for path in trials.paths]
     if has_models and enrolment == "concat":
         trials, clips = concatenate_enrolment_clips(trials)
@@ -121,7 +131,8 @@ def embed_trials(
         enrolment,
         enrolment_words if has_models else None,
         len(table.failures),
-        num_listed - len(trials),
+        len(listed) - len(trials),
+        who.of_part(listed, trials),
         num_self_trials,
     )
 
@@ -153,7 +164,7 @@ def _read_pairs(
     """Listed trials with the places of their clips, and how many are left out as no trials."""
     listed = read_trials(trials_list, root, enroll_list)
     check_trials(listed, trials_list=trials_list)
-    paths = tuple(_existing_paths(listed.paths, trials_list, skip_missing))
+    paths = tuple(existing_paths(listed.paths, trials_list, skip_missing))
     trials = drop_self_comparisons(replace(listed, paths=paths))
     num_self_trials = len(listed) - len(trials)
     if num_self_trials:
@@ -190,9 +201,7 @@ def _with_existing_paths(
     """Both lists with the places of their clips."""
     listed = list(dict.fromkeys([*enroll.paths, *test.paths]))
     place_of = dict(
-        zip(
-            listed, _existing_paths(listed, _describe_pair(enroll, test), skip_missing), strict=True
-        )
+        zip(listed, existing_paths(listed, _describe_pair(enroll, test), skip_missing), strict=True)
     )
     enroll, test = (
         replace(clips, paths=[place_of[path] for path in clips.paths]) for clips in (enroll, test)
@@ -232,45 +241,13 @@ def _embed_all_pairs(
         None,
         len(table.failures),
         num_listed - len(trials),
+        find_speakers(trials),
     )
 
 
 def _usable_clips(clips: ClipList, row_of: dict[str, int]) -> ClipList:
     kept = [i for i, path in enumerate(clips.paths) if path in row_of]
     return ClipList(clips.source, [clips.paths[i] for i in kept], clips.labels[kept])
-
-
-def _existing_paths(paths: Sequence[str], source: str, skip_missing: bool) -> list[str]:
-    """Where each clip lies; one that lies under another suffix is taken from there."""
-    found: list[str] = []
-    missing: list[str] = []
-    for path in paths:
-        file, _ = split_channel(path)
-        stem, channel = os.path.splitext(file)[0], path[len(file) :]
-        candidates = (file, *(stem + suffix for suffix in _OTHER_SUFFIXES))
-        existing = next((clip for clip in candidates if os.path.exists(clip)), None)
-        if existing is None:
-            missing.append(path)
-        found.append(path if existing is None else existing + channel)
-    num_other = sum(one != other for one, other in zip(found, paths, strict=True))
-    if num_other:
-        logger.info("%d clips of %s have another suffix on the disk.", num_other, source)
-    if len(missing) == len(paths):
-        raise EvaluationError(
-            f"None of the {len(paths)} clips of {source} exists, such as '{paths[0]}'; relative "
-            f"paths start from '{os.getcwd()}' unless dataset_conf.data_root is set, and names "
-            "that are no paths need dataset_conf.enroll_list to say where their clips are.",
-            code="trial-clips-missing",
-        )
-    if missing and not skip_missing:
-        listed = "".join(f"\n  {path}" for path in missing)
-        raise EvaluationError(
-            f"{len(missing)} of the {len(paths)} clips of {source} do not exist; restore them, or "
-            "leave their trials out with --skip_missing (dataset_conf.eval_conf.skip_missing):"
-            f"{listed}",
-            code="trial-clips-missing",
-        )
-    return found
 
 
 def _log_failures(paths: Sequence[str], table: EmbeddedClips) -> None:

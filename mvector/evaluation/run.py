@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,11 @@ from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.calibration_fit import calibrate_curve, calibrate_quality
 from mvector.evaluation.costs import COSTS
 from mvector.evaluation.embedded_trials import check_lists, embed_trials
-from mvector.evaluation.metadata import SPEAKER, read_speakers
 from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import clip_measures, model_quality, trial_quality
 from mvector.evaluation.streaming import all_pairs_error_rates
 from mvector.progress import progress_bar
-from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
+from mvector.scoring.trial_speakers import TrialSpeakers
 from mvector.scoring.trials import AllPairs, Trials
 
 __all__ = ["VerificationResult", "check_lists", "verify_lists"]
@@ -121,7 +119,6 @@ def verify_lists(
     back_end = back_end or BackEnd()
     back_end.check()
     enrolment = _checked_enrolment(enrolment, back_end, with_quality)
-    named = None if speakers is None else read_speakers(speakers, root)
     extraction = {"batch_size": batch_size, "cache": cache}
     embedded = embed_trials(
         encoder,
@@ -130,17 +127,14 @@ def verify_lists(
         root=root,
         enrolment=enrolment,
         skip_missing=skip_missing,
+        speakers=speakers,
         progress=progress,
         **extraction,
     )
     trials = embedded.trials
-    if named is None:
-        found = find_speakers(trials)
-    else:
-        found = find_speakers(trials, partial(named.values, SPEAKER), named.source)
     about: dict[str, Any] = {
         "description": embedded.description,
-        "num_speakers": found.num_speakers,
+        "num_speakers": embedded.speakers.num_speakers,
     }
     scores = quality = None
     if isinstance(trials, AllPairs) and len(trials) > _MAX_KEPT_SCORES:
@@ -169,7 +163,7 @@ def verify_lists(
         embedded.num_trials_left_out,
         embedded.enrolment,
         encoder.listening,
-        found,
+        embedded.speakers,
         embedded.num_self_trials,
         scored_by,
         quality,

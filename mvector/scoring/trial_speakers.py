@@ -40,6 +40,22 @@ class TrialSpeakers:
         found = np.union1d(self.enrolled, self.tested)
         return int(np.count_nonzero(found >= 0))
 
+    def of_part(self, listed: PairTrials, part: PairTrials) -> TrialSpeakers:
+        """The same for what is left of ``listed`` trials: clips and models go by their names."""
+        sides = []
+        for speakers, names, left, index in (
+            (self.enrolled, listed.enroll_paths, part.enroll_paths, part.enroll_index),
+            (self.tested, listed.test_paths, part.test_paths, part.test_index),
+        ):
+            of_name = {
+                name: of for name, of in zip(names, speakers.tolist(), strict=True) if of >= 0
+            }
+            side = np.full(len(left), -1, dtype=np.int64)
+            for place in np.unique(index).tolist():
+                side[place] = of_name[left[place]]
+            sides.append(side)
+        return TrialSpeakers(sides[0], sides[1], self.source)
+
 
 def find_speakers(
     trials: Trials, names: SpeakerNames | None = None, source: str = ""

@@ -272,6 +272,8 @@ MISTAKES = {
     "report on a file": (["--report", "trials.txt"], "choose another --report"),
     "results in a file": (["--out", "trials.txt/r.json"], "choose another --out"),
     "scores in a folder": (["--save_scores", "data"], "choose another --save_scores"),
+    "speakers of nothing": (["--speakers", "gone.txt"], "'gone.txt' does not exist"),
+    "speakers of too few": (["--speakers", "few.txt"], "says no speaker of 17 of the 18 clips"),
     "top_n of nothing": (["--top_n", "5"], "no use without --norm asnorm"),
     "a cohort of nothing": (["--cohort", "trials.txt"], "no use without --mean or --norm"),
     "a norm of PLDA": (["--score", "plda", "--norm", "snorm"], "leave out mean and norm"),
@@ -299,8 +301,9 @@ def test_what_cannot_be_compared_is_told(place, capsys, scores, words):
 @pytest.mark.parametrize("kind", MISTAKES)
 def test_a_mistake_is_told_before_any_clip_is_heard(place, capsys, monkeypatch, kind):
     options, words = MISTAKES[kind]
-    verify = "mvector.training.model_evaluation.verify_lists"
-    monkeypatch.setattr(verify, lambda *_, **__: pytest.fail("too late"))
+    Path("few.txt").write_text(f"{next(Path('data').rglob('*.wav')).relative_to('data')}\tAnn\n")
+    extract = "mvector.evaluation.embedded_trials.extract_embeddings"
+    monkeypatch.setattr(extract, lambda *_, **__: pytest.fail("too late"))
     assert evaluate(*options) == 2
     last = capsys.readouterr().err.strip().split("\n")[-1]
     assert "error: " in last
@@ -375,8 +378,11 @@ SCORES = {
 def test_thresholds_of_other_scores_are_stated_and_stay_out_of_the_model(place, capsys, score_type):
     write_cohort()
     before = Path("models/first/best_model/model.yml").read_bytes()
-    assert evaluate("--bootstrap", "0", *SCORES[score_type]) == 0
+    assert evaluate("--bootstrap", "0", "--save_image_path", ".", *SCORES[score_type]) == 0
 
+    assert [path.stem for path in Path().glob("*.png")] == [
+        f"TDNN_Fbank-{score_type}".replace(" ", "-")
+    ]
     assert Path("models/first/best_model/model.yml").read_bytes() == before
     name = f"models/first/results-{score_type.replace(' ', '-')}.json"
     found, out = results(name), capsys.readouterr().out

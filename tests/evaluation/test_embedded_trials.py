@@ -178,6 +178,41 @@ def test_all_pairs_of_lists_that_say_wav_find_flac(
     assert (result.quality is not None) == measures
 
 
+@pytest.mark.parametrize("enrolment", ["mean", "concat"])
+def test_speakers_are_those_of_the_trials_that_are_left(
+    encoder: SpeakerEncoder, corpus: Path, write: Write, enrolment: str
+) -> None:
+    models = write("m a.wav b.wav\nn c.wav\n", "models.txt")
+    trials = write("m d.wav 1\nn d.wav 0\nn bad.wav 0\nm e.wav 0\n")
+    people = {"Ann": "abd", "Bob": "c", "Carl": ["bad"], "Dora": "e"}
+    lines = [f"{clip}.wav\t{name}\n" for name, clips in people.items() for clip in clips]
+    who = write("".join(lines), "who.txt")
+
+    result = verify_lists(
+        encoder, trials, models, root=str(corpus), enrolment=enrolment, speakers=who
+    )
+
+    enrolled, tested = (
+        side[index]
+        for side, index in zip(
+            (result.speakers.enrolled, result.speakers.tested), result.trials.indices(), strict=True
+        )
+    )
+    np.testing.assert_array_equal(enrolled == tested, result.labels)
+    assert result.speakers.num_speakers == 3  # nothing is left of Carl
+    assert result.speakers.source == who
+
+
+def test_lists_of_clips_say_themselves_whose_each_is(
+    encoder: SpeakerEncoder, corpus: Path, write: Write
+) -> None:
+    clips = write("a.wav\t0\nb.wav\t0\nc.wav\t1\nd.wav\t1\n", "clips.txt")
+    who = write("a.wav\tAnn\n", "who.txt")
+
+    with raises_code("trial-speakers"):
+        verify_lists(encoder, clips, clips, root=str(corpus), speakers=who)
+
+
 def test_a_clip_against_itself_is_no_trial(
     encoder: SpeakerEncoder, corpus: Path, write: Write, caplog: pytest.LogCaptureFixture
 ) -> None:

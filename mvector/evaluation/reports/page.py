@@ -90,9 +90,13 @@ def comparison_page(comparison: dict[str, Any], pictures: Sequence[Picture]) -> 
             :func:`mvector.evaluation.reports.provenance.provenance` gives.
         pictures: of the same systems.
     """
-    first_cost = f"minDCF, p {comparison['p_targets'][0]:g}"
+    p_target = comparison["p_targets"][0]
     shown = [
-        (system["name"], percent(system["eer"]), f"EER. {first_cost}: {system['min_dcf'][0]:.3f}")
+        (
+            system["name"],
+            percent(system["eer"]),
+            f"EER; minDCF {system['min_dcf'][0]:.3f} at p {p_target:g}",
+        )
         for system in comparison["systems"]
     ]
     parts = [

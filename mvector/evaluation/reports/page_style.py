@@ -45,7 +45,7 @@ tbody tr:hover td { background: var(--tile); }
 .pictures .pictures { grid-template-columns: 1fr; }
 .pictures th { white-space: normal; vertical-align: bottom; }
 .pictures :is(th, td):not(:first-child) { padding-left: 1.1rem; }
-figure { margin: .8rem 0; }
+figure { margin: .8rem 0; max-width: 40rem; }
 figcaption { font-size: .875rem; margin-top: .4rem; }
 img { display: block; width: 100%; height: auto; background: #fff; border-radius: .4rem;
       padding: .3rem; }
