@@ -58,11 +58,23 @@ def choose_autocast_dtype(
     if choice != "auto":
         return torch.bfloat16 if choice == "bfloat16" else torch.float16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # older GPUs (V100, T4) emulate it, at a fraction of the speed of their float16
+        computes = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if computes else torch.float16
     if _cpu_computes_bfloat16():
         return torch.bfloat16
     logger.info("This CPU has no bfloat16 arithmetic: training stays in float32.")
     return None
+
+
+def allow_tf32(device: torch.device, allowed: bool) -> None:
+    """Let a GPU multiply float32 matrices with 10 bits of fraction, or keep it from that.
+
+    It holds for the whole process, and for products of matrices: the linear layers, and all
+    convolutions over one frame. (Other convolutions are cuDNN's, which torch lets do so anyway.)
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
 
 
 def _cpu_computes_bfloat16() -> bool:

@@ -79,6 +79,7 @@ class TrainConf(Section):
     keep_last: int = Field(2, ge=1)
     enable_amp: bool = False
     amp_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
+    allow_tf32: bool = False
     use_compile: bool = False
     accumulate_batches: int = Field(1, ge=1)
     max_grad_norm: float | None = Field(None, gt=0)

@@ -60,14 +60,16 @@ class Inference:
     def forward(self, clips: list[np.ndarray]) -> torch.Tensor:
         """Embeddings ``(clips, embd_dim)``, on the device."""
         lengths = [len(clip) for clip in clips]
-        waveforms = np.zeros((len(clips), max(lengths)), dtype=np.float32)
-        for row, clip in enumerate(clips):
-            waveforms[row, : len(clip)] = clip
+        # from pinned memory a GPU fetches them while it still computes the batch before
+        pinned = self.device.type == "cuda"
+        waveforms = torch.zeros(len(clips), max(lengths), pin_memory=pinned)
+        for row, clip in zip(waveforms.numpy(), clips, strict=True):
+            row[: len(clip)] = clip
         ragged = min(lengths) < max(lengths)
-        with self._threads_for(waveforms.size):
+        with self._threads_for(waveforms.numel()):
             return self.model(
-                torch.from_numpy(waveforms).to(self.device),
-                torch.tensor(lengths, device=self.device) if ragged else None,
+                waveforms.to(self.device, non_blocking=True),
+                torch.tensor(lengths, pin_memory=pinned) if ragged else None,
             )
 
     def embed_long(self, clip: LongClip) -> np.ndarray:

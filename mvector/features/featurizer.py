@@ -15,7 +15,7 @@ from mvector.features.framing import mean_over_frames, zero_invalid_frames_
 from mvector.features.kaldi import Fbank
 from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
 from mvector.features.speechbrain import SpeechbrainFbank
-from mvector.features.transform import FeatureTransform
+from mvector.features.transform import FeatureTransform, NumSamples
 
 FEATURE_METHODS: dict[str, type[FeatureTransform]] = {
     "MelSpectrogram": MelSpectrogram,
@@ -78,8 +78,8 @@ class Featurizer(nn.Module):
         self.normalize_variance = normalize_variance
         self.log_spectrum = log_spectrum
 
-    def num_frames(self, num_samples: int) -> int:
-        """Number of frames of a clip."""
+    def num_frames(self, num_samples: NumSamples) -> NumSamples:
+        """Number of frames of a clip, or of each of several."""
         return self.transform.num_frames(num_samples)
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ class Featurizer(nn.Module):
             constants = next(self.transform.buffers())
             waveforms = waveforms.to(torch.promote_types(waveforms.dtype, constants.dtype))
             if lengths is not None:
-                lengths = lengths.to(waveforms.device, torch.int64)
+                lengths = lengths.to(waveforms.device, torch.int64, non_blocking=True)
             features = self.transform(waveforms, lengths)
             if self.log_spectrum:
                 features.clamp_(min=_LOG_FLOOR).log_()

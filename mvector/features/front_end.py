@@ -161,8 +161,11 @@ def normalise_level(
     Digital silence stays as it is; see :meth:`FrontEnd.bring_to_level` for the arguments.
     """
     energy = waveforms.square().sum(dim=1)
-    count = waveforms.new_full((len(waveforms),), waveforms.shape[1])
-    power = energy / (count if lengths is None else lengths.to(waveforms.dtype).clamp(min=1))
+    if lengths is None:
+        count = waveforms.new_full((len(waveforms),), waveforms.shape[1])
+    else:
+        count = lengths.to(waveforms.device, waveforms.dtype, non_blocking=True).clamp(min=1)
+    power = energy / count
     target_power = 10.0 ** (target_db / 10.0)
     gain = torch.where(power > 0, (target_power / power.clamp(min=1e-20)).sqrt(), 1.0)
     return waveforms * gain.unsqueeze(1)

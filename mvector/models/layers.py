@@ -35,11 +35,14 @@ def frame_mask(num_frames: torch.Tensor, max_frames: int, dtype: torch.dtype) ->
 def require_frames(num_frames: torch.Tensor | None, max_frames: int, needed: int) -> None:
     """Refuse a batch of which a clip has fewer frames than ``needed``.
 
+    Numbers on a GPU are not looked at, as reading them would wait for all that it has to do.
+
     Raises:
         AudioError: a clip is too short; the message says how many frames are needed.
     """
     shortest = max_frames
-    if num_frames is not None and not torch.compiler.is_compiling():  # a graph cannot look
+    looks = not torch.compiler.is_compiling()  # a graph cannot
+    if looks and num_frames is not None and num_frames.device.type == "cpu":
         shortest = min(max_frames, int(num_frames.min()))
     if shortest < needed:
         raise AudioError(

@@ -12,6 +12,7 @@ from torch import nn
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
 from mvector.models import build_backbone
+from mvector.models.layers import require_frames
 
 if TYPE_CHECKING:
     from mvector.config.schema import Config
@@ -76,10 +77,17 @@ class SpeakerModel(nn.Module):
 
         Args:
             waveforms: ``(batch, samples)`` float in [-1, 1] at the model's rate, zero-padded.
-            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
+            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full. On the
+                CPU they are checked, also where the waveforms are on a GPU; on a GPU they are not.
 
         Returns:
             Embeddings of shape ``(batch, embd_dim)``, not length-normalised.
+
+        Raises:
+            AudioError: a clip is too short.
         """
         features, num_frames = self.features(waveforms, lengths)
+        if lengths is not None and lengths.device.type == "cpu":
+            least = getattr(self.backbone, "min_frames", 1)
+            require_frames(self.featurizer.num_frames(lengths), features.shape[1], least)
         return self.backbone(features, None if lengths is None else num_frames)

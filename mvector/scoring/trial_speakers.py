@@ -149,7 +149,8 @@ def _joined(num_clips: int, alike: np.ndarray) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     ones = np.ones(alike.shape[1], dtype=bool)
-    joined = coo_array((ones, (alike[0], alike[1])), shape=(num_clips, num_clips))
+    places = tuple(alike.astype(np.int32))  # of int64, older SciPy makes graphs it cannot walk
+    joined = coo_array((ones, places), shape=(num_clips, num_clips))
     _, speakers = connected_components(joined.tocsr(), directed=False)
     return speakers.astype(np.int64)
 

@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from mvector.compute.device import allow_tf32
 from mvector.compute.distributed import World
 from mvector.config import Config
 from mvector.data.loader import TrainingData
@@ -28,6 +29,7 @@ def build_learner(
     """
     if device.type == "cpu":
         keep_freed_memory()
+    allow_tf32(device, config.train_conf.allow_tf32)
     torch.manual_seed(config.train_conf.seed)
     model = SpeakerModel.from_config(config).to(device)
     _require_frames(config, model)

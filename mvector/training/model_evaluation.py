@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
+
+import torch
 
 from mvector.compute.distributed import current_world
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
 from mvector.embedding.encoder import SpeakerEncoder
+from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError, ConfigError, DataError
 from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.calibration import Calibration, score_suffix
 from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
 from mvector.models.folder import ModelInfo, read_model_info, update_model_folder
+from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +91,29 @@ def calibration_of(info: ModelInfo) -> Calibration | None:
     except CheckpointError as error:
         logger.warning("The calibration so far cannot be used: %s", error)
         return None
+
+
+class EpochEvaluation:
+    """Evaluates a model after each epoch; of the embeddings that are kept, the newest ones stay.
+
+    Those of an epoch before are of weights that nobody has any more.
+    """
+
+    def __init__(self, listening: Listening, data: DatasetConf) -> None:
+        self.listening, self.data = listening, data
+        self._kept: Path | None = None
+
+    def __call__(self, model: SpeakerModel, device: torch.device) -> VerificationResult:
+        """As :func:`verify_trials`."""
+        encoder = SpeakerEncoder(model, device=device, listening=self.listening)
+        result = verify_trials(encoder, self.data)
+        cache = self.data.eval_conf.cache
+        if cache is not None and current_world().is_main:
+            newest = Path(cache) / encoder.fingerprint
+            if self._kept not in (None, newest):
+                shutil.rmtree(str(self._kept), ignore_errors=True)
+            self._kept = newest
+        return result
 
 
 def write_calibration_of(

@@ -56,8 +56,6 @@ class DryRun:
 def dry_run(
     learner: Learner,
     data: TrainingData,
-    max_epoch: int,
-    *,
     resume_model: Folder | None = None,
     pretrained_model: Folder | None = None,
 ) -> DryRun:
@@ -68,7 +66,6 @@ def dry_run(
     Args:
         learner: of the run.
         data: of the run.
-        max_epoch: epochs of the run.
         resume_model: run whose weights it goes on with, for :meth:`MVectorTrainer.train`.
         pretrained_model: model folder that it begins with.
 
@@ -100,7 +97,7 @@ def dry_run(
     return DryRun(
         peak_memory=_peak_memory(learner.device),
         utterances_per_s=num_clips * learner.world.size / elapsed_s,
-        training_s=batch_s * len(data.batches) * max_epoch,
+        training_s=batch_s * len(data.batches) * learner.config.train_conf.max_epoch,
         num_steps=num_steps,
     )
 

@@ -24,6 +24,7 @@ from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.loggers import MetricLogger
 from mvector.training.memory import out_of_memory_errors
 from mvector.training.model_evaluation import (
+    EpochEvaluation,
     check_epoch_evaluation,
     save_curves_of,
     verify_trials,
@@ -64,6 +65,7 @@ class MVectorTrainer:
             self.config = with_augmentation(self.config, data_augment_configs)
         self.device = choose_device(use_gpu)
         self.listening = Listening().with_duration(self.config.dataset_conf.eval_conf.max_duration)
+        self._evaluate_epoch = EpochEvaluation(self.listening, self.config.dataset_conf)
         self.world = World()
 
     def train(
@@ -158,8 +160,7 @@ class MVectorTrainer:
         """
         with self._processes_joined():
             self._build()
-            weights = {"resume_model": resume_model, "pretrained_model": pretrained_model}
-            return dry_run(self.learner, self.data, self.config.train_conf.max_epoch, **weights)
+            return dry_run(self.learner, self.data, resume_model, pretrained_model)
 
     def find_learning_rate(
         self, *, min_lr: float = 1e-6, max_lr: float = 1.0, num_steps: int = 100
@@ -248,8 +249,7 @@ class MVectorTrainer:
         run.save_checkpoint()
 
     def _verify_epoch(self) -> VerificationResult:
-        encoder = SpeakerEncoder(self.model, device=self.device, listening=self.listening)
-        return verify_trials(encoder, self.config.dataset_conf)
+        return self._evaluate_epoch(self.model, self.device)
 
     def _is_stale(self) -> bool:
         """Whether the best model is so old that training on is no use."""

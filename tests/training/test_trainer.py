@@ -27,7 +27,7 @@ from mvector.errors import (
 )
 from mvector.losses import LOSSES
 from mvector.models import BACKBONES
-from mvector.models.folder import load_model_folder
+from mvector.models.folder import load_model_folder, read_model_info
 from mvector.training.checkpoint import load_checkpoint
 from mvector.training.schedules import learning_rate_at
 from mvector.training.short_runs import DryRun
@@ -216,6 +216,18 @@ def test_a_pretrained_backbone_that_does_not_fit_is_one_sentence(
     small_config["use_model"] = "TDNN"
     with pytest.raises(CheckpointError, match="it is EcapaTdnn and use_model is TDNN"):
         dry_run(small_config, tmp_path, pretrained_model=trained_model)
+
+
+def test_of_embeddings_that_are_kept_those_of_the_newest_epoch_stay(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["max_epoch"] = 3
+    small_config["dataset_conf"]["eval_conf"] = {"cache": str(tmp_path / "cache")}
+    trained(small_config, tmp_path)
+    (folder,) = (tmp_path / "cache").iterdir()
+    (last,) = tmp_path.glob("m/*/last_model")
+    assert folder.name == read_model_info(last).fingerprint
+    assert [*folder.glob("*.embeddings")]
 
 
 def test_a_dry_run_with_weights_that_fit_writes_nothing(
