@@ -339,6 +339,14 @@ def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_a_signal_ends_a_command_by_the_code_of_the_signal() -> None:
+    code = "import time; from mvector.cli.failures import guarded as run"
+    code += "; run('waiting', lambda failure: time.sleep(60))"
+    run = in_shell(f'$PY -c "{code}" & sleep 1; kill -TERM $!; wait $!; echo $?')
+    assert (run.stdout, run.stderr) == ("143\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
 def test_closed_streams_are_as_good_as_empty_ones(folder: Path) -> None:
     clip, model = folder / "voice_0.wav", folder / "model"
     compare = f"$PY infer_contrast.py {clip} - --model_path {model}"
