@@ -54,7 +54,7 @@ class DataSize:
 
 
 def read_data_size(stream: ClipStream) -> DataSize | None:
-    """What a wav, RF64, W64, AIFF, 8SVX, AU, CAF or SPHERE header promises; ``None`` for others.
+    """What a wav, RF64, W64, AIFF, 8SVX, AU, CAF, VOC or SPHERE header promises, or ``None``.
 
     The stream is left at its beginning.
     """
@@ -83,6 +83,10 @@ def _data_size(stream: ClipStream, head: bytes, end: int) -> DataSize | None:
         order = "big" if magic == b".snd" else "little"
         first, size = (int.from_bytes(head[k : k + 4], order) for k in (4, 8))
         return _data_size_of(_Chunk(b"", size, 8, first), end, _Layout(b"", order))
+    if head[:19] == b"Creative Voice File":
+        first = int.from_bytes(head[20:22], "little")
+        layout = _Layout((b"\x01", b"\x09"), "little", 3, id_width=1, align=1)
+        return _of_chunks(stream, first, end, layout)
     if head[:8] == b"NIST_1A\n":
         return _of_sphere(head + stream.read(1 << 14), end)
     return None
@@ -94,7 +98,7 @@ _IFF_DATA = {b"8SVX": b"BODY", b"16SV": b"BODY"}
 class _Layout(NamedTuple):
     """How a container writes its chunks."""
 
-    data_id: bytes  # how the identity of the chunk with the samples begins
+    data_id: bytes | tuple[bytes, ...]  # how the identity of the chunk with the samples begins
     order: _Order
     size_width: int = 4
     id_width: int = 4

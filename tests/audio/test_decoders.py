@@ -14,7 +14,8 @@ import soundfile
 from error_codes import raises_code
 from media_clips import RATE, encode, is_the_tone, tone
 
-from mvector.audio import audio_info, read_audio
+from mvector.audio import AudioLimits, audio_info, read_audio
+from mvector.audio.sources import buffer_unseekable
 from mvector.errors import AudioError
 
 # Of each, libsndfile reads nothing.
@@ -134,6 +135,13 @@ def test_a_clip_of_packets_that_mostly_cannot_be_decoded_is_damaged() -> None:
 def test_a_pipe_of_the_shell_is_read_and_one_with_a_name_is_not(tmp_path: Path) -> None:
     stream = io.BytesIO()
     soundfile.write(stream, tone(0.5), RATE, format="WAV")
+    reading, writing = os.pipe()
+    os.write(writing, stream.getvalue())
+    os.close(writing)
+    once = buffer_unseekable(f"/dev/fd/{reading}", AudioLimits())
+    os.close(reading)
+    for _ in range(2):  # as enrolling does, which measures the clip and stores it
+        assert len(read_audio(once)) == RATE // 2
     reading, writing = os.pipe()
     os.write(writing, stream.getvalue())
     os.close(writing)

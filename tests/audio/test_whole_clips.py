@@ -14,7 +14,7 @@ from test_hostile_audio import flac_with_header
 from mvector.audio import audio_info, read_audio
 from mvector.errors import AudioError
 
-UNCOMPRESSED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "SVX", "AU", "CAF", "NIST")
+UNCOMPRESSED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "SVX", "AU", "CAF", "VOC", "NIST")
 MEDIA = {
     "m4a": ("aac", "ipod", {"moov_size": "9000"}),
     "WebM": ("libopus", "webm", {}),
