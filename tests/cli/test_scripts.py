@@ -210,6 +210,7 @@ def test_without_pyaudio_the_menu_says_how_to_install_it(
     assert "pip install pyaudio" in capsys.readouterr().err
 
 
+TRAIN = ["train", "--configs", "config.yml", "--save_model_path", "free"]
 MISTAKES = {
     "missing clip": (["contrast", "--audio_path1", "gone.wav", "--audio_path2", "x"], "gone.wav"),
     "no such model": (
@@ -222,11 +223,11 @@ MISTAKES = {
         "did you mean 'max_epoch'?",
     ),
     "missing list": (
-        ["train", "--configs", "config.yml", "--set", "dataset_conf.train_list=gone.txt"],
+        [*TRAIN, "--set", "dataset_conf.train_list=gone.txt"],
         "gone.txt",
     ),
     "text as list": (
-        ["train", "--configs", "config.yml", "--set", "dataset_conf.train_list=config.yml"],
+        [*TRAIN, "--set", "dataset_conf.train_list=config.yml"],
         "config.yml",
     ),
     "bad override": (["train", "--configs", "config.yml", "--set", "max_epoch"], "max_epoch"),
