@@ -19,7 +19,7 @@ examples:
   python eval.py --configs ecapa_tdnn --save_image_path log/
   python eval.py --set dataset_conf.trials_list=my_trials.txt    lines 'label path path'
   python eval.py --set dataset_conf.trials_list=trials.lst --set dataset_conf.enroll_list=enroll.lst
-  python eval.py --speakers utt2spk                              intervals by who really speaks
+  python eval.py --speakers who.txt                              intervals by who really speaks
   python eval.py --calibrate --quality                           which threshold, and how sure?
   python eval.py --verdict                       how often is infer_contrast.py wrong, or unsure?
   python eval.py --mean --norm asnorm --cache embeddings/        cohort: speakers of train_list

@@ -45,15 +45,22 @@ def sound_sources(
         if kind is None or not os.path.isfile(path):
             continue
         size = num_players * os.path.getsize(path)
-        if size <= bytes_left:
+        is_small = size <= bytes_left
+        source = _embedded(path, kind) if is_small else _relative_link(path, page_folder)
+        if source is None:
+            continue
+        sources[path] = source
+        if is_small:
             bytes_left -= size
-            content = base64.b64encode(Path(path).read_bytes()).decode("ascii")
-            sources[path] = f"data:{kind};base64,{content}"
-        else:
-            link = _relative_link(path, page_folder)
-            if link is not None:
-                sources[path] = link
     return sources
+
+
+def _embedded(path: str, kind: str) -> str | None:
+    try:
+        content = Path(path).read_bytes()
+    except OSError:  # a clip that may not be read costs its player and not the page
+        return None
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _relative_link(path: str, page_folder: str | os.PathLike[str]) -> str | None:

@@ -9,6 +9,7 @@ import math
 import re
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -330,6 +331,21 @@ def test_clips_that_are_large_are_linked_from_where_the_page_lies(tmp_path):
     assert found[b] == "../voices%20%E5%A3%B0/b.wav"  # 60 are left behind a, and b is played twice
     assert found[a].startswith("data:audio/wav;base64,")
     assert found[c].startswith("data:audio/wav;base64,")
+
+
+def test_a_clip_that_cannot_be_read_costs_its_player_only(tmp_path, monkeypatch):
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"RIFF")
+    a, b = str(tmp_path / "a.wav"), str(tmp_path / "b.wav")
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "a.wav":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert set(sound_sources([a, b], tmp_path)) == {b}
 
 
 @pytest.mark.parametrize("bootstrap", [True, False])
