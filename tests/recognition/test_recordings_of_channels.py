@@ -28,7 +28,7 @@ from mvector.data.packing import pack_corpus
 from mvector.embedding import SpeakerEncoder
 from mvector.embedding.extraction import extract_embeddings
 from mvector.errors import AudioError
-from mvector.evaluation.embedded_trials import _existing_paths
+from mvector.evaluation.clip_places import existing_paths
 from mvector.features.front_end import FrontEnd
 from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.training.checkpoint import changes_at_resume
@@ -282,9 +282,9 @@ def test_embeddings_are_those_of_the_channel(folder: Path, tmp_path: Path) -> No
 
 def test_trials_name_channels(folder: Path, listed: Path) -> None:
     paths = list(read_list(listed, root=folder).paths)
-    assert _existing_paths(paths, "list", skip_missing=False) == paths
+    assert existing_paths(paths, "list", skip_missing=False) == paths
     elsewhere = [path.replace("call.wav", "call.flac") for path in paths]
-    assert _existing_paths(elsewhere, "list", skip_missing=True)[0].endswith("#channel=0")
+    assert existing_paths(elsewhere, "list", skip_missing=True)[0].endswith("#channel=0")
 
 
 def test_a_cache_keeps_the_channels_of_a_file_apart(folder: Path, tmp_path: Path) -> None:
