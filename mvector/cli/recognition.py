@@ -45,7 +45,7 @@ from mvector.cli.library_actions import (
 from mvector.cli.options import Action, Command, Condition, flag, option, required
 from mvector.cli.terminal import Mark, marked, mind_lines
 from mvector.cli.watch import Watch, watch
-from mvector.errors import AudioError, MVectorError
+from mvector.errors import AudioError, LibraryError, MVectorError
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
@@ -156,7 +156,7 @@ def _registration_lines(result: Registration) -> list[str]:
 def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
     predictor = make_predictor(args)
-    names = predictor.library.names()
+    names = _names_enrolled(predictor)
     if names:
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
         print(f"Enrolled: {', '.join(names[:_MOST_NAMED])}{more}")
@@ -179,6 +179,16 @@ def _run_menu(args: Menu) -> int:
         except EOFError:
             print()
             return 0
+
+
+def _names_enrolled(predictor: MVectorPredictor) -> list[str]:
+    """Who is enrolled; nobody where there is no library yet, which registering makes."""
+    try:
+        return predictor.get_users()
+    except LibraryError as error:
+        if error.code != "library-not-found":
+            raise
+        return []
 
 
 def _register_from_menu(args: Menu, predictor: MVectorPredictor, clip: AudioSource) -> None:

@@ -37,7 +37,7 @@ from mvector.speakers.obstacles import Obstacles, kind_of, obstacle_at, shown
 from mvector.speakers.store import Store
 
 PENDING = ".pending"
-_PENDING_CLIP = re.compile(r"[0-9a-f]{16}\.\w+(\.\w+)?")  # as stage_clip names them
+_PENDING_CLIP = re.compile(r"[0-9a-f]{16}(\..*)?")  # as stage_clip names them
 # What repeats embeddings outside of the database, and the key in ``meta`` of its valid token
 DERIVED_FILES = {"cache": "voiceprints.cache", "index": "voiceprints.index"}
 _MAX_TOLD = 3

@@ -208,6 +208,7 @@ def test_without_pyaudio_the_menu_says_how_to_install_it(
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
     assert run_script("recognition", []) == 0
     assert "pip install pyaudio" in capsys.readouterr().err
+    assert not Path("audio_db").exists()  # which registering makes
 
 
 TRAIN = ["train", "--configs", "config.yml", "--save_model_path", "free"]

@@ -135,6 +135,12 @@ def test_a_library_that_another_user_keeps_private_says_so(
                 assert caught.value.code == "library-permission"
 
 
+def test_what_is_written_is_forced_to_the_disk_on_macos_too(folder: Path) -> None:
+    with SpeakerLibrary(folder, None) as library:
+        for pragma, value in (("fullfsync", 1), ("checkpoint_fullfsync", 1), ("synchronous", 2)):
+            assert library._store.rows(f"PRAGMA {pragma}") == [(value,)]
+
+
 # ---- a full disk ----------------------------------------------------------------------------
 
 

@@ -57,6 +57,21 @@ def test_everybody_is_enrolled_once_however_often_it_runs(
         assert library.identify(clip_of(2, take=1))[0].name == "名前"
 
 
+def test_names_that_differ_by_case_get_folders_that_differ_by_more(
+    encoder: Any, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("Max", "max", "nul")):
+        write_clip(tmp_path / "old" / name / "x.wav", number)
+    clips = find_clips_of_people(tmp_path / "old")
+    for _ in range(2):
+        with SpeakerLibrary(tmp_path / "db", encoder) as library:
+            enrol_copies(clips, library)
+            assert library.names() == ["Max", "max", "nul"]
+            assert [library.identify(clip_of(k))[0].name for k in range(3)] == library.names()
+    folders = {file.split("/")[0] for file in stored_clips(tmp_path / "db")}
+    assert folders == {"Max", "%6D%61%78", "%6Eul"}
+
+
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no clips; it needs one folder for each person"):
         find_clips_of_people(tmp_path)
