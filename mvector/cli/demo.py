@@ -129,7 +129,7 @@ The model trained here
   stranger        {"rejected" if unknown == 1 else "wrongly recognised"}
 Where it lies
   model           {model}
-  error curves    {out / "log" / "EcapaTdnn_Fbank.png" if draws else "need pip install matplotlib"}
+  error curves    {out / "log" / "EcapaTdnn_Fbank.png" if draws else "not drawn: pip install matplotlib"}
   training curves {model.parent / "metrics.jsonl"}
   lists           {out / "dataset"}
   speaker library {out / "audio_db"}
