@@ -19,7 +19,7 @@ SOUNDFILE_FORMATS = {
     "FLAC": (".flac",),
     "HTK": (".htk",),
     "IRCAM": (".sf", ".ircam"),
-    "MP3": (".mp3", ".mp2", ".mp1"),
+    "MP3": (".mp3", ".mp2", ".mp1", ".mpga"),
     "MPC2K": (".snd",),
     "NIST": (".sph", ".nist"),
     "OGG": (".ogg", ".oga", ".opus"),
@@ -55,7 +55,7 @@ FFMPEG_FORMATS = {
     "flv": (".flv",),
     "ircam": (),
     "matroska": (".mkv", ".mka"),
-    "mov": (".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".3gpp", ".3g2", ".3ga"),
+    "mov": (".m4a", ".m4b", ".m4r", ".mp4", ".mov", ".3gp", ".3gpp", ".3g2", ".3ga"),
     "mp3": (),
     "mpc": (".mpc",),
     "mpc8": (),
@@ -74,7 +74,7 @@ FFMPEG_FORMATS = {
     "w64": (),
     "wav": (),
     "wv": (".wv",),
-    "webm": (".webm",),
+    "webm": (".webm", ".weba"),
 }
 
 SOUNDFILE_SUFFIXES = {suffix for own in SOUNDFILE_FORMATS.values() for suffix in own}

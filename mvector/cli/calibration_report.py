@@ -80,8 +80,8 @@ def write_calibration(
             changed, calibration=measured.to_dict(), listening=now.to_dict(), metrics=metrics
         )
     print(
-        f"Written to {out or folder}/model.yml: from now on {measured.threshold_eer:.4f} decides; "
-        "take another line of the table with --threshold."
+        f"Written to {Path(out or folder)}/model.yml: from now on {measured.threshold_eer:.4f} "
+        "decides; take another line of the table with --threshold."
     )
     print_listening_change(before, now)
     return 0

@@ -101,7 +101,7 @@ def test_a_copy_of_the_model_takes_the_thresholds_and_the_model_keeps_its_own(
 ):
     before, mine = (model / "model.yml").read_bytes(), tmp_path / "models" / "mine"
 
-    assert calibrate("--clips", people, "--model_path", model, "--out", mine) == 0
+    assert calibrate("--clips", people, "--model_path", model, "--out", f"{mine}/") == 0
 
     assert (model / "model.yml").read_bytes() == before
     now = written(mine)["calibration"]
