@@ -34,7 +34,7 @@ TRIALS = ("dev_an4", "dev_speech_commands")
 CROP_FRAMES = 98  # of one second
 
 SMALL_ECAPA = {"model_conf.backbone.channels": 192}
-NO_SCHEDULE = {"loss_conf.use_margin_scheduler": False}
+NO_SCHEDULE = {"loss_conf.use_margin_scheduler": False, "loss_conf.margin_scheduler_args": {}}
 PK_BATCHES = {"dataset_conf.batch_sampler": "speakers", "dataset_conf.sample_per_id": 4}
 FBANK = {"num_mel_bins": 80}
 MEL = {"n_fft": 512, "win_length": 400, "hop_length": 160}
