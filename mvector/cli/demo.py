@@ -94,6 +94,7 @@ def run(args: Demo) -> int:
     tour.run("train", "--configs", "ecapa_tdnn", *settings)
     tour.say("5/7  evaluation on voices never trained on")
     draws = find_spec("matplotlib") is not None
+    picture = out / "log" / "EcapaTdnn_Fbank.png" if draws else "not drawn: pip install matplotlib"
     tour.run("eval", *(["--save_image_path", "log"] if draws else []))
 
     enrolled, trials = tour.first_clips("enroll_list.txt"), tour.first_clips("trials_list.txt")
@@ -129,7 +130,7 @@ The model trained here
   stranger        {"rejected" if unknown == 1 else "wrongly recognised"}
 Where it lies
   model           {model}
-  error curves    {out / "log" / "EcapaTdnn_Fbank.png" if draws else "not drawn: pip install matplotlib"}
+  error curves    {picture}
   training curves {model.parent / "metrics.jsonl"}
   lists           {out / "dataset"}
   speaker library {out / "audio_db"}
