@@ -36,7 +36,9 @@ def progress_bar(
         show: whether to show anything at all.
     """
     where: dict[str, Any] = {"delay": BAR_AFTER_S}
-    if not sys.stderr.isatty():
+    if sys.stderr is None:  # a program with windows, which has no console
+        show = False
+    elif not sys.stderr.isatty():
         where = {
             "file": _Lines(),
             "delay": LINE_EVERY_S,

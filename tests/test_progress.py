@@ -65,3 +65,8 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(work: Callable[..., str])
 def test_nothing_is_told_where_nothing_shall_be(work: Callable[..., str]) -> None:
     assert work(is_terminal=True, clip_s=1.0, show=False) == ""
     assert work(is_terminal=False, clip_s=1.0, show=False) == ""
+
+
+def test_a_program_without_streams_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert [*progress_bar([1, 2], desc="Checking", unit="clip")] == [1, 2]

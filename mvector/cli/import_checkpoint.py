@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from mvector.cli.common import parse_number
 from mvector.cli.options import Action, Command, Options, optional, required
 from mvector.cli.subcommand import as_started
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 A checkpoint of another toolkit as a model folder.
@@ -59,13 +62,14 @@ def run(args: Import) -> int:
     model, conversion = imported.model, imported.conversion
     front_end = model.front_end
     level = f"{front_end.target_dB:g} dB RMS, " if front_end.use_dB_normalization else ""
-    print(f"Recognised:   {conversion.family}, {model.featurizer.feature_dim} bins")
-    print(f"Backbone:     {model.backbone_name} {model.backbone_options}")
-    print(f"Front end:    {level}scale {front_end.waveform_scale:g}, {dict(front_end.preprocess)}")
-    print(f"Dropped:      {', '.join(imported.dropped) or 'nothing'}")
-    print(f"Made int64:   {', '.join(conversion.made_integers) or 'nothing'}")
-    eval_script = as_started("eval.py")
-    print(f"Written to {args.out} ({fingerprint}); {eval_script} measures its thresholds.")
+    print(f"Written:    {args.out} ({fingerprint})")
+    print(f"Recognised: {conversion.family}, {model.featurizer.feature_dim} bins")
+    print(f"Front end:  {level}scale {front_end.waveform_scale:g}, {dict(front_end.preprocess)}")
+    if imported.dropped:
+        print(f"Dropped:    {', '.join(imported.dropped)}")
+    print(f"Next:       {as_started('python eval.py')} --model_path {args.out} measures thresholds")
+    logger.info("backbone: %s %s", model.backbone_name, model.backbone_options)
+    logger.info("made int64: %s", ", ".join(conversion.made_integers) or "nothing")
     return 0
 
 

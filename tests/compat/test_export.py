@@ -165,7 +165,11 @@ def test_the_tools_go_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(load_file(file)) == 32
     words = ("--source", "wespeaker", "--path", str(file), "--out", str(tmp_path / "back"))
     assert run_tool("import_checkpoint.py", *words) == 0
-    assert "scale 32768" in capsys.readouterr().out
+    written, recognised, front_end, *_, following = capsys.readouterr().out.splitlines()
+    assert written.startswith(f"Written:    {tmp_path / 'back'} (")
+    assert recognised.startswith("Recognised: ")
+    assert "scale 32768" in front_end
+    assert following.startswith("Next:       python eval.py --model_path ")
     again, _ = load_model_folder(tmp_path / "back")
     clip = torch.randn(1, 16000)
     with torch.inference_mode():
