@@ -180,3 +180,20 @@ def test_a_library_without_people_has_no_model(place: Path) -> None:
     opened(model_path="second").register("ada.wav", "Ada")
     assert opened().model_path.resolve() == (place / "second").resolve()
     assert os.listdir("audio_db/Ada")
+
+
+def test_what_is_refused_makes_no_library(place: Path) -> None:
+    shutil.rmtree("audio_db")
+    Path("bad.wav").write_text("no audio")
+    predictor = opened(model_path=FIRST)
+    for code, ask in (
+        ("audio-undecodable", lambda: predictor.register("bad.wav", "Ada")),
+        ("name-invalid", lambda: predictor.register("ada.wav", "a\nb")),
+        ("library-not-found", lambda: predictor.recognition("ada.wav")),
+        ("library-not-found", predictor.get_users),
+        ("library-not-found", lambda: predictor.remove_user("Ada")),
+    ):
+        with raises_code(code):
+            ask()
+    assert not Path("audio_db").exists()
+    assert predictor.register("ada.wav", "Ada").clip
