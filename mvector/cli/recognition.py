@@ -70,7 +70,8 @@ examples:
   python infer_recognition.py --audit                          who did and asked what, and when
   python infer_recognition.py --reembed --model_path models/…  another model from now on
 
-Clips put by hand into audio_db/<name>/ are enrolled at the next start; deleted clips are gone.
+Clips put by hand into audio_db/<name>/ are enrolled when somebody is registered or recognised next;
+deleted clips are gone.
 exit code: 0 done; 1 of --identify: nobody enrolled speaks in one clip or more, of --watch: in none;
 2 a mistake, such as a clip that cannot be used
 """
