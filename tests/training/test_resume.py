@@ -25,7 +25,11 @@ from mvector.training.checkpoint import load_checkpoint
 from mvector.training.stopping import TrainingStopped
 
 EVERYTHING = {
-    "optimizer_conf": {"scheduler": "WarmupCosineSchedulerLR", "learning_rate": 0.003},
+    "optimizer_conf": {
+        "scheduler": "WarmupCosineSchedulerLR",
+        "scheduler_args": {"warmup_epoch": 1},
+        "learning_rate": 0.003,
+    },
     "augment_conf": {
         "speed": {"prob": 1.0},
         "volume": {"prob": 0.5},
