@@ -269,6 +269,7 @@ def test_memory_grows_neither_with_the_length_of_a_clip_nor_with_their_number(
     predictor: MVectorPredictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mvector.embedding.reading._MOST_SAMPLES", 10 * RATE)
+    monkeypatch.setattr("mvector.embedding.reading._MAX_READERS", 2)
     monkeypatch.setattr(
         predictor.encoder._inference, "forward", lambda clips: torch.ones(len(clips), 16)
     )
@@ -278,12 +279,14 @@ def test_memory_grows_neither_with_the_length_of_a_clip_nor_with_their_number(
             clip.write(minute)
     soundfile.write(tmp_path / "clip.wav", minute[: 20 * 44100], 44100)
     del minute
-    for sources in ([tmp_path / "long.wav"], [tmp_path / "clip.wav"] * 40):
+    for sources in ([tmp_path / "long.wav"], [tmp_path / "clip.wav"] * 80):
         tracemalloc.start()
         predictor.predict_batch(sources)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < 40e6  # decoded, the five minutes take 106 MB, the clips 51 MB at 16 kHz
+        # Decoded, the five minutes take 106 MB, the clips 102 MB at 16 kHz; which channels are
+        # heard is decided from 30 s of both, in each reader
+        assert peak < 80e6
 
 
 def test_any_source_gives_the_same(predictor: MVectorPredictor, folder: Path) -> None:
