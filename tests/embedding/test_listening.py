@@ -301,7 +301,7 @@ def test_the_former_default_duration_in_older_folders_is_no_wish(
 )
 def test_a_damaged_entry_of_the_folder_is_named(tmp_path: Path, values: Any) -> None:
     save_model_folder(tmp_path / "model", model_with(do_vad=False), listening=values)
-    with pytest.raises(CheckpointError, match=r"'listening' of the model folder .* model\.yml"):
+    with pytest.raises(CheckpointError, match=r"model\.yml.*listening|listening.*model\.yml"):
         SpeakerEncoder.from_folder(tmp_path / "model", "cpu")
 
 

@@ -52,7 +52,7 @@ def test_its_thresholds_are_not_changed(voices: Path, capsys: pytest.CaptureFixt
     before = (DEFAULT_MODEL / "model.yml").read_bytes()
     code = run_script("calibrate", ["--clips", str(voices), "--model_path", str(DEFAULT_MODEL)])
     assert code == 2
-    assert "copy its folder" in capsys.readouterr().err
+    assert "give --out DIR for a copy with yours" in capsys.readouterr().err
     assert (DEFAULT_MODEL / "model.yml").read_bytes() == before
 
 

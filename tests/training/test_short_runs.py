@@ -89,7 +89,7 @@ def short_runs_of(world: World, config: dict[str, Any]) -> tuple[int, list[float
     torch.set_num_threads(1)
     short_runs._MEASURED_S = -1.0 if world.rank == 1 else 1e9
     made = build_learner(load_config(config), torch.device("cpu"), world)
-    num_steps = short_runs.dry_run(*made, 1).num_steps
+    num_steps = short_runs.dry_run(*made).num_steps
     curve = short_runs.learning_rate_test(*made, min_lr=1e-6, max_lr=1e-5, num_steps=20)
     return num_steps, curve.losses.tolist()
 
