@@ -63,7 +63,9 @@ def convert(
         )
     source, family, weights, dropped = _identify(_without_wrappers(dict(state)), source, name)
     published = SOURCES[source].families[family]
-    what = f"'{name}' looks like {family} of {SOURCES[source].title}"
+    title = SOURCES[source].title
+    kind = family if family.startswith(f"{title}'s ") else f"{family} of {title}"
+    what = f"'{name}' looks like {kind}"
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     try:
         architecture = published.read(shapes, feature_dim)

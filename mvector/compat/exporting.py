@@ -62,7 +62,8 @@ def export_checkpoint(model: SpeakerModel, target: str) -> State:
     if family is None:
         raise CheckpointError(f"{toolkit.title} has no {name}; choose another target.")
     what = f"The model is no {name} of {toolkit.title}"
-    state = _published_state(model, toolkit.families[family], what)
+    about = f"{toolkit.title} publishes models of the kind {name}"
+    state = _published_state(model, toolkit.families[family], about)
     differences = _differences(model, state, target)
     if differences:
         raise CheckpointError(f"{what}: {differences}; choose another target.")
@@ -102,9 +103,9 @@ def _published_state(model: SpeakerModel, published: Published, what: str) -> St
 def _differences(model: SpeakerModel, state: State, target: str) -> str:
     """What the toolkit would compute otherwise; nothing if what is read back is the model."""
     try:
-        back = convert(state, target, name="the export").architecture
-    except CheckpointError as error:
-        return str(error).rstrip(".")
+        back = convert(state, target).architecture
+    except CheckpointError:
+        return f"its layers are not those that {SOURCES[target].title} publishes"
     ours = options_in_full(model.backbone_name, model.backbone_options)
     theirs = options_in_full(back.backbone, back.options)
     bins = model.featurizer.feature_dim

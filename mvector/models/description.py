@@ -81,6 +81,12 @@ def read_description(folder: Path) -> dict[str, Any]:
             code="model-not-found",
         )
     file = folder / DESCRIPTION
+    best = folder / "best_model"
+    if not file.is_file() and (best / DESCRIPTION).is_file():
+        raise CheckpointError(
+            f"'{folder}' is the folder of a training run; give its model, '{best}'.",
+            code="model-not-found",
+        )
     if not file.is_file():
         raise CheckpointError(
             f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "

@@ -249,8 +249,12 @@ def _delete_clip(
             path.unlink()
         folder.rmdir()
         return
+    inside = (f"{folder.name}/", f"{folder.name}0")
+    query = "SELECT file FROM removals WHERE file > ? AND file < ?"
+    others = {PurePosixPath(row[0]).name for row in database.execute(query, inside)}
+    foreign = [path for path in foreign if path.name not in others]  # those are deleted next
     query = "SELECT 1 FROM clips WHERE file > ? AND file < ?"
-    if not database.execute(query, (f"{folder.name}/", f"{folder.name}0")).fetchone():
+    if foreign and not database.execute(query, inside).fetchone():
         names = ", ".join(shown(path.name) for path in foreign[:_MAX_TOLD])
         names += " …" if len(foreign) > _MAX_TOLD else ""
         obstacles.tell(folder, f"stays, for it holds what the library did not enrol: {names}")

@@ -89,6 +89,17 @@ def test_a_failed_write_leaves_the_older_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_the_folder_of_a_run_is_told_from_its_model(
+    encoder: SpeakerEncoder, tmp_path: Path
+) -> None:
+    save_model_folder(tmp_path / "best_model", encoder.model)
+    with pytest.raises(
+        CheckpointError, match="is the folder of a training run; give its model, "
+    ) as e:
+        load_model_folder(tmp_path)
+    assert str(e.value).endswith(f"'{tmp_path / 'best_model'}'.")
+
+
 def test_damaged_folders_are_one_sentence(encoder: SpeakerEncoder, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with pytest.raises(CheckpointError, match=r"does not exist; train a model"):

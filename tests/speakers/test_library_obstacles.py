@@ -249,6 +249,18 @@ def test_a_removal_leaves_files_of_others_and_names_them(
     assert sorted(os.listdir(folder)) == [".hidden", "notes.txt"]
 
 
+def test_the_removal_of_several_clips_names_no_clip_of_the_same_removal(
+    library: SpeakerLibrary, told: Any
+) -> None:
+    folder = library.folder / "Person 1"
+    for seed in (11, 12):
+        library.register("Person 1", clip_of(seed))
+    assert len(list(folder.iterdir())) == 3
+    assert library.remove("Person 1") == 3
+    assert told() == []
+    assert not folder.exists()
+
+
 # ---- names ----------------------------------------------------------------------------------
 
 OWN = [f"voiceprints.{end}" for end in ("db", "db-wal", "db-shm", "cache", "index", "damaged")]
