@@ -128,9 +128,16 @@ def _reason(error: BaseException) -> str:
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it in its place.
 
+    A link stays, and the file that it leads to is written.
+
     Raises:
-        OSError: as ``write`` and the file system raise it; nothing is left behind.
+        OSError: as ``write`` and the file system raise it; nothing is left behind. A device or a
+            pipe lies there, in whose place no file is put.
     """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "It is a device or a pipe, and no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # not by process: threads share its number, and so do containers that share a disk
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -113,3 +114,15 @@ def test_a_folder_takes_the_place_of_another_whole(tmp_path: Path) -> None:
 
     assert (folder / "weights").read_text() == "new"
     assert [*tmp_path.iterdir()] == [folder]
+
+
+def test_a_link_is_written_through_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "text")
+    write_text(tmp_path / "link", "words")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "text").read_text() == "words"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a device or a pipe"):
+        write_text(tmp_path / "pipe", "words")
+    assert (tmp_path / "pipe").is_fifo()

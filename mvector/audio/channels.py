@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +75,7 @@ def parse_channel(value: object) -> Channel:
     """
     if value == "auto" or value == "mix":
         return value
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
+    if isinstance(value, (numbers.Integral, str)) and not isinstance(value, bool):
         text = str(value)
         if text.isascii() and text.isdigit():
             return int(text)

@@ -139,9 +139,12 @@ def _soundfile_blocks(
 
 
 def _open_soundfile(stream: ClipStream) -> soundfile.SoundFile | None:
-    """The clip as libsndfile opens it; ``None`` if it does not."""
+    """The clip as libsndfile opens it; ``None`` if it does not.
+
+    It gets no path: of a content that it does not know it would go by the name's suffix.
+    """
     try:
-        return _SoundFile(stream if stream.path is None or stream.is_patched else stream.path)
+        return _SoundFile(stream)
     except (soundfile.SoundFileError, RuntimeError, TypeError, ValueError, OSError):
         stream.seek(0)
         return None

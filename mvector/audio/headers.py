@@ -17,9 +17,9 @@ from mvector.audio.sources import ClipStream
 _Order = Literal["little", "big"]
 
 _MOST_CHUNKS = 1000
-# Writers to a pipe cannot come back to fill in the size: they leave it 0, all ones, or, as SoX
-# does, somewhat below 2 GiB.
-_NO_SIZE_32 = range(0x7F000000, 0x80000000)
+# Writers to a pipe cannot come back to fill in the size: they leave it 0, all ones or a little
+# less, 2 GiB, or, as SoX does, somewhat below that.
+_NO_SIZE_32 = range(0x7F000000, 0x100000000)
 _ALL_ONES_32 = 0xFFFFFFFF
 _NO_SIZE_64 = 1 << 62
 
@@ -171,7 +171,7 @@ def _of_sphere(head: bytes, length: int) -> DataSize | None:
 
 def _data_size_of(chunk: _Chunk, end: int, layout: _Layout) -> DataSize:
     present, size = max(0, end - chunk.first), chunk.size
-    is_open = size == 0 or size == _ALL_ONES_32 or size in _NO_SIZE_32 or size >= _NO_SIZE_64
+    is_open = size == 0 or size >= _NO_SIZE_64 or (size in _NO_SIZE_32 and size > present)
     header = layout.header if layout.counts_itself else 0
     most = (1 << 8 * layout.size_width) - 1
     field = min(present + header, most).to_bytes(layout.size_width, layout.order)

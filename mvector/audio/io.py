@@ -5,8 +5,10 @@ That form is: float32 in [-1, 1], mono, at the rate asked for, shape ``(samples,
 
 from __future__ import annotations
 
+import numbers
 import os
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from mvector.errors import AudioError
 from mvector.files import write_atomically, write_errors_as
 
 _NOTHING = np.zeros(0, dtype=np.float32)
+_HIGHEST_RATE = 1_000_000  # asked for, in Hz
 
 
 def read_audio(
@@ -68,11 +71,7 @@ def read_audio(
         MissingDependencyError: the format needs PyAV, which is not installed.
     """
     name = source_name(source)
-    if offset_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise AudioError(
-            f"Cannot read {duration_s} s from {offset_s} s of {name}: "
-            "the offset must not be negative and the duration must be positive."
-        )
+    _check_stretch(name, sample_rate, offset_s, duration_s)
     source, channel, mono_as_is = _named_channel(source, channel, mono_as_is)
     with open_native(source, sample_rate, limits, offset_s, duration_s) as clip:
         mono = _heard(clip, channel, name, mono_as_is)
@@ -121,6 +120,20 @@ def audio_windows(
         if duration_s is not None:
             blocks = first_samples(blocks, round(duration_s * sample_rate))
         yield from cut_windows(blocks, round(window_s * sample_rate))
+
+
+def _check_stretch(name: str, sample_rate: int, offset_s: float, duration_s: float | None) -> None:
+    lengths = [offset_s] if duration_s is None else [offset_s, duration_s]
+    are_numbers = all(isinstance(length, numbers.Real) for length in lengths)
+    if not (are_numbers and 0 <= offset_s < inf and (duration_s is None or 0 < duration_s < inf)):
+        raise AudioError(
+            f"Cannot read {duration_s!r} s from {offset_s!r} s of {name}: the offset must be a "
+            "number from 0 up, and the duration None or a number above 0."
+        )
+    if not (isinstance(sample_rate, numbers.Integral) and 0 < sample_rate <= _HIGHEST_RATE):
+        raise AudioError(
+            f"Cannot read {name} at the rate {sample_rate!r}: give whole hertz, such as 16000."
+        )
 
 
 def _named_channel(

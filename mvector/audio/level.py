@@ -38,8 +38,8 @@ def sound_of(waveform: np.ndarray, sample_rate: int) -> Sound:
     value: what a gate, a muted line or an editor left. It tells nothing of the room or the voice.
     The noise of one step that dither or a codec puts there is sound, as it cannot be told from that
     of a very quiet room. Of the rest, what lies below about 20 Hz is taken away: a constant offset,
-    and the drift of a cheap input. Where less than 20 ms are left beside digital silence, these are
-    clicks, and there is no sound at all.
+    and the drift of a cheap input. Where less than 40 ms are left beside digital silence, these are
+    clicks or what resampling makes of its edges, and there is no sound at all.
 
     Args:
         waveform: float array of shape ``(samples,)`` in [-1, 1].
@@ -53,7 +53,7 @@ def sound_of(waveform: np.ndarray, sample_rate: int) -> Sound:
     for start, stop in still:
         is_sound[start:stop] = False
     rest, placed = waveform[is_sound], np.zeros_like(waveform)
-    if len(rest) < FRAME_S * sample_rate:
+    if len(rest) < 2 * FRAME_S * sample_rate:
         return Sound(rest[:0], placed)
     samples = _without_drift(rest, sample_rate)
     placed[is_sound] = samples

@@ -44,14 +44,9 @@ class ClipStream:
 
     Damaged headers make decoders seek to places before the beginning. That is answered by not
     moving, because an exception in there would reach the terminal and not the caller.
-
-    Attributes:
-        path: of the file that it is; ``None`` if it is none, or one that libsndfile cannot open by
-            its path.
     """
 
-    def __init__(self, stream: BinaryIO, path: str | None = None) -> None:
-        self.path = path
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._start = stream, stream.tell()
         self._patch_place, self._patch = 0, b""
 
@@ -108,16 +103,18 @@ def open_encoded(source: Any, limits: AudioLimits) -> Iterator[ClipStream]:
             yield ClipStream(io.BytesIO(read_pipe(source, limits)))
             return
         with _open_file(source, name) as stream:
-            yield ClipStream(stream, _usable_path(source))
+            yield ClipStream(stream)
     elif hasattr(source, "read"):
         try:
             start = source.tell() if source.seekable() else None
+            is_binary = start is None or isinstance(source.read(0), bytes)
         except (OSError, ValueError, AttributeError) as error:
-            raise AudioError(f"{name} cannot be read: {error}.") from error
+            reason = str(error).rstrip(".")
+            raise AudioError(f"{name} cannot be read: {reason}.") from error
         if start is None:
             yield ClipStream(io.BytesIO(read_stream(source, name, limits)))
             return
-        if not isinstance(source.read(0), bytes):
+        if not is_binary:
             raise AudioError(f"{name} is open as text; open it in binary mode, open(path, 'rb').")
         yield ClipStream(source)
         source.seek(start)  # the caller may read the same object again
@@ -126,13 +123,6 @@ def open_encoded(source: Any, limits: AudioLimits) -> Iterator[ClipStream]:
             f"Cannot read audio from {type(source).__name__}: give a path, bytes, a file object, "
             "an array or tensor, or (samples, rate)."
         )
-
-
-def _usable_path(path: str | os.PathLike[str]) -> str | None:
-    text = os.fspath(path)
-    # soundfile takes this suffix for a command, and encodes strictly
-    is_usable = isinstance(text, str) and not text.lower().endswith(".raw")
-    return text if is_usable and not any("\ud800" <= c <= "\udfff" for c in text) else None
 
 
 def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:

@@ -79,11 +79,22 @@ def export(context: LibraryContext, file: Path) -> None:
             _write_archive(context, database, archive)
 
     cure = "choose another place"
+    if file.is_file() and file.stat().st_size and not _is_export(file):
+        raise LibraryError(f"'{file}' is there already and is no exported library; {cure}.")
     with write_errors_as(LibraryError, f"'{file}'", cure, also=(zipfile.LargeZipFile,)):
         write_atomically(file, write)
     if not context.store.read_only:
         with context.store.transaction() as database:
             context.append_audit(database, "export")
+
+
+def _is_export(file: Path) -> bool:
+    """Whether a file is an earlier export, which a later one may replace."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return {_TABLE, _EMBEDDINGS} <= {*archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _write_archive(

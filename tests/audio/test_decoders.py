@@ -62,6 +62,14 @@ def test_a_misleading_name_does_no_harm(kind: str, subtype: str, tmp_path: Path)
         np.testing.assert_array_equal(read_audio(tmp_path / name), expected)
 
 
+@pytest.mark.parametrize("name", ["a.mp3", "a.au", "a.vox", "a.gsm", "a.flac"])
+def test_no_suffix_makes_media_something_else(name: str, tmp_path: Path) -> None:
+    for kind in MEDIA:
+        data = MEDIA[kind]()
+        (tmp_path / name).write_bytes(data)
+        np.testing.assert_array_equal(read_audio(tmp_path / name), read_audio(data))
+
+
 def test_a_file_object_is_read_from_where_it_stands() -> None:
     stream = io.BytesIO()
     soundfile.write(stream, tone(), RATE, format="WAV")

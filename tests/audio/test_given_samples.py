@@ -146,3 +146,33 @@ def test_limits_are_numbers_above_zero(value: Any) -> None:
 def test_what_is_too_long_is_told_in_a_unit_that_shows_it(limit: float, words: str) -> None:
     with pytest.raises(AudioError, match=f"claims to last {words} are decoded"):
         read_audio(SAMPLES, limits=AudioLimits(max_duration_s=limit))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"offset_s": float("nan")},
+        {"offset_s": "1"},
+        {"duration_s": float("inf")},
+        {"duration_s": float("nan")},
+        {"sample_rate": 0},
+        {"sample_rate": None},
+        {"sample_rate": 10**9},
+    ],
+)
+def test_a_stretch_or_rate_that_can_be_none_is_a_sentence(given: dict[str, Any]) -> None:
+    with pytest.raises(AudioError, match="Cannot read"):
+        read_audio(np.ones(16000, dtype=np.float32), **given)
+
+
+def test_a_channel_may_be_a_number_of_numpy() -> None:
+    two = np.stack([np.zeros(16000), np.full(16000, 0.5)], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(read_audio(two, channel=np.int64(1)), two[:, 1])
+
+
+def test_a_file_open_for_writing_is_a_sentence(tmp_path: Path) -> None:
+    with (
+        open(tmp_path / "a.wav", "wb") as stream,
+        pytest.raises(AudioError, match="cannot be read"),
+    ):
+        read_audio(stream)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from error_codes import raises_code
 
-from mvector.audio import check_speech, level_db
+from mvector.audio import check_speech, level_db, read_audio
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, combine_reports, measure_clip
 from mvector.audio.level import sound_of
 from mvector.audio.microphone import recording_fault
@@ -110,6 +110,14 @@ def test_a_dead_microphone_is_silent_at_whatever_value(value: float) -> None:
     assert report.duration_s == 2.0
     assert recording_fault(dead, RATE) == "too quiet"
     assert level_meter(dead[:1600], RATE).startswith(f"[{'-' * 30}]  -99 dB")
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000])
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.9])
+def test_a_dead_microphone_is_silent_at_whatever_rate(rate: int, value: float) -> None:
+    dead = read_audio((np.full(3 * rate, value, dtype=np.float32), rate), RATE)
+    with raises_code("audio-silent"):
+        check_speech(dead, RATE, name="it", min_duration_s=0.5)
 
 
 def test_a_drift_or_a_click_alone_is_no_sound() -> None:

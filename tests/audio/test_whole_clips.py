@@ -78,6 +78,8 @@ def with_sizes(data: bytes, whole: int | None, samples: int) -> bytes:
         (0xFFFFFFFF, 0xFFFFFFFF),
         (None, 0xFFFFFFFF),
         (0x7FFFF024, 0x7FFFF000),  # as SoX writes it
+        (0x80000024, 0x80000000),
+        (0xFFFFFFFF, 0xFFFFFFDB),
     ],
 )
 def test_a_wav_written_to_a_pipe_promises_nothing_and_is_read_whole(

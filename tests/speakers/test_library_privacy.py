@@ -244,6 +244,19 @@ def test_a_plain_library_is_encrypted_by_way_of_an_export(
 # ---- export and import ----------------------------------------------------------------------
 
 
+def test_an_export_replaces_an_earlier_one_and_nothing_else(
+    library: SpeakerLibrary, tmp_path: Path
+) -> None:
+    library.export(tmp_path / "people.mvlib")
+    library.register("Later", clip_of(7))
+    library.export(tmp_path / "people.mvlib")
+    assert b"Later" in (tmp_path / "people.mvlib").read_bytes()
+    (tmp_path / "thesis.doc").write_text("precious")
+    with pytest.raises(LibraryError, match="is there already and is no exported library"):
+        library.export(tmp_path / "thesis.doc")
+    assert (tmp_path / "thesis.doc").read_text() == "precious"
+
+
 def test_an_exported_library_is_the_same_when_imported(
     library: SpeakerLibrary, encoder: Any, tmp_path: Path
 ) -> None:
