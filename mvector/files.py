@@ -220,7 +220,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(path)
-    new = path.with_name(f"{path.name}.new")
+    new = _beside(path, "new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     try:
@@ -234,7 +234,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def put_in_place(new: Path, path: Path) -> None:
     """Give a folder the name ``path``; if cut off, :func:`recover_folder` finds the earlier one."""
-    old = path.with_name(f"{path.name}.old")
+    old = _beside(path, "old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():
         os.rename(path, old)
@@ -244,9 +244,13 @@ def put_in_place(new: Path, path: Path) -> None:
 
 def recover_folder(path: Path) -> None:
     """Undo a replacement that was cut off between its two renames."""
-    old = path.with_name(f"{path.name}.old")
-    if not path.exists() and old.is_dir():
+    if not os.path.exists(path) and os.path.isdir(old := _beside(path, "old")):
         os.rename(old, path)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    """``<path>.<ending>``, also of a path without a name, such as ``.``."""
+    return Path(f"{path if path.name not in ('', '..') else os.path.abspath(path)}.{ending}")
 
 
 def _sync(path: Path) -> None:

@@ -81,11 +81,12 @@ def run(args: Calibrate) -> int:
     from mvector.embedding.listening import Listening
     from mvector.evaluation.own_clips import calibrate_on_clips
     from mvector.models.folder import read_model_info
+    from mvector.models.named import model_folder
     from mvector.recognition.model_choice import check_thresholds_changeable, find_model
 
-    folder = args.model_path or find_model(args.configs)
+    folder = model_folder(args.model_path or find_model(args.configs))
     if args.out:
-        _check_new_folder(Path(args.out))
+        _check_new_folder(args.out)
     elif not args.dry_run:
         check_thresholds_changeable(folder, "give --out DIR for a copy with yours")
     before = Listening.from_dict(read_model_info(folder).listening)
@@ -119,12 +120,17 @@ def run(args: Calibrate) -> int:
     )
 
 
-def _check_new_folder(out: Path) -> None:
+def _check_new_folder(out: str) -> None:
     """Fail now and not after the work."""
-    if out.exists():
-        raise CheckpointError(f"'{out}' is there already; choose another --out.")
+    from mvector.models.folder import new_model_folder
+
     with write_errors_as(CheckpointError, f"'{out}'", "choose another --out"):
-        check_writable(out.parent)
+        is_there = Path(out).exists()
+    if is_there:
+        raise CheckpointError(f"'{out}' is there already; choose another --out.")
+    new_model_folder(out)
+    with write_errors_as(CheckpointError, f"'{out}'", "choose another --out"):
+        check_writable(Path(out).parent)
 
 
 COMMAND = Command("calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),))

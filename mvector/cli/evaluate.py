@@ -45,7 +45,7 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.embedding.listening import Listening
     from mvector.errors import ConfigError
     from mvector.models.folder import load_training_config, read_model_info
-    from mvector.models.named import model_name
+    from mvector.models.named import model_folder, model_name
     from mvector.recognition.model_choice import (
         check_thresholds_changeable,
         find_model,
@@ -56,7 +56,7 @@ def _evaluate(args: Evaluate) -> int:
 
     if os.environ.get("RANK", "0") != "0":  # what all processes of torchrun would warn of alike
         logging.getLogger("mvector").setLevel(logging.ERROR)
-    folder = Path(args.model_path or find_model(args.configs))
+    folder = model_folder(args.model_path or find_model(args.configs))
     if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_thresholds_changeable(folder)

@@ -12,13 +12,14 @@ import traceback
 from collections.abc import Callable
 
 from mvector.cli.terminal import RED, coloured
-from mvector.errors import MVectorError
+from mvector.errors import MissingDependencyError, MVectorError
 
 EXIT_MISTAKE = 2  # what the user can mend
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: what the user cannot
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as of other tools whose reader has gone
 
+_NOT_INSTALLED_BY_PIP = {"mvector", *sys.stdlib_module_names}
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -47,11 +48,22 @@ def guarded(program: str, run: Callable[[Failure], int]) -> int:
         if error.errno == errno.EPIPE:
             _discard_output()
             return EXIT_BROKEN_PIPE
+        if error.errno == errno.ENAMETOOLONG:
+            sentence = f"The path '{str(error.filename)[:60]}…' is too long; give a shorter one."
+            return failure.tell(EXIT_MISTAKE, sentence, MVectorError.code)
         if error.errno not in _DISK_FULL:
             return failure.tell_internal(error)
         place = f"'{error.filename}'" if error.filename else "the output"
         sentence = f"Cannot write {place}: {error.strerror}."
         return failure.tell(EXIT_MISTAKE, sentence, "output")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in _NOT_INSTALLED_BY_PIP:
+            return failure.tell_internal(error)
+        sentence = (
+            f"{error.name} is not installed for this Python ({sys.executable}): activate the "
+            "environment (. .venv/bin/activate) or run make."
+        )
+        return failure.tell(EXIT_MISTAKE, sentence, MissingDependencyError.code)
     except Exception as error:
         return failure.tell_internal(error)
 

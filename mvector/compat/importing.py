@@ -17,7 +17,7 @@ from mvector.compat.source import SAMPLE_RATE, Hints
 from mvector.errors import CheckpointError, ConfigError
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
-from mvector.models.folder import DESCRIPTION, save_model_folder
+from mvector.models.folder import new_model_folder, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)
@@ -45,13 +45,7 @@ class ImportedModel:
         Raises:
             CheckpointError: the folder holds something else, or cannot be written.
         """
-        folder = Path(path)
-        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-        if not is_free and not (folder / DESCRIPTION).is_file():
-            raise CheckpointError(
-                f"'{folder}' is there and is not a model folder; give a new name."
-            )
-        return save_model_folder(folder, self.model, provenance=self.provenance)
+        return save_model_folder(new_model_folder(path), self.model, provenance=self.provenance)
 
 
 def import_checkpoint(

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -94,7 +93,7 @@ class SpeakerEncoder:
         Raises:
             CheckpointError: the folder is missing or damaged.
         """
-        model, info = load_model_folder(Path(path))
+        model, info = load_model_folder(path)
         return cls(model, info, device, listening)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,10 +72,10 @@ def read_description(folder: Path) -> dict[str, Any]:
         CheckpointError: the folder is missing, or its description is damaged, of a newer format,
             or lacks something; the message has the key.
     """
-    if folder.is_file():
+    if os.path.isfile(folder):  # which takes a path that is too long, too
         raise not_a_model_folder(folder)
     recover_folder(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise CheckpointError(
             f"The model folder '{folder}' does not exist; train a model with train.py or give "
             "another --model_path.",

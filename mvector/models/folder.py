@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ from mvector.models.description import (
     info_of,
     read_description,
 )
-from mvector.models.named import model_folder
+from mvector.models.named import BOX, model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 WEIGHTS, TRAINING_CONFIG = "model.safetensors", "config.yml"
@@ -94,7 +95,29 @@ def save_model_folder(
     return str(description["fingerprint"])
 
 
-def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
+def new_model_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder to write a model into that is made at once, such as an import.
+
+    Raises:
+        CheckpointError: something else is there, the process is in it, or it is ``box``.
+    """
+    if path == BOX:
+        raise CheckpointError(
+            f"'{BOX}' stands for the model in the box; give another name, or './{BOX}' for a "
+            "folder of that name."
+        )
+    if Path.cwd().is_relative_to(os.path.abspath(path)):
+        raise CheckpointError(
+            f"'{path}' is the current folder, or holds it; give the model a folder of its own."
+        )
+    folder = Path(path)
+    is_free = not os.path.exists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not (folder / DESCRIPTION).is_file():
+        raise CheckpointError(f"'{folder}' is there and is not a model folder; give a new name.")
+    return folder
+
+
+def load_model_folder(path: str | os.PathLike[str]) -> tuple[SpeakerModel, ModelInfo]:
     """The model that a folder holds, or ``box``, in evaluation mode on the CPU.
 
     Raises:
@@ -117,7 +140,7 @@ def load_model_folder(path: str | Path) -> tuple[SpeakerModel, ModelInfo]:
     return model.eval(), info
 
 
-def read_model_info(path: str | Path) -> ModelInfo:
+def read_model_info(path: str | os.PathLike[str]) -> ModelInfo:
     """What a model folder says of its model, without loading the weights.
 
     Raises:
@@ -127,9 +150,9 @@ def read_model_info(path: str | Path) -> ModelInfo:
     return info_of(read_description(folder), folder)
 
 
-def load_training_config(path: str | Path) -> dict[str, Any] | None:
+def load_training_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The configuration that the model was trained with, or ``None`` if the folder has none."""
-    file = Path(path) / TRAINING_CONFIG
+    file = model_folder(path) / TRAINING_CONFIG
     if not file.is_file():
         return None
     try:

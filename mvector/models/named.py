@@ -13,8 +13,8 @@ DEFAULT_MODEL = Path(__file__).parents[1] / "pretrained" / "ecapa_tdnn_small"
 
 
 def model_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder that a path or ``box`` stands for."""
-    return DEFAULT_MODEL if os.fspath(path) == BOX else Path(path)
+    """The folder that a path or ``box`` stands for; ``Path("box")`` is the folder ``./box``."""
+    return DEFAULT_MODEL if path == BOX else Path(path)
 
 
 def model_name(folder: str | os.PathLike[str]) -> str:

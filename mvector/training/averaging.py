@@ -13,12 +13,13 @@ from torch import nn
 
 from mvector.errors import CheckpointError
 from mvector.models.folder import (
-    DESCRIPTION,
     ModelInfo,
     load_model_folder,
     load_training_config,
+    new_model_folder,
     save_model_folder,
 )
+from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.checkpoint import changed_settings
 from mvector.version import __version__
@@ -51,10 +52,12 @@ def average_model_folders(
         CheckpointError: a folder is missing or damaged, models differ (with what differs in them),
             weights are not finite, or ``out`` cannot be written or is one of the sources.
     """
-    paths = [Path(folder) for folder in folders]
+    paths = [model_folder(folder) for folder in folders]
     if len(paths) < 2 and not (paths and adjust):
         raise CheckpointError("Averaging needs two model folders or more; name another.")
-    _check_output_folder(Path(out), paths)
+    out = new_model_folder(out)
+    if out.resolve() in [path.resolve() for path in paths]:
+        raise CheckpointError(f"'{out}' is one of the models to average; give a new name.")
     model, info = load_model_folder(paths[0])
     infos = [info]
     sums = {name: value.double() for name, value in _finite_weights(model, paths[0]).items()}
@@ -75,7 +78,7 @@ def average_model_folders(
     ]
     versions = {"mvector": __version__, "torch": str(torch.__version__)}
     return save_model_folder(
-        Path(out),
+        out,
         model,
         provenance={**versions, "batch_norm": "averaged", **found, "mean_of": sources},
         listening=infos[0].listening,
@@ -122,14 +125,6 @@ def _reset_statistics(norms: Iterable[nn.modules.batchnorm._BatchNorm]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # torch then keeps the mean over all batches
         norm.train()
-
-
-def _check_output_folder(out: Path, sources: Sequence[Path]) -> None:
-    if out.resolve() in [path.resolve() for path in sources]:
-        raise CheckpointError(f"'{out}' is one of the models to average; give a new name.")
-    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    if not is_free and not (out / DESCRIPTION).is_file():
-        raise CheckpointError(f"'{out}' is there and is not a model folder; give a new name.")
 
 
 def _require_same_architecture(

@@ -9,6 +9,7 @@ from pathlib import Path
 from mvector.data.augmentation.speed import SPEEDS
 from mvector.errors import CheckpointError
 from mvector.models.folder import TRAINING_CONFIG, load_model_folder
+from mvector.models.named import model_folder
 from mvector.training.checkpoint import has_checkpoint, load_checkpoint
 from mvector.training.fitting import architecture_mismatch, first_mismatch
 from mvector.training.learner import Learner
@@ -31,7 +32,7 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
     Raises:
         CheckpointError: the folder is no model folder, or of another backbone.
     """
-    pretrained, _ = load_model_folder(Path(path))
+    pretrained, _ = load_model_folder(path)
     try:
         learner.model.backbone.load_state_dict(pretrained.backbone.state_dict())
     except RuntimeError as error:
@@ -44,7 +45,7 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
         learner.average.restart()
     if pretrained.front_end != learner.model.front_end:
         logger.warning("The model in '%s' was trained with another front end.", path)
-    found = learner.sharded is None and _load_classifier(learner, Path(path), num_clips)
+    found = learner.sharded is None and _load_classifier(learner, model_folder(path), num_clips)
     logger.info(
         "Backbone weights taken from '%s'; the classifier %s.",
         path,
@@ -53,7 +54,7 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
 
 
 def _configuration_of(path: str | os.PathLike[str]) -> str:
-    file = Path(path) / TRAINING_CONFIG
+    file = model_folder(path) / TRAINING_CONFIG
     return f": --configs '{file}'" if file.is_file() else ""
 
 

@@ -19,6 +19,7 @@ from mvector.errors import ConfigError, DataError, MVectorError, count_of
 from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.run import VerificationResult
 from mvector.models.folder import load_model_folder
+from mvector.models.named import is_default_model, model_folder
 from mvector.training.building import build_learner
 from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.loggers import MetricLogger
@@ -276,7 +277,8 @@ class MVectorTrainer:
             resume_model: model folder; ``None`` is ``models/<Model>_<Feature>/best_model``.
             save_image_path: folder or file for a picture of the error curves.
             write_calibration: put thresholds and metrics into the model folder, if they are those
-                of cosines, which all else compares, and those there do not rest on more.
+                of cosines, which all else compares, those there do not rest on more, and it is not
+                the model in the box.
             back_end: what to score with; ``None`` is the cosine.
             with_quality: calibrate with speech duration and SNR of the clips too.
             speakers: file that says whose each clip of listed pairs is.
@@ -286,7 +288,7 @@ class MVectorTrainer:
             DataError: the lists are missing or malformed.
             EvaluationError: the trials allow no error rate.
         """
-        folder = Path(resume_model or f"models/{self.config.model_name}/best_model")
+        folder = model_folder(resume_model or f"models/{self.config.model_name}/best_model")
         model, info = load_model_folder(folder)
         self.model = model.to(self.device)
         data = self.config.dataset_conf
@@ -295,7 +297,8 @@ class MVectorTrainer:
         result = verify_trials(
             encoder, data, back_end=back_end, with_quality=with_quality, speakers=speakers
         )
-        if write_calibration and result.calibration.score_type == "cosine":
+        is_cosine = result.calibration.score_type == "cosine"
+        if write_calibration and is_cosine and not is_default_model(folder):
             write_calibration_of(result, folder)
         if save_image_path is not None:
             save_curves_of(result, Path(save_image_path), model.name)

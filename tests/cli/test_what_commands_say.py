@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -245,6 +246,26 @@ FAILURES = {
         2,
         "error: Cannot write '/mnt/a.txt': No space left on device.",
         "output",
+    ),
+    "a path of five thousand characters": (
+        OSError(errno.ENAMETOOLONG, "File name too long", "a" * 5000),
+        2,
+        f"error: The path '{'a' * 60}…' is too long; give a shorter one.",
+        "usage",
+    ),
+    "a Python without the packages": (
+        ModuleNotFoundError("No module named 'soundfile'", name="soundfile"),
+        2,
+        f"error: soundfile is not installed for this Python ({sys.executable}): activate the "
+        "environment (. .venv/bin/activate) or run make.",
+        "missing-dependency",
+    ),
+    "a module of our own that is missing": (
+        ModuleNotFoundError("No module named 'mvector.x'", name="mvector.x"),
+        70,
+        "internal error (ModuleNotFoundError: No module named 'mvector.x'): run again with -v for "
+        "the traceback, and report it.",
+        "internal",
     ),
 }
 

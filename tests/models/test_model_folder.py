@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from error_codes import raises_code
 from safetensors.torch import load_file, save_file
 from small_model import small_model
 from small_settings import SMALL_BACKBONES
@@ -21,6 +22,7 @@ from mvector.features.front_end import FrontEnd
 from mvector.models.folder import (
     load_model_folder,
     load_training_config,
+    new_model_folder,
     read_model_info,
     save_model_folder,
 )
@@ -68,6 +70,19 @@ def test_a_loaded_model_is_the_one_that_was_saved(name: str, tmp_path: Path) -> 
     clip = torch.randn(1, 16000)
     with torch.no_grad():
         torch.testing.assert_close(loaded(clip), model(clip), rtol=0, atol=0)
+
+
+def test_a_folder_is_read_from_within_and_paths_that_hold_no_model_are_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert read_model_info(".").fingerprint == read_model_info(folder).fingerprint
+    for path in ("/", "..", "a" * 5000, "a/" * 2500):
+        with raises_code("model-not-found"):
+            read_model_info(path)
+    for path in (".", "..", "/"):
+        with pytest.raises(CheckpointError, match="is the current folder, or holds it; give the"):
+            new_model_folder(path)
 
 
 def test_a_loaded_model_does_not_change_with_its_file(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 
 from mvector import MVectorPredictor
 from mvector.cli import run_script
+from mvector.embedding import SpeakerEncoder
 from mvector.errors import CheckpointError
-from mvector.models.folder import load_model_folder
+from mvector.models.folder import load_model_folder, load_training_config
+from mvector.models.named import model_folder
 from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default_model
+from mvector.training.averaging import average_model_folders
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "dataset/samples"
@@ -91,6 +95,41 @@ def test_its_folder_is_known_by_any_path(tmp_path: Path) -> None:
     os.symlink(DEFAULT_MODEL, tmp_path / "link")
     assert is_default_model(tmp_path / "link")
     assert not is_default_model(tmp_path)
+
+
+def test_its_name_is_known_to_all_that_read_models_and_a_path_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(DEFAULT_MODEL, "box")
+    assert model_folder("box") == DEFAULT_MODEL
+    assert model_folder("./box") == model_folder(Path("box")) == Path("box")
+    (tmp_path / "box/model.safetensors").unlink()
+    name = SpeakerEncoder.from_folder("box", "cpu").model.name
+    assert load_training_config("box") == load_training_config(DEFAULT_MODEL) is not None
+    with pytest.raises(CheckpointError, match=r"'box' has no model\.safetensors"):
+        SpeakerEncoder.from_folder("./box", "cpu")
+
+    average_model_folders(["box", DEFAULT_MODEL], "mean")
+    assert load_model_folder("mean")[0].name == name
+    with pytest.raises(CheckpointError, match="'box' stands for the model in the box; give anoth"):
+        average_model_folders(["mean", "mean"], "box")
+
+
+def test_thresholds_measured_for_it_go_into_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--clips", str(SAMPLES), "--model_path", "box", "--force", "--out")
+    assert run_script("calibrate", [*options, "box"]) == 2
+    assert "'box' stands for the model in the box" in capsys.readouterr().err
+    assert run_script("calibrate", [*options, "a" * 5000]) == 2
+    assert "File name too long; choose another --out." in capsys.readouterr().err
+
+    assert run_script("calibrate", [*options, "mine"]) == 0
+
+    assert MVectorPredictor("mine").threshold != MVectorPredictor("box").threshold
+    assert MVectorPredictor("mine").encoder.fingerprint == MVectorPredictor().encoder.fingerprint
 
 
 def test_matrices_are_stored_in_half_the_space_and_used_as_stored(tmp_path: Path) -> None:
