@@ -30,7 +30,8 @@ def find_config(named: str | os.PathLike[str]) -> Path:
 
     A file of that path comes first. A name without a folder, such as ``ecapa_tdnn``, ``EcapaTdnn``
     or ``ecapa_tdnn.yml``, then means the file in ``configs/`` of the current folder, which may be a
-    changed copy, and after that the one that comes with the package.
+    changed copy, and after that the one that comes with the package. Behind a folder, it means the
+    file there.
 
     Raises:
         ConfigError: there is neither.
@@ -42,6 +43,9 @@ def find_config(named: str | os.PathLike[str]) -> Path:
     names = {_plain(name): name for name in shipped}
     name = names.get(_plain(path.name.removesuffix(".yml").removesuffix(".yaml")))
     has_folder = len(path.parts) > 1
+    beside = path.parent / f"{name}.yml"
+    if name and has_folder and beside.is_file():  # configs/cam++.yml of older documents
+        return beside
     if name and not has_folder:
         own = Path("configs") / f"{name}.yml"
         return own if own.is_file() else shipped[name]
@@ -60,4 +64,5 @@ def find_config(named: str | os.PathLike[str]) -> Path:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    spoken = name.lower().replace("++", "pplus")  # CAM++ is campplus
+    return re.sub(r"[^a-z0-9]", "", spoken)

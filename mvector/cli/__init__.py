@@ -64,10 +64,13 @@ ALIASES = {
 #: What somebody may type for one action of a command, and how to say it.
 PHRASES = {
     **dict.fromkeys(("enrol", "enroll", "register", "add"), "recognition --register NAME CLIP"),
-    "identify": "recognition --identify CLIP",
-    "listen": "recognition --watch",
-    "list": "recognition --list",
-    "remove": "recognition --remove NAME",
+    **dict.fromkeys(("identify", "whois", "who"), "recognition --identify CLIP"),
+    **dict.fromkeys(("listen", "watch"), "recognition --watch"),
+    **dict.fromkeys(("list", "users", "people"), "recognition --list"),
+    **dict.fromkeys(("remove", "delete", "forget"), "recognition --remove NAME"),
+    **dict.fromkeys(("devices", "list_devices"), "recognition --list_devices"),
+    **dict.fromkeys(("finetune", "fine_tune"), "train --pretrained_model DIR"),
+    "resume": "train --resume_model DIR",
     "infer": "contrast or recognition",
     "predict": "extract_embeddings",
     "test": "eval",
@@ -153,6 +156,8 @@ def _unknown(word: str, typed: str) -> str:
     from difflib import get_close_matches
 
     known = {**{name: name for name in COMMANDS}, **ALIASES, **PHRASES}
-    near = [typed] if typed in known else get_close_matches(typed, known, 1)
+    # what cannot be undone is suggested to nobody who may have meant something else
+    harmless = [name for name, words in known.items() if "--remove" not in words]
+    near = [typed] if typed in known else get_close_matches(typed, harmless, 1, cutoff=0.7)
     cure = f"did you mean mvector {known[near[0]]}?" if near else "mvector --help lists them."
     return f"There is no command '{word}'; {cure}"

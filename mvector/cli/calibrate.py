@@ -133,4 +133,6 @@ def _check_new_folder(out: str) -> None:
         check_writable(Path(out).parent)
 
 
-COMMAND = Command("calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),))
+COMMAND = Command(
+    "calibrate.py", _DESCRIPTION, _EPILOG, (Action("clips", Calibrate, run),), stray="clips"
+)

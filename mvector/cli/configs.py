@@ -8,12 +8,13 @@ from pathlib import Path
 
 from mvector.cli.options import Action, Command, Options, required
 from mvector.errors import ConfigError
-from mvector.files import write_errors_as, write_text
-from mvector.shipped import shipped_configs
+from mvector.files import read_errors_as, read_utf8, write_errors_as, write_text
+from mvector.shipped import find_config, shipped_configs
 
 _EPILOG = """\
 examples:
   mvector configs                             names, each of use with --configs
+  mvector configs ecapa_tdnn                  what one says
   mvector configs --copy configs              copies that you can change
 
 --configs ecapa_tdnn takes configs/ecapa_tdnn.yml where you have one, and else the one that comes
@@ -24,6 +25,11 @@ with the package. --augment_conf_path augmentation does the same.
 @dataclass(frozen=True, kw_only=True)
 class Copy(Options):
     copy: str = required("copy them into a folder; files that are there stay as they are", "DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(Options):
+    name: str = required("print one of them", "NAME", positional=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,13 @@ def _copy(args: Copy) -> int:
     return 0
 
 
+def _show(args: Show) -> int:
+    path = find_config(args.name)
+    with read_errors_as(ConfigError, f"The configuration file '{path}'"):
+        print(read_utf8(path).rstrip("\n"))
+    return 0
+
+
 def _list(args: List) -> int:
     configs = shipped_configs()
     width = max(map(len, configs))
@@ -61,7 +74,11 @@ def title_of(path: Path) -> str:
 
 COMMAND = Command(
     "mvector configs",
-    "The configurations that come with the package: list them, or copy them to be changed.",
+    "The configurations that come with the package: list them, print one, or copy them.",
     _EPILOG,
-    (Action("--copy", Copy, _copy), Action("a list", List, _list)),
+    (
+        Action("--copy", Copy, _copy),
+        Action("one of them", Show, _show),
+        Action("a list", List, _list),
+    ),
 )

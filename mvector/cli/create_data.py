@@ -188,4 +188,5 @@ COMMAND = Command(
     DESCRIPTION,
     EPILOG,
     (Action("--merge", Merge, merge), Action("--dataset", Scan, make_lists)),
+    stray="path",
 )

@@ -179,4 +179,4 @@ class _Tour:
         return clips
 
 
-COMMAND = Command("demo.py", _DESCRIPTION, _EPILOG, (Action("a tour", Demo, run),))
+COMMAND = Command("demo.py", _DESCRIPTION, _EPILOG, (Action("a tour", Demo, run),), stray="out")

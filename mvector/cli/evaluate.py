@@ -205,4 +205,5 @@ COMMAND = Command(
     "Measure EER, minDCF and decision thresholds of a trained model.",
     EPILOG,
     (Action("--compare", Compare, _compare), Action("an evaluation", Evaluate, _evaluate)),
+    stray="model_path",
 )

@@ -40,4 +40,10 @@ def run(args: Export) -> int:
     return 0
 
 
-COMMAND = Command("export_checkpoint.py", _DESCRIPTION, _EPILOG, (Action("a model", Export, run),))
+COMMAND = Command(
+    "export_checkpoint.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (Action("a model", Export, run),),
+    stray="model_path",
+)

@@ -49,4 +49,5 @@ COMMAND = Command(
     "Range test: show at which learning rates the loss falls.",
     _EPILOG,
     (Action("a range test", RangeTest, run),),
+    stray="configs",
 )

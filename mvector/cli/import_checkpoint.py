@@ -74,5 +74,9 @@ def run(args: Import) -> int:
 
 
 COMMAND = Command(
-    "import_checkpoint.py", _DESCRIPTION, _EPILOG, (Action("a checkpoint", Import, run),)
+    "import_checkpoint.py",
+    _DESCRIPTION,
+    _EPILOG,
+    (Action("a checkpoint", Import, run),),
+    stray="path",
 )

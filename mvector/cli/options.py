@@ -19,9 +19,10 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field
-from difflib import get_close_matches
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
+from mvector.cli.guesses import option_cure, stray_flag, word_cure
+from mvector.cli.words import as_typed, for_argparse
 from mvector.errors import MVectorError
 
 #: Names of options, whether they have a use, and where they have none, as the end of a sentence.
@@ -110,7 +111,10 @@ class Action(Generic[_O]):
 class Command:
     """A command: what ``--help`` tells, and what it does; the last action may need no option.
 
-    ``shows_progress``: it takes hours, and tells what it does beside what is wrong.
+    Attributes:
+        shows_progress: it takes hours, and tells what it does beside what is wrong.
+        stray: the option, by field name, that a word belongs to which has no place.
+        guesses: what people type for an option that has another name -> what to type.
     """
 
     prog: str
@@ -118,10 +122,16 @@ class Command:
     epilog: str
     actions: tuple[Action[Any], ...]
     shows_progress: bool = False
+    stray: str = ""
+    guesses: Mapping[str, str] = field(default_factory=dict)
 
     def owners(self, name: str, *, required: bool = False) -> list[Action[Any]]:
         """The actions that take an option, or those that need it."""
         return [action for action in self.actions if name in action.fields(required=required)]
+
+    def spelling(self, name: str) -> str:
+        """An option as it is typed."""
+        return _flag_of(self.owners(name)[0].fields()[name])
 
     def has_flag(self, name: str) -> bool:
         """Whether it has an option of that name that takes no value."""
@@ -143,7 +153,7 @@ def bind_options(command: Command, given: Mapping[str, Any]) -> tuple[Action[Any
     action, own = chosen[0], chosen[0].fields()
     for name in (name for name in given if name not in own):
         owners = command.owners(name)
-        spelling = _flag_of(owners[0].fields()[name])
+        spelling = command.spelling(name)
         if command.owners(name, required=True):
             raise OptionError(f"{action.name} and {spelling} are two actions; give one of them.")
         whose = _owner_names(command, owners)
@@ -177,6 +187,8 @@ def _flag_of(own: Field[Any]) -> str:
 class _Parser(argparse.ArgumentParser):
     """A parser whose refusals are like all others."""
 
+    command: Command
+
     def _print_message(self, message: str, file: Any = None) -> None:
         """Print ``--help``; what cannot be printed is an error, which argparse would swallow."""
         print(message, end="", file=file)
@@ -185,28 +197,53 @@ class _Parser(argparse.ArgumentParser):
         """Refuse what was typed."""
         raise OptionError(f"{message[:1].upper()}{message[1:]}; --help tells more.")
 
+    @property
+    def spellings(self) -> list[str]:
+        """All options as they are typed."""
+        return [spelling for own in self._actions for spelling in own.option_strings]
 
-def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    def parse_optionally(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Parse where no option is needed, to see what is unknown before what is missing."""
+        needed = [own for own in self._actions if own.required and own.option_strings]
+        try:
+            for own in needed:
+                own.required = False
+            return self.parse_known_intermixed_args(words)
+        finally:
+            for own in needed:
+                own.required = True
+
+
+def parse_words(parser: _Parser, words: Sequence[str]) -> dict[str, Any]:
     """The options that were given, by name; clips and the like may stand between options.
+
+    A dash in the name of an option is as good as an underscore.
 
     Raises:
         OptionError: there is no such option, or its value is none.
     """
-    given, unknown = parser.parse_known_intermixed_args(words)
-    for word in unknown:
-        spelled = word.split("=")[0]
+    words = for_argparse(words, parser.spellings)
+    try:
+        given, unknown = parser.parse_known_intermixed_args(words)
+    except OptionError:
+        given, unknown = parser.parse_optionally(words)
+        if not unknown:
+            raise
+    command, named = parser.command, as_typed(vars(given))
+    for place, word in enumerate(unknown):
+        spelled, equals, value = word.partition("=")
         if word.startswith("-"):
-            known = [each for own in parser._actions for each in own.option_strings]
-            near = [f"; did you mean {name}?" for name in get_close_matches(spelled, known, 1)]
-            raise OptionError(
-                f"There is no option {spelled}{''.join(near) or '; --help lists all.'}"
-            )
+            value = value if equals else "".join(unknown[place + 1 : place + 2])
+            cure = option_cure(command, spelled, value, parser.spellings)
+            raise OptionError(f"There is no option {spelled}; {cure}")
     if unknown:
-        raise OptionError(f"'{unknown[0]}' is one word too many; --help tells more.")
-    return vars(given)
+        word = as_typed({"word": unknown[0]})["word"]
+        cure = word_cure(command, word, parser.spellings, stray_flag(command, named))
+        raise OptionError(f"'{word}' is one word too many; {cure}")
+    return named
 
 
-def build_parser(command: Command) -> argparse.ArgumentParser:
+def build_parser(command: Command) -> _Parser:
     """The parser of a command; what it parses holds the options that were given, and no default."""
     parser = _Parser(
         prog=command.prog,
@@ -215,6 +252,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
+    parser.command = command
     names = [name for action in command.actions for name in action.fields(required=True)]
     for action in command.actions:  # then an action's own options, before those that it shares
         names += [name for home in action.options.__mro__ for name in inspect.get_annotations(home)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from mvector.cli.library_actions import (
     reembed,
     remove,
 )
-from mvector.cli.options import Action, Command, Condition, flag, option, required
+from mvector.cli.options import Action, Command, Condition, OptionError, flag, option, required
 from mvector.cli.terminal import Mark, marked, mind_lines
 from mvector.cli.watch import Watch, watch
 from mvector.errors import AudioError, LibraryError, MVectorError
@@ -122,8 +123,9 @@ def _watch(args: Watch) -> int:
 
 def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
-    predictor = make_predictor(args)
     name, *files = args.register
+    _require_name_first(name, files)
+    predictor = make_predictor(args)
     require_one_standard_input(files)
     clips: list[AudioSource] = [open_clip(file, args.channel) for file in files]
     if not clips:
@@ -147,6 +149,22 @@ def _register(args: Register) -> int:
     for reason in refused:
         print(f"Not enrolled: {reason}", file=sys.stderr)
     return MISTAKE if refused else 0
+
+
+def _require_name_first(name: str, files: Sequence[str]) -> None:
+    """Refuse a clip in the place of the name.
+
+    Raises:
+        OptionError: its suffix says so, or its content.
+    """
+    from mvector.audio.formats import is_audio
+
+    others = [file for file in files if not is_audio(file)]
+    if is_audio(name):
+        person = shlex.quote(others[0]) if len(others) == len(files) == 1 else "NAME"
+        raise OptionError(
+            f"'{name}' is a clip, and the name comes first: --register {person} {shlex.quote(name)}"
+        )
 
 
 def _registration_lines(result: Registration) -> list[str]:
@@ -215,4 +233,13 @@ COMMAND = Command(
         Action("--list_devices", ListDevices, list_devices),
         Action("the menu", Menu, _run_menu),
     ),
+    stray="identify",
+    guesses={
+        **dict.fromkeys(("enrol", "enroll", "add"), "--register NAME FILE"),
+        **dict.fromkeys(("recognise", "recognize", "whois", "who"), "--identify FILE"),
+        **dict.fromkeys(("delete", "forget"), "--remove NAME"),
+        "listen": "--watch",
+        "users": "--list",
+        "devices": "--list_devices",
+    },
 )

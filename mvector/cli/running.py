@@ -13,6 +13,7 @@ from mvector.cli.failures import Failure, guarded
 from mvector.cli.options import Command, Options, bind_options, build_parser, parse_words
 from mvector.cli.subcommand import as_started
 from mvector.cli.terminal import RED, YELLOW, coloured
+from mvector.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def _run(load: Callable[[], Command], words: list[str], failure: Failure) -> int
     parser.add_argument(
         "--debug", action="store_true", help="as -v, and show the traceback of a mistake"
     )
+    parser.add_argument("--version", action="version", version=__version__)
     given = parse_words(parser, words)
     failure.is_debug = given.pop("debug", False)
     failure.is_verbose = given.pop("verbose", False) or failure.is_debug

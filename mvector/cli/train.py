@@ -134,4 +134,5 @@ COMMAND = Command(
     _EPILOG,
     (Action("--dry_run", DryRun, _dry_run), Action("a training", Train, _train)),
     shows_progress=True,
+    stray="configs",
 )

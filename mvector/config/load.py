@@ -48,7 +48,7 @@ def load_config(path_or_dict: ConfigSource, overrides: Iterable[str] = ()) -> Co
     mistakes += _fill_sample_rate(raw)
     config, found = _validate(Config, raw, origin)
     if config is None or mistakes or found:
-        raise ConfigError(join_mistakes(name, mistakes + found))
+        raise ConfigError(join_mistakes(name, mistakes + found, overridden))
     _warn_of_empty_mel_bands(config, name)
     if config.augment_conf.volume.prob > 0 and config.dataset_conf.use_dB_normalization:
         logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -17,10 +17,22 @@ from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
 from mvector.errors import ConfigError
 
 
-def join_mistakes(name: str, mistakes: list[str]) -> str:
+def join_mistakes(name: str, mistakes: list[str], overridden: Collection[str] = ()) -> str:
+    """One message of all mistakes in ``name``; those of ``overridden`` keys lie elsewhere."""
+    options = tuple(f"{key}{end}" for key in overridden for end in (":", "."))
+    mistakes = [f"--set {each}" if each.startswith(options) else each for each in mistakes]
+    if all(each.startswith("--set ") for each in mistakes):
+        name = "The command line"
+        if len(mistakes) == 1:
+            return ended(mistakes[0])
     if len(mistakes) == 1:
-        return f"{name}: {mistakes[0]}."
+        return ended(f"{name}: {mistakes[0]}")
     return "\n  - ".join([f"{name} has {len(mistakes)} mistakes:", *mistakes])
+
+
+def ended(sentence: str) -> str:
+    """A sentence with its full stop, which a question has no need of."""
+    return sentence if sentence.endswith("?") else f"{sentence}."
 
 
 def check_options(section: type[Section], values: Mapping[str, Any], name: str) -> None:
@@ -111,6 +123,8 @@ def _describe_mistake(
     if kind == "extra_forbidden":
         known = _keys_of_section(section, location[:-1], raw)
         near = _nearest_name(location[-1], known)
+        if near != location[-1]:
+            near = " or ".join(full_keys(section, location[-1])) or near
         hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
         return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
     if kind == "literal_error":
@@ -151,6 +165,18 @@ def _keys_of_section(section: type[Section], parents: list[str], raw: dict[str, 
             if isinstance(inner, type) and issubclass(inner, Section):
                 node = inner
     return list(node.model_fields)
+
+
+def full_keys(section: type[BaseModel], last: str) -> list[str]:
+    """The dotted keys of a section that end in ``last``, as far as no choice decides on them."""
+    found = []
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if name == last:
+            found.append(name)
+        elif isinstance(inner, type) and issubclass(inner, Section):
+            found += [f"{name}.{key}" for key in full_keys(inner, last)]
+    return found
 
 
 def _nearest_name(word: str, known: list[str]) -> str | None:

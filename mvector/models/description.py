@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError
 
-from mvector.config.messages import describe_mistakes
+from mvector.config.messages import describe_mistakes, ended
 from mvector.config.options import Section
 from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.errors import CheckpointError, MVectorError
@@ -133,7 +133,7 @@ def description_errors(folder: Path) -> Iterator[None]:
         yield
     except ValidationError as error:
         mistake = describe_mistakes(_Description, error, {}, {})[0]
-        raise _description_error(folder, f"{mistake}.") from error
+        raise _description_error(folder, ended(mistake)) from error
     except (MVectorError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise _description_error(folder, str(error)) from error
 

@@ -79,6 +79,29 @@ def test_other_names_lead_to_commands_and_hide_none() -> None:
             "There is no command 'register'; did you mean mvector recognition --register NAME "
             "CLIP?",
         ),
+        ("rename Ada", "There is no command 'rename'; mvector --help lists them."),
+        ("remov Ada", "There is no command 'remov'; mvector --help lists them."),
+        (
+            "resume",
+            "There is no command 'resume'; did you mean mvector train --resume_model DIR?",
+        ),
+        (
+            "delete Ada",
+            "There is no command 'delete'; did you mean mvector recognition --remove NAME?",
+        ),
+        ("watch", "There is no command 'watch'; did you mean mvector recognition --watch?"),
+        (
+            "devices",
+            "There is no command 'devices'; did you mean mvector recognition --list_devices?",
+        ),
+        (
+            "whois",
+            "There is no command 'whois'; did you mean mvector recognition --identify CLIP?",
+        ),
+        (
+            "finetune",
+            "There is no command 'finetune'; did you mean mvector train --pretrained_model DIR?",
+        ),
         ("xyzzy", "There is no command 'xyzzy'; mvector --help lists them."),
         (
             "--configs c train",
@@ -225,6 +248,15 @@ def test_configurations_are_listed_with_what_they_are_for(capsys: pytest.Capture
     assert listed == [path.stem for path in sorted((ROOT / "configs").glob("*.yml"))]
     assert "ecapa_tdnn               ECAPA-TDNN on 80 log-mel (Fbank) features" in lines
     assert all(10 < len(title_of(path)) < 80 for path in shipped_configs().values())
+
+
+@pytest.mark.parametrize("typed", ["campplus", "CAMPPlus", "cam++", "configs/cam++.yml"])
+def test_a_configuration_is_printed_by_its_name(
+    typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert run_script("configs", [typed]) == 0
+    assert capsys.readouterr().out == (ROOT / "configs" / "campplus.yml").read_text()
 
 
 def test_copies_are_changed_by_their_owner_and_never_overwritten(

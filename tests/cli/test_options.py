@@ -78,6 +78,43 @@ def test_clips_may_stand_between_options() -> None:
     assert given == {"clips": ["a.wav", "b.wav"], "threshold": 0.5}
 
 
+def test_a_dash_in_the_name_of_an_option_is_an_underscore() -> None:
+    parser = build_parser(find_command("contrast"))
+    given = parse_words(parser, ["--audio-path1", "a-b.wav", "--audio-path2=c-d.wav"])
+    assert given == {"audio_path1": "a-b.wav", "audio_path2": "c-d.wav"}
+
+
+def test_behind_two_dashes_names_may_begin_with_one() -> None:
+    contrast = build_parser(find_command("contrast"))
+    assert parse_words(contrast, ["--", "-a", "--json"]) == {"clips": ["-a", "--json"]}
+    recognition = build_parser(find_command("recognition"))
+    assert parse_words(recognition, ["--register", "--", "-Ann", "x"]) == {
+        "register": ["-Ann", "x"]
+    }
+    assert parse_words(recognition, ["--remove", "--", "-Ann"]) == {"remove": "-Ann"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_knows_where_a_stray_word_belongs(name: str) -> None:
+    """Either words have a place, or an option stands for them; guesses name what there is."""
+    command = find_command(name)
+    actions = build_parser(command)._actions
+    takes_words = any(not own.option_strings for own in actions)
+    assert takes_words != (command.stray in {own.dest for own in actions})
+    spellings = {spelling for own in actions for spelling in own.option_strings}
+    assert {words.split()[0] for words in command.guesses.values()} <= spellings
+    assert not {f"--{guess}" for guess in command.guesses} & spellings
+
+
+def test_the_version_is_an_option_of_every_command(capsys: pytest.CaptureFixture) -> None:
+    from mvector import __version__
+
+    with pytest.raises(SystemExit) as left:
+        run_script("contrast", ["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
 def test_what_was_given_counts_even_where_it_equals_the_default() -> None:
     with pytest.raises(OptionError, match=r"^--width has no use without --long\.$"):
         parsed(PEOPLE, ["--width", "80"])
@@ -155,9 +192,30 @@ REFUSED = {
         "--reembed --threshold 0.5": "--threshold has no use with --reembed; it belongs to "
         "--identify, --watch and the menu.",
         "--json": "--json has no use with the menu.",
+        "x.opus": "'x.opus' is one word too many; did you mean --identify x.opus?",
+        "'my clip.opus' --top_k 2": "'my clip.opus' is one word too many; did you mean --identify "
+        "'my clip.opus'?",
+        "list": "'list' is one word too many; did you mean --list?",
+        "list-devices": "'list-devices' is one word too many; did you mean --list_devices?",
+        "--remove Ada Lovelace": "'Lovelace' is one word too many; --help tells more.",
+        "--list -- -a.wav": "'-a.wav' is one word too many; --help tells more.",
+        "delete Ada": "'delete' is one word too many; did you mean --remove NAME?",
+        "--delete Ada": "There is no option --delete; did you mean --remove NAME?",
+        "--enroll Ada a.wav": "There is no option --enroll; did you mean --register NAME FILE?",
+        "--enrol Ada a.wav": "There is no option --enrol; did you mean --register NAME FILE?",
+        "--add Ada a.wav": "There is no option --add; did you mean --register NAME FILE?",
+        "--recognize a.wav": "There is no option --recognize; did you mean --identify FILE?",
+        "--rename Ada": "There is no option --rename; --help lists all.",
+        "--remov3 Ada": "There is no option --remov3; --help lists all.",
+        "--register x.opus": "'x.opus' is a clip, and the name comes first: --register NAME x.opus",
+        "--register x.opus Ada": "'x.opus' is a clip, and the name comes first: --register Ada "
+        "x.opus",
+        "--register x.opus y.wav": "'x.opus' is a clip, and the name comes first: --register NAME "
+        "x.opus",
         "--hop_seconds 2": "--hop_seconds has no use with the menu; it belongs to --watch.",
     },
     "eval": {
+        "models/x": "'models/x' is one word too many; did you mean --model_path models/x?",
         "--compare a b --model_path m": "--model_path has no use with --compare; it belongs to an "
         "evaluation.",
         "--compare a b --set x=1": "--set has no use with --compare; it belongs to an evaluation.",
@@ -180,6 +238,18 @@ REFUSED = {
         "dataset_conf.eval_conf.cache.",
     },
     "train": {
+        "tdnn": "'tdnn' is one word too many; did you mean --configs tdnn?",
+        "--configs a tdnn": "'tdnn' is one word too many; --help tells more.",
+        "--epochs 2": "There is no option --epochs; did you mean --set train_conf.max_epoch=2?",
+        "--max-epoch=2": "There is no option --max-epoch; did you mean --set "
+        "train_conf.max_epoch=2?",
+        "--lr": "There is no option --lr; did you mean --set optimizer_conf.learning_rate=…?",
+        "--batch_size 8": "There is no option --batch_size; did you mean --set "
+        "dataset_conf.dataLoader.batch_size=8 or --set dataset_conf.eval_conf.batch_size=8?",
+        "--configs tdnn --set max_epoch=2": "--set max_epoch: unknown key (value 2); did you mean "
+        "'train_conf.max_epoch'?",
+        "--configs tdnn --set train_conf.max_epoch=0": "--set train_conf.max_epoch: 0 is not "
+        "valid; must be greater than or equal to 1.",
         "--resume_model m --pretrained_model p": "--pretrained_model has no use with "
         "--resume_model: the run that goes on has its own weights.",
         "--dry_run --save_model_path m": "--save_model_path has no use with --dry_run; it belongs "
@@ -196,6 +266,7 @@ REFUSED = {
     },
     "create_data": {
         "": "Give --merge, or --dataset and --path.",
+        "my_corpus": "'my_corpus' is one word too many; did you mean --path my_corpus?",
         "--merge a b --seed 1": "--seed has no use with --merge; it belongs to --dataset.",
         "--merge a b --path c": "--merge and --path are two actions; give one of them.",
         "--dataset folder --path c --channel 0 --convert_mp3 True": "--convert_mp3 has no use with "
@@ -226,6 +297,8 @@ REFUSED = {
         "it belongs to --recompute_bn.",
     },
     "calibrate": {
+        "": "The following arguments are required: --clips; --help tells more.",
+        "my_people": "'my_people' is one word too many; did you mean --clips my_people?",
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
     },
@@ -354,7 +427,7 @@ ACCEPTED = {
         "--configs c"
     ],
     "export_checkpoint": ["--target wespeaker --model_path m --out o"],
-    "configs": ["", "--copy d"],
+    "configs": ["", "--copy d", "tdnn"],
     "demo": ["--out d"],
 }
 
