@@ -5,13 +5,15 @@
     python benchmarks/inference.py --part batch --model_path MODEL
     python benchmarks/inference.py --part precision --model_path MODEL a.wav b.wav ...
     python benchmarks/inference.py --part rtf
+    python benchmarks/inference.py --part busy
 
 start: wall time of `infer_contrast.py` from the start of its process to its end, and the time of
 each phase in a process that does the same. latency: waveform to embedding, of every backbone with
 its default size on Fbank of 80 bins, random weights. batch: clips of 3 s, one by one and in batches
 of 16. precision: the model in bfloat16 (autocast) and with its linear layers in int8 (dynamic
 quantisation), cosine to float32 and time. rtf: seconds of computing for a second of audio, in
-chunks of 5 s on one thread, beside published figures. Medians throughout.
+chunks of 5 s on one thread, beside published figures. busy: a clip of 3 s on the model in the box,
+while every core is busy with other work too. Medians throughout.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from common import cpu_name, interleaved_times
 from mvector.embedding import SpeakerEncoder
 from mvector.features.front_end import FrontEnd
 from mvector.models import BACKBONES
+from mvector.models.named import DEFAULT_MODEL
 from mvector.models.speaker_model import SpeakerModel
 
 RATE = 16000
@@ -179,12 +182,42 @@ def measure_rtf(args: argparse.Namespace) -> None:
         print(f"| {name} | {np.median(seconds) / 5.0:.4f} | {PUBLISHED_RTF[name]:.4f} |")
 
 
+_BUSY = """
+import numpy as np
+matrix = np.ones((200, 200))
+while True:
+    matrix @ matrix
+"""
+
+
+def measure_busy(args: argparse.Namespace) -> None:
+    """A clip on the model in the box, idle and beside a process for each core."""
+    encoder = SpeakerEncoder.from_folder(DEFAULT_MODEL, "cpu")
+    num_runs = max(30, args.runs)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    print("| | idle | every core busy | ratio |\n|---|---|---|---|")
+    for duration_s in (1.0, 3.0, 10.0):
+        task = partial(encoder.embed, noise(duration_s))
+        idle = median_ms(task, num_runs)
+        command = [sys.executable, "-c", _BUSY]
+        others = [subprocess.Popen(command, env=environment) for _ in range(os.cpu_count() or 1)]
+        try:
+            time.sleep(2.0)  # until they have imported
+            busy = median_ms(task, num_runs)
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        print(f"| {duration_s:g} s | {idle:.0f} ms | {busy:.0f} ms | {busy / idle:.1f} |")
+
+
 PARTS = {
     "start": measure_start,
     "latency": measure_latency,
     "batch": measure_batch,
     "precision": measure_precision,
     "rtf": measure_rtf,
+    "busy": measure_busy,
 }
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import (
+    STANDARD_INPUT,
     ListDevices,
     RecordingOptions,
     ask_for_clip,
@@ -73,12 +74,17 @@ def compare(args: Compare) -> int:
     """Compare, print, and answer by exit code."""
     paths = args.paths()
     require_one_standard_input(paths)
+    from mvector.audio import audio_info
     from mvector.recognition.predictor import MVectorPredictor
 
     predictor = MVectorPredictor(
         args.model_path, configs=args.configs, threshold=args.threshold, use_gpu=args.use_gpu
     )
     _ = predictor.threshold  # without one there is no verdict: say so before working
+    if None in paths:  # nobody is asked for a clip beside one that cannot be read
+        for path in paths:
+            if path not in (None, STANDARD_INPUT):
+                audio_info(path)
     try:
         first, second = (
             open_clip(path, args.channel)

@@ -114,6 +114,9 @@ def test_contrast_asks_for_what_is_missing(
     assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav"]) == 0
     assert run_script("contrast", [*model, "--audio_path1", "voice_0.wav", "--json"]) == 2
     assert "--json has no use without two clips" in capsys.readouterr().err
+    monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("asks for the second"))
+    assert run_script("contrast", [*model, "nowhere.wav"]) == 2
+    assert "'nowhere.wav' does not exist" in capsys.readouterr().err
 
 
 def test_contrast_tells_the_threshold_that_decided_and_answers_by_it(
