@@ -1,6 +1,7 @@
 # make demo   a tour: synthetic voices, training, evaluation, comparison, recognition (minutes)
 # make test   the test suite, in two processes (WORKERS=8: in eight)
 # make lint   ruff and mypy
+# make help   these lines
 # make clean  remove what the demo and the tests wrote (not .venv)
 #
 # make test-lowest   tests of what other packages do for us, with the lowest versions that
@@ -21,10 +22,13 @@ FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute confi
 TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \
   data/test_packed.py data/test_packed_training.py audio/test_vad.py corpus/test_inspection.py)
 
-.PHONY: demo test test-lowest lint clean
+.PHONY: help demo test test-lowest lint clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
+
+help:  # the comments above
+	@sed -n '/^# make/,/^$$/p' $(firstword $(MAKEFILE_LIST)) | sed 's/^#\( \|$$\)//'
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

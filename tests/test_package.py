@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -260,3 +261,13 @@ def test_every_module_is_in_a_room() -> None:
         "shipped",
         *FAMILIAR,
     }
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_make_help_lists_the_targets() -> None:
+    run = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True)
+    assert run.returncode == 0
+    told = set(re.findall(r"^make ([a-z-]+)  ", run.stdout, re.MULTILINE))
+    declared = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert declared is not None
+    assert told == set(declared[1].split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,11 +73,13 @@ def find_clips_of_people(source: Path) -> dict[str, list[Path]]:
     """Clips of each person; folders whose name is none are left out.
 
     Raises:
-        DataError: there is no clip.
+        DataError: there is no such folder, or no clip in it.
     """
     from mvector.audio import PassedOver
     from mvector.speakers.names import checked_name
 
+    if not source.exists():
+        raise DataError(f"'{source}' does not exist; give the folder of the older library.")
     clips: dict[str, list[Path]] = {}
     passed_over = PassedOver()
     for folder in sorted(source.iterdir()) if source.is_dir() else []:
@@ -104,9 +107,10 @@ def enrol_copies(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
     # encrypted clips have other names: there, who is enrolled is taken to be complete
     complete = set(library.names()) if LibraryCipher.from_environment().is_enabled else set()
     taken: set[str] = set()  # folders that the copies of this round use
+    origins: dict[Path, Path] = {}  # of the copies
     for name, paths in clips.items():
         if folder_key(name) in taken:  # some file system takes both folders for one
-            library.reconcile(progress=True)
+            _enrol_and_drop_refused(library, origins)
             taken.clear()
         taken.add(folder_key(name))
         folder = library.make_folder(name)
@@ -116,7 +120,21 @@ def enrol_copies(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
                 continue
             write_atomically(copy, partial(shutil.copyfile, path))
             copy.chmod(0o600)
-    library.reconcile(progress=True)
+            origins[copy] = path
+    _enrol_and_drop_refused(library, origins)
+
+
+def _enrol_and_drop_refused(library: SpeakerLibrary, origins: dict[Path, Path]) -> None:
+    """Enrol the copies; those that cannot be used are deleted again, and told by their origins."""
+    refused = [library.folder / file for file in library.reconcile(progress=True).refused]
+    for copy in refused:
+        if copy in origins:
+            copy.unlink(missing_ok=True)
+            logger.warning("'%s' cannot be used, and is left out.", origins[copy])
+            with suppress(OSError):  # others of the person are in it
+                copy.parent.rmdir()
+    if refused:
+        library.reconcile()
 
 
 def enrol_embeddings(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:

@@ -228,7 +228,7 @@ class MVectorPredictor:
         if refused and not force:
             raise AudioError(
                 f"{name} is too bad to be enrolled: {'; '.join(refused)}; record it again, or "
-                "insist by --force (force=True).",
+                "insist by --force.",
                 code="audio-too-bad",
             )
         clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)

@@ -139,8 +139,8 @@ class LibraryContext:
         option = "--reembed" + (f" --model_path '{model_name(this)}'" if this else "")
         raise LibraryError(
             f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
-            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by {option} "
-            "(in Python: reembed()).",
+            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by "
+            f"{option}.",
             code="library-of-another-model",
         )
 

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
 _STAMP_WAIT_S = 0.2
+_REFUSED = "refused:"  # before a hash, as key in ``meta``; no names, for these may be removed
 _MAX_MEASURED_AT_OPENING = (
     4096  # clips known before, for which an opening is not to wait much longer
 )
@@ -48,6 +49,7 @@ class Reconciled:
         num_moved: clips found at another place than before.
         num_gone: clips that were deleted.
         failures: clips that could not be enrolled, and why, one sentence each.
+        refused: files of the library that the model could not use, relative to its folder.
     """
 
     num_embedded: int = 0
@@ -55,6 +57,7 @@ class Reconciled:
     num_moved: int = 0
     num_gone: int = 0
     failures: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def reconcile(
@@ -81,22 +84,35 @@ def reconcile(
     with context.store.snapshot() as database:
         is_ours = context.is_of_this_model(database)
     if context.model is None:
-        if plan.embedded:
-            told = "Waiting until '%s' is opened with a model: %s, new or changed."
-            logger.warning(told, context.folder, count_of(len(plan.embedded), "clip"))
+        _tell_of_waiting_clips(context, plan)
     elif not is_ours:
         logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
-    elif plan.embedded:
-        _embed_new_files(context, plan, done, progress)
+    else:
+        refused = _embed_new_files(context, plan, done, progress) if plan.embedded else set()
+        _remember_refused_clips(context, refused)
     context.apply_committed_changes()
     at_most = None if measure_all else _MAX_MEASURED_AT_OPENING + done.num_embedded
     done.num_measured = measure_stored_clips(context, at_most=at_most, progress=progress)
+    tell_once = context.obstacles.tell_once
     for reason in done.failures:
-        logger.warning("Not enrolled: %s", reason)
+        tell_once(reason, f"Not enrolled: {reason}")
     if done.failures:
         clips = count_of(len(done.failures), "clip")
-        logger.warning("Not enrolled in '%s': %s.", context.folder, clips)
+        tell_once(f"{clips} not enrolled", f"Not enrolled in '{context.folder}': {clips}.")
     return done
+
+
+def _tell_of_waiting_clips(context: LibraryContext, plan: FolderChanges) -> None:
+    """Of what only a model can enrol, and of what a model could not use."""
+    with context.store.snapshot() as database:
+        refused = _refused_clips(database)
+    waiting = [file for file in plan.embedded if plan.found[file].sha256 not in refused]
+    if waiting:
+        told = "Waiting until '%s' is opened with a model: %s, new or changed."
+        logger.warning(told, context.folder, count_of(len(waiting), "clip"))
+    for file in sorted({*plan.embedded} - {*waiting}):
+        cure = "is not enrolled: it was tried and cannot be used; replace or delete it"
+        context.obstacles.tell(context.folder / file, cure)
 
 
 def _update_database(
@@ -172,7 +188,9 @@ def _is_removed(database: sqlite3.Connection, file: str) -> bool:
 
 def _embed_new_files(
     context: LibraryContext, plan: FolderChanges, done: Reconciled, progress: bool
-) -> None:
+) -> set[str]:
+    """Enrol what was found; returns the hashes of clips that cannot be used."""
+    refused: set[str] = set()
     logger.info("Embedding %d clips of '%s' …", len(plan.embedded), context.folder)
     batches = embed_stored_files(context, plan.embedded, progress=progress)
     for good, embeddings, failures in batches:
@@ -185,8 +203,30 @@ def _embed_new_files(
             for file, reason in failures.items():
                 if is_clip_there(context.folder, file):  # and was not removed meanwhile
                     done.failures.append(reason)
+                    done.refused.append(file)
+                    refused.add(plan.found[file].sha256)
                     database.execute("DELETE FROM clips WHERE file = ?", (file,))
             people.delete_people_without_clips(database)
+    return refused
+
+
+def _refused_clips(database: sqlite3.Connection) -> set[str]:
+    """Hashes of the clips in the folders that a model tried and could not use."""
+    query = "SELECT substr(key, length(?) + 1) FROM meta WHERE substr(key, 1, length(?)) = ?"
+    return {sha256 for (sha256,) in database.execute(query, (_REFUSED,) * 3)}
+
+
+def _remember_refused_clips(context: LibraryContext, refused: set[str]) -> None:
+    """Write down which clips were refused, for those who open the library without a model."""
+    with context.store.snapshot() as database:
+        known = _refused_clips(database)
+    if refused == known:
+        return
+    with context.store.transaction() as database:
+        for sha256 in known - refused:
+            database.execute("DELETE FROM meta WHERE key = ?", (f"{_REFUSED}{sha256}",))
+        for sha256 in refused - known:
+            people.set_meta(database, f"{_REFUSED}{sha256}", "")
 
 
 def _add_found_clip(

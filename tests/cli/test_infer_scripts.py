@@ -64,6 +64,7 @@ def test_several_clips_are_enrolled_at_once_and_bad_ones_told(
     captured = capsys.readouterr()
     assert captured.out.startswith("✔ enrolled Bob (audio_db/Bob/")
     assert "Not enrolled: 'blip.wav' is too bad to be enrolled: only 0." in captured.err
+    assert captured.err.endswith("record it again, or insist by --force.\n")
     assert recognition(folder, "--register", "Eve", "blip.wav") == 2
     assert recognition(folder, "--register", "Eve", "blip.wav", "--force") == 0
 

@@ -138,7 +138,7 @@ def test_an_imported_checkpoint_is_exported_as_it_was(name: str) -> None:
             "3dspeaker",
             "TDNN",
             {"layout": "xvector", "channels": 16, "two_embedding_layers": True},
-            "^3D-Speaker publishes models of the kind TDNN, but no",
+            "is no TDNN of 3D-Speaker: its layers are not those",
         ),
         ("kaldi", "ResNet", {}, "no target 'kaldi'"),
     ],

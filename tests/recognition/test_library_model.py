@@ -141,7 +141,7 @@ def test_a_model_that_is_named_and_not_the_librarys_says_which_option_to_give(pl
             predictor.recognition("ada.wav")
         assert caught.value.code == "library-of-another-model"
         assert f"give --model_path '{FIRST}'" in str(caught.value)
-        assert f"by --reembed --model_path '{option}' (" in str(caught.value)
+        assert f"by --reembed --model_path '{option}'." in str(caught.value)
 
 
 def test_the_model_in_the_box_is_remembered_by_its_name(

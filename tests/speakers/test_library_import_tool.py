@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import subprocess
 import sys
@@ -51,10 +52,28 @@ def test_everybody_is_enrolled_once_however_often_it_runs(
         with SpeakerLibrary(tmp_path / "db", encoder, keep_audio=keep_audio) as library:
             enrol(clips, library)
             assert [person.num_clips for person in library.people()] == [2, 2, 2]
-    assert len(stored_clips(tmp_path / "db")) == (7 if enrol is enrol_copies else 0)
+    assert len(stored_clips(tmp_path / "db")) == (6 if enrol is enrol_copies else 0)
     with SpeakerLibrary(tmp_path / "db", encoder) as library:
         assert library.names() == ["100%25", "Ada", "名前"]
         assert library.identify(clip_of(2, take=1))[0].name == "名前"
+
+
+def test_a_clip_that_cannot_be_used_is_told_by_its_own_path_and_leaves_no_copy(
+    old: Path,
+    encoder: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    with SpeakerLibrary(tmp_path / "db", encoder) as library:
+        enrol_copies(find_clips_of_people(old), library)
+    broken = old / "Ada" / "broken.wav"
+    assert f"'{broken}' cannot be used, and is left out." in caplog.messages
+    caplog.clear()
+    with SpeakerLibrary(tmp_path / "db", None) as library:
+        assert library.names() == ["100%25", "Ada", "名前"]
+    assert caplog.messages == []
 
 
 def test_names_that_differ_by_case_get_folders_that_differ_by_more(
@@ -75,7 +94,7 @@ def test_names_that_differ_by_case_get_folders_that_differ_by_more(
 def test_a_folder_without_clips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no clips; it needs one folder for each person"):
         find_clips_of_people(tmp_path)
-    with pytest.raises(DataError, match="holds no clips"):
+    with pytest.raises(DataError, match="missing' does not exist; give the folder of the older"):
         find_clips_of_people(tmp_path / "missing")
 
 

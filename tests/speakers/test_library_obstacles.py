@@ -382,3 +382,28 @@ def test_a_library_of_the_third_format_learns_which_folders_are_taken(
         clip = again.register("PERSON 1", clip_of(7))
         assert clip is not None
         assert clip.parent.name.startswith("%50%45")
+
+
+def test_a_clip_that_was_tried_and_refused_does_not_wait_for_a_model(
+    library: SpeakerLibrary, told: Any
+) -> None:
+    clip = library.folder / "Person 1" / "notes.wav"
+    clip.write_bytes(b"no sound at all")
+    library = opened(library)  # with the model, which cannot use it
+    library.reembed()
+    assert len([line for line in told() if "notes.wav" in line]) == 1
+    library.close()
+    SpeakerLibrary(library.folder, None).close()
+    (line,) = told()
+    assert line == (
+        f"'{clip}' is not enrolled: it was tried and cannot be used; replace or delete it."
+    )
+    clip.write_bytes(clip_of(1, take=1))
+    SpeakerLibrary(library.folder, None).close()
+    (line,) = told()
+    assert line.endswith("is opened with a model: 1 clip, new or changed.")
+    with SpeakerLibrary(library.folder, library.encoder) as library:
+        assert told() == []
+        assert [person.num_clips for person in library.people()] == [1, 2, 1]
+        query = "SELECT count(*) FROM meta WHERE key LIKE 'refused:%'"
+        assert library._store.rows(query) == [(0,)]
