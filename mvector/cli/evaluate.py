@@ -91,6 +91,11 @@ def _evaluate(args: Evaluate) -> int:
         )
     if not world.is_main:
         return 0
+    if args.enrolment is not None and result.enrolment is None:
+        logger.warning(
+            "--enrolment %s changes nothing: none of these trials enrols several clips.",
+            args.enrolment,
+        )
     _print_left_out(result, time.monotonic() - started)
     lists = [path for path in (data.trials_list, data.enroll_list) if path and os.path.exists(path)]
     lists += [] if args.speakers is None else [args.speakers]

@@ -55,8 +55,9 @@ class OutputOptions(Options):
     TITLE = "what to write and print"
 
     out: str | None = optional(
-        "file or folder for all figures (default: results.json, or results-SCORE.json of other "
-        "scores than cosines, beside the model folder; of a comparison, none)",
+        "file, or folder (a name without a suffix), for all figures (default: results.json, or "
+        "results-SCORE.json of other scores than cosines, beside the model folder; of a "
+        "comparison, none)",
         "FILE",
     )
     report: str | None = optional(

@@ -210,7 +210,9 @@ def _results_path(out: str | None, folder: Path, name: str) -> Path | None:
 
 
 def _file_in(path: Path, name: str) -> Path:
-    return path / name if path.is_dir() else path
+    """The file that ``--out`` means: without a suffix it is a folder, there already or not."""
+    is_folder = path.is_dir() or not (path.suffix or path.is_file())
+    return path / name if is_folder else path
 
 
 def _require_writable(path: Path, option: str) -> None:

@@ -52,6 +52,13 @@ class TrainingOptions(SettingOptions):
     )
     pretrained_model: str | None = optional("model folder to take backbone weights from", "DIR")
     seed: int | None = optional("the same as --set train_conf.seed=…", "NUMBER", parse_count)
+    save_model_path: str | None = optional(
+        "where models are written (default: models/, or the folder of the run resumed)", "DIR"
+    )
+    log_dir: str | None = optional(
+        "where curves for VisualDL and TensorBoard are written (default: log/)", "DIR"
+    )
+    do_eval: bool = bool_option(True, "evaluate after each epoch (default True)")
 
     def conditions(self) -> tuple[Condition, ...]:
         augments, seeds = self.sets("augment_conf"), self.sets("train_conf.seed")
@@ -67,25 +74,12 @@ class TrainingOptions(SettingOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun(TrainingOptions):
+    """Takes whatever a training takes: it is put before the training's own options."""
+
     dry_run: bool = required(
         "take a few steps, write nothing, tell memory, speed and the time that a run takes",
         action="store_true",
     )
-
-    def conditions(self) -> tuple[Condition, ...]:
-        where = "with --dry_run, other than to name a run"
-        return (*super().conditions(), ("resume_model", self.resume_model != "auto", where))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(TrainingOptions):
-    save_model_path: str | None = optional(
-        "where models are written (default: models/, or the folder of the run resumed)", "DIR"
-    )
-    log_dir: str | None = optional(
-        "where curves for VisualDL and TensorBoard are written (default: log/)", "DIR"
-    )
-    do_eval: bool = bool_option(True, "evaluate after each epoch (default True)")
 
 
 def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
@@ -104,13 +98,18 @@ def _make_trainer(args: TrainingOptions) -> MVectorTrainer:
 
 def _dry_run(args: DryRun) -> int:
     trainer = _make_trainer(args)
-    found = trainer.dry_run(args.resume_model, args.pretrained_model)
+    found = trainer.dry_run(
+        args.resume_model,
+        args.pretrained_model,
+        save_model_path=args.save_model_path,
+        do_eval=args.do_eval,
+    )
     if trainer.world.is_main:
         print(found)
     return 0
 
 
-def _train(args: Train) -> int:
+def _train(args: TrainingOptions) -> int:
     from mvector.training.stopping import TrainingStopped
 
     trainer = _make_trainer(args)
@@ -132,7 +131,7 @@ COMMAND = Command(
     "train.py",
     "Train a speaker model from one YAML file and a list of clips.",
     _EPILOG,
-    (Action("--dry_run", DryRun, _dry_run), Action("a training", Train, _train)),
+    (Action("--dry_run", DryRun, _dry_run), Action("a training", TrainingOptions, _train)),
     shows_progress=True,
     stray="configs",
 )

@@ -76,7 +76,11 @@ def extract_state_dict(content: Any, name: str) -> State:
             f"'{name}' is a checkpoint of a training run of mvector; give the model folders "
             "last_model or best_model of that run, or go on with it: train.py --resume_model."
         )
-    if not isinstance(content, Mapping) or not content:
+    if isinstance(content, Mapping) and not content:
+        raise CheckpointError(
+            f"'{name}' holds no weights: it is empty; save the model's state_dict() into it."
+        )
+    if not isinstance(content, Mapping):
         raise CheckpointError(
             f"'{name}' holds a {type(content).__name__} and no state dict; save the model's "
             "state_dict() into it."
@@ -90,6 +94,12 @@ def extract_state_dict(content: Any, name: str) -> State:
         )
     if found:
         return found[usual[0] if usual else next(iter(found))]
+    for place in _USUAL_PLACES:
+        if isinstance(content.get(place), Mapping) and not content[place]:
+            raise CheckpointError(
+                f"'{name}' holds no weights: its '{place}' is empty; save the model's state_dict() "
+                "there."
+            )
     strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
     raise CheckpointError(
         f"'{name}' is no state dict: {shorten_list(strange)} hold no tensors; save the model's "

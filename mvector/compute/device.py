@@ -22,8 +22,10 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
         use_gpu: ``True`` insists on a GPU, ``False`` on the CPU, ``None`` takes what there is.
 
     Raises:
-        MVectorError: a GPU was asked for and there is none.
+        MVectorError: it is none of these, or a GPU was asked for and there is none.
     """
+    if not isinstance(use_gpu, (bool, int, type(None))):
+        raise MVectorError(f"use_gpu is {use_gpu!r}; give True, False or None.")
     if use_gpu is None:
         use_gpu = torch.cuda.is_available()
     if use_gpu and not torch.cuda.is_available():

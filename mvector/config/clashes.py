@@ -92,6 +92,12 @@ def _of_epochs(config: Config) -> Iterator[str]:
             f"run of train_conf.max_epoch {conf.max_epoch}; lower it"
         )
     if config.loss_conf.use_margin_scheduler:
+        margins = config.loss_conf.margin_scheduler_args
+        if margins.initial_margin > margins.final_margin:
+            yield (
+                f"loss_conf.margin_scheduler_args: initial_margin {margins.initial_margin:g} is "
+                f"above final_margin {margins.final_margin:g}, and the margin grows; lower it"
+            )
         start, end = config.loss_conf.margin_scheduler_args.epochs(conf.max_epoch)
         if not start < end <= conf.max_epoch:
             yield (

@@ -61,7 +61,8 @@ def translate_keys(
 
     Args:
         raw: the parsed YAML, which is changed.
-        overridden: our keys whose value in ``raw`` wins over the same setting by a foreign key.
+        overridden: keys given beside the file; ours win there over the same setting by a foreign
+            key of the file, and contradict one that is given beside it too.
 
     Returns:
         Which of our keys came from which of theirs (for messages), and the mistakes found.
@@ -72,7 +73,7 @@ def translate_keys(
         found, value = _take_key(raw, old)
         if not found:
             continue
-        if new in overridden:
+        if new in overridden and old not in overridden:
             continue
         if _has_key(raw, new):
             mistakes.append(f"{old}: the same setting is given again as {new}; keep one")
@@ -88,7 +89,9 @@ def translate_keys(
         elif not _has_key(raw, new):
             _put_key(raw, new, when_on if value else when_off)
             origin[new] = old
-        elif new not in overridden and is_on(given := _get_key(raw, new)) != value:
+        elif new in overridden and old not in overridden:
+            continue
+        elif is_on(given := _get_key(raw, new)) != value:
             mistakes.append(f"{old}: {value} contradicts {new} {given}; keep one of them")
     for key, reason in ONLY_OFF.items():
         found, value = _take_key(raw, key)

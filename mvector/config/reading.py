@@ -110,6 +110,8 @@ def read_source(path_or_dict: ConfigSource, section: type[BaseModel]) -> tuple[d
     if not isinstance(path_or_dict, (str, os.PathLike)):
         kind = type(path_or_dict).__name__
         raise ConfigError(f"A configuration is a YAML file or a mapping; this is {kind}.")
+    if not os.fspath(path_or_dict):
+        raise ConfigError("The name of the configuration is empty; give a file, or ecapa_tdnn.")
     name = str(find_config(path_or_dict))
     with read_errors_as(ConfigError, f"The configuration file '{name}'"):
         text = read_utf8(name)

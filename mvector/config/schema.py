@@ -23,7 +23,7 @@ class DataLoaderConf(Section):
     """How training batches are made."""
 
     batch_size: int = Field(64, ge=2)
-    num_workers: int = Field(4, ge=0)
+    num_workers: int = Field(4, ge=0, le=1024)
     drop_last: bool = True
 
 

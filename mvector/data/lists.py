@@ -21,6 +21,7 @@ from mvector.files import (
 
 _MAX_SHOWN = 5
 _LARGEST_LABEL = 10_000_000
+_OTHER_SEPARATOR = re.compile(r"[^\t]*[^\t ,;]([ ,;]+)\d+")  # between path and speaker number
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -115,7 +116,11 @@ class _WordLabelError(ValueError):
 def _parse_line(line: str, num_speakers: int | None) -> tuple[str, int]:
     clip, tab, label_text = line.rpartition("\t")
     if not tab or not clip.strip():
-        raise ValueError(f"no tab between path and speaker number in '{_shorten(line)}'")
+        cure = ""
+        if instead := _OTHER_SEPARATOR.fullmatch(line.strip()):
+            mark = "comma" if "," in instead[1] else "semicolon" if ";" in instead[1] else "space"
+            cure = f", but a {mark}; put a tab in its place"
+        raise ValueError(f"no tab between path and speaker number in '{_shorten(line)}'{cure}")
     try:
         label = int(label_text)
     except ValueError:
@@ -145,9 +150,11 @@ def label_doubts(clips: ClipList, num_speakers: int) -> list[str]:
     classes, speakers = count_of(num_speakers, "class", "classes"), count_of(len(used), "speaker")
     doubts = []
     if len(used) < clips.num_speakers:
+        has_gaps = len(used) <= used[-1] - used[0]
+        what = "have gaps" if has_gaps else f"begin at {used[0]} and not at 0"
         doubts.append(
             f"{classes} for {speakers} in {clips.source}: the labels, {used[0]} to {used[-1]}, "
-            f"have gaps; renumber them: {_renumbering(clips.source)}."
+            f"{what}; renumber them: {_renumbering(clips.source)}."
         )
     elif len(used) < num_speakers:
         doubts.append(

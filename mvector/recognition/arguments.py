@@ -14,7 +14,7 @@ from mvector.errors import MVectorError
 
 
 def _is_path(value: Any) -> bool:
-    return value is None or isinstance(value, (str, os.PathLike))
+    return value is None or (isinstance(value, (str, os.PathLike)) and value != "")
 
 
 def _is_number(value: Any) -> bool:

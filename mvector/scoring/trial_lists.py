@@ -87,7 +87,7 @@ def is_trials_file(path: str | os.PathLike[str]) -> bool:
             return False
         raise DataError(
             f"{source}, line {number}: expected a trial 'label path path' with label 0 or 1, "
-            f"or a clip 'path<TAB>label', got '{_line_text(line, source)}'."
+            f"or a clip 'path<TAB>label', got '{_line_text(line, source)}'{_cure_of(line)}."
         )
     raise DataError(f"{source} is empty; write trials 'label path path' or clips 'path<TAB>label'.")
 
@@ -236,9 +236,15 @@ def _split_fields(line: bytes) -> list[bytes] | None:
 
 def _refuse_line(source: str, number: int, line: bytes) -> list[bytes]:
     text = _line_text(line, source)
+    raise DataError(
+        f"{source}, line {number}: expected 'label path path', got '{text}'{_cure_of(line)}."
+    )
+
+
+def _cure_of(line: bytes) -> str:
+    """What to do about a line of more than three words."""
     has_more = len(line.split()) > 3
-    cure = "; separate the fields by tabs where a path holds spaces" if has_more else ""
-    raise DataError(f"{source}, line {number}: expected 'label path path', got '{text}'{cure}.")
+    return "; separate the fields by tabs where a path holds spaces" if has_more else ""
 
 
 def _numbered_lines(source: str) -> Iterator[tuple[int, bytes]]:

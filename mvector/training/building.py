@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 import torch
 
 from mvector.compute.device import allow_tf32
@@ -45,15 +46,38 @@ def build_learner(
         learner = Learner(
             config, model, data.num_classes, device, world, steps_in_epoch=steps_in_epoch
         )
+    if config.train_conf.sync_batch_norm and world.size == 1:
+        logger.warning("train_conf.sync_batch_norm changes nothing: there is one process.")
+    num_speakers = len(np.unique(data.clips.labels))
     logger.info(
-        "Training clips: %d, speakers: %d, batches in an epoch: %d, device: %s%s",
+        "Training clips: %d, speakers: %d%s, batches in an epoch: %d, device: %s%s",
         len(data.clips),
-        data.num_speakers,
+        num_speakers,
+        f" (classes for {data.num_speakers})" if data.num_speakers > num_speakers else "",
         len(data.batches),
         device,
         f", processes: {world.size}" if world.size > 1 else "",
     )
     return learner, data
+
+
+def require_learning(config: Config, *, is_random: bool) -> None:
+    """Refuse a run that would leave a backbone as it was drawn.
+
+    Args:
+        config: of the run.
+        is_random: whether the backbone begins with random weights.
+
+    Raises:
+        ConfigError: its backbone is frozen in all epochs.
+    """
+    conf = config.train_conf
+    if is_random and conf.freeze_backbone_epochs >= conf.max_epoch:
+        raise ConfigError(
+            f"With train_conf.freeze_backbone_epochs {conf.freeze_backbone_epochs} of max_epoch "
+            f"{conf.max_epoch} the backbone would keep its random weights; lower it, or begin with "
+            "--pretrained_model."
+        )
 
 
 def _require_frames(config: Config, model: SpeakerModel) -> None:

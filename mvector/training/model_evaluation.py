@@ -51,6 +51,11 @@ def check_epoch_evaluation(config: Config, do_eval: bool) -> bool:
             f"{' and '.join(needing)} {need} an evaluation after each epoch; set "
             f"dataset_conf.trials_list and --do_eval True, or do without {it}."
         )
+    if do_eval:
+        logger.info(
+            "dataset_conf.trials_list is not set: nothing is evaluated, and the best model is the "
+            "last."
+        )
     return False
 
 

@@ -201,7 +201,8 @@ class TrainingRun:
             write()
         except CheckpointError as error:
             self._unsaved[what] = error
-            logger.error("%s What was saved before stays; the run goes on.", error)
+            goes_on = "; the run goes on" if self.epoch < self._config.train_conf.max_epoch else ""
+            logger.error("%s What was saved before stays%s.", error, goes_on)
         else:
             self._unsaved.pop(what, None)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mvector.compute.distributed import World, from_main
-from mvector.errors import CheckpointError
+from mvector.errors import CheckpointError, MVectorError
 from mvector.files import check_writable, recover_folder
 from mvector.training.checkpoint import has_checkpoint, newest_checkpoint, run_folder_of
 
@@ -31,6 +31,27 @@ Claimed = tuple[Path, Path | None]  # the folder of a run, and where it goes on 
 def new_run_id() -> str:
     """An identity for a run: when it began, and six random digits."""
     return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def require_paths(**given: object) -> None:
+    """Refuse arguments that are no paths, before any work is done.
+
+    Raises:
+        MVectorError: there is one; the message names it and its value.
+    """
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, (str, os.PathLike)) or value == ""):
+            raise MVectorError(f"{name} is {value!r}; give the path of a folder.")
+
+
+def run_to_resume(
+    model_name: str, save_model_path: Folder | None, resume_model: Folder | None
+) -> Folder | None:
+    """What a training with these arguments would go on from; ``None``: it begins anew."""
+    if resume_model != AUTO:
+        return resume_model
+    folder = _own_folder(model_name, save_model_path)
+    return folder if has_checkpoint(folder) else None
 
 
 def claim_run_folder(
@@ -79,7 +100,7 @@ def _choose_and_lock(
 ) -> Claimed:
     source = None if resume_model in (None, AUTO) else Path(str(resume_model))
     own = None if source is None else run_folder_of(source)
-    folder = Path(save_model_path or "models/") / model_name
+    folder = _own_folder(model_name, save_model_path)
     if own is not None and save_model_path is None:
         folder = own
     _lock_folder(exit_stack, folder)
@@ -92,6 +113,10 @@ def _choose_and_lock(
     else:
         _require_free(folder)
     return folder, source
+
+
+def _own_folder(model_name: str, save_model_path: Folder | None) -> Path:
+    return Path(save_model_path or "models/") / model_name
 
 
 def _lock_folder(exit_stack: ExitStack, folder: Path) -> None:

@@ -20,7 +20,7 @@ from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.run import VerificationResult
 from mvector.models.folder import load_model_folder
 from mvector.models.named import is_default_model, model_folder
-from mvector.training.building import build_learner
+from mvector.training.building import build_learner, require_learning
 from mvector.training.learning_rate_finder import LearningRateCurve
 from mvector.training.loggers import MetricLogger
 from mvector.training.memory import out_of_memory_errors
@@ -34,7 +34,15 @@ from mvector.training.model_evaluation import (
 from mvector.training.pretrained import load_pretrained
 from mvector.training.progress import Progress
 from mvector.training.run import open_run
-from mvector.training.run_folder import AUTO, BEST_MODEL, LAST_MODEL, Folder, claim_run_folder
+from mvector.training.run_folder import (
+    AUTO,
+    BEST_MODEL,
+    LAST_MODEL,
+    Folder,
+    claim_run_folder,
+    require_paths,
+    run_to_resume,
+)
 from mvector.training.short_runs import DryRun, dry_run, learning_rate_test
 from mvector.training.stopping import StopRequest, TrainingStopped
 
@@ -104,6 +112,8 @@ class MVectorTrainer:
             DistributedError: another process of the run was lost.
             TrainingStopped: a signal stopped the run.
         """
+        require_paths(save_model_path=save_model_path, log_dir=log_dir, resume_model=resume_model)
+        require_paths(pretrained_model=pretrained_model)
         if pretrained_model is not None and resume_model not in (None, AUTO):
             raise ConfigError(
                 "A run that is resumed has weights of its own; give either --resume_model or "
@@ -114,6 +124,7 @@ class MVectorTrainer:
                 lock, self.world, self.config.model_name, save_model_path, resume_model
             )
             do_eval = check_epoch_evaluation(self.config, do_eval)
+            require_learning(self.config, is_random=pretrained_model is None and not claimed[1])
             log_config(self.config)
             self._build()
             self.run = open_run(self.learner, self.data, claimed, log_dir=log_dir)
@@ -152,16 +163,28 @@ class MVectorTrainer:
         self.model = self.learner.model
 
     def dry_run(
-        self, resume_model: Folder | None = None, pretrained_model: Folder | None = None
+        self,
+        resume_model: Folder | None = None,
+        pretrained_model: Folder | None = None,
+        *,
+        save_model_path: Folder | None = None,
+        do_eval: bool = True,
     ) -> DryRun:
-        """Take a few steps without writing anything: does it fit, and how long will it take?
+        """Take a few steps of what :meth:`train` with these arguments does, and write nothing.
+
+        Does it fit, and how long will it take?
 
         Raises:
             CheckpointError, DataError, MVectorError: weights, list or memory do not fit.
         """
+        require_paths(save_model_path=save_model_path, resume_model=resume_model)
+        require_paths(pretrained_model=pretrained_model)
+        source = run_to_resume(self.config.model_name, save_model_path, resume_model)
         with self._processes_joined():
+            check_epoch_evaluation(self.config, do_eval)
+            require_learning(self.config, is_random=pretrained_model is None and source is None)
             self._build()
-            return dry_run(self.learner, self.data, resume_model, pretrained_model)
+            return dry_run(self.learner, self.data, source, pretrained_model)
 
     def find_learning_rate(
         self, *, min_lr: float = 1e-6, max_lr: float = 1.0, num_steps: int = 100
@@ -288,6 +311,7 @@ class MVectorTrainer:
             DataError: the lists are missing or malformed.
             EvaluationError: the trials allow no error rate.
         """
+        require_paths(resume_model=resume_model, save_image_path=save_image_path)
         folder = model_folder(resume_model or f"models/{self.config.model_name}/best_model")
         model, info = load_model_folder(folder)
         self.model = model.to(self.device)

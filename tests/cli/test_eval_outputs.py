@@ -113,6 +113,12 @@ def test_scores_name_the_clips_of_every_trial(place):
     assert [line.replace("data/", "") for line in lines] == listed
 
 
+def test_out_without_a_suffix_is_a_folder_and_an_enrolment_without_use_is_told(place, capsys):
+    assert evaluate("--out", "new/figures", "--enrolment", "max", "--bootstrap", "0") == 0
+    assert results("new/figures/results.json")["enrolment"] is None
+    assert "--enrolment max changes nothing: none of these trials" in capsys.readouterr().err
+
+
 class Rows(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -252,13 +252,6 @@ REFUSED = {
         "valid; must be greater than or equal to 1.",
         "--resume_model m --pretrained_model p": "--pretrained_model has no use with "
         "--resume_model: the run that goes on has its own weights.",
-        "--dry_run --save_model_path m": "--save_model_path has no use with --dry_run; it belongs "
-        "to a training.",
-        "--dry_run --log_dir l": "--log_dir has no use with --dry_run; it belongs to a training.",
-        "--dry_run --do_eval False": "--do_eval has no use with --dry_run; it belongs to a "
-        "training.",
-        "--dry_run --resume_model auto": "--resume_model has no use with --dry_run, other than "
-        "to name a run.",
         "--seed 1 --set train_conf.seed=2": "--seed has no use with --set train_conf.seed, which "
         "is the same.",
         "--augment_conf_path a --set augment_conf.noise.prob=1": "--augment_conf_path has no use "
@@ -377,6 +370,7 @@ ACCEPTED = {
         "--dry_run --resume_model m --configs c",
         "--dry_run --pretrained_model m",
         "--resume_model auto --pretrained_model p --save_model_path s --log_dir l --do_eval False",
+        "--resume_model auto --save_model_path s --log_dir l --do_eval False --dry_run",
     ],
     "create_data": [
         "--merge a b --output o",

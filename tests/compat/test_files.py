@@ -189,7 +189,8 @@ def test_files_without_a_state_dict_are_refused(state: State, tmp_path: Path) ->
         "several": ({"a": state, "b": {"c": state}}, r"several state dicts \(a, b\.c\)"),
         "run": ({"network": state, "num_batches": 3, "config": {}}, "of a training run of mvector"),
         "ssl": ({"teacher": state, "student": state}, "self-supervised"),
-        "empty": ({}, "no state dict"),
+        "empty": ({}, "holds no weights: it is empty"),
+        "empty inside": ({"state_dict": {}, "epoch": 3}, "no weights: its 'state_dict' is empty"),
     }
     for name, (content, message) in contents.items():
         torch.save(content, tmp_path / f"{name}.pt")

@@ -97,6 +97,13 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"train_conf.freeze_backbone_epochs": 3},
         "freeze_backbone_epochs 3 is longer than the run of train_conf.max_epoch 2; lower it",
     ),
+    (
+        {
+            "loss_conf.use_margin_scheduler": True,
+            "loss_conf.margin_scheduler_args.initial_margin": 0.5,
+        },
+        "initial_margin 0.5 is above final_margin 0.3, and the margin grows; lower it",
+    ),
     ({"augment_conf.noise.prob": 1}, "noise.prob 1 has nothing to take; give noise_dir or set"),
     ({"augment_conf.babble.prob": 1}, "babble.prob 1 has nothing to take; give babble_dir or set"),
     (
@@ -176,6 +183,23 @@ def test_a_setting_of_the_command_line_wins_over_an_older_key_of_the_file() -> N
     )
     assert config.dataset_conf.batch_sampler == "speakers"
     assert config.optimizer_conf.learning_rate == 0.25
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("dataset_conf.is_use_pksampler=True", "dataset_conf.batch_sampler=random"),
+        ("augment_conf.speed.prob=1", "dataset_conf.speed_perturb=False"),
+        ("optimizer_conf.learning_rate=0.25", "optimizer_conf.optimizer_args.lr=0.5"),
+    ],
+)
+def test_two_settings_of_the_command_line_that_contradict_each_other_are_refused(
+    pair: tuple[str, str],
+) -> None:
+    config = copy.deepcopy(SMALL_CONFIG)
+    with pytest.raises(ConfigError, match="keep one"):
+        load_config(config, pair)
+    load_config(config, pair[:1])
 
 
 def test_a_volume_that_is_levelled_again_is_told(

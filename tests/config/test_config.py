@@ -225,6 +225,10 @@ def test_all_mistakes_are_told_at_once_each_with_key_value_and_cure(tmp_path: Pa
         ({"train_conf__log_interval": True}, ["train_conf.log_interval", "a whole number"]),
         ({"train_conf__max_epoch": 2.5}, ["train_conf.max_epoch: 2.5", "a whole number"]),
         ({"dataset_conf__use_dB_normalization": "maybe"}, ["True or False"]),
+        (
+            {"dataset_conf__dataLoader": {"num_workers": 100_000}},
+            ["num_workers: 100000 is not valid", "1024"],
+        ),
         ({"dataset_conf": None}, ["dataset_conf", "section of 'key: value' lines"]),
         ({"dataset_conf__train_list": None}, ["dataset_conf.train_list"]),
         (

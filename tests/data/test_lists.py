@@ -36,7 +36,14 @@ def test_windows_line_ends_blank_lines_and_a_byte_order_mark_are_accepted(tmp_pa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a.wav 0\n", "line 1: no tab between path and speaker number in 'a.wav 0'"),
+        (
+            "a.wav 0\n",
+            "line 1: no tab between path and speaker number in 'a.wav 0', but a space; put a tab "
+            "in its place",
+        ),
+        ("my clip.wav, 0\n", "in 'my clip.wav, 0', but a comma; put a tab in its place"),
+        ("a.wav;0\n", "in 'a.wav;0', but a semicolon; put a tab in its place"),
+        ("a.wav\n", "in 'a.wav'."),
         ("a.wav\t0\nb.wav\tBob\n", "line 2: the label 'Bob' is not a whole number"),
         ("a.wav\t1.5\n", "line 1: the label '1.5' is not a whole number"),
         ("a.wav\t-1\n", "line 1: the label -1 is negative"),
@@ -118,6 +125,7 @@ def test_classes_that_nobody_has_are_told_with_both_numbers(tmp_path: Path) -> N
     )
     [from_one] = doubts(tmp_path, [1, 2, 2])
     assert "3 classes for 2 speakers" in from_one
+    assert "the labels, 1 to 2, begin at 1 and not at 0; renumber them" in from_one
     [too_many] = doubts(tmp_path, [0, 1, 2], num_speakers=300)
     assert "300 classes for 3 speakers" in too_many
     assert "leave dataset_conf.num_speakers 300 out" in too_many

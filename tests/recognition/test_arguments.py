@@ -17,6 +17,8 @@ SAMPLES = np.random.default_rng(0).uniform(-0.1, 0.1, 32000).astype(np.float32)
 NEW: dict[str, tuple[dict[str, Any], str]] = {
     "a number for a model": ({"model_path": 5}, "model_path is 5; give the path of a model folder"),
     "bytes for a model": ({"model_path": b"a"}, "model_path is b'a'; give the path"),
+    "an empty name for a model": ({"model_path": ""}, "model_path is ''; give the path of a model"),
+    "a word for a GPU": ({"use_gpu": "yes"}, "use_gpu is 'yes'; give True, False or None"),
     "a list for a model": ({"model_path": ["a"]}, r"model_path is \['a'\]; give the path"),
     "a number for a library": ({"audio_db_path": 5}, "audio_db_path is 5; give the path"),
     "a number for a configuration": ({"configs": 5}, "a YAML file or a mapping; this is int"),

@@ -241,7 +241,12 @@ def test_the_first_line_tells_trials_from_clips(tmp_path: Path, text: str, expec
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("2 a.wav b.wav\n", "line 1: expected a trial"), ("\n", "is empty"), ("a.wav\n", "line 1")],
+    [
+        ("2 a.wav b.wav\n", "line 1: expected a trial"),
+        ("\n", "is empty"),
+        ("a.wav\n", "line 1"),
+        ("1 my clip.wav b.wav\n", "separate the fields by tabs where a path holds spaces"),
+    ],
 )
 def test_a_list_of_neither_form_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -54,6 +57,43 @@ def test_crops_as_short_as_the_backbone_can_take_train(small_config: dict) -> No
     assert model.featurizer.num_frames(round(0.165 * 16000)) == 15
     assert model(torch.randn(2, round(0.165 * 16000))).shape == (2, 192)
     assert MVectorTrainer(small_config, use_gpu=False).dry_run().num_steps >= 2
+
+
+@pytest.mark.usefixtures("no_batches")
+def test_a_random_backbone_that_is_frozen_to_the_end_is_refused(small_config: dict) -> None:
+    small_config["train_conf"].update(max_epoch=2, freeze_backbone_epochs=2)
+    with pytest.raises(ConfigError, match=r"of max_epoch 2 the backbone would keep its random"):
+        MVectorTrainer(small_config, use_gpu=False).dry_run()
+
+
+def test_what_one_process_alone_cannot_do_is_told_and_classes_beside_speakers(
+    small_config: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+    caplog.set_level("INFO")
+    small_config["train_conf"]["sync_batch_norm"] = True
+    small_config["dataset_conf"]["num_speakers"] = 300
+    MVectorTrainer(small_config, use_gpu=False).dry_run()
+    assert "sync_batch_norm changes nothing: there is one process" in caplog.text
+    assert re.search(r"Training clips: 64, speakers: \d+ \(classes for 300\)", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda config: MVectorTrainer(""), "The name of the configuration is empty"),
+        (lambda config: MVectorTrainer(config).train(save_model_path=5), "save_model_path is 5;"),
+        (lambda config: MVectorTrainer(config).train(log_dir=""), "log_dir is ''; give the path"),
+        (lambda config: MVectorTrainer(config).evaluate(5), "resume_model is 5; give the path"),
+        (lambda config: MVectorTrainer(config).dry_run(5), "resume_model is 5; give the path"),
+        (lambda config: MVectorTrainer(config, use_gpu="yes"), "use_gpu is 'yes'; give True"),
+    ],
+)
+def test_arguments_that_are_no_paths_and_no_switches_are_told(
+    small_config: dict, call: Callable[[dict], object], words: str
+) -> None:
+    with pytest.raises(MVectorError, match=words):
+        call(small_config)
 
 
 def test_memory_too_small_for_the_speakers_says_how_many_they_are(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import os
 import random
 import signal
@@ -196,7 +197,9 @@ def test_a_disk_that_stays_full_is_one_sentence_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     reason: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     small_config["train_conf"].update(max_epoch=1)
 
     def full(*_: object) -> None:
@@ -209,6 +212,9 @@ def test_a_disk_that_stays_full_is_one_sentence_at_the_end(
     file = run / "checkpoints" / "step_000000008.pt"
     assert str(caught.value) == f"Cannot write the checkpoint '{file}': {reason}."
     load_model_folder(run / "best_model")  # the run went on to its end
+    before, last = (r.message for r in caplog.records if "stays" in r.message)
+    assert before.endswith("What was saved before stays; the run goes on.")
+    assert last.endswith("What was saved before stays.")
 
 
 def test_a_batch_without_finite_gradients_is_left_out(small_config: dict, tmp_path: Path) -> None:

@@ -239,11 +239,32 @@ def test_a_dry_run_with_weights_that_fit_writes_nothing(
     for option, path in (
         ("resume_model", trained_model.parent),
         ("pretrained_model", trained_model),
+        ("save_model_path", trained_model.parents[1]),
     ):
         found = dry_run(small_config, tmp_path, **{option: path})
         assert str(found).startswith("fits: ")
     assert sorted(trained_model.parent.rglob("*")) == before
     assert not [*tmp_path.rglob("*")]
+
+
+def test_a_dry_run_of_an_automatic_resumption_takes_the_run_of_the_folder_if_there_is_one(
+    small_config: dict, trained_model: Path, tmp_path: Path
+) -> None:
+    options = {"resume_model": "auto", "save_model_path": tmp_path / "none"}
+    assert str(dry_run(small_config, tmp_path, **options)).startswith("fits: ")
+    assert not [*tmp_path.rglob("none")]
+    small_config["model_conf"]["backbone"].update(channels=16, embd_dim=24)
+    options["save_model_path"] = trained_model.parents[1]
+    with pytest.raises(CheckpointError, match=r"channels: 32 -> 16"):
+        dry_run(small_config, tmp_path, **options)
+
+
+def test_a_dry_run_refuses_what_the_evaluation_of_its_training_would(
+    small_config: dict, tmp_path: Path
+) -> None:
+    small_config["train_conf"]["early_stop_epochs"] = 2
+    with pytest.raises(ConfigError, match="needs an evaluation after each epoch"):
+        dry_run(small_config, tmp_path, do_eval=False)
 
 
 def test_the_classifier_of_a_run_over_the_same_list_is_taken_over(
