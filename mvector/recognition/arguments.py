@@ -5,10 +5,12 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from mvector.audio import AudioLimits
+from mvector.audio import AudioLimits, AudioSource, ChannelOf
 from mvector.audio.clip_report import QualityLimits
+from mvector.audio.samples import is_samples
 from mvector.embedding.listening import Listening
 from mvector.errors import MVectorError
 
@@ -45,6 +47,7 @@ _ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "enrolment_floor": (lambda value: isinstance(value, QualityLimits), "QualityLimits"),
     "library_options": (_is_optional(Mapping), "a dict of arguments of SpeakerLibrary"),
     "audios": (_are_clips, "a list of clips"),
+    "sample_rate": (lambda value: value is None or _is_count(value), "a whole number of Hz"),
     "batch_size": (_is_count, "a whole number from 1 up"),
     "score": (_is_number, "a cosine"),
     "top_k": (_is_count, "a whole number from 1 up"),
@@ -64,3 +67,17 @@ def check_arguments(**given: Any) -> None:
             shown = " ".join(repr(value).split())
             shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
             raise MVectorError(f"{name} is {shown}; give {cure}.")
+
+
+def with_rate(audio: AudioSource, sample_rate: int | None) -> AudioSource:
+    """A clip with the rate of its samples in Hz, where it is samples and tells none.
+
+    Raises:
+        MVectorError: there can be no such rate.
+    """
+    check_arguments(sample_rate=sample_rate)
+    if sample_rate is None:
+        return audio
+    if isinstance(audio, ChannelOf):
+        return replace(audio, source=with_rate(audio.source, sample_rate))
+    return (audio, int(sample_rate)) if is_samples(audio) else audio  # type: ignore[return-value]

@@ -20,7 +20,7 @@ from mvector.errors import AudioError, LibraryError
 from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
-from mvector.recognition.arguments import check_arguments
+from mvector.recognition.arguments import check_arguments, with_rate
 from mvector.recognition.judge import Decision, Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.speakers.library import SpeakerLibrary
@@ -35,9 +35,10 @@ class MVectorPredictor:
     """Embeds, compares and recognises with a trained model.
 
     Safe to use from several threads at once. Audio is a path, encoded bytes, a binary file object,
-    ``(samples, rate)``, or samples alone (array or tensor) at the model's rate. Longer clips are
-    heard in windows, of 30 s as a rule, so that memory does not grow with their length. A clip may
-    name its channel: ``path.wav#channel=1``, or :class:`mvector.audio.ChannelOf`.
+    ``(samples, rate)``, or samples alone (array or tensor) at ``sample_rate`` in Hz, which is the
+    model's where none is given; what tells its own rate keeps it. Longer clips are heard in
+    windows, of 30 s as a rule, so that memory does not grow with their length. A clip may name its
+    channel: ``path.wav#channel=1``, or :class:`mvector.audio.ChannelOf`.
 
     Args:
         model_path: model folder, or ``box`` for the model in the box; ``None`` takes
@@ -95,12 +96,17 @@ class MVectorPredictor:
         self._library: SpeakerLibrary | None = None
         self._opening = threading.Lock()
 
-    def predict(self, audio: AudioSource) -> np.ndarray:
+    def predict(self, audio_data: AudioSource, *, sample_rate: int | None = None) -> np.ndarray:
         """Embedding ``(embd_dim,)`` of a clip, float32; an ``AudioError`` if it cannot be heard."""
-        return self.encoder.embed(self._heard(audio))
+        return self.encoder.embed(self._heard(audio_data, sample_rate))
 
     def predict_batch(
-        self, audios: Sequence[AudioSource], *, batch_size: int = 16, progress: bool = False
+        self,
+        audios: Sequence[AudioSource],
+        *,
+        batch_size: int = 16,
+        progress: bool = False,
+        sample_rate: int | None = None,
     ) -> np.ndarray:
         """Embeddings of clips of any lengths: float32 of shape ``(clips, embd_dim)``.
 
@@ -111,11 +117,16 @@ class MVectorPredictor:
             AudioError: a clip cannot be used; the message names the first one.
         """
         check_arguments(audios=audios, batch_size=batch_size)
-        heard = [self._heard(audio) for audio in audios]
+        heard = [self._heard(audio, sample_rate) for audio in audios]
         return self.encoder.embed_batch(heard, batch_size=batch_size, progress=progress)
 
     def contrast(
-        self, audio1: AudioSource, audio2: AudioSource, *, threshold: float | None = None
+        self,
+        audio_data1: AudioSource,
+        audio_data2: AudioSource,
+        *,
+        threshold: float | None = None,
+        sample_rate: int | None = None,
     ) -> Score:
         """Cosine similarity of two clips' embeddings: a float in [-1, 1].
 
@@ -129,7 +140,8 @@ class MVectorPredictor:
             MVectorError: the threshold is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        heard = [self.encoder.embed_measured(self._heard(clip)) for clip in (audio1, audio2)]
+        clips = [self._heard(clip, sample_rate) for clip in (audio_data1, audio_data2)]
+        heard = [self.encoder.embed_measured(clip) for clip in clips]
         (first, second), quality = zip(*heard, strict=True)
         first, second = first.astype(np.float64), second.astype(np.float64)
         cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
@@ -201,9 +213,10 @@ class MVectorPredictor:
 
     def register(
         self,
-        audio: AudioSource,
+        audio_data: AudioSource,
         user_name: str,
         *,
+        sample_rate: int | None = None,
         force: bool = False,
         metadata: Mapping[str, Any] | None = None,
         groups: Sequence[str] = (),
@@ -211,7 +224,7 @@ class MVectorPredictor:
         """Enrol a clip of a person, who may have clips already; the result is the stored path.
 
         Args:
-            audio: the clip.
+            audio_data, sample_rate: the clip.
             user_name: any Unicode, up to 200 characters.
             force: enrol a clip below the quality floor too.
             metadata: what to keep about the person, JSON values.
@@ -221,8 +234,9 @@ class MVectorPredictor:
             AudioError: the clip cannot be used, or is too bad to be enrolled.
             LibraryError: the name or the library cannot be used.
         """
-        user_name, name = checked_name(user_name), source_name(audio)
-        audio = buffer_unseekable(self._heard(audio), self.encoder.listening.limits)
+        user_name, name = checked_name(user_name), source_name(audio_data)
+        heard = self._heard(audio_data, sample_rate)
+        audio = buffer_unseekable(heard, self.encoder.listening.limits)
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
@@ -236,9 +250,10 @@ class MVectorPredictor:
 
     def recognition(
         self,
-        audio: AudioSource,
+        audio_data: AudioSource,
         *,
         threshold: float | None = None,
+        sample_rate: int | None = None,
         top_k: int = 1,
         within: Sequence[str] | None = None,
         is_recorded: bool = True,
@@ -251,7 +266,7 @@ class MVectorPredictor:
         :meth:`mvector.recognition.judge.Judge.limits`; one given stays.
 
         Args:
-            audio: the clip.
+            audio_data, sample_rate: the clip.
             threshold: takes the place of the predictor's, this once.
             top_k: how many of the most alike people to tell.
             within: compare with people of these groups only.
@@ -266,7 +281,7 @@ class MVectorPredictor:
         judge = self._judge.with_threshold(threshold)
         _ = judge.threshold  # without one there is no answer: say so before working
         library = self.open_library(create=False)
-        embedding, report = self.encoder.embed_measured(self._heard(audio))
+        embedding, report = self.encoder.embed_measured(self._heard(audio_data, sample_rate))
         matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
         best = matches[0]
         decision = judge.decide(
@@ -286,7 +301,8 @@ class MVectorPredictor:
             library.record("recognition", result.name, result.score)
         return result
 
-    def _heard(self, audio: AudioSource) -> AudioSource:
+    def _heard(self, audio: AudioSource, sample_rate: int | None) -> AudioSource:
+        audio = with_rate(audio, sample_rate)
         return audio if self._channel is None else ChannelOf(audio, self._channel)
 
     def get_users(self) -> list[str]:

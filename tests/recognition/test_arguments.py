@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mvector import MVectorPredictor
+from mvector.audio import ChannelOf
 from mvector.errors import MVectorError
 
 SAMPLES = np.random.default_rng(0).uniform(-0.1, 0.1, 32000).astype(np.float32)
@@ -62,6 +64,11 @@ CALLS: dict[str, tuple[Callable[[MVectorPredictor], Any], str]] = {
         lambda p: p.recognition(SAMPLES, threshold="0.5"),
         "threshold '0.5' is not a cosine",
     ),
+    "text for a rate": (
+        lambda p: p.predict(SAMPLES, sample_rate="8k"),
+        "sample_rate is '8k'; give",
+    ),
+    "no rate": (lambda p: p.contrast(SAMPLES, SAMPLES, sample_rate=0), "sample_rate is 0; give a"),
     "text for a score": (lambda p: p.decide("high"), "score is 'high'; give a cosine"),
     "nobody": (lambda p: p.remove_user(None), "A name is text; this one is NoneType"),
     "a number": (lambda p: p.remove_user(5), "A name is text; this one is int"),
@@ -84,3 +91,26 @@ def test_a_call_by_mistake_is_one_sentence(kind: str, predictor: MVectorPredicto
 def test_rows_of_samples_are_a_batch(predictor: MVectorPredictor) -> None:
     table = predictor.predict_batch(np.stack([SAMPLES, SAMPLES]))
     np.testing.assert_array_equal(table[0], table[1])
+
+
+def test_keywords_of_1_x_are_taken(predictor: MVectorPredictor) -> None:
+    embedding = predictor.predict(audio_data=SAMPLES)
+    assert embedding.shape == (predictor.encoder.embd_dim,)
+    assert predictor.contrast(audio_data1=SAMPLES, audio_data2=SAMPLES) == pytest.approx(1.0)
+    assert predictor.register(user_name="Bob", audio_data=SAMPLES, force=True).name == "Bob"
+    name, _ = predictor.recognition(audio_data=SAMPLES, threshold=0.9, sample_rate=16000)
+    assert name in ("Ada", "Bob")
+    predictor.remove_user("Bob")
+
+
+def test_sample_rate_is_that_of_samples_which_tell_none(predictor: MVectorPredictor) -> None:
+    rate, channels = 8000, np.stack([SAMPLES, -SAMPLES[::-1]], axis=1)
+    with_rate = predictor.predict((SAMPLES, rate))
+    assert not np.allclose(with_rate, predictor.predict(SAMPLES), atol=1e-3)
+    for clip in (SAMPLES, torch.from_numpy(SAMPLES), (SAMPLES, rate), ChannelOf(channels, 0)):
+        np.testing.assert_array_equal(predictor.predict(clip, sample_rate=rate), with_rate)
+    np.testing.assert_array_equal(predictor.predict((SAMPLES, rate), sample_rate=16000), with_rate)
+    batch = predictor.predict_batch([SAMPLES], sample_rate=rate)
+    np.testing.assert_allclose(batch[0], with_rate, atol=1e-5)
+    score = predictor.contrast(SAMPLES, (SAMPLES, rate), sample_rate=rate)
+    assert score == pytest.approx(1.0)
