@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_MIN_SPEAKERS = 5  # four can be drawn in 35 ways: too few for tails of 2.5 %
 _FEW_SPEAKERS = 20
 _MAX_EXACT_POINTS = 16_384
 _MAX_ARRAY_SIZE = 2**19  # float64 numbers in a temporary array, so that it stays in the cache
@@ -136,6 +137,11 @@ class _SpeakerDraws:
         if self.num_speakers < 2:
             raise EvaluationError(
                 "The bootstrap draws speakers, and all trials are of one; add trials of others."
+            )
+        if self.num_speakers < _MIN_SPEAKERS:
+            raise EvaluationError(
+                f"The trials are of {self.num_speakers} speakers, and an interval needs "
+                f"{_MIN_SPEAKERS} or more to draw from; add trials of others."
             )
         if self.num_speakers < _FEW_SPEAKERS:
             logger.warning(

@@ -130,7 +130,9 @@ def test_too_few_speakers_are_refused_or_warned_of(caplog):
     with pytest.raises(EvaluationError, match="all trials are of one"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [0, 0], [0, 0])
     with pytest.raises(EvaluationError, match="most draws leave no target"):
-        bootstrap_intervals([0.1, 0.2], [1, 0], [0, 1], [0, 2])
+        bootstrap_intervals([0.1] * 6, [1, 0, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5], [0, 6, 6, 6, 6, 6])
+    with pytest.raises(EvaluationError, match="are of 4 speakers, and an interval needs 5 or more"):
+        bootstrap_intervals(*trials_of(4, 3, seed=0), num_replicates=20)
     with caplog.at_level(logging.WARNING):
         bootstrap_intervals(*trials_of(8, 3, seed=0), num_replicates=20)
     assert "Only 8 speakers" in caplog.text
@@ -139,8 +141,8 @@ def test_too_few_speakers_are_refused_or_warned_of(caplog):
 def test_speakers_that_do_not_fit_the_trials_are_refused():
     with pytest.raises(EvaluationError, match="one of each side for each trial"):
         bootstrap_intervals([0.1, 0.2], [1, 0], [0, 1], [0])
-    with pytest.raises(EvaluationError, match="2 trials and speakers of 3"):
-        bootstrap_intervals([0.1, 0.2], [1, 0], [0, 1, 2], [0, 1, 1])
+    with pytest.raises(EvaluationError, match="2 trials and speakers of 5"):
+        bootstrap_intervals([0.1, 0.2], [1, 0], [0, 1, 2, 3, 4], [0, 1, 1, 1, 1])
 
 
 def test_speakers_of_all_pairs_are_those_of_the_lists():

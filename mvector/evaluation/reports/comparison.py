@@ -52,25 +52,10 @@ def compare_scores(
         _check_same_trials(baseline, other, files[0], file)
         curves[name] = error_rates(other.scores, other.labels)
         systems.append(_system_figures(name, file, other, curves[name]))
-        found = bootstrap_difference(
-            other.scores,
-            baseline.scores,
-            baseline.labels,
-            *baseline.trial_speakers,
-            num_replicates=_NUM_REPLICATES if num_replicates is None else num_replicates,
+        difference, bootstrap = _difference(
+            systems[-1], systems[0], other, baseline, num_replicates or _NUM_REPLICATES
         )
-        intervals = [
-            {"value": figure.estimate, "low": figure.low, "high": figure.high}
-            for figure in (found.eer, *found.min_dcf)
-        ]
-        differences.append(
-            {"name": name, "baseline": names[0], "eer": intervals[0], "min_dcf": intervals[1:]}
-        )
-        bootstrap = {
-            "confidence": found.confidence,
-            "num_speakers": found.num_speakers,
-            "num_replicates": found.num_replicates,
-        }
+        differences.append({"name": name, "baseline": names[0], **difference})
     return {
         "num_target": curves[names[0]].num_target,
         "num_nontarget": curves[names[0]].num_nontarget,
@@ -79,6 +64,38 @@ def compare_scores(
         "differences": differences,
         "bootstrap": bootstrap,
     }, curves
+
+
+def _difference(
+    system: dict[str, Any],
+    baseline_system: dict[str, Any],
+    scored: ScoredTrials,
+    baseline: ScoredTrials,
+    num_replicates: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How much higher the figures of a system are, and what the intervals are drawn from."""
+    try:
+        found = bootstrap_difference(
+            scored.scores,
+            baseline.scores,
+            baseline.labels,
+            *baseline.trial_speakers,
+            num_replicates=num_replicates,
+        )
+    except EvaluationError as error:  # the trials are good, and their speakers too few
+        pairs = zip(system["min_dcf"], baseline_system["min_dcf"], strict=True)
+        values = [system["eer"] - baseline_system["eer"], *(one - other for one, other in pairs)]
+        figures = [{"value": value, "low": None, "high": None} for value in values]
+        return {"eer": figures[0], "min_dcf": figures[1:]}, {"why_none": str(error)}
+    figures = [
+        {"value": figure.estimate, "low": figure.low, "high": figure.high}
+        for figure in (found.eer, *found.min_dcf)
+    ]
+    return {"eer": figures[0], "min_dcf": figures[1:]}, {
+        "confidence": found.confidence,
+        "num_speakers": found.num_speakers,
+        "num_replicates": found.num_replicates,
+    }
 
 
 def _system_figures(

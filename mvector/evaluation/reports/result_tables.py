@@ -86,10 +86,13 @@ def comparison_tables(comparison: dict[str, Any]) -> list[Table]:
         rows.append(_Row(name, {**one["eer"], "figure": "EER"}, lambda x: f"{100.0 * x:+.2f} %"))
         for cost, dcf in zip(costs, one["min_dcf"], strict=True):
             rows.append(_Row(name, {**dcf, "figure": cost}, lambda x: f"{x:+.4f}"))
-    note = (
-        f"Intervals: {bootstrap['num_replicates']:,} draws of {bootstrap['num_speakers']:,} "
-        "speakers, the same for both systems. One without 0 tells the systems apart."
-    )
+    if "why_none" in bootstrap:
+        note = f"No intervals: {bootstrap['why_none']}"
+    else:
+        note = (
+            f"Intervals: {bootstrap['num_replicates']:,} draws of {bootstrap['num_speakers']:,} "
+            "speakers, the same for both systems. One without 0 tells the systems apart."
+        )
     title = "Differences (below 0: the first system is better)"
     return [figures, make_table(title, columns, rows, (note,))]
 
@@ -218,7 +221,9 @@ def _error_counts(figure: dict[str, Any]) -> str:
     return f"{figure['num_misses']:,} + {figure['num_false_accepts']:,}"
 
 
-def _which_is_better(difference: dict[str, float]) -> str:
+def _which_is_better(difference: dict[str, float | None]) -> str:
+    if difference["low"] is None or difference["high"] is None:
+        return "not told apart"
     if difference["low"] > 0:
         return "worse"
     return "better" if difference["high"] < 0 else "not told apart"

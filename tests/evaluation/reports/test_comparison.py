@@ -14,7 +14,7 @@ from mvector.evaluation import bootstrap_difference, compute_eer, compute_min_dc
 from mvector.evaluation.plots import det_figure
 from mvector.evaluation.reports.comparison import compare_scores
 from mvector.evaluation.reports.result_tables import comparison_tables
-from mvector.evaluation.reports.scored import save_scores
+from mvector.evaluation.reports.scored import ScoredTrials, save_scores
 
 
 @pytest.fixture
@@ -78,6 +78,24 @@ def test_the_verdict_says_what_the_interval_allows(files):
     assert verdicts["alike - one", "EER"] == "not told apart"
     backwards, _ = compare_scores([files[1][2], files[1][0]], num_replicates=200)
     assert comparison_tables(backwards)[1].rows[0][-1] == "worse"
+
+
+def test_of_two_speakers_there_is_no_interval_and_no_verdict(tmp_path):
+    first, second = np.triu_indices(4, 1)
+    clips, speakers = ("ann/1", "ann/2", "ben/1", "ben/2"), np.arange(4) // 2
+    labels, index = speakers[first] == speakers[second], (first.astype(np.int32), second)
+    files = [tmp_path / "one.npz", tmp_path / "other.npz"]
+    for file, of in zip(files, ([0.9, 0, 0, 0, 0, 0.8], [0, 0.9, 0, 0.5, 0, 0.8]), strict=True):
+        scored = ScoredTrials(np.array(of), labels, *index, clips, clips, speakers, speakers)
+        save_scores(scored, file)
+    found, _ = compare_scores(files)
+    eers = [system["eer"] for system in found["systems"]]
+    (difference,) = found["differences"]
+    assert difference["eer"] == {"value": eers[1] - eers[0], "low": None, "high": None}
+    assert len(difference["min_dcf"]) == len(found["p_targets"])
+    table = comparison_tables(found)[1]
+    assert {row[-1] for row in table.rows} == {"not told apart"}
+    assert table.notes[0].startswith("No intervals: The trials are of 2 speakers")
 
 
 @pytest.mark.parametrize(
