@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mvector.cli.options import Condition, Options, flag, option, optional, required
@@ -101,6 +103,25 @@ class ModelOptions(Options):
 @dataclass(frozen=True, kw_only=True)
 class JsonOption(Options):
     json: bool = flag("print JSON objects instead of sentences")
+
+
+def named_or_chosen_model(args: ModelOptions, library: str | None = None) -> str | Path:
+    """The model that is named, or else the one to use; one that is not the box is then told.
+
+    On standard error, so that answers stay as they are; objects of ``--json`` have it instead.
+
+    Raises:
+        MVectorError: as :func:`mvector.recognition.model_choice.choose_model` says.
+    """
+    if args.model_path:
+        return args.model_path
+    from mvector.models.named import model_name
+    from mvector.recognition.model_choice import choose_model
+
+    choice = choose_model(args.configs, library=library)
+    if choice.why and not (isinstance(args, JsonOption) and args.json):
+        print(f"Model: {model_name(choice.folder)} ({choice.why})", file=sys.stderr, flush=True)
+    return choice.folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,12 @@ from mvector.cli.clips import (
     open_clip,
     require_one_standard_input,
 )
-from mvector.cli.common import JsonOption, ModelOptions, ThresholdOption
+from mvector.cli.common import (
+    JsonOption,
+    ModelOptions,
+    ThresholdOption,
+    named_or_chosen_model,
+)
 from mvector.cli.options import Action, Command, Condition, OptionError, option, optional
 from mvector.cli.terminal import Mark, marked, mind_lines
 from mvector.errors import MVectorError
@@ -77,9 +82,8 @@ def compare(args: Compare) -> int:
     from mvector.audio import audio_info
     from mvector.recognition.predictor import MVectorPredictor
 
-    predictor = MVectorPredictor(
-        args.model_path, configs=args.configs, threshold=args.threshold, use_gpu=args.use_gpu
-    )
+    model = named_or_chosen_model(args)
+    predictor = MVectorPredictor(model, threshold=args.threshold, use_gpu=args.use_gpu)
     _ = predictor.threshold  # without one there is no verdict: say so before working
     if None in paths:  # nobody is asked for a clip beside one that cannot be read
         for path in paths:

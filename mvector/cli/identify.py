@@ -79,7 +79,8 @@ def recognise(
     result = predictor.recognition(audio, top_k=args.top_k, within=args.within)
     elapsed_ms = 1000.0 * (time.monotonic() - started)
     if isinstance(args, JsonOption) and args.json:
-        print(json.dumps({**about, **result.to_dict()}, ensure_ascii=False), flush=True)
+        model = {"model": str(predictor.model_path)}
+        print(json.dumps({**about, **model, **result.to_dict()}, ensure_ascii=False), flush=True)
     else:
         print("\n".join(_recognition_lines(result, label, args.top_k)), flush=True)
         for line in result.decision.details():

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import LibraryOptions, NoAudioOption
+from mvector.cli.common import LibraryOptions, NoAudioOption, named_or_chosen_model
 from mvector.cli.options import Action, Command, required
 from mvector.errors import DataError, LibraryError, count_of
 
@@ -47,7 +47,6 @@ def run(args: ImportLibrary) -> int:
     """Copy the clips and let the library find them, or embed them where they are."""
     from mvector.compute.device import choose_device
     from mvector.embedding import SpeakerEncoder
-    from mvector.recognition.model_choice import find_model
     from mvector.speakers import SpeakerLibrary
 
     source, target = Path(args.source), Path(args.audio_db_path)
@@ -56,7 +55,7 @@ def run(args: ImportLibrary) -> int:
         raise DataError(
             f"'{source}' is the library itself; its clips are enrolled whenever it is opened."
         )
-    folder = args.model_path or find_model(args.configs, library=target)
+    folder = named_or_chosen_model(args, args.audio_db_path)
     encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
     keep_audio = not args.no_audio
     with SpeakerLibrary(target, encoder, progress=True, keep_audio=keep_audio) as library:

@@ -15,14 +15,13 @@ from mvector.cli.common import (
     LibraryOptions,
     NoAudioOption,
     SearchOptions,
+    named_or_chosen_model,
     parse_number,
 )
 from mvector.cli.options import Condition, required
 from mvector.errors import count_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mvector.recognition.predictor import MVectorPredictor
     from mvector.speakers import AuditEntry, SpeakerLibrary
 
@@ -87,13 +86,15 @@ class Audit(LibraryFolder, JsonOption):
 # ---- actions --------------------------------------------------------------------------------
 
 
-def make_predictor(args: LibraryOptions, model_path: Path | None = None) -> MVectorPredictor:
-    """The model that is asked for, or the library\'s, with the library to be opened."""
+def make_predictor(args: LibraryOptions, *, as_enrolled: bool = True) -> MVectorPredictor:
+    """The model that is asked for, with the library to be opened.
+
+    Where none is named it is the library's, or with ``as_enrolled=False`` the one for new people.
+    """
     from mvector.recognition.predictor import MVectorPredictor
 
     predictor = MVectorPredictor(
-        model_path or args.model_path,
-        configs=args.configs,
+        named_or_chosen_model(args, args.audio_db_path if as_enrolled else None),
         threshold=args.threshold if isinstance(args, SearchOptions) else None,
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
@@ -162,10 +163,7 @@ def import_people(args: Import) -> int:
 
 def reembed(args: Reembed) -> int:
     """Go over to another model."""
-    from mvector.recognition.model_choice import find_model
-
-    model = None if args.model_path else find_model(args.configs)  # and not the library's
-    predictor = make_predictor(args, model)
+    predictor = make_predictor(args, as_enrolled=False)
     count = predictor.open_library(create=False).reembed(progress=True)
     _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0

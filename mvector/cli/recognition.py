@@ -145,7 +145,8 @@ def _register(args: Register) -> int:
     if args.json:
         answers = [result.to_dict() for result in enrolled]
         single = answers[0] if len(clips) == 1 else {"registered": name, "clips": answers}
-        print(json.dumps({**single, "refused": refused}, ensure_ascii=False))
+        more = {"refused": refused, "model": str(predictor.model_path)}
+        print(json.dumps({**single, **more}, ensure_ascii=False))
     for reason in refused:
         print(f"Not enrolled: {reason}", file=sys.stderr)
     return MISTAKE if refused else 0

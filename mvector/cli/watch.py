@@ -136,7 +136,8 @@ def _recognise_window(
             result = None
     if args.json:
         values = result.to_dict() if result else {"speaker": None, "score": None}
-        print(json.dumps({"time_s": round(end_s, 2), **values}, ensure_ascii=False), flush=True)
+        answer = {"time_s": round(end_s, 2), "model": str(predictor.model_path), **values}
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
     else:
         words = "  no speech" if result is None else answer_line(result)
         print(f"{end_s:8.1f} s  {words}", flush=True)

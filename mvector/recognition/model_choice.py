@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from mvector.errors import CheckpointError
 from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
 from mvector.models.folder import ModelInfo
-from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model
+from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model, model_name
 from mvector.speakers.model_memory import model_of_library
 
 if TYPE_CHECKING:
@@ -24,16 +25,43 @@ logger = logging.getLogger(__name__)
 _MODELS = Path("models")
 
 
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model to use where none is named.
+
+    Attributes:
+        folder: the model.
+        why: it is this one, in few words, and how to take another; empty where a configuration
+            names it, and for the one in the box, which is used where there is no other.
+    """
+
+    folder: Path
+    why: str = ""
+
+
 def find_model(
     configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
     *,
     library: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """The model to use where none is named.
+    """The folder of :func:`choose_model`; which one, is logged where no configuration names it."""
+    choice = choose_model(configs, library=library)
+    if choice.why:
+        logger.info("The model '%s' is used: %s.", model_name(choice.folder), choice.why)
+    elif configs is None:
+        logger.info("The model in the box is used: docs/model_card.md says what it is good for.")
+    return choice.folder
+
+
+def choose_model(
+    configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
+    *,
+    library: str | os.PathLike[str] | None = None,
+) -> ModelChoice:
+    """The model to use where none is named, and why.
 
     It is that of a configuration's training run; or else the one that the people of a library were
-    enrolled with; the only one trained here; the one in the box. Which one, is logged where no
-    configuration names it.
+    enrolled with; the only one trained here; the one in the box.
 
     Raises:
         CheckpointError: several were trained here.
@@ -43,16 +71,16 @@ def find_model(
         from mvector.config import Config, load_config
 
         config = configs if isinstance(configs, Config) else load_config(configs)
-        return _MODELS / config.model_name / "best_model"
+        return ModelChoice(_MODELS / config.model_name / "best_model")
     for cut_off in _MODELS.glob("*/best_model.old"):
         recover_folder(cut_off.with_name("best_model"))
     if library is not None:
         others = (path.parent for path in sorted(_MODELS.glob("*/*/model.yml")))
         found = model_of_library(library, others)
         if found is not None:
-            folder, name = found
-            logger.info("The model '%s' is used, as the people were enrolled with it.", name)
-            return folder
+            folder, _ = found
+            why = "the people were enrolled with it; --reembed takes another"
+            return ModelChoice(folder, "" if is_default_model(folder) else why)
     trained = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))
     if len(trained) > 1:
         choices = ", ".join(f"'{path}'" for path in trained)
@@ -62,10 +90,9 @@ def find_model(
             code="model-ambiguous",
         )
     if trained:
-        logger.info("The model '%s' is used, which was trained here.", trained[0])
-        return trained[0]
-    logger.info("The model in the box is used: docs/model_card.md says what it is good for.")
-    return DEFAULT_MODEL
+        why = f"trained here; --model_path {BOX} takes the one in the box"
+        return ModelChoice(trained[0], why)
+    return ModelChoice(DEFAULT_MODEL)
 
 
 def check_thresholds_changeable(

@@ -362,3 +362,50 @@ def test_no_device_is_one_sentence(workplace: Path) -> None:
         "infer_recognition.py: error: There is no microphone here; connect one, or give a file "
         "instead."
     ]
+
+
+# ---- which model answers ------------------------------------------------------------------------
+
+
+def test_a_model_that_nobody_named_is_told(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The one in the box is no news: the manual says so."""
+    trained = Path("models/Mine/best_model")
+    shutil.copytree(folder / "model", trained)
+    clips, threshold = ["voice_0.wav", "voice_1.wav"], ["--threshold", "0.9"]
+    here = f"Model: {trained} (trained here; --model_path box takes the one in the box)\n"
+    library = f"Model: {trained} (the people were enrolled with it; --reembed takes another)\n"
+    own, box = ["--model_path", str(trained)], ["--model_path", "box"]
+
+    def told(command: str, *words: str) -> str:
+        assert run_script(command, words) in (0, 1)
+        return capsys.readouterr().err
+
+    assert told("contrast", *clips, *threshold) == here
+    assert told("contrast", *clips, *threshold, *own) == ""
+    assert told("contrast", *clips, *box) == ""
+    assert told("recognition", "--register", "Ada", "voice_0.wav") == here
+    assert told("recognition", "--identify", "voice_0.wav", *threshold) == library
+    assert told("recognition", "--identify", "voice_0.wav", *threshold, *own) == ""
+    assert told("recognition", "--list") == ""
+    shutil.rmtree("models")
+    assert told("contrast", *clips) == ""
+
+
+def test_objects_have_the_model_that_answered(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trained = Path("models/Mine/best_model")
+    shutil.copytree(folder / "model", trained)
+    for command, *words in (
+        ("contrast", "voice_0.wav", "voice_1.wav", "--threshold", "0.9"),
+        ("recognition", "--register", "Ada", "voice_0.wav"),
+        ("recognition", "--identify", "voice_0.wav", "--threshold", "0.9"),
+        ("recognition", "--watch", "voice_0.wav", "--threshold", "0.9"),
+    ):
+        assert run_script(command, [*words, "--json"]) in (0, 1)
+        said = capsys.readouterr()
+        assert said.err == ""
+        for line in said.out.splitlines():
+            assert Path(json.loads(line)["model"]).samefile(trained)
