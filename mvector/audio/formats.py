@@ -6,6 +6,8 @@ import logging
 import os
 from collections.abc import Iterable
 
+from mvector.errors import DataError
+
 logger = logging.getLogger(__name__)
 
 # Containers as soundfile.available_formats() names them. Not among them: RAW, which has no header;
@@ -107,6 +109,20 @@ def is_audio(path: str | os.PathLike[str]) -> bool:
         return False
     suffix = os.path.splitext(name)[1].lower()
     return suffix in AUDIO_SUFFIXES or (not suffix and _begins_as_audio(path))
+
+
+def refuse_as_list(path: str | os.PathLike[str]) -> None:
+    """Tell somebody who gives a clip where a list of clips is read.
+
+    Raises:
+        DataError: the file is a clip.
+    """
+    if os.path.isfile(path) and is_audio(path):
+        raise DataError(
+            f"'{os.fspath(path)}' is a clip, and a list of clips is needed here: a text file with "
+            "one in each line.",
+            code="list-malformed",
+        )
 
 
 def _begins_as_audio(path: str | os.PathLike[str]) -> bool:

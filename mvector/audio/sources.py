@@ -24,6 +24,7 @@ AudioSource: TypeAlias = (
 _BYTES = (bytes, bytearray, memoryview)
 # Where the open files of a process lie: a pipe there has a writer, unlike one with a name
 _OPEN_FILES = re.compile(r"(/dev/fd|/proc/\d+/fd)/.*")
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs)://", re.IGNORECASE)
 
 
 def source_name(source: AudioSource) -> str:
@@ -184,13 +185,17 @@ def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
                 f"{name} cannot be opened: it is not a file but a named pipe; give what comes out "
                 "of it on standard input (as -), or as bytes."
             )
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{name} is a folder; give a file.")
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
             raise AudioError(f"{name} cannot be opened: it is not a file.")
         stream = open(source, "rb")  # noqa: SIM115 - the caller closes it
     except FileNotFoundError as error:
-        raise AudioError(
-            f"{name} does not exist; check the path.", code="audio-not-found"
-        ) from error
+        is_address = _ADDRESS.match(os.fsdecode(source))
+        what = (
+            "is an address; download it first" if is_address else "does not exist; check the path"
+        )
+        raise AudioError(f"{name} {what}.", code="audio-not-found") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{name} cannot be opened: {reason}.") from error

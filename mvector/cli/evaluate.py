@@ -57,6 +57,7 @@ def _evaluate(args: Evaluate) -> int:
     if os.environ.get("RANK", "0") != "0":  # what all processes of torchrun would warn of alike
         logging.getLogger("mvector").setLevel(logging.ERROR)
     folder = model_folder(args.model_path or find_model(args.configs))
+    info = read_model_info(folder)  # which says what is wrong with the folder
     if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_thresholds_changeable(folder)
@@ -74,7 +75,6 @@ def _evaluate(args: Evaluate) -> int:
     back_end = args.back_end(data.train_list)
     back_end.check()
     outputs = Outputs(args, folder, data.data_root, back_end.score_type)
-    info = read_model_info(folder)
     before, judge = Listening.from_dict(info.listening), None
     if args.verdict:
         listening = before.with_duration(data.eval_conf.max_duration)

@@ -72,6 +72,7 @@ def run(args: Extract) -> int:
     from mvector.models.folder import read_model_info
     from mvector.recognition.model_choice import find_model
 
+    check_embedding_file(args.out, ())  # before --overwrite is advised: it may be the list
     if Path(args.out).exists() and not args.overwrite:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
     paths, labels = _read_clips(args.source, args.data_root)
@@ -138,10 +139,12 @@ def _extract(
 def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
     """Distinct clips of a list of any kind, and their speakers where the list says them."""
     from mvector.audio import split_channel
+    from mvector.audio.formats import refuse_as_list
     from mvector.data.lists import read_list
     from mvector.scoring import read_trials
     from mvector.scoring.trial_lists import is_trials_file
 
+    refuse_as_list(source)
     with read_errors_as(DataError, f"The list '{source}'"):
         text = read_utf8(source)
     lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,9 @@ _SETTINGS |= {"lr": "learning_rate"}
 
 #: What cannot be undone is suggested for a slip of the fingers, and for nothing vaguer.
 _DESTRUCTIVE = ("--remove",)
+
+_SECTIONS = "dataset|preprocess|model|loss|optimizer|train|augment"
+_CURE = re.compile(rf"\b(?:set|raise|lower) (?P<key>(?:{_SECTIONS})_conf\.[\w.]*\w)")
 
 
 def option_cure(command: Command, spelled: str, value: str, known: Sequence[str]) -> str:
@@ -62,6 +66,14 @@ def stray_flag(command: Command, given: Collection[str]) -> str:
         if name == command.stray or (needs and not any(action in owners for action in needs)):
             return ""
     return command.spelling(command.stray) if owners else ""
+
+
+def with_setting(sentence: str) -> str:
+    """A mistake whose cure is a setting, with how a command line changes one."""
+    found = _CURE.search(sentence)
+    if found is None or "--set" in sentence:
+        return sentence
+    return f"{sentence} On the command line: --set {found['key']}=VALUE."
 
 
 def _plain(word: str) -> str:

@@ -10,9 +10,11 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from mvector.cli.failures import Failure, guarded
+from mvector.cli.guesses import with_setting
 from mvector.cli.options import Command, Options, bind_options, build_parser, parse_words
 from mvector.cli.subcommand import as_started
 from mvector.cli.terminal import RED, YELLOW, coloured
+from mvector.errors import MVectorError
 from mvector.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,12 @@ def _run(load: Callable[[], Command], words: list[str], failure: Failure) -> int
             warnings.simplefilter("ignore")  # they are for developers
         action, options = bind_options(command, given)
         _log_options(options)
-        return action.run(options)
+        try:
+            return action.run(options)
+        except MVectorError as error:
+            if command.owners("overrides"):
+                error.args = (with_setting(str(error)),)
+            raise
 
 
 # ---- what is told on standard error --------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mvector.audio.formats import refuse_as_list
 from mvector.errors import DataError, count_of
 from mvector.files import (
     read_errors_as,
@@ -67,6 +68,7 @@ def read_list(
     """
     name = os.fspath(path)
     cure = "create it with create_data.py or correct its path"
+    refuse_as_list(path)
     with read_errors_as(DataError, f"The list '{name}'", cure, code="list-not-found"):
         text = read_utf8(path)
     paths: list[str] = []

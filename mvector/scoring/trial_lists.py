@@ -32,6 +32,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mvector.audio.formats import refuse_as_list
 from mvector.errors import DataError
 from mvector.files import not_utf8, read_errors_as, with_local_separators
 from mvector.scoring.trials import EnrolmentModels, PairTrials
@@ -258,7 +259,9 @@ def _numbered_lines(source: str) -> Iterator[tuple[int, bytes]]:
 
 def _open_list(source: str) -> BinaryIO:
     """The list, behind a byte order mark."""
-    with read_errors_as(DataError, source, "check the path of the list"):
+    refuse_as_list(source)
+    cure = "create it with create_data.py or correct its path"
+    with read_errors_as(DataError, f"The list '{source}'", cure, code="list-not-found"):
         file = open(source, "rb")  # noqa: SIM115
         start = file.read(256)
         if b"\0" in start:

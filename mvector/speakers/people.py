@@ -194,9 +194,21 @@ def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
         query = "SELECT person FROM memberships WHERE group_name = ?"
         people = [person for (person,) in database.execute(query, (name,))]
         if not people:
-            raise LibraryError(f"Nobody is in the group '{name}'.", code="group-not-found")
+            raise LibraryError(
+                f"Nobody is in the group '{name}'; {_groups_there(database)}.",
+                code="group-not-found",
+            )
         found.update(people)
     return np.array(sorted(found), dtype=np.int64)
+
+
+def _groups_there(database: sqlite3.Connection) -> str:
+    query = "SELECT DISTINCT group_name FROM memberships ORDER BY group_name"
+    groups = [f"'{name}'" for (name,) in database.execute(query)]
+    if not groups:
+        return "nobody is in any"
+    more = f" and {len(groups) - _NAMES_TOLD:,} more" if len(groups) > _NAMES_TOLD else ""
+    return f"there are {', '.join(groups[:_NAMES_TOLD])}{more}"
 
 
 def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, str]:

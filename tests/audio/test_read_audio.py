@@ -171,7 +171,7 @@ BAD_FILES = {
         lambda path: soundfile.write(path, np.ones(9), 1, format="WAV"),
         "has the sample rate 1 Hz",
     ),
-    "a folder": (lambda path: path.mkdir(), "cannot be opened"),
+    "a folder": (lambda path: path.mkdir(), "is a folder; give a file"),
 }
 
 
@@ -188,6 +188,12 @@ def test_a_bad_file_is_one_sentence_that_names_it(tmp_path: Path, kind: str) -> 
         read_audio(path)
     assert "bad.wav'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.wav", "S3://bucket/a.wav"])
+def test_an_address_is_no_path(address: str) -> None:
+    with pytest.raises(AudioError, match=rf"^'{address}' is an address; download it first\.$"):
+        read_audio(address)
 
 
 def test_a_short_or_silent_clip_is_refused() -> None:

@@ -40,6 +40,17 @@ def extract(*args: object) -> int:
     return run_script("extract_embeddings", [*map(str, args), "--use_gpu", "False"])
 
 
+def test_the_list_is_not_taken_for_what_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "list.txt").write_text("a.wav\n")
+    assert extract(tmp_path / "out.npz", tmp_path / "list.txt") == 2
+    assert "list.txt' has none of the suffixes" in capsys.readouterr().err
+    (tmp_path / "a.wav").touch()
+    assert extract(tmp_path / "a.wav", tmp_path / "out.npz") == 2
+    assert "a.wav' is a clip, and a list of clips is needed" in capsys.readouterr().err
+
+
 def test_npz_holds_arrays(tmp_path: Path) -> None:
     write_embeddings(tmp_path / "e.npz", CLIPS, EMBEDDINGS, LABELS, fingerprint="12ab")
     with np.load(tmp_path / "e.npz", allow_pickle=False) as arrays:

@@ -14,6 +14,7 @@ import pytest
 from small_settings import ROOT
 
 from mvector.cli import ALIASES, COMMANDS, find_command, run_script
+from mvector.cli.guesses import with_setting
 from mvector.cli.options import (
     Action,
     Command,
@@ -104,6 +105,30 @@ def test_a_command_knows_where_a_stray_word_belongs(name: str) -> None:
     spellings = {spelling for own in actions for spelling in own.option_strings}
     assert {words.split()[0] for words in command.guesses.values()} <= spellings
     assert not {f"--{guess}" for guess in command.guesses} & spellings
+
+
+def test_a_cure_that_is_a_setting_is_told_as_the_command_line_has_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    wrong = "Too much; lower dataset_conf.dataLoader.batch_size."
+    assert with_setting(wrong) == (
+        f"{wrong} On the command line: --set dataset_conf.dataLoader.batch_size=VALUE."
+    )
+    for said in ("c.yml: train_conf.seed: -1 is not valid.", "set train_conf.x (--set …)."):
+        assert with_setting(said) == said
+    monkeypatch.chdir(tmp_path)
+    assert run_script("train", ["--set", "train_conf.seed=5"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "The list 'dataset/trials_list.txt' does not exist; create it with create_data.py or "
+        "correct its path.\n"
+    )
+
+
+def test_a_model_that_is_not_there_is_said_before_anything_else(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert run_script("eval", ["--model_path", "nope"]) == 2
+    assert "The model folder 'nope' does not exist; " in capsys.readouterr().err
 
 
 def test_the_version_is_an_option_of_every_command(capsys: pytest.CaptureFixture) -> None:

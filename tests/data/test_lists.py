@@ -70,6 +70,9 @@ def test_many_wrong_lines_are_counted_and_the_first_shown(tmp_path: Path) -> Non
 def test_a_missing_list_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"does not exist; create it with create_data\.py"):
         read_list(tmp_path / "nowhere.txt")
+    (tmp_path / "clip.opus").touch()
+    with pytest.raises(DataError, match=r"clip\.opus' is a clip, and a list of clips is needed"):
+        read_list(tmp_path / "clip.opus")
     with pytest.raises(DataError, match="is a folder"):
         read_list(tmp_path)
     (tmp_path / "audio.txt").write_bytes(b"RIFF\xff\xfe\x80\0\0\0WAVE\1\0")

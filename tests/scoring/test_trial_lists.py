@@ -211,7 +211,9 @@ def test_a_malformed_list_is_refused_with_file_and_line(
 def test_a_missing_list_or_a_folder_is_refused(
     tmp_path: Path, reader: Callable[..., object]
 ) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.txt does not exist"):
+    with pytest.raises(
+        DataError, match=r"^The list '.*nowhere\.txt' does not exist; create it with"
+    ):
         reader(tmp_path / "nowhere.txt")
     with pytest.raises(DataError, match="is a folder"):
         reader(tmp_path)

@@ -103,7 +103,9 @@ def test_within_a_group_only_its_members_are_compared(library: SpeakerLibrary) -
     everybody = {m.name: m.score for m in library.identify(clip_of(0), 9)}
     assert all(abs(match.score - everybody[match.name]) < 1e-6 for match in found)
     assert (library.num_people(), library.num_people(within=["staff"])) == (4, 2)
-    with pytest.raises(LibraryError, match="Nobody is in the group 'guests'"):
+    with pytest.raises(
+        LibraryError, match=r"Nobody is in the group 'guests'; there are 'night shift', 'staff'\."
+    ):
         library.identify(clip_of(0), within=["guests"])
     with pytest.raises(LibraryError, match="list of names"):
         library.set_groups("Person 1", "staff")
