@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mvector.cli.options import Command
 
-#: Settings as other toolkits call them -> the last part of the key here.
-_SETTINGS = {"epoch": "max_epoch", "epochs": "max_epoch", "num_epochs": "max_epoch"}
-_SETTINGS |= {"lr": "learning_rate"}
-
 #: What cannot be undone is suggested for a slip of the fingers, and for nothing vaguer.
 _DESTRUCTIVE = ("--remove",)
 
@@ -38,7 +34,7 @@ def option_cure(command: Command, spelled: str, value: str, known: Sequence[str]
         from mvector.config.messages import full_keys
         from mvector.config.schema import Config
 
-        keys = full_keys(Config, _SETTINGS.get(name, name))
+        keys = full_keys(Config, name)
         if keys:
             settings = [f"--set {key}={shlex.quote(value) if value else '…'}" for key in keys]
             return f"did you mean {' or '.join(settings)}?"

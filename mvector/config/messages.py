@@ -167,9 +167,16 @@ def _keys_of_section(section: type[Section], parents: list[str], raw: dict[str, 
     return list(node.model_fields)
 
 
+# Settings as other toolkits call them -> the last part of the key here
+_SYNONYMS = {**dict.fromkeys(("epoch", "epochs", "num_epochs"), "max_epoch"), "lr": "learning_rate"}
+
+
 def full_keys(section: type[BaseModel], last: str) -> list[str]:
-    """The dotted keys of a section that end in ``last``, as far as no choice decides on them."""
-    found = []
+    """The dotted keys of a section that end in ``last``, or in what it is called here.
+
+    Those that a choice decides on, such as options of a backbone, are not looked at.
+    """
+    last, found = _SYNONYMS.get(last, last), []
     for name, field in section.model_fields.items():
         inner = field.annotation
         if name == last:

@@ -273,6 +273,8 @@ REFUSED = {
         "dataset_conf.dataLoader.batch_size=8 or --set dataset_conf.eval_conf.batch_size=8?",
         "--configs tdnn --set max_epoch=2": "--set max_epoch: unknown key (value 2); did you mean "
         "'train_conf.max_epoch'?",
+        "--configs tdnn --set lr=1": "--set lr: unknown key (value 1); did you mean "
+        "'optimizer_conf.learning_rate'?",
         "--configs tdnn --set train_conf.max_epoch=0": "--set train_conf.max_epoch: 0 is not "
         "valid; must be greater than or equal to 1.",
         "--resume_model m --pretrained_model p": "--pretrained_model has no use with "
