@@ -129,7 +129,8 @@ def _verdict_lines(decision: Decision) -> list[str]:
     if decision.inconclusive and decision.inconclusive_band:
         headline = marked(Mark.UNSURE, f"inconclusive, rather {verdict}")
         low, high = decision.inconclusive_band
-        figures += f"   weak evidence from {low:.4f} to {high:.4f}"
+        if low > -1.0 or high < 1.0:
+            figures += f"   weak evidence from {low:.4f} to {high:.4f}"
     return [headline, figures, *mind_lines(decision.reasons)]
 
 

@@ -158,7 +158,7 @@ def _make_judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: 
 
     judge = Judge(usable_calibration(info, listening, folder), None, str(folder))
     _ = judge.threshold  # without one there is no verdict: say so before working
-    if enrolment == "concat" and judge.uses_quality:
+    if enrolment == "concat":
         raise EvaluationError(
             "Quality is measured clip by clip, and 'concat' joins clips; enrol by mean instead."
         )
@@ -174,10 +174,8 @@ def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> di
     if result.scores is None:
         logger.warning("The trials are too many to keep their scores: no verdicts.")
         return None
-    quality = None
-    if judge.uses_quality:
-        encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
-        quality = measure_trials(encoder, result.trials, progress=True)
+    encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
+    quality = measure_trials(encoder, result.trials, progress=True)
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mvector.audio.clip_report import ENROLMENT_FLOOR
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import MVectorError
 from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
@@ -22,6 +23,8 @@ from mvector.evaluation.quality import pair_quality
 logger = logging.getLogger(__name__)
 
 _CONCLUSIVE_LLR = math.log(CONCLUSIVE_RATIO)
+#: Seconds of speech below which a clip is not enrolled, and no score of it is conclusive.
+LEAST_SPEECH_S = ENROLMENT_FLOOR.min_speech_s or 0.0
 
 
 class Limits(NamedTuple):
@@ -51,8 +54,9 @@ class Decision:
         probability: that it is the same person, if that was as likely as not before the clips were
             heard, or 1/N as likely where N people are compared; ``None`` without calibration.
         inconclusive_band: scores within it, ends included, are weak evidence for these clips: less
-            than ten to one for either answer, the number of people accounted for. ``None`` without
-            calibration, or if no cosine lies there.
+            than ten to one for either answer, the number of people accounted for. All cosines where
+            a side has less than 0.3 s of speech. Else ``None`` without calibration, or if no cosine
+            lies there.
         num_people: how many people the clip was compared with.
         calibrated_on: the trials behind the model's calibration, in words.
         reasons: why the clips may not be worth trusting, in words.
@@ -75,11 +79,11 @@ class Decision:
 
     @property
     def inconclusive(self) -> bool | None:
-        """Whether the score is weak evidence; ``None`` for a model without calibration."""
-        if self.llr is None:
-            return None
+        """Whether the score is weak evidence; ``None`` where no calibration says it."""
         band = self.inconclusive_band
-        return band is not None and band[0] <= self.score <= band[1]
+        if band is None:
+            return None if self.llr is None else False
+        return band[0] <= self.score <= band[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -160,7 +164,12 @@ class Judge:
         known = self.calibration
         return known is not None and known.slope > 0 and known.knows_quality
 
-    def limits(self, measures: np.ndarray | None = None, num_people: int = 1) -> Limits:
+    def limits(
+        self,
+        measures: np.ndarray | None = None,
+        num_people: int = 1,
+        least_speech_s: float | np.ndarray | None = None,
+    ) -> Limits:
         """Threshold and inconclusive band of comparisons: the rule behind every verdict.
 
         A threshold given by the caller decides as it is. A calibrated one is the cosine that means
@@ -171,6 +180,9 @@ class Judge:
             measures: what is known of the quality of both sides, ``(N, 4)`` or ``(4,)`` of
                 :func:`mvector.evaluation.quality.pair_quality`; ``None`` if nothing.
             num_people: how many people the clip is compared with.
+            least_speech_s: of the side with less speech, seconds, one or ``(N,)``; ``None`` if not
+                known. Below :data:`LEAST_SPEECH_S` there is no voice to go by: whatever the score,
+                it is inconclusive.
 
         Returns:
             One of each, or arrays ``(N,)`` where the quality of N comparisons plays a part.
@@ -178,6 +190,13 @@ class Judge:
         Raises:
             MVectorError: there is no threshold.
         """
+        threshold, low, high = self._limits_of_scores(measures, num_people)
+        if least_speech_s is None:
+            return Limits(threshold, low, high)
+        is_mute = np.less(least_speech_s, LEAST_SPEECH_S)
+        return Limits(threshold, np.where(is_mute, -1.0, low), np.where(is_mute, 1.0, high))
+
+    def _limits_of_scores(self, measures: np.ndarray | None, num_people: int) -> Limits:
         known, given = self.calibration, self.given
         if known is None:
             if given is None:
@@ -234,13 +253,15 @@ class Judge:
         if self.uses_quality and one is not None and other is not None:
             measures = pair_quality(np.array([one]), np.array([other]))[0]
         score, known = float(score), self.calibration
-        threshold, low, high = (float(limit) for limit in self.limits(measures, num_people))
+        least = min((side.speech_s for side in (one, other) if side is not None), default=None)
+        limits = self.limits(measures, num_people, least)
+        threshold, low, high = (float(limit) for limit in limits)
         source = self.threshold_source(num_people, is_adjusted=measures is not None)
         about: dict[str, Any] = {"num_people": num_people, "reasons": reasons}
+        about["inconclusive_band"] = (low, high) if low <= high else None
         if known is not None:
             about["llr"] = known.llr(score, measures)
             about["probability"] = known.probability(score, 1.0 / (1.0 + num_people), measures)
-            about["inconclusive_band"] = (low, high) if low <= high else None
             about["calibrated_on"] = known.description
         return Decision(score, threshold, source, **about)
 

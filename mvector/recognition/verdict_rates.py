@@ -91,11 +91,14 @@ def verdict_rates(
     """
     counts = np.zeros((2, 4), dtype=np.int64)  # non-targets and targets, and what is counted
     for start in range(0, len(trials), _TRIALS_AT_ONCE):
-        stop, measures = min(start + _TRIALS_AT_ONCE, len(trials)), None
+        stop = min(start + _TRIALS_AT_ONCE, len(trials))
+        measures = least_speech_s = None
         if quality is not None:
             enroll_index, test_index = trials.indices(start, stop)
-            measures = pair_quality(quality[0][enroll_index], quality[1][test_index])
-        threshold, low, high = judge.limits(measures)
+            one, other = quality[0][enroll_index], quality[1][test_index]
+            measures = pair_quality(one, other)
+            least_speech_s = np.minimum(one[:, 0], other[:, 0])
+        threshold, low, high = judge.limits(measures, least_speech_s=least_speech_s)
         score, is_target = scores[start:stop].astype(np.float64), trials.labels[start:stop]
         is_wrong = (score >= threshold) != is_target
         is_weak = (low <= score) & (score <= high)

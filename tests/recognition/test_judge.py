@@ -106,7 +106,8 @@ def test_verdict_threshold_text_and_json_never_disagree() -> None:
         odds = ratio - math.log(num_people)
         assert decision.probability == pytest.approx(1 / (1 + math.exp(min(-odds, 700))), abs=1e-12)
         if abs(abs(odds) - math.log(10.0)) > 1e-9:
-            assert decision.inconclusive == (abs(odds) < math.log(10.0))
+            is_mute = any(side and side.speech_s < 0.3 for side in case["sides"])
+            assert decision.inconclusive == (is_mute or abs(odds) < math.log(10.0))
 
         # and what is told is what decided
         assert -1.0 <= decision.threshold <= 1.0
@@ -186,6 +187,21 @@ def test_where_one_side_is_not_known_the_score_alone_is_judged() -> None:
         decision = judge.decide(0.5, *sides, num_people=3)
         assert decision == judge.decide(0.5, num_people=3)
         assert decision.threshold_source == "raised for 3 people"
+
+
+@pytest.mark.parametrize("calibration", [None, small_calibration()])
+@pytest.mark.parametrize("score", [-1.0, 0.1, 0.95, 1.0])
+def test_without_speech_no_score_is_conclusive(
+    calibration: Calibration | None, score: float
+) -> None:
+    judge = Judge(calibration, 0.45, "m")
+    for mute in (SpeechQuality(0.0, 0.0), SpeechQuality(0.29, 40.0)):
+        for sides in ((mute, GOOD), (GOOD, mute), (mute, None)):
+            decision = judge.decide(score, *sides)
+            assert decision.inconclusive is True
+            assert decision.to_dict()["inconclusive_band"] == [-1.0, 1.0]
+            assert decision.same == (score >= 0.45)
+    assert not judge.decide(0.95, GOOD, SpeechQuality(0.3, 40.0)).inconclusive
 
 
 def test_better_clips_are_believed_more() -> None:

@@ -204,6 +204,19 @@ def test_a_search_takes_the_quality_of_the_enrolled_clips_into_account(
 # ---- quality ----------------------------------------------------------------------------------
 
 
+def test_a_clip_without_speech_is_inconclusive_whatever_the_score(
+    library: MVectorPredictor, folder: Path
+) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    for other in ((noise, RATE), folder / "voice_0_0.wav"):
+        score = library.contrast((noise, RATE), other)
+        decision = score.decide()
+        assert decision.inconclusive is True
+        assert "first clip: only 0.0 s of speech in 3.0 s" in decision.reasons
+        assert score.to_dict()["inconclusive"] is True
+    assert library.recognition((noise, RATE)).decision.inconclusive is True
+
+
 def test_bad_clips_are_compared_with_reasons_and_enrolled_only_by_force(
     library: MVectorPredictor, folder: Path
 ) -> None:
