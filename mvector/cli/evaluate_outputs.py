@@ -195,7 +195,7 @@ def _results_path(out: str | None, folder: Path, name: str) -> Path | None:
         path = _file_in(Path(out), name)
         _require_writable(path, "--out")
         return path
-    path = folder.parent / name
+    path = (folder if folder.name else folder.absolute()).parent / name  # of '.', too
     try:
         check_writable(path.parent)
     except OSError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvector.audio.clip_report import ClipReport
+import numpy as np
+
+from mvector.audio.clip_report import ClipReport, QualityLimits
 from mvector.recognition.judge import Decision, Judge, format_reasons
 from mvector.speakers.library import Match
 
@@ -35,6 +37,21 @@ class Score(float):
         score = super().__new__(cls, value)
         score._judge, score.quality, score.reasons = judge, quality, reasons
         return score
+
+    @classmethod
+    def of_clips(
+        cls, heard: Sequence[tuple[np.ndarray, ClipReport]], judge: Judge, limits: QualityLimits
+    ) -> Score:
+        """Of two clips, each given by its embedding and by what was measured on it."""
+        (first, second), quality = zip(*heard, strict=True)
+        first, second = first.astype(np.float64), second.astype(np.float64)
+        cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
+        reasons = tuple(
+            f"{which} clip: {reason}"
+            for which, report in zip(("first", "second"), quality, strict=True)
+            for reason in limits.reasons(report)
+        )
+        return cls(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return float(self), self._judge, self.quality, self.reasons

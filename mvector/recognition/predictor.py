@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mvector.audio import AudioLimits, AudioSource, Channel, ChannelOf, parse_channel, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
 from mvector.audio.sources import buffer_unseekable
@@ -27,6 +25,8 @@ from mvector.speakers.library import SpeakerLibrary
 from mvector.speakers.names import checked_name
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from mvector.config import Config
     from mvector.evaluation.calibration import Calibration
 
@@ -110,8 +110,8 @@ class MVectorPredictor:
     ) -> np.ndarray:
         """Embeddings of clips of any lengths: float32 of shape ``(clips, embd_dim)``.
 
-        Each is what :meth:`predict` gives. Clips are decoded a little ahead of need and computed
-        sorted by length; memory does not grow with their number, nor with their length.
+        Each is what :meth:`predict` gives. Clips are decoded a little ahead of need and sorted by
+        length; memory does not grow with their number, nor with their length.
 
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
@@ -131,26 +131,16 @@ class MVectorPredictor:
         """Cosine similarity of two clips' embeddings: a float in [-1, 1].
 
         ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
-        ``.reasons`` says what the clips fall short of.
-
-        A ``threshold`` takes the place of the predictor's in this score's decisions.
+        ``.reasons`` says what the clips fall short of. A ``threshold`` takes the place of the
+        predictor's in this score's decisions.
 
         Raises:
             AudioError: a clip cannot be used.
             MVectorError: the threshold is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        clips = [self._heard(clip, sample_rate) for clip in (audio_data1, audio_data2)]
-        heard = [self.encoder.embed_measured(clip) for clip in clips]
-        (first, second), quality = zip(*heard, strict=True)
-        first, second = first.astype(np.float64), second.astype(np.float64)
-        cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
-        reasons = tuple(
-            f"{which} clip: {reason}"
-            for which, report in zip(("first", "second"), quality, strict=True)
-            for reason in self._quality.reasons(report)
-        )
-        return Score(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
+        clips = (self._heard(clip, sample_rate) for clip in (audio_data1, audio_data2))
+        return Score.of_clips([*map(self.encoder.embed_measured, clips)], judge, self._quality)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -291,12 +281,8 @@ class MVectorPredictor:
             num_people=library.num_people(within),
             reasons=self._quality.reasons(report),
         )
-        result = Recognition(
-            decision,
-            tuple(matches[:top_k]),
-            best.score - matches[1].score if len(matches) > 1 else None,
-            report,
-        )
+        margin = best.score - matches[1].score if len(matches) > 1 else None
+        result = Recognition(decision, tuple(matches[:top_k]), margin, report)
         if is_recorded:
             library.record("recognition", result.name, result.score)
         return result

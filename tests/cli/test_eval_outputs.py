@@ -141,6 +141,17 @@ class Rows(HTMLParser):
             self.rows[-1][-1] += data
 
 
+def test_from_within_the_model_folder_the_figures_go_beside_it_too(place, monkeypatch):
+    model = place / "models/first/best_model"
+    monkeypatch.chdir(model)
+    root = f"dataset_conf.data_root={place / 'data'}"
+    lists = f"dataset_conf.trials_list={place / 'trials.txt'}"
+    options = ["--use_gpu", "False", "--model_path", ".", "--set", root, "--set", lists]
+    assert run_script("eval", [*options, "--bootstrap", "50"]) == 0
+    assert (model.parent / "results.json").is_file()
+    assert not (model / "results.json").exists()
+
+
 def test_a_report_shows_the_figures_of_the_results_broken_down_as_asked(place):
     options = ["--report", "report", "--metadata", "clips.tsv", "--by", "gender,noise_db,duration"]
     assert evaluate(*options, "--out", "elsewhere.json", "--bootstrap", "50") == 0
