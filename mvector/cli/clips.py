@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -109,11 +112,24 @@ def ask_for_clip(args: RecordingOptions, sample_rate: int, which: str = "") -> A
             f"{which}Press Enter to record {args.record_seconds:g} s, or type the path of a clip: "
         ).strip()
         if answer:
-            return open_clip(answer.strip("'\""), args.channel)
+            return open_clip(typed_path(answer), args.channel)
         waveform, wrong = record_clip(args, sample_rate)
         if wrong is None:
             return waveform, sample_rate
         print(f"The recording is {wrong}, try again.", file=sys.stderr)
+
+
+def typed_path(answer: str) -> str:
+    """The path that was typed, or that a terminal wrote for a file dropped on it.
+
+    Those quote what a shell would split, or put backslashes before it; ``~`` is the home folder.
+    """
+    path = answer.strip("'\"")
+    if not os.path.exists(path) and os.name == "posix":
+        with suppress(ValueError):  # an odd quote, as in a name with an apostrophe
+            words = shlex.split(answer)
+            path = words[0] if len(words) == 1 else path
+    return os.path.expanduser(path)
 
 
 def ask(question: str) -> str:
