@@ -328,7 +328,7 @@ REASONS = {
     "missing.wav": "does not exist; check the path.",
     "empty.wav": "is an empty file; record or copy it again.",
     "text.wav": "is not audio that can be decoded",
-    "folder.wav": "cannot be opened",
+    "folder.wav": "is a folder",
     "pipe.wav": "cannot be opened: it is not a file but a named pipe",
     "nan.wav": "holds 16000 samples that are NaN or infinite",
     "cut.wav": "is cut short: its header promises 3.00 s, only 1.87 s can be decoded",

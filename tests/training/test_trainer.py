@@ -312,6 +312,7 @@ def test_every_configuration_takes_two_steps(
         short.append("min_crop_duration=0.5")
     settings = [f"dataset_conf.{setting}" for setting in short]
     settings += [f"dataset_conf.{key}={lists[key]}" for key in ("train_list", "trials_list")]
+    settings.append("train_conf.early_stop_epochs=null")  # which needs an evaluation
     config = load_config(path, settings)
     assert MVectorTrainer(config, use_gpu=False).dry_run(do_eval=False).num_steps == 2
 
