@@ -103,8 +103,8 @@ def embed_trials(
                 "--speakers.",
                 code="trial-speakers",
             )
-        enroll, test = _read_clip_lists(enroll_list, trials_list, root)
-        return _embed_all_pairs(encoder, enroll, test, enrolment, skip_missing, options)
+        enroll, test = _read_clip_lists(enroll_list, trials_list, root, skip_missing)
+        return _embed_all_pairs(encoder, enroll, test, enrolment, options)
     trials, num_self_trials = _read_pairs(trials_list, enroll_list, root, skip_missing)
     listed, who = trials, find_speakers(trials, names, speakers or "")
     has_models = trials.models is not None
@@ -152,10 +152,8 @@ def check_lists(
     """
     if is_trials_file(trials_list):
         _read_pairs(trials_list, enroll_list, root, skip_missing)
-        return
-    enroll, test = _read_clip_lists(enroll_list, trials_list, root)
-    _check_all_pairs(enroll, test)
-    _with_existing_paths(enroll, test, skip_missing)
+    else:
+        _read_clip_lists(enroll_list, trials_list, root, skip_missing)
 
 
 def _read_pairs(
@@ -179,14 +177,23 @@ def _read_pairs(
 
 
 def _read_clip_lists(
-    enroll_list: str | None, trials_list: str, root: str | None
+    enroll_list: str | None, trials_list: str, root: str | None, skip_missing: bool
 ) -> tuple[ClipList, ClipList]:
+    """Lists for enrolment and test that allow an error rate, with the places of their clips."""
     if enroll_list is None:
         raise EvaluationError(
             f"{trials_list} lists clips, and there is no enrolment list to compare them with; "
             "set dataset_conf.enroll_list, or give pairs 'label path path'."
         )
-    return read_list(enroll_list, root=root), read_list(trials_list, root=root)
+    enroll, test = read_list(enroll_list, root=root), read_list(trials_list, root=root)
+    _check_all_pairs(enroll, test)  # mistakes of the lists come before missing clips
+    listed = _distinct_paths(enroll, test)
+    places = existing_paths(listed, _describe_pair(enroll, test), skip_missing)
+    place_of = dict(zip(listed, places, strict=True))
+    enroll, test = (
+        replace(clips, paths=[place_of[path] for path in clips.paths]) for clips in (enroll, test)
+    )
+    return enroll, test
 
 
 def _check_all_pairs(enroll: ClipList, test: ClipList) -> AllPairs:
@@ -195,18 +202,8 @@ def _check_all_pairs(enroll: ClipList, test: ClipList) -> AllPairs:
     return trials
 
 
-def _with_existing_paths(
-    enroll: ClipList, test: ClipList, skip_missing: bool
-) -> tuple[ClipList, ClipList]:
-    """Both lists with the places of their clips."""
-    listed = list(dict.fromkeys([*enroll.paths, *test.paths]))
-    place_of = dict(
-        zip(listed, existing_paths(listed, _describe_pair(enroll, test), skip_missing), strict=True)
-    )
-    enroll, test = (
-        replace(clips, paths=[place_of[path] for path in clips.paths]) for clips in (enroll, test)
-    )
-    return enroll, test
+def _distinct_paths(enroll: ClipList, test: ClipList) -> list[str]:
+    return list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
 
 
 def _describe_pair(enroll: ClipList, test: ClipList) -> str:
@@ -218,14 +215,11 @@ def _embed_all_pairs(
     enroll: ClipList,
     test: ClipList,
     method: str,
-    skip_missing: bool,
     options: dict[str, Any],
 ) -> EmbeddedTrials:
-    _check_all_pairs(enroll, test)  # mistakes of the lists come before missing clips
-    enroll, test = _with_existing_paths(enroll, test, skip_missing)
     trials = all_pairs(enroll.paths, enroll.labels, test.paths, test.labels)
     num_listed = len(trials)
-    paths = list(dict.fromkeys([*enroll.paths, *test.paths]))  # a clip on both is heard once
+    paths = _distinct_paths(enroll, test)
     table = extract_embeddings(encoder, paths, **options)
     _log_failures(paths, table)
     row_of = {paths[position]: row for row, position in enumerate(table.good)}
