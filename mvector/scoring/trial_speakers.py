@@ -37,8 +37,7 @@ class TrialSpeakers:
     @property
     def num_speakers(self) -> int:
         """Different speakers of the trials."""
-        found = np.union1d(self.enrolled, self.tested)
-        return int(np.count_nonzero(found >= 0))
+        return count_speakers(self.enrolled, self.tested)
 
     def of_part(self, listed: PairTrials, part: PairTrials) -> TrialSpeakers:
         """The same for what is left of ``listed`` trials: clips and models go by their names."""
@@ -55,6 +54,11 @@ class TrialSpeakers:
                 side[place] = of_name[left[place]]
             sides.append(side)
         return TrialSpeakers(sides[0], sides[1], self.source)
+
+
+def count_speakers(enrolled: np.ndarray, tested: np.ndarray) -> int:
+    """Different speakers of clips of both sides; -1 is nobody."""
+    return int(np.count_nonzero(np.union1d(enrolled, tested) >= 0))
 
 
 def find_speakers(

@@ -55,9 +55,7 @@ def build_results(
     return {
         "num_target": curve.num_target,
         "num_nontarget": curve.num_nontarget,
-        "num_speakers": calibration.num_speakers
-        if scored is None
-        else len(np.unique(np.concatenate(scored.trial_speakers))),
+        "num_speakers": calibration.num_speakers if scored is None else scored.num_speakers,
         "eer": {
             **with_interval,
             "threshold": threshold,

@@ -15,7 +15,7 @@ import numpy as np
 from mvector.errors import EvaluationError
 from mvector.evaluation.score_checks import checked_trials
 from mvector.files import write_errors_as, write_npz
-from mvector.scoring.trial_speakers import TrialSpeakers, find_speakers
+from mvector.scoring.trial_speakers import TrialSpeakers, count_speakers, find_speakers
 from mvector.scoring.trials import AllPairs, EnrolmentModels, Trials
 
 _FORMAT_VERSION = 1
@@ -57,6 +57,11 @@ class ScoredTrials:
     def trial_speakers(self) -> tuple[np.ndarray, np.ndarray]:
         """Speaker of each side of every trial."""
         return self.enroll_speakers[self.enroll_index], self.test_speakers[self.test_index]
+
+    @property
+    def num_speakers(self) -> int:
+        """Different speakers of the trials."""
+        return count_speakers(self.enroll_speakers, self.test_speakers)
 
     @property
     def enrolled_clips(self) -> tuple[str, ...]:
