@@ -63,32 +63,15 @@ def table(shown: Table, caption: str = "") -> str:
     """A table that scrolls within itself, with its caption above and its notes below."""
     lines = [f'<p class="muted">{escape(caption)}</p>'] if caption else []
     if shown.rows:
-        head = "".join(f"<th>{escape(text)}</th>" for text in shown.header)
-        lines += [
-            f'<div class="scroll"><table aria-label="{escape(shown.title)}">',
-            f"<thead><tr>{head}</tr></thead>",
-            "<tbody>",
-            *(_row(map(escape, row)) for row in shown.rows),
-            "</tbody></table></div>",
-        ]
+        opening = f'<div class="scroll"><table aria-label="{escape(shown.title)}">'
+        lines.append(_table(opening, shown.header, (map(escape, row) for row in shown.rows)))
     return "\n".join([*lines, *map(note, shown.notes)])
 
 
 def trials_table(rows: Sequence[Sequence[str]], sounds: Mapping[str, str]) -> str:
     """Scores and two clips each; a clip that ``sounds`` has a source of can be played."""
-    head = "".join(f"<th>{name}</th>" for name in ("score", "enrolled", "tested"))
-    lines = (
-        _row([escape(score), *(_clip(path, sounds) for path in clips)]) for score, *clips in rows
-    )
-    return "\n".join(
-        [
-            '<div class="scroll trials"><table>',
-            f"<thead><tr>{head}</tr></thead>",
-            "<tbody>",
-            *lines,
-            "</tbody></table></div>",
-        ]
-    )
+    cells = ([escape(score), *(_clip(path, sounds) for path in clips)] for score, *clips in rows)
+    return _table('<div class="scroll trials"><table>', ("score", "enrolled", "tested"), cells)
 
 
 def figures(pictures: Iterable[Picture]) -> str:
@@ -132,8 +115,19 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(["<dl>", *rows, "</dl>"])
 
 
-def _row(cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+def _table(opening: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in what ``opening`` opens; the header is text, the cells are HTML."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in header)
+    lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return "\n".join(
+        [
+            opening,
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *lines,
+            "</tbody></table></div>",
+        ]
+    )
 
 
 def _clip(path: str, sounds: Mapping[str, str]) -> str:
