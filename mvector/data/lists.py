@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,7 @@ def read_list(
             with what is wrong in each.
     """
     name = os.fspath(path)
-    cure = "create it with create_data.py or correct its path"
-    refuse_as_list(path)
-    with read_errors_as(DataError, f"The list '{name}'", cure, code="list-not-found"):
+    with list_errors(path):
         text = read_utf8(path)
     paths: list[str] = []
     labels: list[int] = []
@@ -99,6 +98,19 @@ def read_list(
     if not paths:
         raise DataError(f"The list '{name}' is empty; expected lines 'path<TAB>speaker number'.")
     return ClipList(name, with_local_separators(paths), np.array(labels, dtype=np.int64))
+
+
+@contextmanager
+def list_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within the block, which reads a list of clips or trials, a ``DataError`` says why it fails.
+
+    Raises:
+        DataError: also before, where the file is a clip.
+    """
+    refuse_as_list(path)
+    cure = "create it with create_data.py or correct its path"
+    with read_errors_as(DataError, f"The list '{os.fspath(path)}'", cure, code="list-not-found"):
+        yield
 
 
 def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[str, int]]) -> None:

@@ -32,9 +32,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mvector.audio.formats import refuse_as_list
+from mvector.data.lists import list_errors
 from mvector.errors import DataError
-from mvector.files import not_utf8, read_errors_as, with_local_separators
+from mvector.files import not_utf8, with_local_separators
 from mvector.scoring.trials import EnrolmentModels, PairTrials
 
 _IS_TARGET = {b"1": 1, b"target": 1, b"0": 0, b"nontarget": 0}
@@ -259,9 +259,7 @@ def _numbered_lines(source: str) -> Iterator[tuple[int, bytes]]:
 
 def _open_list(source: str) -> BinaryIO:
     """The list, behind a byte order mark."""
-    refuse_as_list(source)
-    cure = "create it with create_data.py or correct its path"
-    with read_errors_as(DataError, f"The list '{source}'", cure, code="list-not-found"):
+    with list_errors(source):
         file = open(source, "rb")  # noqa: SIM115
         start = file.read(256)
         if b"\0" in start:
