@@ -30,12 +30,11 @@ def compare_scores(
 
     Returns:
         Plain values: ``systems`` with their figures, ``differences`` from the first with intervals,
-        ``p_targets`` of the detection costs, and ``bootstrap``; and the curve of each system by
-        its name.
+        ``p_targets`` of the detection costs, and ``bootstrap``, which says why there are none where
+        the speakers are too few; and the curve of each system by its name.
 
     Raises:
-        EvaluationError: fewer than two files, a file that cannot be read, trials that differ, or
-            too few speakers.
+        EvaluationError: fewer than two files, a file that cannot be read, or trials that differ.
     """
     if len(files) < 2:
         raise EvaluationError("A comparison needs two files of scores or more.")
