@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from corpus_trees import (
 
 from mvector.corpus.recipes.folder import scan_folder
 from mvector.errors import DataError
-
-
-@pytest.fixture
-def warnings(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    caplog.set_level(logging.WARNING, logger="mvector")
-    return caplog
 
 
 def write_as(path: str, kind: str) -> None:
@@ -52,16 +42,14 @@ def test_a_corpus_may_be_in_any_format_or_without_suffixes() -> None:
     assert {*by_path()} == {f"corpus/{name}" for name in kinds}
 
 
-def test_files_passed_over_and_speakers_lost_are_named(
-    warnings: pytest.LogCaptureFixture,
-) -> None:
+def test_files_passed_over_and_speakers_lost_are_named(caplog: pytest.LogCaptureFixture) -> None:
     for name in ("ada/1.wav", "eve/1.wav"):
         put(f"corpus/{name}")
     for name in ("ada/1.txt", "ada/2.xyz", "bob/1.xyz", "bob/2.xyz", "README"):
         Path("corpus", name).parent.mkdir(exist_ok=True)
         Path("corpus", name).write_text("no audio")
     create("--dataset=folder", "--path=corpus", "--test_speakers=0")
-    (message,) = [m for m in warnings.messages if m.startswith("Passed over")]
+    (message,) = [m for m in caplog.messages if m.startswith("Passed over")]
     assert message.endswith(
         "corpus': 3 files of no known audio format ('ada/2.xyz', 'bob/1.xyz', 'bob/2.xyz') and 2 "
         "files such as texts and hidden ones. No clip is found of 'bob'."

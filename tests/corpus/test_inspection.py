@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import sys
@@ -76,10 +75,6 @@ def made_up(labels: list[int], **fields: Any) -> Inspection:
 @pytest.fixture(autouse=True)
 def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    package_logger = logging.getLogger("mvector")  # the command sets logging up for the process
-    monkeypatch.setattr(package_logger, "propagate", package_logger.propagate)
-    monkeypatch.setattr(package_logger, "handlers", package_logger.handlers[:])
-    monkeypatch.setattr(package_logger, "level", package_logger.level)
 
 
 # What is measured of a clip
