@@ -38,23 +38,15 @@ def identify(args: Identify, predictor: MVectorPredictor) -> int:
     """Recognise every clip that can be heard; the worst of their exit codes."""
     files = [*args.identify]
     require_one_standard_input(files)
-    if len(files) == 1:
-        return recognise(
-            args, predictor, open_clip(files[0], args.channel), about={"clip": files[0]}
-        )
     codes, width = set(), max(map(len, files))
     for file in files:
+        label = file.ljust(width) if len(files) > 1 else ""
         try:
-            codes.add(
-                recognise(
-                    args,
-                    predictor,
-                    open_clip(file, args.channel),
-                    label=file.ljust(width),
-                    about={"clip": file},
-                )
-            )
+            clip = open_clip(file, args.channel)
+            codes.add(recognise(args, predictor, clip, label=label, about={"clip": file}))
         except AudioError as error:
+            if len(files) == 1:
+                raise
             codes.add(MISTAKE)
             print(f"Not heard: {error}", file=sys.stderr)
             if args.json:
