@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shlex
 import sys
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from mvector.cli.common import (
     NoAudioOption,
     SearchOptions,
 )
-from mvector.cli.identify import Identify, identify, recognise
+from mvector.cli.identify import MISTAKE, Identify, identify, recognise
 from mvector.cli.library_actions import (
     Audit,
     Export,
@@ -53,9 +52,6 @@ if TYPE_CHECKING:
     from mvector.recognition.answers import Registration
     from mvector.recognition.predictor import MVectorPredictor
 
-logger = logging.getLogger(__name__)
-
-KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
 _MOST_NAMED = 10
 
 _EPILOG = """\
