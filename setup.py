@@ -2,7 +2,7 @@
 
 ``configs/`` and ``dataset/samples/`` lie where somebody who reads the repository looks for them.
 Installed, they lie beside the modules as ``mvector/configs`` and ``mvector/samples``, where
-``mvector.files.shipped_folder`` finds them. The documents go into ``share/doc/mvector``.
+``mvector.shipped.shipped_folder`` finds them. The documents go into ``share/doc/mvector``.
 """
 
 from pathlib import Path

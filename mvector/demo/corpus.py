@@ -49,7 +49,7 @@ def write_corpus(
         sample_rate: at least 8000 Hz.
         seed: not negative.
         first_speaker: number of the first speaker.
-        progress: show a bar, if standard error is a terminal.
+        progress: show how far it is, on standard error.
 
     Raises:
         DataError: the folder cannot be written to, or a count is out of range.
