@@ -229,7 +229,8 @@ def parse_words(parser: _Parser, words: Sequence[str]) -> dict[str, Any]:
         given, unknown = parser.parse_optionally(words)
         if not unknown:
             raise
-    command, named = parser.command, as_typed(vars(given))
+    command = parser.command
+    named = {name: as_typed(value) for name, value in vars(given).items()}
     for place, word in enumerate(unknown):
         spelled, equals, value = word.partition("=")
         if word.startswith("-"):
@@ -237,7 +238,7 @@ def parse_words(parser: _Parser, words: Sequence[str]) -> dict[str, Any]:
             cure = option_cure(command, spelled, value, parser.spellings)
             raise OptionError(f"There is no option {spelled}; {cure}")
     if unknown:
-        word = as_typed({"word": unknown[0]})["word"]
+        word = as_typed(unknown[0])
         cure = word_cure(command, word, parser.spellings, stray_flag(command, named))
         raise OptionError(f"'{word}' is one word too many; {cure}")
     return named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 _SHIELD = "\0"  # no word that a process is given has one
@@ -23,12 +23,8 @@ def for_argparse(words: Sequence[str], known: Sequence[str]) -> list[str]:
     return spelled + [f"{_SHIELD}{each}" if each.startswith("-") else each for each in behind]
 
 
-def as_typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What was parsed of such words, as it was typed."""
-    return {name: _unshielded(value) for name, value in values.items()}
-
-
-def _unshielded(value: Any) -> Any:
+def as_typed(value: Any) -> Any:
+    """A value that was parsed of such words, or a list of them, as it was typed."""
     if isinstance(value, list):
-        return [_unshielded(each) for each in value]
+        return [as_typed(each) for each in value]
     return value.removeprefix(_SHIELD) if isinstance(value, str) else value
