@@ -111,15 +111,23 @@ def run_script(name: str, argv: Sequence[str] | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The ``mvector`` command: ``mvector train …`` is ``python train.py …``."""
-    from mvector.cli.failures import guarded
-
     words = list(sys.argv[1:] if argv is None else argv)
-    return guarded("mvector", lambda failure: _main(words, failure))
-
-
-def _main(words: list[str], failure: Failure) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
+    typed = words[0].removesuffix(".py").replace("-", "_").lower() if words else ""
+    name = ALIASES.get(typed, typed)
+    if name in COMMANDS:
+        from mvector.cli.running import run_command
+        from mvector.cli.subcommand import as_subcommand
+
+        return run_command(lambda: as_subcommand(find_command(name), name), words[1:])
+    from mvector.cli.failures import guarded
+
+    return guarded("mvector", lambda failure: _without_command(words, typed, failure))
+
+
+def _without_command(words: list[str], typed: str, failure: Failure) -> int:
+    """Help, the version, or what is wrong with the first word."""
     if not words or words[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -128,17 +136,10 @@ def _main(words: list[str], failure: Failure) -> int:
 
         print(__version__)
         return 0
-    typed = words[0].removesuffix(".py").replace("-", "_").lower()
-    name = ALIASES.get(typed, typed)
-    if name not in COMMANDS:
-        from mvector.cli.options import OptionError
+    from mvector.cli.options import OptionError
 
-        failure.as_json = "--json" in words
-        raise OptionError(_unknown(words[0], typed))
-    from mvector.cli.running import run_command
-    from mvector.cli.subcommand import as_subcommand
-
-    return run_command(lambda: as_subcommand(find_command(name), name), words[1:])
+    failure.as_json = "--json" in words
+    raise OptionError(_unknown(words[0], typed))
 
 
 def _help() -> str:
