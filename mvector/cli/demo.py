@@ -103,31 +103,28 @@ def run(args: Demo) -> int:
     model = out / "models" / "EcapaTdnn_Fbank" / "best_model"
     own = ("--model_path", str(model.relative_to(out)))
     compare = ("contrast", *own)
-    same = tour.run(*compare, enrolled[first], trials[first], codes=verdicts)
-    different = tour.run(*compare, enrolled[first], trials[second], codes=verdicts)
+    own_codes = [
+        tour.run(*compare, enrolled[first], clip, codes=verdicts)
+        for clip in (trials[first], trials[second])
+    ]
     tour.say("7/7  enrolling three people, then recognising one of them and a stranger")
     for name in (first, second, third):
         tour.run("recognition", *own, "--register", name, enrolled[name])
     identify = ("recognition", *own, "--identify")
-    known = tour.run(*identify, trials[first], codes=verdicts)
-    unknown = tour.run(*identify, trials[stranger], codes=verdicts)
+    own_codes += [
+        tour.run(*identify, clip, codes=verdicts) for clip in (trials[first], trials[stranger])
+    ]
 
     metrics = yaml.safe_load((model / "model.yml").read_text(encoding="utf-8"))["metrics"]
     print(f"""
 What happened, in {time.monotonic() - started:.0f} s. The voices are SYNTHETIC: the figures say
 nothing about real speech; those of the model in the box stand in docs/model_card.md.
 The model in the box
-  same voice      {"taken for the same" if box_codes[0] == 0 else "wrongly told apart"}
-  two voices      {"told apart" if box_codes[1] == 1 else "wrongly taken for the same"}
-  enrolled voice  {"recognised" if box_codes[2] == 0 else "not recognised"}
-  stranger        {"rejected" if box_codes[3] == 1 else "wrongly recognised"}
+{_outcomes(*box_codes)}
 The model trained here
   trained on      {_NUM_SPEAKERS - _NUM_TEST_SPEAKERS} voices, tested on {_NUM_TEST_SPEAKERS} others
   error rates     EER {100 * metrics["eer"]:.2f} %, minDCF {metrics["min_dcf"]:.3f}
-  same voice      {"taken for the same" if same == 0 else "wrongly told apart"}
-  two voices      {"told apart" if different == 1 else "wrongly taken for the same"}
-  enrolled voice  {"recognised" if known == 0 else "not recognised"}
-  stranger        {"rejected" if unknown == 1 else "wrongly recognised"}
+{_outcomes(*own_codes)}
 Where it lies
   model           {model}
   error curves    {picture}
@@ -136,6 +133,15 @@ Where it lies
   speaker library {out / "audio_db"}
 Next: speech of your own; mvector --help shows the way.""")
     return 0
+
+
+def _outcomes(same: int, different: int, known: int, unknown: int) -> str:
+    """What the exit codes of two comparisons and two recognitions say of a model."""
+    return f"""\
+  same voice      {"taken for the same" if same == 0 else "wrongly told apart"}
+  two voices      {"told apart" if different == 1 else "wrongly taken for the same"}
+  enrolled voice  {"recognised" if known == 0 else "not recognised"}
+  stranger        {"rejected" if unknown == 1 else "wrongly recognised"}"""
 
 
 def make_folder(out: Path) -> None:
