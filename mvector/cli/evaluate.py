@@ -16,6 +16,7 @@ from mvector.cli.calibration_report import (
 )
 from mvector.cli.evaluate_options import EPILOG, Compare, Evaluate
 from mvector.cli.options import Action, Command
+from mvector.cli.running import is_main_process
 
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
@@ -31,7 +32,7 @@ def _compare(args: Compare) -> int:
     """Compare saved scores, and print and write how they differ."""
     from mvector.cli.evaluate_outputs import compare
 
-    if os.environ.get("RANK", "0") == "0":
+    if is_main_process():
         print("\n".join(compare(args)))
     return 0
 
@@ -54,18 +55,17 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.training.model_evaluation import calibration_of, write_calibration_of
     from mvector.training.trainer import MVectorTrainer
 
-    if os.environ.get("RANK", "0") != "0":  # what all processes of torchrun would warn of alike
+    if not is_main_process():  # what all processes of torchrun would warn of alike
         logging.getLogger("mvector").setLevel(logging.ERROR)
     folder = model_folder(args.model_path or find_model(args.configs))
     info = read_model_info(folder)  # which says what is wrong with the folder
-    if is_default_model(folder):  # its own lists are nobody else's, and its thresholds stay
+    in_box = is_default_model(folder)
+    if in_box:  # its own lists are nobody else's, and its thresholds stay
         if args.write_calibration or (args.calibrate and args.write_calibration is None):
             check_thresholds_changeable(folder)
         args = replace(args, write_calibration=False, out=args.out or ".")
     writes = args.write_calibration is not False and not args.verdict
-    source = args.configs or (
-        DEFAULT_CONFIG if is_default_model(folder) else load_training_config(folder)
-    )
+    source = args.configs or (DEFAULT_CONFIG if in_box else load_training_config(folder))
     if source is None:
         raise ConfigError(
             f"'{folder}' says nothing of its training lists; name a configuration with --configs."
@@ -103,7 +103,7 @@ def _evaluate(args: Evaluate) -> int:
         result,
         {
             "name": trainer.model.name,
-            "title": "The model in the box" if is_default_model(folder) else model_name(folder),
+            "title": "The model in the box" if in_box else model_name(folder),
             "folder": str(folder),
             "fingerprint": info.fingerprint,
         },

@@ -88,9 +88,14 @@ def set_up_logging(*, verbose: bool = False, shows_progress: bool = False) -> No
     root = logging.getLogger("mvector")
     root.handlers[:] = [handler]
     level = logging.INFO if shows_progress else logging.WARNING
-    is_main = os.environ.get("RANK", "0") == "0"
-    root.setLevel((logging.DEBUG if verbose else level) if is_main else logging.WARNING)
+    wanted = logging.DEBUG if verbose else level
+    root.setLevel(wanted if is_main_process() else logging.WARNING)
     root.propagate = False
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of the processes that ``torchrun`` starts, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _log_options(options: Options) -> None:
