@@ -81,15 +81,6 @@ def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def _with_logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command sets logging up for the whole process; caplog needs records to propagate."""
-    package_logger = logging.getLogger("mvector")
-    monkeypatch.setattr(package_logger, "propagate", True)
-    monkeypatch.setattr(package_logger, "handlers", [])
-    monkeypatch.setattr(package_logger, "level", logging.INFO)
-
-
 class TestFolderLayout:
     def test_the_speaker_is_the_folder_beneath_the_corpus_however_deep_the_clip_lies(self):
         put(Path("c/alice/1.wav"))
