@@ -18,6 +18,7 @@ import re
 import sqlite3
 import sys
 import uuid
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -133,13 +134,7 @@ def apply_committed_changes(store: Store, folder: Path, obstacles: Obstacles) ->
                 _put_in_place(database, folder, path, obstacles)
             except OSError as error:
                 obstacles.tell(path, error)
-        for (file,) in database.execute("SELECT file FROM removals").fetchall():
-            try:
-                if is_clip_path(file):
-                    _delete_clip(database, folder, file, obstacles)
-                database.execute("DELETE FROM removals WHERE file = ?", (file,))
-            except OSError as error:
-                obstacles.tell(folder / file, error)
+        _delete_removed_clips(database, folder, obstacles)
         for path in _stale_files(database, folder):
             try:
                 if kind_of(path) == "file":
@@ -227,19 +222,47 @@ def is_clip_name(name: str) -> bool:
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 
 
-def _delete_clip(
-    database: sqlite3.Connection, library: Path, file: str, obstacles: Obstacles
+def _delete_removed_clips(
+    database: sqlite3.Connection, library: Path, obstacles: Obstacles
 ) -> None:
-    """Delete a clip, and its folder when only what the library wrote is left in it."""
+    """Delete the clips that are listed, and then the folders in which nothing else is left."""
+    query = "SELECT file FROM removals ORDER BY file"
+    listed = [file for (file,) in database.execute(query)]
+    for folder, files in groupby(listed, key=lambda file: file.rpartition("/")[0]):
+        deleted = None
+        for file in files:
+            try:
+                if is_clip_path(file) and _delete_clip(library, file, obstacles):
+                    deleted = file
+                database.execute("DELETE FROM removals WHERE file = ?", (file,))
+            except OSError as error:
+                obstacles.tell(library / file, error)
+        if deleted is None:
+            continue
+        try:
+            _delete_folder_without_clips(database, library / folder, obstacles)
+        except OSError as error:  # and is tried again when the clip is deleted next
+            obstacles.tell(library / deleted, error)
+            database.execute("INSERT INTO removals VALUES (?)", (deleted,))
+
+
+def _delete_clip(library: Path, file: str, obstacles: Obstacles) -> bool:
+    """Delete a clip; false where something that the library did not make lies in its place."""
     obstacle = obstacle_at(library, file)
-    if obstacle is not None:
-        place, what = obstacle
-        if isinstance(what, OSError):
-            raise what
-        obstacles.tell(place, what)  # nothing that the library made is there
-        return
-    folder = (library / file).parent
-    (library / file).unlink(missing_ok=True)
+    if obstacle is None:
+        (library / file).unlink(missing_ok=True)
+        return True
+    place, what = obstacle
+    if isinstance(what, OSError):
+        raise what
+    obstacles.tell(place, what)
+    return False
+
+
+def _delete_folder_without_clips(
+    database: sqlite3.Connection, folder: Path, obstacles: Obstacles
+) -> None:
+    """Delete a person's folder when only what the library wrote is left in it."""
     if kind_of(folder) == "":
         return
     left = sorted(folder.iterdir())
@@ -252,7 +275,7 @@ def _delete_clip(
     inside = (f"{folder.name}/", f"{folder.name}0")
     query = "SELECT file FROM removals WHERE file > ? AND file < ?"
     others = {PurePosixPath(row[0]).name for row in database.execute(query, inside)}
-    foreign = [path for path in foreign if path.name not in others]  # those are deleted next
+    foreign = [path for path in foreign if path.name not in others]  # told of when that failed
     query = "SELECT 1 FROM clips WHERE file > ? AND file < ?"
     if foreign and not database.execute(query, inside).fetchone():
         names = ", ".join(shown(path.name) for path in foreign[:_MAX_TOLD])
