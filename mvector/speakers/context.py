@@ -18,11 +18,7 @@ from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, sour
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, count_of
 from mvector.speakers import audit, people
-from mvector.speakers.clip_files import (
-    apply_committed_changes,
-    folder_of_person,
-    stage_clip,
-)
+from mvector.speakers.clip_files import apply_committed_changes, folder_of_person, stage_clip
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
 from mvector.speakers.names import checked_name
 from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
@@ -187,13 +183,19 @@ class LibraryContext:
         """
         file = sha256 = None
         if data is not None:
-            suffix += ENCRYPTED_SUFFIX if self.cipher.is_enabled else ""
-            person_folder = folder_of_person(database, self.folder, name)
-            file, sha256 = stage_clip(self.folder, person_folder, suffix, self.cipher.encrypt(data))
+            file, sha256 = self.stage_clip(database, name, data, suffix)
         person = people.ensure_person(database, name)
         clip = people.insert_clip(database, person, file, sha256)
         self.add_embedding(database, clip, person, embedding, quality)
         return file
+
+    def stage_clip(
+        self, database: sqlite3.Connection, name: str, data: bytes, suffix: str
+    ) -> tuple[str, str]:
+        """Stage a clip of a person, encrypted where the library is: its place and SHA-256."""
+        suffix += ENCRYPTED_SUFFIX if self.cipher.is_enabled else ""
+        person_folder = folder_of_person(database, self.folder, name)
+        return stage_clip(self.folder, person_folder, suffix, self.cipher.encrypt(data))
 
     def add_embedding(
         self,

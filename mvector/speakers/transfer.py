@@ -23,10 +23,10 @@ from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.files import write_atomically, write_errors_as
 from mvector.speakers import people, schema
-from mvector.speakers.clip_files import create_private, folder_of_person, stage_clip
+from mvector.speakers.clip_files import create_private
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
-from mvector.speakers.names import checked_groups, checked_name, encode_metadata
+from mvector.speakers.names import checked_name, encode_metadata
 from mvector.speakers.obstacles import obstacle_at
 
 _FORMAT = "mvector-library-1"
@@ -250,7 +250,7 @@ def _insert_person(
     number = people.ensure_person(database, name)
     query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
     database.execute(query, (encode_metadata(person.metadata), person.enrolled_at, number))
-    people.set_groups(database, number, checked_groups(person.groups), keep=True)
+    people.set_groups(database, number, person.groups, keep=True)
     if not person.clips:
         raise ValueError(f"{person.name!r} has no clips")
     for clip in person.clips:
@@ -261,10 +261,8 @@ def _insert_person(
                 raise ValueError(f"the clip {clip.member!r} is damaged")
             if clip.suffix not in AUDIO_SUFFIXES:
                 raise ValueError(f"the clip {clip.member!r} has the suffix {clip.suffix!r}")
-            suffix = clip.suffix + (ENCRYPTED_SUFFIX if context.cipher.is_enabled else "")
-            data = context.cipher.encrypt(cipher.decrypt(data))
-            person_folder = folder_of_person(database, context.folder, name)
-            place, sha256 = stage_clip(context.folder, person_folder, suffix, data)
+            data = cipher.decrypt(data)
+            place, sha256 = context.stage_clip(database, name, data, clip.suffix)
         if place is None and clip.embedding is None:
             continue
         row = people.insert_clip(database, number, place, sha256)
