@@ -27,14 +27,16 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
 
 
-def normalise_name(name: str) -> str:
+def normalise_name(name: str, what: str = "name") -> str:
     """A name in the one spelling under which it is stored: NFC, without blanks around it.
+
+    Messages call it ``what``.
 
     Raises:
         LibraryError: it is no text.
     """
     if not isinstance(name, str):
-        mistake = f"A name is text; this one is {type(name).__name__}."
+        mistake = f"A {what} is text; this one is {type(name).__name__}."
         raise LibraryError(mistake, code="name-invalid")
     return unicodedata.normalize("NFC", name).strip()
 
@@ -45,10 +47,7 @@ def checked_name(name: str, what: str = "name") -> str:
     Raises:
         LibraryError: it is no text, empty, too long or holds control characters.
     """
-    if not isinstance(name, str):
-        mistake = f"A {what} is text; this one is {type(name).__name__}."
-        raise LibraryError(mistake, code="name-invalid")
-    name = normalise_name(name)
+    name = normalise_name(name, what)
     if not name or len(name) > _MAX_NAME:
         mistake = f"A {what} needs 1 to {_MAX_NAME} characters; this one has {len(name)}."
         raise LibraryError(mistake, code="name-invalid")
