@@ -76,9 +76,8 @@ def choose_model(
         recover_folder(cut_off.with_name("best_model"))
     if library is not None:
         others = (path.parent for path in sorted(_MODELS.glob("*/*/model.yml")))
-        found = model_of_library(library, others)
-        if found is not None:
-            folder, _ = found
+        folder = model_of_library(library, others)
+        if folder is not None:
             why = "the people were enrolled with it; --reembed takes another"
             return ModelChoice(folder, "" if is_default_model(folder) else why)
     trained = sorted(path.parent for path in _MODELS.glob("*/best_model/model.yml"))

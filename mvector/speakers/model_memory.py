@@ -52,10 +52,8 @@ def remembered_name(database: sqlite3.Connection, library: Path) -> str | None:
     return model_name([*there, *places][0]) if places else None
 
 
-def model_of_library(
-    path: str | os.PathLike[str], others: Iterable[Path] = ()
-) -> tuple[Path, str] | None:
-    """Folder and name of the model that the people of a library were enrolled with.
+def model_of_library(path: str | os.PathLike[str], others: Iterable[Path]) -> Path | None:
+    """The folder of the model that the people of a library were enrolled with.
 
     Args:
         path: of the library.
@@ -84,9 +82,10 @@ def model_of_library(
     wanted = fingerprint.partition("-")[0]  # behind it stands how much of clips is heard
     for folder in [*places, model_folder(BOX), *others]:
         if _fingerprint_of(folder) == wanted:
-            return folder, model_name(folder)
+            return folder
     what = f"the model '{name}'" if name else "a model"
-    gone = "holds another model now" if places and _holds_model(places) else "is not there any more"
+    is_another = any(_fingerprint_of(folder) is not None for folder in places)
+    gone = "holds another model now" if is_another else "is not there any more"
     raise LibraryError(
         f"The people in '{library}' were enrolled with {what} ({wanted}), which {gone}: name the "
         "folder that has it by --model_path, or compute their voiceprints anew with another model "
@@ -121,7 +120,3 @@ def _fingerprint_of(folder: Path) -> str | None:
         return read_model_info(folder).fingerprint
     except MVectorError:
         return None
-
-
-def _holds_model(places: Iterable[Path]) -> bool:
-    return any(_fingerprint_of(folder) is not None for folder in places)
