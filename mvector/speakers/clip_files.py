@@ -195,13 +195,12 @@ def _put_in_place(
         path.unlink()
         return
     file, name = places[0]
-    person_folder = PurePosixPath(file).parent.name
-    if not _is_free(folder / person_folder, name):
+    wanted = person_folder = PurePosixPath(file).parent.name
+    if not _is_free(folder / wanted, name):
         person_folder = folder_of_person(database, folder, name)
     place = f"{person_folder}/{path.name}"
     if place != file:
-        blocked = PurePosixPath(file).parent.name
-        obstacles.tell(folder / blocked, f"is taken; clips of '{name}' are in '{person_folder}'")
+        obstacles.tell(folder / wanted, f"is taken; clips of '{name}' are in '{person_folder}'")
         database.execute("UPDATE clips SET file = ? WHERE file = ?", (place, file))
     make_person_folder(folder / person_folder, name)
     os.replace(path, folder / place)

@@ -22,6 +22,7 @@ from mvector.audio import AudioSource
 from mvector.errors import LibraryError, MVectorError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
+from mvector.speakers.clip_files import PENDING
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
@@ -142,7 +143,7 @@ def _update_database(
         database.execute(query, (clip, person, twin.number))
         context.append_audit(database, "found", state.name)
     for file in plan.gone:
-        pending = context.folder / ".pending" / Path(file).name
+        pending = context.folder / PENDING / Path(file).name
         if is_clip_gone(context.folder, file) and not os.path.lexists(pending):
             database.execute("DELETE FROM clips WHERE file = ?", (file,))
             done.num_gone += 1
