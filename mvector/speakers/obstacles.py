@@ -78,15 +78,17 @@ def obstacle_at(library: Path, file: str) -> tuple[Path, str | OSError] | None:
 
 def is_clip_there(library: Path, file: str) -> bool:
     """Whether a clip lies in its place."""
-    try:
-        return obstacle_at(library, file) is None and kind_of(library / file) == "file"
-    except OSError:
-        return False
+    return _kind_in_place(library, file) == "file"
 
 
 def is_clip_gone(library: Path, file: str) -> bool:
     """Whether nothing at all lies in a clip's place; not so where that cannot be looked at."""
+    return _kind_in_place(library, file) == ""
+
+
+def _kind_in_place(library: Path, file: str) -> str | None:
+    """What :func:`kind_of` says of a clip's place; ``None`` where something is in the way."""
     try:
-        return obstacle_at(library, file) is None and kind_of(library / file) == ""
+        return kind_of(library / file) if obstacle_at(library, file) is None else None
     except OSError:
-        return False
+        return None
