@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sqlite3
 import time
@@ -13,16 +12,11 @@ import numpy as np
 import pytest
 from error_codes import raises_code
 from small_encoder import small_encoder, write_noise
-from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
+from stand_in import clip_of, stored_clips, write_clip
 
 from mvector.audio import read_audio
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
-
-
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
 
 
 @pytest.fixture
@@ -31,12 +25,6 @@ def library(encoder: Any, tmp_path: Path) -> SpeakerLibrary:
     for k in range(4):
         library.register(f"Person {k}", clip_of(k))
     return library
-
-
-@pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    return caplog
 
 
 def reopened(library: SpeakerLibrary, encoder: Any = None, **options: Any) -> SpeakerLibrary:

@@ -21,15 +21,10 @@ import numpy as np
 import pytest
 from error_codes import raises_code
 from small_settings import ROOT
-from stand_in import StandInEncoder, clip_of, nobody, write_clip
+from stand_in import clip_of, nobody, write_clip
 
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
-
-
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
 
 
 @pytest.fixture

@@ -31,11 +31,6 @@ NUM_KILLS = int(os.environ.get("LIBRARY_KILLS", "20"))
 NUM_ENROLLED = int(os.environ.get("LIBRARY_ENROLLED", "20"))
 
 
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
-
-
 def forked(work: Callable[[], None]) -> int:
     """Run something in a process of its own; its exit code tells whether it came to an end."""
     process = os.fork()

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
-from stand_in import RATE, StandInEncoder, clip_of, write_clip
+from stand_in import RATE, clip_of, write_clip
 
 from mvector.audio import read_audio
 from mvector.cli.import_library import enrol_copies, find_clips_of_people
 from mvector.speakers import SpeakerLibrary
 
 KINDS = {"1.aif": "AIFF", "2.CAF": "CAF", "3.w64": "W64", "4.sph": "NIST", "5": "WAV"}
-
-
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
-
-
-@pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    caplog.set_level(logging.WARNING, logger="mvector")
-    return caplog
 
 
 def people_in(folder: Path) -> Path:

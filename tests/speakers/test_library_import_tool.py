@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from small_settings import ROOT
-from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
+from stand_in import clip_of, stored_clips, write_clip
 
 from mvector.cli.import_library import enrol_copies, enrol_embeddings, find_clips_of_people
 from mvector.errors import DataError
@@ -23,11 +23,6 @@ class Trap:
 
     def __reduce__(self) -> Any:
         return (pytest.fail, ("the pickle was read",))
-
-
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
 
 
 @pytest.fixture

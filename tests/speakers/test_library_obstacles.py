@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stand_in import StandInEncoder, clip_of, nobody, stored_clips, write_clip
+from stand_in import clip_of, nobody, stored_clips, write_clip
 
 from mvector.speakers import SpeakerLibrary
 from mvector.speakers.names import folder_key, folder_name_for, person_of_folder
-
-
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import shutil
 import sqlite3
 import stat
@@ -36,12 +35,6 @@ def library(encoder: Any, tmp_path: Path) -> SpeakerLibrary:
         library.register(f"Person {k}", clip_of(k), metadata={"k": k}, groups=[f"group {k % 2}"])
     library.register("Person 1", clip_of(1, take=1))
     return library
-
-
-@pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    return caplog
 
 
 @pytest.fixture

@@ -24,11 +24,6 @@ from mvector.speakers.derived import revision_of
 from mvector.speakers.encryption import KEY_VARIABLE
 
 
-@pytest.fixture
-def encoder() -> Any:
-    return StandInEncoder()
-
-
 def quality_of_clips(encoder: Any, *clips: Any) -> SpeechQuality:
     """Total speech and mean SNR, as evaluations compute them for an enrolment model."""
     measured = np.array([encoder.measure(clip).quality for clip in clips])
