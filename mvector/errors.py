@@ -5,7 +5,7 @@ Scripts print it and leave with exit code 2; library code can catch :class:`MVec
 failures apart by their ``code``. ``docs/errors.md`` lists the codes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -70,6 +70,12 @@ class MissingDependencyError(MVectorError):
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
     """``1 clip``, ``2 clips``, ``1,000 clips``: ``plural`` is for nouns that take another end."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def shorten_list(names: Sequence[str], most: int = 4) -> str:
+    """``a, b and 1,000 more``: the first ``most`` names, and how many others there are."""
+    shown, more = ", ".join(names[:most]), len(names) - most
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 @contextmanager

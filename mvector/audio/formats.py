@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 
-from mvector.errors import DataError
+from mvector.errors import DataError, count_of, shorten_list
 
 logger = logging.getLogger(__name__)
 
@@ -172,9 +172,9 @@ class PassedOver:
         odd = [os.path.relpath(path, folder) for path in sorted(self.odd)]
         parts = []
         if odd:
-            parts.append(f"{_files(len(odd))} of no known audio format ({_some(odd)})")
+            parts.append(f"{count_of(len(odd), 'file')} of no known audio format ({_some(odd)})")
         if self.num_companions:
-            parts.append(f"{_files(self.num_companions)} such as texts and hidden ones")
+            parts.append(f"{count_of(self.num_companions, 'file')} such as texts and hidden ones")
         sentence = f"Passed over in '{folder}': {' and '.join(parts)}."
         if names := sorted(lost):
             sentence += f" No clip is found of {_some(names)}."
@@ -182,11 +182,5 @@ class PassedOver:
             logger.log(logging.WARNING if odd else logging.INFO, "%s", sentence)
 
 
-def _files(number: int) -> str:
-    return "1 file" if number == 1 else f"{number:,} files"
-
-
 def _some(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED])
-    more = len(names) - _MOST_NAMED
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return shorten_list([f"'{name}'" for name in names], _MOST_NAMED)

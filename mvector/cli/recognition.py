@@ -45,7 +45,7 @@ from mvector.cli.library_actions import (
 from mvector.cli.options import Action, Command, Condition, OptionError, flag, option, required
 from mvector.cli.terminal import Mark, marked, mind_lines
 from mvector.cli.watch import Watch, watch
-from mvector.errors import AudioError, LibraryError, MVectorError
+from mvector.errors import AudioError, LibraryError, MVectorError, shorten_list
 
 if TYPE_CHECKING:
     from mvector.audio import AudioSource
@@ -174,8 +174,7 @@ def _run_menu(args: Menu) -> int:
     predictor = make_predictor(args)
     names = _names_enrolled(predictor)
     if names:
-        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-        print(f"Enrolled: {', '.join(names[:_MOST_NAMED])}{more}")
+        print(f"Enrolled: {shorten_list(names, _MOST_NAMED)}")
     while True:
         try:
             question = "Choose: 0 register a clip in the library, 1 recognise, q quit: "

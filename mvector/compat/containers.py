@@ -12,7 +12,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from mvector.errors import CheckpointError
+from mvector.errors import CheckpointError, shorten_list
 from mvector.models.folder import DESCRIPTION
 from mvector.models.weight_files import require_weights
 
@@ -116,12 +116,6 @@ def _state_dicts_in(content: Mapping[Any, Any], place: str = "") -> Iterator[tup
         for key, value in content.items():
             if isinstance(value, Mapping) and isinstance(key, str):
                 yield from _state_dicts_in(value, f"{place}.{key}" if place else key)
-
-
-def shorten_list(names: list[str], limit: int = 4) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def parse_file(file: Path, parse: Callable[[str], Any], cure: str = "mend it or move it") -> Any:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from mvector.compat import mvector1, speechbrain, three_d_speaker, wespeaker
-from mvector.compat.containers import State, shorten_list
+from mvector.compat.containers import State
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
 from mvector.compat.source import Source
-from mvector.errors import CheckpointError, ConfigError
+from mvector.errors import CheckpointError, ConfigError, shorten_list
 from mvector.models import build_backbone
 
 SOURCES: dict[str, Source] = {

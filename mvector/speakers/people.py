@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mvector.audio.quality import SpeechQuality
-from mvector.errors import LibraryError
+from mvector.errors import LibraryError, shorten_list
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.names import checked_groups, encode_metadata, folder_key, normalise_name
 
@@ -207,8 +207,7 @@ def _groups_there(database: sqlite3.Connection) -> str:
     groups = [f"'{name}'" for (name,) in database.execute(query)]
     if not groups:
         return "nobody is in any"
-    more = f" and {len(groups) - _NAMES_TOLD:,} more" if len(groups) > _NAMES_TOLD else ""
-    return f"there are {', '.join(groups[:_NAMES_TOLD])}{more}"
+    return f"there are {shorten_list(groups, _NAMES_TOLD)}"
 
 
 def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, str]:

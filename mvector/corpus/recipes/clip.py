@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from mvector.errors import shorten_list
+
 Part: TypeAlias = Literal["train", "enroll", "trials", "test", "unlisted"]
 
 # One class cannot be trained on, and one test speaker gives no trial of different speakers.
@@ -81,6 +83,4 @@ def keep_from_training(clips: Iterable[Clip], speakers: set[str]) -> list[Clip]:
 
 def name_some(names: Iterable[str]) -> str:
     """The first few of many names, for a message."""
-    ordered = sorted(names)
-    shown = ", ".join(f"'{name}'" for name in ordered[:_MAX_NAMED])
-    return shown if len(ordered) <= _MAX_NAMED else f"{shown} and {len(ordered) - _MAX_NAMED} more"
+    return shorten_list([f"'{name}'" for name in sorted(names)], _MAX_NAMED)
