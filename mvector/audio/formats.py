@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from mvector.errors import DataError, count_of, shorten_list
 
@@ -162,22 +162,27 @@ class PassedOver:
             self.odd.append(os.fspath(path))
         return False
 
-    def report(self, folder: str | os.PathLike[str], lost: Iterable[str] = ()) -> None:
+    def report(
+        self, folder: str | os.PathLike[str], with_clips: Collection[str] | None = None
+    ) -> None:
         """One line of the log, a warning if it tells of more than companions.
 
         Args:
             folder: that was searched; files are named from there.
-            lost: folders, as of speakers, of which nothing but files passed over is there.
+            with_clips: folders in it, as of speakers, in which clips were found; others with files
+                of an unknown kind are named. ``None`` where folders mean nothing.
         """
         odd = [os.path.relpath(path, folder) for path in sorted(self.odd)]
+        parents = {path.split(os.sep)[0] for path in odd if os.sep in path}
+        lost = set() if with_clips is None else parents.difference(with_clips)
         parts = []
         if odd:
             parts.append(f"{count_of(len(odd), 'file')} of no known audio format ({_some(odd)})")
         if self.num_companions:
             parts.append(f"{count_of(self.num_companions, 'file')} such as texts and hidden ones")
         sentence = f"Passed over in '{folder}': {' and '.join(parts)}."
-        if names := sorted(lost):
-            sentence += f" No clip is found of {_some(names)}."
+        if lost:
+            sentence += f" No clip is found of {_some(sorted(lost))}."
         if parts:
             logger.log(logging.WARNING if odd else logging.INFO, "%s", sentence)
 

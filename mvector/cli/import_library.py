@@ -90,8 +90,7 @@ def find_clips_of_people(source: Path) -> dict[str, list[Path]]:
             clips.setdefault(checked_name(folder.name), []).extend(files)
         except LibraryError as error:
             logger.warning("'%s' is left out: %s", folder, error)
-    owners = {Path(file).parent.name for file in passed_over.odd}
-    passed_over.report(source, owners - {paths[0].parent.name for paths in clips.values()})
+    passed_over.report(source, {paths[0].parent.name for paths in clips.values()})
     if not clips:
         raise DataError(f"'{source}' holds no clips; it needs one folder for each person.")
     return clips

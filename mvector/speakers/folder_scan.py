@@ -95,8 +95,7 @@ def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, Fou
                 context.obstacles.tell(path, "has a name that is not UTF-8; rename it")
             except OSError as error:
                 context.obstacles.tell(path, error)
-    owners = {Path(file).parent.name for file in passed_over.odd}
-    passed_over.report(context.folder, owners - with_clips)
+    passed_over.report(context.folder, with_clips)
     return found
 
 

@@ -115,7 +115,7 @@ def test_files_passed_over_are_counted_and_some_are_named(
     passed_over = PassedOver()
     assert [name for name in names if passed_over.takes(tmp_path / name)] == ["a.wav"]
     with caplog.at_level(logging.INFO, "mvector"):
-        passed_over.report(tmp_path, {"bob"})
+        passed_over.report(tmp_path, with_clips=())
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (

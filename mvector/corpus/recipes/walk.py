@@ -61,8 +61,7 @@ def walk_audio(root: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
         for name in _recordings(clips):
             path = os.path.join(parent, name).removeprefix(here)
             yield path.replace(os.sep, "/"), parents
-    tops = (os.path.relpath(path, root).split(os.sep) for path in passed_over.odd)
-    passed_over.report(root, {parts[0] for parts in tops if len(parts) > 1} - with_clips)
+    passed_over.report(root, with_clips)
 
 
 def listed_path(path: str | os.PathLike[str], working_folder: str | None = None) -> str:
