@@ -55,10 +55,6 @@ class ClipStream:
         """Let the decoders read other bytes at a place."""
         self._patch_place, self._patch = place, content
 
-    @property
-    def is_patched(self) -> bool:
-        return bool(self._patch)
-
     def seekable(self) -> bool:
         return True
 
@@ -100,11 +96,11 @@ def open_encoded(source: Any, limits: AudioLimits) -> Iterator[ClipStream]:
             raise AudioError(f"{name} is empty.", code="audio-empty")
         yield ClipStream(io.BytesIO(source if isinstance(source, bytes) else bytes(source)))
     elif isinstance(source, (str, os.PathLike)):
-        if is_open_pipe(source):
-            yield ClipStream(io.BytesIO(read_pipe(source, limits)))
-            return
         with _open_file(source, name) as stream:
-            yield ClipStream(stream)
+            if stream.seekable():
+                yield ClipStream(stream)
+            else:
+                yield ClipStream(io.BytesIO(read_stream(stream, name, limits)))
     elif hasattr(source, "read"):
         try:
             start = source.tell() if source.seekable() else None
@@ -130,25 +126,23 @@ def buffer_unseekable(source: AudioSource, limits: AudioLimits) -> AudioSource:
     """The source, or all bytes of one that can be read only once; see :func:`read_stream`."""
     if isinstance(source, ChannelOf):
         return ChannelOf(buffer_unseekable(source.source, limits), source.channel)
+    name = source_name(source)
     if isinstance(source, (str, os.PathLike)):
-        return read_pipe(source, limits) if is_open_pipe(source) else source
+        if not _is_open_pipe(source):
+            return source
+        with _open_file(source, name) as stream:
+            return read_stream(stream, name, limits)
     once = hasattr(source, "read") and not is_samples(source) and not source.seekable()  # type: ignore[union-attr]
-    return read_stream(source, source_name(source), limits) if once else source  # type: ignore[arg-type]
+    return read_stream(source, name, limits) if once else source  # type: ignore[arg-type]
 
 
-def is_open_pipe(path: str | os.PathLike[str]) -> bool:
+def _is_open_pipe(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a pipe that another process writes to, such as the shell's ``<(...)``."""
     try:
         is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
     except (OSError, ValueError):
         return False
     return is_pipe and _OPEN_FILES.fullmatch(os.path.realpath(path)) is not None
-
-
-def read_pipe(path: str | os.PathLike[str], limits: AudioLimits) -> bytes:
-    """All bytes of an open pipe; see :func:`read_stream`."""
-    with _open_file(path, source_name(path)) as stream:
-        return read_stream(stream, source_name(path), limits)
 
 
 def read_stream(stream: BinaryIO, name: str, limits: AudioLimits) -> bytes:
@@ -180,7 +174,7 @@ def read_stream(stream: BinaryIO, name: str, limits: AudioLimits) -> bytes:
 def _open_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
         mode = os.stat(source).st_mode
-        if stat.S_ISFIFO(mode) and not is_open_pipe(source):  # opening it may wait for ever
+        if stat.S_ISFIFO(mode) and not _is_open_pipe(source):  # opening it may wait for ever
             raise AudioError(
                 f"{name} cannot be opened: it is not a file but a named pipe; give what comes out "
                 "of it on standard input (as -), or as bytes."
