@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from mvector.audio.level import FRAME_S, SILENCE_DB, Sound, sound_of
-from mvector.audio.quality import find_speech
+from mvector.audio.level import SILENCE_DB, Sound, sound_of
+from mvector.audio.quality import cut_frames, find_speech, powers_of
 from mvector.audio.samples import BLOCK_SAMPLES, check_samples
 from mvector.errors import AudioError
 
@@ -184,7 +184,7 @@ def choose_channels(samples: np.ndarray, sample_rate: int) -> ChannelChoice:
     order = np.argsort(-levels, kind="stable").tolist()
     if levels[order[0]] < SILENCE_DB:
         return ChannelChoice(everyone)
-    powers = _frame_powers(sounds, sample_rate)
+    powers = np.stack([powers_of(cut_frames(sound.placed, sample_rate)) for sound in sounds])
     speaks = np.stack([_speech(row) for row in powers])
     speech = np.count_nonzero(speaks, axis=1)
     is_empty = (levels < levels[order[0]] - _EMPTY_BELOW_DB) | (
@@ -218,14 +218,6 @@ def _is_one_sound(samples: np.ndarray) -> bool:
     product = float(np.einsum("i,i->", left, right, dtype=np.float64))
     is_near = min(power) > max(power) * 10.0 ** (-_EMPTY_BELOW_DB / 10.0)
     return is_near and product > _SAME_SOUND * (power[0] * power[1]) ** 0.5
-
-
-def _frame_powers(sounds: Sequence[Sound], sample_rate: int) -> np.ndarray:
-    """Mean squares of the frames of 20 ms, ``(channels, frames)``, at the same places."""
-    frame = max(1, round(FRAME_S * sample_rate))
-    stop = len(sounds[0].placed) // frame * frame
-    frames = (sound.placed[:stop].reshape(-1, frame) for sound in sounds)
-    return np.stack([np.einsum("ij,ij->i", x, x, dtype=np.float64) / frame for x in frames])
 
 
 def _speech(powers: np.ndarray) -> np.ndarray:

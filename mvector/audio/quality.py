@@ -53,18 +53,28 @@ class SpeechFrames(NamedTuple):
 
 def speech_frames(waveform: np.ndarray, sample_rate: int) -> SpeechFrames:
     """Cut a clip into frames and find speech; see :func:`clip_quality`."""
-    frame = max(1, round(FRAME_S * sample_rate))
-    if waveform.ndim != 1 or len(waveform) < frame:
+    if waveform.ndim != 1 or not len(cut_frames(waveform, sample_rate)):
         raise AudioError(
             f"The quality of a clip is measured on one channel of at least {FRAME_S:g} s; "
             f"got shape {waveform.shape} at {sample_rate} Hz."
         )
     sound = sound_of(waveform, sample_rate)
-    frames = sound.samples[: len(sound.samples) // frame * frame].reshape(-1, frame)
+    frames = cut_frames(sound.samples, sample_rate)
     if not len(frames):
         return SpeechFrames(sound, frames, np.zeros(0), 0.0, np.zeros(0, dtype=bool))
-    powers = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frame
+    powers = powers_of(frames)
     return SpeechFrames(sound, frames, powers, *find_speech(powers))
+
+
+def cut_frames(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """The whole frames of 20 ms of samples, ``(frames, samples)``."""
+    frame = max(1, round(FRAME_S * sample_rate))
+    return samples[: len(samples) // frame * frame].reshape(-1, frame)
+
+
+def powers_of(frames: np.ndarray) -> np.ndarray:
+    """Mean square of each frame, float64 ``(frames,)``."""
+    return np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frames.shape[1]
 
 
 def find_speech(powers: np.ndarray) -> tuple[float, np.ndarray]:
