@@ -111,15 +111,15 @@ def _soundfile_blocks(
     """A stretch of a clip of ``length`` samples, ``None`` where only decoding tells."""
     rate = clip.samplerate
     start = round(offset_s * rate)
-    wanted = None if duration_s is None else int(np.ceil(duration_s * rate))
+    wanted = np.inf if duration_s is None else np.ceil(duration_s * rate)
     if length is not None:
         start = min(start, length)
-        wanted = min(length - start, length if wanted is None else wanted)
+        wanted = min(length - start, wanted)
         limits.check_duration(wanted / rate, name)
     block_frames = BLOCK_SAMPLES // clip.channels
     decoded = 0
-    while wanted is None or decoded < wanted:
-        frames = block_frames if wanted is None else min(block_frames, wanted - decoded)
+    while decoded < wanted:
+        frames = int(min(block_frames, wanted - decoded))
         try:
             if start and not decoded:
                 clip.seek(start)
@@ -134,8 +134,7 @@ def _soundfile_blocks(
         limits.check_duration(decoded / rate, name)
         yield block
     if length is not None:
-        missing = length - start - decoded if wanted is None else wanted - decoded
-        check_whole(name, length / rate, (start + decoded) / rate, missing / rate)
+        check_whole(name, length / rate, (start + decoded) / rate, (wanted - decoded) / rate)
 
 
 def _open_soundfile(stream: ClipStream) -> soundfile.SoundFile | None:
