@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mvector.audio.channels import Channel, ChoiceHook
+from mvector.audio.channels import Channel
 from mvector.audio.clip_report import ClipReport
 from mvector.compute.device import choose_device
 from mvector.embedding.inference import NO_DIRECTION, Inference
-from mvector.embedding.listening import Clip, Listening, LongClip, SamplesHook, clip_name
+from mvector.embedding.listening import Clip, Listening, LongClip, clip_name
 from mvector.embedding.measuring import Measures
 from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches, read_ahead
 from mvector.errors import AudioError, MVectorError
@@ -119,26 +119,17 @@ class SpeakerEncoder:
         """Which channel the model hears of clips with several."""
         return self.model.front_end.channel
 
-    def embed(
-        self,
-        clip: Clip,
-        *,
-        on_samples: SamplesHook | None = None,
-        on_choice: ChoiceHook | None = None,
-    ) -> np.ndarray:
+    def embed(self, clip: Clip, *, measures: Measures | None = None) -> np.ndarray:
         """Embedding of one clip: float32 of shape ``(embd_dim,)``, not length-normalised.
 
         Args:
             clip: a source, or files that are heard as one.
-            on_samples: sees the decoded samples, pauses included.
-            on_choice: is told what was found in a clip of several channels.
+            measures: are taken of the decoded samples, pauses included.
 
         Raises:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
-        audio = self.listening.read(
-            self.model.front_end, clip, on_samples=on_samples, on_choice=on_choice
-        )
+        audio = self.listening.read(self.model.front_end, clip, measures=measures)
         with self._inference.evaluation_mode():
             if isinstance(audio, LongClip):
                 return self._inference.embed_long(audio)
@@ -150,7 +141,7 @@ class SpeakerEncoder:
     def embed_measured(self, clip: Clip) -> tuple[np.ndarray, ClipReport]:
         """What :meth:`embed` gives of a clip, and how good the clip is."""
         measures = self._measures()
-        embedding = self.embed(clip, on_samples=measures.on_samples, on_choice=measures.on_choice)
+        embedding = self.embed(clip, measures=measures)
         return embedding, measures.report()
 
     def measure(self, clip: Clip) -> ClipReport:
@@ -160,12 +151,7 @@ class SpeakerEncoder:
             AudioError: the clip cannot be decoded, is too short or silent.
         """
         measures = self._measures()
-        for _ in self.listening.windows(
-            self.model.front_end,
-            clip,
-            on_samples=measures.on_samples,
-            on_choice=measures.on_choice,
-        ):
+        for _ in self.listening.windows(self.model.front_end, clip, measures=measures):
             pass
         return measures.report()
 
@@ -213,13 +199,8 @@ class SpeakerEncoder:
         measures = [self._measures() for _ in clips] if measured else []
 
         def read(position: int) -> ClipAudio:
-            front_end, clip = self.model.front_end, clips[position]
-            if not measured:
-                return self.listening.read(front_end, clip)
-            own = measures[position]
-            return self.listening.read(
-                front_end, clip, on_samples=own.on_samples, on_choice=own.on_choice
-            )
+            own = measures[position] if measured else None
+            return self.listening.read(self.model.front_end, clips[position], measures=own)
 
         embeddings = np.zeros((len(clips), self.embd_dim), dtype=np.float32)
         is_good = np.zeros(len(clips), dtype=bool)

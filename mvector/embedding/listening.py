@@ -13,9 +13,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
-from mvector.audio.channels import ChoiceHook
 from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.audio.samples import cut_windows, first_samples
+from mvector.embedding.measuring import Measures
 from mvector.errors import AudioError, CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 #: other.
 Clip: TypeAlias = "AudioSource | tuple[str, ...]"
 
-SamplesHook: TypeAlias = Callable[[np.ndarray], None]
 FileSkippedHook: TypeAlias = Callable[[], None]
 
 
@@ -121,21 +120,14 @@ class Listening:
         front_end: FrontEnd,
         clip: Clip,
         *,
-        on_samples: SamplesHook | None = None,
-        on_choice: ChoiceHook | None = None,
+        measures: Measures | None = None,
         on_file_skipped: FileSkippedHook | None = None,
     ) -> np.ndarray | LongClip:
         """A clip of up to one window as samples, and a longer one to be decoded further.
 
         The arguments and errors are those of :meth:`windows`.
         """
-        windows = self.windows(
-            front_end,
-            clip,
-            on_samples=on_samples,
-            on_choice=on_choice,
-            on_file_skipped=on_file_skipped,
-        )
+        windows = self.windows(front_end, clip, measures=measures, on_file_skipped=on_file_skipped)
         first = next(windows)
         second = next(windows, None)
         if second is None:
@@ -147,8 +139,7 @@ class Listening:
         front_end: FrontEnd,
         clip: Clip,
         *,
-        on_samples: SamplesHook | None = None,
-        on_choice: ChoiceHook | None = None,
+        measures: Measures | None = None,
         on_file_skipped: FileSkippedHook | None = None,
     ) -> Iterator[np.ndarray]:
         """What the model hears of a clip, window by window.
@@ -159,8 +150,7 @@ class Listening:
             front_end: of the model.
             clip: one source; or several files, of which those that can be used are heard one
                 behind the other.
-            on_samples: sees the decoded samples, pauses included.
-            on_choice: is told what was found in a clip of several channels.
+            measures: are taken of the decoded samples, pauses included.
             on_file_skipped: is called where a file of several is not heard; the log says why.
 
         Yields:
@@ -171,21 +161,14 @@ class Listening:
         """
         sources, name = _clip_sources(clip), clip_name(clip)
         if len(sources) > 1:
-            chunks = self._windows_of_files(
-                front_end, sources, on_samples, on_choice, on_file_skipped
-            )
+            chunks = self._windows_of_files(front_end, sources, measures, on_file_skipped)
         else:
-            chunks = self._speech_of_source(front_end, sources[0], name, on_samples, on_choice)
+            chunks = self._speech_of_source(front_end, sources[0], name, measures)
         windows = cut_windows(chunks, round(self.window_s * front_end.sample_rate))
         yield from _skip_refused(windows, lambda window: front_end.check_clip(window, name), name)
 
     def _speech_of_source(
-        self,
-        front_end: FrontEnd,
-        source: AudioSource,
-        name: str,
-        on_samples: SamplesHook | None,
-        on_choice: ChoiceHook | None,
+        self, front_end: FrontEnd, source: AudioSource, name: str, measures: Measures | None
     ) -> Iterator[np.ndarray]:
         """What is heard of one source, in chunks of up to one window."""
         most, rate = self.max_duration_s, front_end.sample_rate
@@ -196,13 +179,13 @@ class Listening:
             duration_s=None if front_end.do_vad else most,
             channel=front_end.channel,
             mono_as_is=True,
-            on_choice=on_choice,
+            on_choice=None if measures is None else measures.add_choice,
             limits=self.limits,
         )
 
         def speech_of(samples: np.ndarray) -> np.ndarray:
-            if on_samples is not None:
-                on_samples(samples)
+            if measures is not None:
+                measures.add_samples(samples)
             return front_end.speech(samples, name)
 
         speech = _skip_refused(decoded, speech_of, name)
@@ -212,15 +195,14 @@ class Listening:
         self,
         front_end: FrontEnd,
         files: Sequence[AudioSource],
-        on_samples: SamplesHook | None,
-        on_choice: ChoiceHook | None,
+        measures: Measures | None,
         on_file_skipped: FileSkippedHook | None,
     ) -> Iterator[np.ndarray]:
         """Windows of several files; the rest of one that fails is left out."""
         failures: list[MVectorError] = []
         for file in files:
             try:
-                yield from self.windows(front_end, file, on_samples=on_samples, on_choice=on_choice)
+                yield from self.windows(front_end, file, measures=measures)
             except MVectorError as error:
                 failures.append(error)
         if len(failures) == len(files):

@@ -12,7 +12,7 @@ from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
 
 @dataclass
 class Measures:
-    """What is measured of one clip; its methods are the hooks of a :class:`Listening`.
+    """What is measured of one clip; a :class:`Listening` adds to it.
 
     Pieces shorter than ``least_s`` are left out; a clip that is no longer is refused anyway.
     """
@@ -22,12 +22,12 @@ class Measures:
     parts: list[ClipReport] = field(default_factory=list)
     choices: list[ChannelChoice] = field(default_factory=list)
 
-    def on_samples(self, samples: np.ndarray) -> None:
+    def add_samples(self, samples: np.ndarray) -> None:
         """Measure a piece."""
         if len(samples) >= round(self.least_s * self.sample_rate):
             self.parts.append(measure_clip(samples, self.sample_rate))
 
-    def on_choice(self, choice: ChannelChoice) -> None:
+    def add_choice(self, choice: ChannelChoice) -> None:
         """Keep what is odd about the channels."""
         if choice.caution:
             self.choices.append(choice)
