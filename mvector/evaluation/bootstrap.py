@@ -58,6 +58,15 @@ class BootstrapIntervals:
     num_speakers: int
     num_replicates: int
 
+    @property
+    def draws(self) -> dict[str, float | int]:
+        """What the intervals rest on, as reports tell it."""
+        return {
+            "confidence": self.confidence,
+            "num_speakers": self.num_speakers,
+            "num_replicates": self.num_replicates,
+        }
+
 
 def bootstrap_intervals(
     scores: ArrayLike,

@@ -14,6 +14,7 @@ from mvector.errors import EvaluationError
 from mvector.evaluation.bootstrap import bootstrap_difference
 from mvector.evaluation.costs import VOXCELEB
 from mvector.evaluation.metrics import DetCurve, error_rates
+from mvector.evaluation.reports.results import with_interval
 from mvector.evaluation.reports.scored import ScoredTrials, load_scores
 
 _NUM_REPLICATES = 1000
@@ -84,17 +85,12 @@ def _difference(
     except EvaluationError as error:  # the trials are good, and their speakers too few
         pairs = zip(system["min_dcf"], baseline_system["min_dcf"], strict=True)
         values = [system["eer"] - baseline_system["eer"], *(one - other for one, other in pairs)]
-        figures = [{"value": value, "low": None, "high": None} for value in values]
-        return {"eer": figures[0], "min_dcf": figures[1:]}, {"why_none": str(error)}
-    figures = [
-        {"value": figure.estimate, "low": figure.low, "high": figure.high}
-        for figure in (found.eer, *found.min_dcf)
-    ]
-    return {"eer": figures[0], "min_dcf": figures[1:]}, {
-        "confidence": found.confidence,
-        "num_speakers": found.num_speakers,
-        "num_replicates": found.num_replicates,
-    }
+        figures = [with_interval(value, None) for value in values]
+        bootstrap: dict[str, Any] = {"why_none": str(error)}
+    else:
+        figures = [with_interval(one.estimate, one) for one in (found.eer, *found.min_dcf)]
+        bootstrap = found.draws
+    return {"eer": figures[0], "min_dcf": figures[1:]}, bootstrap
 
 
 def _system_figures(

@@ -51,18 +51,18 @@ def build_results(
     at_eer = curve.at_threshold(threshold)
     accuracy, best_threshold = curve.best_accuracy()
     llrs = llr_curve(curve, calibration.slope, calibration.offset)
-    with_interval = _with_interval(eer, intervals.eer if intervals else None)
+    eer_interval = with_interval(eer, intervals.eer if intervals else None)
     return {
         "num_target": curve.num_target,
         "num_nontarget": curve.num_nontarget,
         "num_speakers": calibration.num_speakers if scored is None else scored.num_speakers,
         "eer": {
-            **with_interval,
+            **eer_interval,
             "threshold": threshold,
             "num_misses": at_eer.num_misses,
             "num_false_accepts": at_eer.num_false_accepts,
         },
-        "eer_percent": {key: _percent(value) for key, value in with_interval.items()},
+        "eer_percent": {key: _percent(value) for key, value in eer_interval.items()},
         "detection_costs": _detection_costs(curve, llrs, intervals),
         "evaluations": _evaluations(curve, llrs),
         "rates": [asdict(row) for row in rate_table(curve)],
@@ -72,13 +72,7 @@ def build_results(
         "held_out": _held_out(scored, None),
         "quality": _quality_figures(scored, calibration, quality),
         "earlier_calibration": None if earlier is None else _earlier_figures(earlier, curve),
-        "bootstrap": {"why_none": why_none}
-        if intervals is None
-        else {
-            "confidence": intervals.confidence,
-            "num_speakers": intervals.num_speakers,
-            "num_replicates": intervals.num_replicates,
-        },
+        "bootstrap": {"why_none": why_none} if intervals is None else intervals.draws,
         "operating_points": [
             {
                 "purpose": point.purpose,
@@ -96,7 +90,8 @@ def build_results(
     }
 
 
-def _with_interval(value: float, interval: Interval | None) -> dict[str, float | None]:
+def with_interval(value: float, interval: Interval | None) -> dict[str, float | None]:
+    """A figure as ``results.json`` has it; without an interval its ends are ``None``."""
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {"value": value, "low": low, "high": high}
 
@@ -142,7 +137,7 @@ def _detection_costs(
             {
                 **parameters,
                 "evaluations": [name for name, costs in EVALUATIONS.items() if cost in costs],
-                **_with_interval(point.min_dcf, intervals.min_dcf[place] if intervals else None),
+                **with_interval(point.min_dcf, intervals.min_dcf[place] if intervals else None),
                 "threshold": point.threshold,
                 "num_misses": at_point.num_misses,
                 "num_false_accepts": at_point.num_false_accepts,
