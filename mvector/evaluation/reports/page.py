@@ -28,7 +28,7 @@ from mvector.evaluation.reports.result_tables import (
     result_tables,
 )
 from mvector.evaluation.reports.sounds import sound_sources
-from mvector.evaluation.reports.tables import decimals, percent
+from mvector.evaluation.reports.tables import decimals, interval_text, percent
 from mvector.evaluation.reports.thresholds import threshold_table
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.files import write_errors_as, write_text
@@ -142,17 +142,16 @@ def _headline(results: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The figures to see first: name, value, and what to know of it."""
     eer, cost = results["eer"], results["detection_costs"][0]
     confidence = results["bootstrap"].get("confidence")
-    ends = ["", ""]
-    if confidence:
-        level = f"({100 * confidence:g} %)"
-        ends = [
-            f"{percent(eer['low'])} to {percent(eer['high'])} {level}",
-            f"{cost['low']:.3f} to {cost['high']:.3f} {level}",
-        ]
+    level = f" ({100 * confidence:g} %)" if confidence else ""
+    min_dcf = "{:.3f}".format
     num_target, num_nontarget = results["num_target"], results["num_nontarget"]
     shown = [
-        ("EER", percent(eer["value"]), ends[0]),
-        (f"minDCF, p {cost['p_target']:g}", f"{cost['value']:.3f}", ends[1]),
+        ("EER", percent(eer["value"]), interval_text(eer, percent) + level),
+        (
+            f"minDCF, p {cost['p_target']:g}",
+            min_dcf(cost["value"]),
+            interval_text(cost, min_dcf) + level,
+        ),
         ("Threshold", decimals(eer["threshold"]), "at the EER: from here on one person"),
         (
             "Trials",

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mvector.evaluation.operating_points import PURPOSES
-from mvector.evaluation.reports.tables import Column, Table, decimals, make_table, percent
+from mvector.evaluation.reports.tables import (
+    Column,
+    Table,
+    decimals,
+    interval_text,
+    make_table,
+    percent,
+)
 
 
 class _Row(NamedTuple):
@@ -22,7 +29,7 @@ def _figure_columns(results: dict[str, Any]) -> Sequence[Column]:
     return (
         ("", lambda row: row.name),
         ("value", lambda row: row.shown(row.values["value"])),
-        (_interval_header(results["bootstrap"]), lambda r: _interval_text(r.values, r.shown)),
+        (_interval_header(results["bootstrap"]), lambda r: interval_text(r.values, r.shown)),
         ("actual", lambda row: decimals(row.values.get("actual_dcf"), "")),
         ("threshold", lambda row: decimals(row.values.get("threshold"), "")),
         ("misses + false acc.", lambda row: _error_counts(row.values)),
@@ -77,7 +84,7 @@ def comparison_tables(comparison: dict[str, Any]) -> list[Table]:
         ("difference", lambda row: row.name),
         ("figure", lambda row: row.values["figure"]),
         ("value", lambda row: row.shown(row.values["value"])),
-        (_interval_header(bootstrap), lambda row: _interval_text(row.values, row.shown)),
+        (_interval_header(bootstrap), lambda row: interval_text(row.values, row.shown)),
         ("verdict", lambda row: _which_is_better(row.values)),
     )
     rows = []
@@ -203,12 +210,6 @@ def _breakdown(found: dict[str, Any]) -> Table:
             f"{found['num_trials_unknown']:,} trials are in no group."
         )
     return make_table(f"By {found['by']}", _BREAKDOWN_COLUMNS, found["groups"], notes)
-
-
-def _interval_text(value: dict[str, Any], shown: Callable[[float], str]) -> str:
-    if value.get("low") is None:
-        return ""
-    return f"{shown(value['low'])} to {shown(value['high'])}"
 
 
 def _short_names(evaluations: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -66,6 +66,13 @@ def percent(rate: float | None) -> str:
 def decimals(value: float | None, missing: str = _MISSING) -> str:
     """A cost or a threshold as text."""
     return missing if value is None else f"{value:.4f}"
+
+
+def interval_text(figure: Mapping[str, Any], shown: Callable[[float], str]) -> str:
+    """The interval of a figure as text, empty where it has none."""
+    if figure.get("low") is None:
+        return ""
+    return f"{shown(figure['low'])} to {shown(figure['high'])}"
 
 
 def _width(text: str) -> int:
