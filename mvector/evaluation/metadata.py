@@ -16,7 +16,7 @@ import numpy as np
 
 from mvector.audio import audio_info
 from mvector.errors import DataError, MVectorError
-from mvector.files import read_errors_as
+from mvector.files import read_errors_as, read_utf8
 from mvector.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -119,12 +119,9 @@ def read_speakers(path: str | os.PathLike[str], root: str | None = None) -> Meta
         DataError: the file is missing or malformed, or gives a clip to two speakers.
     """
     source = os.fspath(path)
-    with (
-        read_errors_as(DataError, f"The list of speakers '{source}'", "check --speakers"),
-        open(source, encoding="utf-8-sig") as stream,
-    ):
-        lines = [line.strip() for line in stream]
-    header = [name.strip() for name in re.split("[\t,]", lines[0])] if lines else []
+    with read_errors_as(DataError, f"The list of speakers '{source}'", "check --speakers"):
+        lines = [line.strip() for line in read_utf8(source).split("\n")]
+    header = [name.strip() for name in re.split("[\t,]", lines[0])]
     if _PATH in header and SPEAKER in header:
         return read_metadata(source, root)
     rows: dict[str, tuple[str, ...]] = {}
