@@ -249,8 +249,12 @@ def recover_folder(path: Path) -> None:
 
 
 def _beside(path: Path, ending: str) -> Path:
-    """``<path>.<ending>``, also of a path without a name, such as ``.``."""
-    return Path(f"{path if path.name not in ('', '..') else os.path.abspath(path)}.{ending}")
+    return Path(f"{with_name(path)}.{ending}")
+
+
+def with_name(path: Path) -> Path:
+    """The path as it is, or from the root on where its end is no name, as of ``.`` and ``..``."""
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))
 
 
 def _sync(path: Path) -> None:

@@ -37,7 +37,7 @@ from mvector.evaluation.reports.summary import summary
 from mvector.evaluation.reports.tables import render_text
 from mvector.evaluation.reports.verdicts import verdict_tables
 from mvector.evaluation.reports.worst import worst_trials
-from mvector.files import check_file_writable, check_writable, write_errors_as
+from mvector.files import check_file_writable, check_writable, with_name, write_errors_as
 
 if TYPE_CHECKING:
     from mvector.evaluation import Calibration, DetCurve
@@ -195,7 +195,7 @@ def _results_path(out: str | None, folder: Path, name: str) -> Path | None:
         path = _file_in(Path(out), name)
         _require_writable(path, "--out")
         return path
-    path = (folder if folder.name else folder.absolute()).parent / name  # of '.', too
+    path = with_name(folder).parent / name
     try:
         check_writable(path.parent)
     except OSError as error:

@@ -141,12 +141,14 @@ class Rows(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_from_within_the_model_folder_the_figures_go_beside_it_too(place, monkeypatch):
+@pytest.mark.parametrize("typed", [".", ".."])
+def test_from_within_the_model_folder_the_figures_go_beside_it_too(place, monkeypatch, typed):
     model = place / "models/first/best_model"
-    monkeypatch.chdir(model)
+    (model / "within").mkdir()
+    monkeypatch.chdir(model / "within" if typed == ".." else model)
     root = f"dataset_conf.data_root={place / 'data'}"
     lists = f"dataset_conf.trials_list={place / 'trials.txt'}"
-    options = ["--use_gpu", "False", "--model_path", ".", "--set", root, "--set", lists]
+    options = ["--use_gpu", "False", "--model_path", typed, "--set", root, "--set", lists]
     assert run_script("eval", [*options, "--bootstrap", "50"]) == 0
     assert (model.parent / "results.json").is_file()
     assert not (model / "results.json").exists()
