@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forked_scripts import PATIENCE_S
-from small_model import RATE, small_calibration, small_model, speech
+from small_model import RATE, small_calibration, speech
 from small_settings import ROOT
 
 from mvector.audio import write_wav
@@ -25,23 +25,6 @@ from mvector.cli import run_script
 from mvector.cli.clips import level_meter
 from mvector.errors import AudioError
 from mvector.models.folder import update_model_folder
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scripts")
-    small_model(folder / "model")
-    for voice in range(3):
-        write_wav(folder / f"voice_{voice}.wav", speech(voice, 3.2), RATE)
-    return folder
-
-
-@pytest.fixture
-def workplace(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for file in folder.glob("*.wav"):
-        os.link(file, tmp_path / file.name)
-    return tmp_path
 
 
 def recognition(folder: Path, *options: str) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_model import RATE, small_model, speech
+from small_model import RATE, speech
 from small_settings import ROOT
 
 from mvector.audio import write_wav
@@ -31,24 +31,12 @@ from mvector.evaluation import calibrate
 from mvector.models.folder import update_model_folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and clips of three voices; ``blip.wav`` is hardly speech."""
-    folder = tmp_path_factory.mktemp("said")
-    small_model(folder / "model")
-    for voice in range(3):
-        write_wav(folder / f"voice_{voice}.wav", speech(voice, 3.2), RATE)
-    write_wav(folder / "blip.wav", np.pad(speech(0)[:3000], (0, 2 * RATE)), RATE)
-    return folder
-
-
 @pytest.fixture
-def workplace(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for file in folder.glob("*.wav"):
-        os.link(file, tmp_path / file.name)
-    os.symlink(folder / "model", tmp_path / "model")
-    return tmp_path
+def workplace(folder: Path, workplace: Path) -> Path:
+    """It has the model and ``blip.wav``, which is hardly speech, too."""
+    os.symlink(folder / "model", "model")
+    write_wav(workplace / "blip.wav", np.pad(speech(0)[:3000], (0, 2 * RATE)), RATE)
+    return workplace
 
 
 def said(capsys: pytest.CaptureFixture, command: str, *words: str) -> tuple[int, str, str]:
