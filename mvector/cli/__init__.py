@@ -156,9 +156,11 @@ def _unknown(word: str, typed: str) -> str:
         )
     from difflib import get_close_matches
 
+    from mvector.cli.guesses import DESTRUCTIVE
+
     known = {**{name: name for name in COMMANDS}, **ALIASES, **PHRASES}
     # what cannot be undone is suggested to nobody who may have meant something else
-    harmless = [name for name, words in known.items() if "--remove" not in words]
+    harmless = [name for name in known if not {*DESTRUCTIVE} & {*known[name].split()}]
     near = [typed] if typed in known else get_close_matches(typed, harmless, 1, cutoff=0.7)
     cure = f"did you mean mvector {known[near[0]]}?" if near else "mvector --help lists them."
     return f"There is no command '{word}'; {cure}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mvector.cli.options import Command
 
 #: What cannot be undone is suggested for a slip of the fingers, and for nothing vaguer.
-_DESTRUCTIVE = ("--remove",)
+DESTRUCTIVE = ("--remove",)
 
 _SECTIONS = "dataset|preprocess|model|loss|optimizer|train|augment"
 _CURE = re.compile(rf"\b(?:set|raise|lower) (?P<key>(?:{_SECTIONS})_conf\.[\w.]*\w)")
@@ -39,8 +39,8 @@ def option_cure(command: Command, spelled: str, value: str, known: Sequence[str]
             settings = [f"--set {key}={shlex.quote(value) if value else '…'}" for key in keys]
             return f"did you mean {' or '.join(settings)}?"
     near = get_close_matches(f"--{name}", known, 1)
-    if near and near[0] in _DESTRUCTIVE:
-        near = get_close_matches(f"--{name}", _DESTRUCTIVE, 1, cutoff=0.9)
+    if near and near[0] in DESTRUCTIVE:
+        near = get_close_matches(f"--{name}", DESTRUCTIVE, 1, cutoff=0.9)
     return f"did you mean {near[0]}?" if near else "--help lists all."
 
 
