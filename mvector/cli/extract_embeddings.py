@@ -147,7 +147,7 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
     refuse_as_list(source)
     with read_errors_as(DataError, f"The list '{source}'"):
         text = read_utf8(source)
-    lines = [line.strip("\r ") for line in text.split("\n") if line.strip()]
+    lines = [line.strip(" ") for line in text.split("\n") if line.strip()]
     if not lines:
         raise DataError(f"The list '{source}' is empty; write one clip a line.")
     is_path = os.path.exists(split_channel(os.path.join(root or "", lines[0]))[0])
