@@ -19,7 +19,8 @@ def _is_path(value: Any) -> bool:
     return value is None or (isinstance(value, (str, os.PathLike)) and value != "")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, of any type."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
@@ -49,7 +50,7 @@ _ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "audios": (_are_clips, "a list of clips"),
     "sample_rate": (lambda value: value is None or _is_count(value), "a whole number of Hz"),
     "batch_size": (_is_count, "a whole number from 1 up"),
-    "score": (_is_number, "a cosine"),
+    "score": (is_number, "a cosine"),
     "top_k": (_is_count, "a whole number from 1 up"),
     "within": (_is_optional(Iterable), "a list of groups"),
 }

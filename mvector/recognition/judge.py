@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import numbers
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from mvector.audio.quality import SpeechQuality
 from mvector.errors import MVectorError
 from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
 from mvector.evaluation.quality import pair_quality
+from mvector.recognition.arguments import is_number
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +138,7 @@ class Judge:
     def __post_init__(self) -> None:
         if self.given is None:
             return
-        is_number = isinstance(self.given, numbers.Real) and not isinstance(self.given, bool)
-        if not (is_number and -1.0 <= self.given <= 1.0):
+        if not (is_number(self.given) and -1.0 <= self.given <= 1.0):
             raise MVectorError(
                 f"The threshold {self.given!r} is not a cosine: it must lie between -1 and 1.",
                 code="threshold-invalid",
