@@ -135,8 +135,7 @@ class LibraryContext:
         option = "--reembed" + (f" --model_path '{model_name(this)}'" if this else "")
         raise LibraryError(
             f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
-            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by "
-            f"{option}.",
+            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by {option}.",
             code="library-of-another-model",
         )
 
@@ -161,8 +160,8 @@ class LibraryContext:
         encoder = self.encoder
         data = _encode_wav(source, encoder.sample_rate, encoder.channel, encoder.listening.limits)
         stored = named_stream(data, source_name(source).strip("'"))
-        embedding, report = self.encoder.embed_measured(stored)  # 16 bits and all
-        unit_vector(embedding, self.encoder.embd_dim)
+        embedding, report = encoder.embed_measured(stored)  # 16 bits and all
+        unit_vector(embedding, encoder.embd_dim)
         return data, embedding, report.quality
 
     def add_clip(

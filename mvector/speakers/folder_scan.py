@@ -16,9 +16,8 @@ from mvector.speakers.encryption import ENCRYPTED_SUFFIX
 from mvector.speakers.names import NAME_FILE, checked_name, person_of_folder
 from mvector.speakers.obstacles import is_clip_gone, kind_of, obstacle_at, shown
 
-_CLOCK_TICK_NS = (
-    2_000_000_000  # a file changed more recently may change again within one clock tick
-)
+# A file changed more recently may change again within one clock tick
+_CLOCK_TICK_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,7 @@ from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
-from mvector.speakers.opening import (
-    catch_up,
-    nothing_left_if_it_fails,
-    open_context,
-)
+from mvector.speakers.opening import catch_up, nothing_left_if_it_fails, open_context
 from mvector.speakers.people import Person
 from mvector.speakers.reconciliation import Reconciled, reconcile
 

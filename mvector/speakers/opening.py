@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # it brings torch, which reading a library does without
 logger = logging.getLogger(__name__)
 
 _WAIT_S = 0.2  # for what another opening can do as well
+# Of a database's files; the log first: beside a new database it would be replayed
+_ENDS = ("-wal", "-shm", "")
 
 
 def open_context(
@@ -121,7 +123,7 @@ def nothing_left_if_it_fails(folder: Path) -> Iterator[None]:
         yield
     except BaseException:
         if is_new:
-            for end in ("-wal", "-shm", ""):
+            for end in _ENDS:
                 (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
             for place in (folder / PENDING, *missing):
                 with suppress(OSError):  # something else is in it
@@ -132,7 +134,7 @@ def nothing_left_if_it_fails(folder: Path) -> Iterator[None]:
 def _rename_damaged_database(folder: Path) -> Path:
     """Rename a damaged database, with its log, so that a new one can be made; returns its place."""
     aside = (folder / DATABASE).with_suffix(".damaged")
-    for end in ("-wal", "-shm", ""):  # the log first: beside a new database it would be replayed
+    for end in _ENDS:
         part = folder / f"{DATABASE}{end}"
         if part.exists():
             os.replace(part, f"{aside}{end}")

@@ -35,9 +35,8 @@ logger = logging.getLogger(__name__)
 _CLIPS_AT_ONCE = 256  # embedded, then committed: what a kill costs
 _STAMP_WAIT_S = 0.2
 _REFUSED = "refused:"  # before a hash, as key in ``meta``; no names, for these may be removed
-_MAX_MEASURED_AT_OPENING = (
-    4096  # clips known before, for which an opening is not to wait much longer
-)
+# Clips known before, for which an opening is not to wait much longer
+_MAX_MEASURED_AT_OPENING = 4096
 
 
 @dataclass
