@@ -34,9 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def untouched_logging() -> Iterator[None]:
-    """A command sets up logging for its process; the next test finds it as before."""
+    """A command sets up logging for its process; the next test finds it as before.
+
+    Whatever a fixture of the module has run, ``caplog`` gets what is logged.
+    """
     logger = logging.getLogger("mvector")
     before = logger.handlers[:], logger.level, logger.propagate
+    logger.propagate = True
     yield
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])

@@ -266,11 +266,8 @@ def test_without_calibration_a_threshold_must_be_given() -> None:
 
 
 def test_thresholds_of_other_scores_than_cosines_are_not_used(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import logging
-
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     plda = replace(small_calibration(), score_type="plda").to_dict()
 
     def usable(calibration: dict[str, Any] | None) -> Calibration | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import pytest
@@ -12,9 +11,3 @@ from stand_in import StandInEncoder
 @pytest.fixture
 def encoder() -> Any:
     return StandInEncoder()
-
-
-@pytest.fixture
-def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    return caplog

@@ -53,9 +53,7 @@ def test_a_recognition_is_answered_at_once_where_it_cannot_be_written_down(
     library: SpeakerLibrary,
     kind: str,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     writer = sqlite3.connect(library.folder / "voiceprints.db", isolation_level=None)
     if kind == "locked":
         writer.execute("BEGIN IMMEDIATE")

@@ -31,13 +31,13 @@ def people_in(folder: Path) -> Path:
 
 
 def test_clips_of_any_format_are_enrolled_and_others_are_named(
-    tmp_path: Path, encoder: Any, warnings: pytest.LogCaptureFixture
+    tmp_path: Path, encoder: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = people_in(tmp_path / "db")
     with SpeakerLibrary(folder, encoder) as library:
         assert [(p.name, p.num_clips) for p in library.people()] == [("Ada", len(KINDS))]
         assert library.identify(clip_of(1))[0].name == "Ada"
-    (message,) = [m for m in warnings.messages if m.startswith("Passed over")]
+    (message,) = [m for m in caplog.messages if m.startswith("Passed over")]
     assert "1 file of no known audio format ('Bob/1.xyz')" in message
     assert message.endswith("No clip is found of 'Bob'.")
 
@@ -61,12 +61,12 @@ def test_clips_without_suffix_survive_an_export(tmp_path: Path, encoder: Any) ->
 
 
 def test_a_folder_of_other_software_may_be_in_any_format(
-    tmp_path: Path, encoder: Any, warnings: pytest.LogCaptureFixture
+    tmp_path: Path, encoder: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips = find_clips_of_people(people_in(tmp_path / "old"))
     assert [path.name for path in clips["Ada"]] == [*KINDS]
     with SpeakerLibrary(tmp_path / "db", encoder) as library:
         enrol_copies(clips, library)
         assert library.names() == ["Ada"]
-    (message,) = [m for m in warnings.messages if m.startswith("Passed over")]
+    (message,) = [m for m in caplog.messages if m.startswith("Passed over")]
     assert message.endswith("No clip is found of 'Bob'.")

@@ -27,9 +27,8 @@ def library(encoder: Any, tmp_path: Path) -> SpeakerLibrary:
 
 
 @pytest.fixture
-def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list]:
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list]:
     """The warnings since the last call."""
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
 
     def take() -> list[str]:
         lines = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]

@@ -95,7 +95,7 @@ def test_space_is_given_back(library: SpeakerLibrary) -> None:
 
 
 def test_without_audio_there_are_embeddings_only(
-    encoder: Any, tmp_path: Path, warnings: pytest.LogCaptureFixture
+    encoder: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with SpeakerLibrary(tmp_path, encoder, keep_audio=False) as library:
         assert library.register("Ada", clip_of(0)) is None
@@ -142,7 +142,7 @@ def test_voiceprints_of_another_model_are_never_compared(
 
 
 def test_an_upgrade_goes_on_where_it_was_stopped_and_the_old_model_works_till_then(
-    library: SpeakerLibrary, monkeypatch: pytest.MonkeyPatch, warnings: pytest.LogCaptureFixture
+    library: SpeakerLibrary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from mvector.speakers import reconciliation
 
@@ -167,7 +167,7 @@ def test_an_upgrade_goes_on_where_it_was_stopped_and_the_old_model_works_till_th
     monkeypatch.setattr(other, "embed_readable", real)
     upgraded = SpeakerLibrary(library.folder, other)
     assert upgraded.reembed() == 2
-    assert "enrol them again: No Audio" in warnings.text
+    assert "enrol them again: No Audio" in caplog.text
     people = {person.name: person.has_voiceprint for person in upgraded.people()}
     assert people == {"No Audio": False, "Person 0": True, "Person 1": True, "Person 2": True}
     assert len(upgraded.identify(clip_of(2), 9)) == 3

@@ -111,7 +111,6 @@ def test_without_faiss_the_search_is_exact_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     caplog.set_level(logging.INFO, "mvector")
     with SpeakerLibrary(folder, encoder) as library:
         for k in range(3):
