@@ -25,10 +25,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("source")
     for name in ("mvector", "configs", "docs", "dataset/samples"):
         copytree(ROOT / name, target / name, ignore=ignore_patterns("__pycache__"))
-    for path in (ROOT / name for name in ("pyproject.toml", "setup.py", "README.md")):
-        copy(path, target)
-    for path in (ROOT / name for name in ("LICENSE", "CHANGELOG.md")):
-        copy(path, target)
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "CHANGELOG.md"):
+        copy(ROOT / name, target)
     return target
 
 
