@@ -178,9 +178,10 @@ class _Tour:
 
     def first_clips(self, name: str) -> dict[str, str]:
         """The first clip of each speaker on a list."""
+        from mvector.data import read_list
+
         clips: dict[str, str] = {}
-        for line in (self.out / "dataset" / name).read_text(encoding="utf-8").splitlines():
-            clip = line.split("\t")[0]
+        for clip in read_list(self.out / "dataset" / name).paths:
             clips.setdefault(Path(clip).parent.name, clip)
         return clips
 
