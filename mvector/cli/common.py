@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mvector.cli.options import Condition, Options, flag, option, optional, required
+from mvector.errors import count_of
 
 _T = TypeVar("_T")
 
@@ -192,6 +193,12 @@ class WorkerOptions(Options):
         "N",
         parse_count,
     )
+
+
+def print_left_out(num_bad: int, listed_in: Path) -> None:
+    """Say how many clips were left out, if any."""
+    if num_bad:
+        print(f"Left out:  {count_of(num_bad, 'bad clip')}, listed in {listed_in}")
 
 
 def list_option() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import ChannelOption
-from mvector.cli.common import ModelOptions, max_duration_option, parse_number
+from mvector.cli.common import ModelOptions, max_duration_option, parse_number, print_left_out
 from mvector.cli.options import Action, Command, flag, option, optional, required
 from mvector.errors import DataError, count_of
 from mvector.files import read_errors_as, read_utf8
@@ -131,8 +131,7 @@ def _extract(
         f"Written:   {count_of(len(table.good), 'embedding')} of {encoder.embd_dim} numbers in "
         f"{elapsed_s:.1f} s, as {args.out}"
     )
-    if bad:
-        print(f"Left out:  {count_of(len(bad), 'bad clip')}, listed in {bad_list}")
+    print_left_out(len(bad), bad_list)
     return 0
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from mvector.cli.common import SettingOptions, parse_number
+from mvector.cli.common import SettingOptions, parse_number, print_left_out
 from mvector.cli.options import Action, Command, Condition, option
-from mvector.cli.pack_corpus import PackingOptions, Verify, print_left_out, verify
+from mvector.cli.pack_corpus import PackingOptions, Verify, verify
 from mvector.cli.train import DEFAULT_CONFIG
 from mvector.data.packed import is_packed
 
@@ -53,6 +54,7 @@ def run(args: ExtractFeatures) -> int:
     """Extract, and say what the folder holds."""
     from mvector.compute.device import choose_device
     from mvector.config import load_config
+    from mvector.data.pack_writer import BAD_NAME
     from mvector.data.packed_features import PackedFeatures, extract_features
     from mvector.features.front_end import FrontEnd
 
@@ -75,7 +77,7 @@ def run(args: ExtractFeatures) -> int:
         f"Packed:    {done.num_clips:,} clips, {done.num_rows:,} frames of {packed.feature_dim} "
         f"bins, {size_mb:,.1f} MB in {time.perf_counter() - start_s:.1f} s, as {args.out}"
     )
-    print_left_out(done.num_bad, args.out)
+    print_left_out(done.num_bad, Path(args.out) / BAD_NAME)
     return 0
 
 

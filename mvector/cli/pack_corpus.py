@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvector.cli.clips import ChannelOption
-from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds
+from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds, print_left_out
 from mvector.cli.options import Action, Command, Options, option, required
-from mvector.errors import DataError, count_of
+from mvector.errors import DataError
 
 _DESCRIPTION = """\
 Decode every clip of a list once, and keep the samples (16 bits, one rate, mono) in one file that
@@ -73,6 +73,7 @@ class Pack(PackingOptions, ChannelOption):
 
 def pack(args: Pack) -> int:
     """Pack, and say what the folder holds."""
+    from mvector.data.pack_writer import BAD_NAME
     from mvector.data.packing import pack_corpus
 
     if not 1_000 <= args.sample_rate <= 1_000_000:
@@ -96,7 +97,7 @@ def pack(args: Pack) -> int:
         f"Packed:    {done.num_clips:,} clips, {hours:.2f} hours, {megabytes:,.1f} MB in "
         f"{elapsed_s:.1f} s, as {args.out}"
     )
-    print_left_out(done.num_bad, args.out)
+    print_left_out(done.num_bad, Path(args.out) / BAD_NAME)
     if done.num_clipped_samples:
         print(
             f"Clipped:   {done.num_clipped_samples:,} samples beyond full scale, in "
@@ -104,14 +105,6 @@ def pack(args: Pack) -> int:
         )
     print(f"Next:      set dataset_conf.train_list to {args.out}")
     return 0
-
-
-def print_left_out(num_bad: int, out: str) -> None:
-    """Say how many clips were left out, if any."""
-    if num_bad:
-        print(
-            f"Left out:  {count_of(num_bad, 'bad clip')}, listed in {Path(out) / 'bad_clips.txt'}"
-        )
 
 
 def verify(args: Verify) -> int:
