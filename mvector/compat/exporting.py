@@ -16,6 +16,7 @@ from mvector.compat.containers import State
 from mvector.compat.conversion import SOURCES, convert, expected_entries
 from mvector.compat.families import Architecture
 from mvector.compat.source import Hints, Published
+from mvector.config.backbone_options import tdnn_pooling
 from mvector.errors import CheckpointError
 from mvector.files import write_atomically, write_errors_as
 from mvector.models import BACKBONES
@@ -135,7 +136,7 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
             built: Any = TDNN(4, **full)
         full["channels"] = [layer.conv.out_channels for layer in built.frame_layers]
         is_xvector = full["layout"] == "xvector"
-        full["pooling_type"] = full["pooling_type"] or ("TSTP" if is_xvector else "ASP")
+        full["pooling_type"] = tdnn_pooling(full["pooling_type"], full["layout"])
         full["attention_channels"] = None if is_xvector else full["attention_channels"]
     if full["pooling_type"] != "TSTP":
         full.pop("pooling_eps", None)  # no other pooling looks at it

@@ -50,6 +50,11 @@ class EcapaTdnnOptions(Section):
         return self
 
 
+def tdnn_pooling(pooling_type: str | None, layout: str) -> str:
+    """The pooling that is asked for, or else the one of a TDNN's layout."""
+    return pooling_type or ("TSTP" if layout == "xvector" else "ASP")
+
+
 class TDNNOptions(Section):
     """See :class:`mvector.models.tdnn.TDNN`; ``None`` means that the layout decides."""
 

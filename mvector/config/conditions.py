@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from mvector.config.backbone_options import tdnn_pooling
 from mvector.config.clashes import clashes
 from mvector.config.options import (
     LOSS_ARGS,
@@ -41,7 +42,7 @@ class ContradictionsError(ValueError):
 def _pooling(config: Config) -> str:
     backbone: Any = config.model_conf.backbone
     given = getattr(backbone, "pooling_type", None)
-    return given or ("TSTP" if getattr(backbone, "layout", "") == "xvector" else "ASP")
+    return tdnn_pooling(given, getattr(backbone, "layout", ""))
 
 
 def _has_classifier(config: Config) -> bool:

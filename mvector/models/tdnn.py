@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from mvector.config.backbone_options import tdnn_pooling
 from mvector.errors import ConfigError
 from mvector.models.layers import (
     ConvReluNorm,
@@ -87,7 +88,7 @@ class TDNN(nn.Module):
             )
         )
         self.pooling = build_pooling(
-            pooling_type or ("TSTP" if is_xvector else "ASP"),
+            tdnn_pooling(pooling_type, layout),
             widths[4],
             eps=pooling_eps,
             attention_channels=attention_channels,
