@@ -66,24 +66,24 @@ def extract_state_dict(content: Any, name: str) -> State:
     Raises:
         CheckpointError: there is none, or it is not clear which one is meant.
     """
-    if isinstance(content, Mapping) and isinstance(content.get("teacher"), Mapping):
-        raise CheckpointError(
-            f"'{name}' is a self-supervised model (its weights are under 'teacher'), whose front "
-            "end mvector does not have; choose a supervised model."
-        )
-    if isinstance(content, Mapping) and {"network", "num_batches", "config"} <= {*content}:
-        raise CheckpointError(
-            f"'{name}' is a checkpoint of a training run of mvector; give the model folders "
-            "last_model or best_model of that run, or go on with it: train.py --resume_model."
-        )
-    if isinstance(content, Mapping) and not content:
-        raise CheckpointError(
-            f"'{name}' holds no weights: it is empty; save the model's state_dict() into it."
-        )
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"'{name}' holds a {type(content).__name__} and no state dict; save the model's "
             "state_dict() into it."
+        )
+    if not content:
+        raise CheckpointError(
+            f"'{name}' holds no weights: it is empty; save the model's state_dict() into it."
+        )
+    if isinstance(content.get("teacher"), Mapping):
+        raise CheckpointError(
+            f"'{name}' is a self-supervised model (its weights are under 'teacher'), whose front "
+            "end mvector does not have; choose a supervised model."
+        )
+    if {"network", "num_batches", "config"} <= {*content}:
+        raise CheckpointError(
+            f"'{name}' is a checkpoint of a training run of mvector; give the model folders "
+            "last_model or best_model of that run, or go on with it: train.py --resume_model."
         )
     found = dict(_state_dicts_in(content))
     usual = [place for place in _USUAL_PLACES if place in found]
