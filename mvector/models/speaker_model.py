@@ -61,6 +61,11 @@ class SpeakerModel(nn.Module):
         return int(self.backbone.embd_dim)  # type: ignore[arg-type]
 
     @property
+    def min_frames(self) -> int:
+        """Frames of the shortest clip that the backbone takes."""
+        return getattr(self.backbone, "min_frames", 1)
+
+    @property
     def name(self) -> str:
         """Backbone and feature method, as model folders are called."""
         return f"{self.backbone_name}_{self.front_end.preprocess['feature_method']}"
@@ -88,6 +93,6 @@ class SpeakerModel(nn.Module):
         """
         features, num_frames = self.features(waveforms, lengths)
         if lengths is not None and lengths.device.type == "cpu":
-            least = getattr(self.backbone, "min_frames", 1)
-            require_frames(self.featurizer.num_frames(lengths), features.shape[1], least)
+            num_given = self.featurizer.num_frames(lengths)
+            require_frames(num_given, features.shape[1], self.min_frames)
         return self.backbone(features, None if lengths is None else num_frames)

@@ -82,7 +82,7 @@ def require_learning(config: Config, *, is_random: bool) -> None:
 
 def _require_frames(config: Config, model: SpeakerModel) -> None:
     """Refuse crops that the backbone cannot take, before any is read."""
-    data, least = config.dataset_conf, getattr(model.backbone, "min_frames", 1)
+    data = config.dataset_conf
     key, shortest_s = "max_duration", data.max_duration
     if data.batch_sampler == "duration":
         key, shortest_s = "min_duration", data.min_duration
@@ -92,8 +92,8 @@ def _require_frames(config: Config, model: SpeakerModel) -> None:
     found = 0
     if num_samples >= model.featurizer.min_samples:
         found = model.featurizer.num_frames(num_samples)
-    if found < least:
+    if found < model.min_frames:
         raise ConfigError(
             f"Crops of dataset_conf.{key} {shortest_s:g} s have {count_of(found, 'frame')}, and "
-            f"{config.use_model} needs {least} at least; raise it."
+            f"{config.use_model} needs {model.min_frames} at least; raise it."
         )
