@@ -17,10 +17,10 @@ from mvector.config.options import Section
 from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.errors import CheckpointError, MVectorError
 from mvector.files import recover_folder
-from mvector.models.weight_files import not_a_model_folder
+from mvector.models.weight_files import how_to_import, require_weights
 
 FORMAT_VERSION = 1
-DESCRIPTION = "model.yml"
+WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
 
 
 @dataclass(frozen=True)
@@ -73,26 +73,21 @@ def read_description(folder: Path) -> dict[str, Any]:
             or lacks something; the message has the key.
     """
     if os.path.isfile(folder):  # which takes a path that is too long, too
-        raise not_a_model_folder(folder)
+        raise _not_a_model_folder(folder)
     recover_folder(folder)
     if not os.path.isdir(folder):
-        raise CheckpointError(
+        raise _not_found(
             f"The model folder '{folder}' does not exist; train a model with train.py or give "
-            "another --model_path.",
-            code="model-not-found",
+            "another --model_path."
         )
     file = folder / DESCRIPTION
     best = folder / "best_model"
     if not file.is_file() and (best / DESCRIPTION).is_file():
-        raise CheckpointError(
-            f"'{folder}' is the folder of a training run; give its model, '{best}'.",
-            code="model-not-found",
-        )
+        raise _not_found(f"'{folder}' is the folder of a training run; give its model, '{best}'.")
     if not file.is_file():
-        raise CheckpointError(
+        raise _not_found(
             f"'{folder}' is not a model folder: it has no {DESCRIPTION}; give the folder that "
-            "holds it, such as models/EcapaTdnn_Fbank/best_model.",
-            code="model-not-found",
+            "holds it, such as models/EcapaTdnn_Fbank/best_model."
         )
     try:
         description = parse_plain_yaml(file.read_text(encoding="utf-8"))
@@ -108,6 +103,28 @@ def read_description(folder: Path) -> dict[str, Any]:
     with description_errors(folder):
         _Description.model_validate(description)
     return description
+
+
+def _not_a_model_folder(file: Path) -> CheckpointError:
+    """What to say of a file that was given in place of a model folder."""
+    folder = file.parent
+    if file.name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG):
+        return _not_found(f"'{file}' is a file of a model folder; give the folder '{folder}'.")
+    try:
+        reader = require_weights(file)
+    except CheckpointError as error:
+        return _not_found(str(error))
+    if reader == "torch" and folder.name == "checkpoints":
+        run = folder.parent
+        return _not_found(
+            f"'{file}' is a checkpoint of a training run, to resume it from; give a model of the "
+            f"run, such as '{run / 'last_model'}'."
+        )
+    return _not_found(f"'{file}' is a checkpoint and not a model folder; {how_to_import(file)}.")
+
+
+def _not_found(message: str) -> CheckpointError:
+    return CheckpointError(message, code="model-not-found")
 
 
 def info_of(description: dict[str, Any], folder: Path) -> ModelInfo:

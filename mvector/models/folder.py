@@ -28,6 +28,8 @@ from mvector.files import replacing_folder, write_atomically, write_errors_as
 from mvector.models.description import (
     DESCRIPTION,
     FORMAT_VERSION,
+    TRAINING_CONFIG,
+    WEIGHTS,
     ModelInfo,
     description_errors,
     info_of,
@@ -35,8 +37,6 @@ from mvector.models.description import (
 )
 from mvector.models.named import BOX, model_folder
 from mvector.models.speaker_model import SpeakerModel
-
-WEIGHTS, TRAINING_CONFIG = "model.safetensors", "config.yml"
 
 
 def save_model_folder(

@@ -111,25 +111,3 @@ def how_to_import(file: Path) -> str:
         f"import it first: python tools/import_checkpoint.py --path {shlex.quote(str(file))} "
         f"--out {shlex.quote(out)}"
     )
-
-
-def not_a_model_folder(file: Path) -> CheckpointError:
-    """What to say of a file that was given in place of a model folder."""
-    folder = file.parent
-    if file.name in ("model.safetensors", "model.yml", "config.yml"):
-        return _no_folder(f"'{file}' is a file of a model folder; give the folder '{folder}'.")
-    try:
-        reader = require_weights(file)
-    except CheckpointError as error:
-        return _no_folder(str(error))
-    if reader == "torch" and folder.name == "checkpoints":
-        run = folder.parent
-        return _no_folder(
-            f"'{file}' is a checkpoint of a training run, to resume it from; give a model of the "
-            f"run, such as '{run / 'last_model'}'."
-        )
-    return _no_folder(f"'{file}' is a checkpoint and not a model folder; {how_to_import(file)}.")
-
-
-def _no_folder(message: str) -> CheckpointError:
-    return CheckpointError(message, code="model-not-found")
