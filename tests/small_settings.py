@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,19 @@ SMALL_CONFIG: dict[str, Any] = {
     "optimizer_conf": {"learning_rate": 0.003, "scheduler": None},
     "train_conf": {"max_epoch": 2, "log_interval": 4},
 }
+
+
+def changed_config(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The small configuration with dotted keys changed."""
+    config = copy.deepcopy(SMALL_CONFIG)
+    for dotted, value in changes.items():
+        *parents, key = dotted.split(".")
+        node = config
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    return config
+
 
 # One small variant of each backbone, for tests that go through all of them.
 SMALL_BACKBONES: dict[str, dict[str, Any]] = {

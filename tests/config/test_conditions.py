@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_settings import SMALL_CONFIG
+from small_settings import SMALL_CONFIG, changed_config
 
 from mvector import MVectorTrainer, load_config
 from mvector.config import Config, ConfigError, config_to_dict
@@ -113,21 +113,9 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """The small configuration with dotted keys changed."""
-    config = copy.deepcopy(SMALL_CONFIG)
-    for dotted, value in changes.items():
-        *parents, key = dotted.split(".")
-        node = config
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[key] = value
-    return config
-
-
 def mistakes_of(changes: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_config(changed(changes))
+        load_config(changed_config(changes))
     return str(caught.value)
 
 
@@ -171,7 +159,7 @@ def test_contradictions_are_told_together_and_beside_other_mistakes() -> None:
 
 
 def test_a_setting_of_the_command_line_wins_over_an_older_key_of_the_file() -> None:
-    older = changed(
+    older = changed_config(
         {
             "dataset_conf.is_use_pksampler": False,
             "dataset_conf.sample_per_id": 4,
@@ -206,9 +194,11 @@ def test_a_volume_that_is_levelled_again_is_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
-    load_config(changed({"augment_conf.volume.prob": 0.5, "dataset_conf.use_dB_normalization": 0}))
+    load_config(
+        changed_config({"augment_conf.volume.prob": 0.5, "dataset_conf.use_dB_normalization": 0})
+    )
     assert not caplog.text
-    load_config(changed({"augment_conf.volume.prob": 0.5}))
+    load_config(changed_config({"augment_conf.volume.prob": 0.5}))
     assert "augment_conf.volume changes little or nothing" in caplog.text
 
 
@@ -222,7 +212,7 @@ def test_stopping_early_needs_an_evaluation(small_config: dict, missing: str) ->
 
 
 def test_the_key_of_the_older_files_is_named() -> None:
-    config = changed({"optimizer_conf.optimizer_args": {"momentum": 0.5}})
+    config = changed_config({"optimizer_conf.optimizer_args": {"momentum": 0.5}})
     with pytest.raises(ConfigError, match=r"optimizer_conf\.optimizer_args\.momentum 0\.5 has"):
         load_config(config)
 
@@ -261,7 +251,7 @@ def test_a_margin_that_would_jump_or_never_be_full_is_refused(
 
 
 def scheduled(given: dict[str, float]) -> dict[str, Any]:
-    return changed(
+    return changed_config(
         {
             "train_conf.max_epoch": 30,
             "loss_conf.use_margin_scheduler": True,
@@ -271,7 +261,7 @@ def scheduled(given: dict[str, float]) -> dict[str, Any]:
 
 
 def test_augmentation_given_apart_is_held_against_the_configuration() -> None:
-    triplets = changed({"loss_conf": TRIPLET, **SPEAKERS})
+    triplets = changed_config({"loss_conf": TRIPLET, **SPEAKERS})
     apart = {"speed": {"prob": 1.0, "speed_perturb_3_class": True}, "noise": {"prob": 0.5}}
     with pytest.raises(ConfigError) as caught:
         MVectorTrainer(triplets, use_gpu=False, data_augment_configs=apart)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from small_settings import ROOT, SMALL_CONFIG
+from small_settings import ROOT, SMALL_CONFIG, changed_config
 
 from mvector import load_config
 from mvector.config import Config, ConfigError, config_to_dict, load_augment_config
@@ -102,15 +102,8 @@ train_conf: {enable_amp: False, use_compile: False, max_epoch: 60, log_interval:
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """The small configuration with dotted keys changed."""
-    config = copy.deepcopy(SMALL_CONFIG)
-    for dotted, value in changes.items():
-        *parents, key = dotted.split("__")
-        node = config
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[key] = value
-    return config
+    """The small configuration with keys changed, in which ``__`` stands for the dots."""
+    return changed_config({key.replace("__", "."): value for key, value in changes.items()})
 
 
 def mistakes_of(config: dict[str, Any] | Path) -> str:
