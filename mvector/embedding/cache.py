@@ -44,6 +44,11 @@ class ClipKey(NamedTuple):
     content: bytes | None = None
 
 
+def cache_folder(cache: str | os.PathLike[str], fingerprint: str) -> Path:
+    """Where in a cache the embeddings lie that an encoder of this fingerprint makes."""
+    return Path(cache) / fingerprint
+
+
 def clip_key(paths: Sequence[str]) -> ClipKey | None:
     """The key of a clip's files, without their content; ``None`` if one cannot be found."""
     digest, num_bytes = hashlib.blake2b(digest_size=_KEY_BYTES), 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,7 +17,13 @@ from mvector.compute.distributed import (
     from_main,
     gather_objects,
 )
-from mvector.embedding.cache import ClipKey, EmbeddingCache, clip_key, with_content_digest
+from mvector.embedding.cache import (
+    ClipKey,
+    EmbeddingCache,
+    cache_folder,
+    clip_key,
+    with_content_digest,
+)
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
 from mvector.embedding.reading import ClipAudio
@@ -84,7 +89,8 @@ class _RankShare:
         self.cache: EmbeddingCache | None = None
         self.keys: list[ClipKey | None] = [None] * len(clips)
         if cache is not None:
-            self.cache = EmbeddingCache(Path(cache) / encoder.fingerprint, encoder.embd_dim)
+            folder = cache_folder(cache, encoder.fingerprint)
+            self.cache = EmbeddingCache(folder, encoder.embd_dim)
             files = [_clip_files(clip) for clip in clips]
             self.keys = [clip_key(paths) for paths in files]
             self.embeddings, self.is_good = self.cache.find(self.keys, files)

@@ -11,6 +11,7 @@ import torch
 from mvector.compute.distributed import current_world
 from mvector.config import Config
 from mvector.config.schema import DatasetConf
+from mvector.embedding.cache import cache_folder
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError, ConfigError, DataError
@@ -114,7 +115,7 @@ class EpochEvaluation:
         result = verify_trials(encoder, self.data)
         cache = self.data.eval_conf.cache
         if cache is not None and current_world().is_main:
-            newest = Path(cache) / encoder.fingerprint
+            newest = cache_folder(cache, encoder.fingerprint)
             if self._kept not in (None, newest):
                 shutil.rmtree(str(self._kept), ignore_errors=True)
             self._kept = newest
