@@ -259,7 +259,7 @@ class MVectorTrainer:
         with nullcontext() if average is None else average.swapped_in():
             try:
                 with stop.stopping_at_once(lambda: self._stop(stop, together=False)):
-                    result = self._verify_epoch() if do_eval else None
+                    result = self._evaluate_epoch(self.model, self.device) if do_eval else None
             except TrainingStopped:
                 raise
             except MVectorError:
@@ -271,9 +271,6 @@ class MVectorTrainer:
                 run.save_model(name, self.listening, measured)
         run.epoch, run.next_batch = run.epoch + 1, 0
         run.save_checkpoint()
-
-    def _verify_epoch(self) -> VerificationResult:
-        return self._evaluate_epoch(self.model, self.device)
 
     def _is_stale(self) -> bool:
         """Whether the best model is so old that training on is no use."""

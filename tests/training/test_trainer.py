@@ -29,6 +29,7 @@ from mvector.losses import LOSSES
 from mvector.models import BACKBONES
 from mvector.models.folder import load_model_folder, read_model_info
 from mvector.training.checkpoint import load_checkpoint
+from mvector.training.model_evaluation import EpochEvaluation
 from mvector.training.schedules import learning_rate_at
 from mvector.training.short_runs import DryRun
 
@@ -144,10 +145,10 @@ def test_a_run_resumed_into_another_folder_has_a_best_model_there(
 def test_an_evaluation_that_fails_does_not_lose_the_epoch(
     small_config: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: MVectorTrainer) -> None:
+    def failing(*_: object) -> None:
         raise EvaluationError("all clips are gone")
 
-    monkeypatch.setattr(MVectorTrainer, "_verify_epoch", failing)
+    monkeypatch.setattr(EpochEvaluation, "__call__", failing)
     with pytest.raises(EvaluationError, match="all clips are gone"):
         trained(small_config, tmp_path)
     run = tmp_path / "m" / "EcapaTdnn_Fbank"
@@ -162,10 +163,10 @@ def test_an_evaluation_that_fails_leaves_the_best_model_as_it_is(
     best = trained(small_config, tmp_path)
     fingerprint = load_model_folder(best)[1].fingerprint
 
-    def failing(self: MVectorTrainer) -> None:
+    def failing(*_: object) -> None:
         raise EvaluationError("all clips are gone")
 
-    monkeypatch.setattr(MVectorTrainer, "_verify_epoch", failing)
+    monkeypatch.setattr(EpochEvaluation, "__call__", failing)
     small_config["train_conf"]["max_epoch"] = 2
     with pytest.raises(EvaluationError, match="all clips are gone"):
         trained(small_config, tmp_path, resume_model=best.parent)
