@@ -98,7 +98,7 @@ def _of_epochs(config: Config) -> Iterator[str]:
                 f"loss_conf.margin_scheduler_args: initial_margin {margins.initial_margin:g} is "
                 f"above final_margin {margins.final_margin:g}, and the margin grows; lower it"
             )
-        start, end = config.loss_conf.margin_scheduler_args.epochs(conf.max_epoch)
+        start, end = margins.epochs(conf.max_epoch)
         if not start < end <= conf.max_epoch:
             yield (
                 "loss_conf.margin_scheduler_args: the margin would grow from epoch "

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 Holds = Callable[["Config"], bool]
 
 _ATTENTION = ("SAP", "ASP", "MHASTP", "MQMHASTP")
-_ROOMS = "num_rooms room_seed min_rt60_s max_rt60_s min_length_m max_length_m min_height_m"
+_ROOMS = (
+    "num_rooms room_seed min_rt60_s max_rt60_s min_length_m max_length_m min_height_m max_height_m"
+)
 
 
 class ContradictionsError(ValueError):
@@ -165,7 +167,7 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
     ),
     (
         "augment_conf.reverb",
-        f"{_ROOMS} max_height_m",
+        _ROOMS,
         _simulates_rooms,
         "augment_conf.reverb.simulate True",
     ),
