@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -190,10 +189,7 @@ def test_two_settings_of_the_command_line_that_contradict_each_other_are_refused
     load_config(config, pair[:1])
 
 
-def test_a_volume_that_is_levelled_again_is_told(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+def test_a_volume_that_is_levelled_again_is_told(caplog: pytest.LogCaptureFixture) -> None:
     load_config(
         changed_config({"augment_conf.volume.prob": 0.5, "dataset_conf.use_dB_normalization": 0})
     )

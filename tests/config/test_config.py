@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 import math
 from pathlib import Path
 from typing import Any, get_args
@@ -312,9 +311,8 @@ def test_the_front_end_takes_the_rate_of_the_clips() -> None:
 
 
 def test_f_max_above_nyquist_warns_with_the_number_of_empty_bands(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     config = load_config(yaml.safe_load(LOG_1_0))
     assert "f_max 14000 Hz is above the Nyquist frequency 8000 Hz" in caplog.text
     featurizer = build_featurizer(config.preprocess_conf)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import shutil
 from pathlib import Path
 
@@ -310,9 +309,7 @@ def test_a_model_that_is_counted_twice_is_told(
     folders: list[Path],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     shutil.copytree(folders[0], tmp_path / "copy")
     average_model_folders([folders[0], folders[1], tmp_path / "copy"], tmp_path / "mean")
     assert "model_0' and '" in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -67,9 +66,8 @@ def test_a_random_backbone_that_is_frozen_to_the_end_is_refused(small_config: di
 
 
 def test_what_one_process_alone_cannot_do_is_told_and_classes_beside_speakers(
-    small_config: dict, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    small_config: dict, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     caplog.set_level("INFO")
     small_config["train_conf"]["sync_batch_norm"] = True
     small_config["dataset_conf"]["num_speakers"] = 300

@@ -25,7 +25,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _without_visualdl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "visualdl", None)
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
 
 
 def curves_of(folder: Path, **options: Any) -> MetricLogger:

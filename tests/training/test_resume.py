@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import os
 import random
 import signal
@@ -199,7 +198,6 @@ def test_a_disk_that_stays_full_is_one_sentence_at_the_end(
     reason: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     small_config["train_conf"].update(max_epoch=1)
 
     def full(*_: object) -> None:

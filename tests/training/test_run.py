@@ -317,7 +317,6 @@ def test_a_disk_without_locks_is_warned_of_and_a_lock_of_somebody_else_kept(
     def failing(*args: Any, **options: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     monkeypatch.setattr(run_folder, "FileLock", failing)
     if number == errno.EACCES:
         with pytest.raises(CheckpointError, match=r"Cannot write models to .*Permission denied"):

@@ -27,8 +27,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _log_to_pytest(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+def _log_to_pytest(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mvector")
 
 

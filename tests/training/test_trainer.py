@@ -377,9 +377,7 @@ def test_log_lines_have_the_familiar_form(
     small_config: dict,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     caplog.set_level(logging.DEBUG, "mvector")
     trained(small_config, tmp_path)
     line = (
@@ -400,9 +398,7 @@ def test_bad_clips_are_skipped_counted_and_reported(
     small_config: dict,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     clips = read_list(small_config["dataset_conf"]["train_list"])
     entries = list(zip(clips.paths, clips.labels.tolist(), strict=True))
     (tmp_path / "text.wav").write_text("not audio")
@@ -595,9 +591,7 @@ def test_a_speaker_with_one_clip_in_the_trials_is_counted_in_a_warning(
     trained_model: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     enrolled = read_list(small_config["dataset_conf"]["enroll_list"])
     tests = read_list(small_config["dataset_conf"]["trials_list"])
     entries = list(zip(tests.paths, tests.labels.tolist(), strict=True))
