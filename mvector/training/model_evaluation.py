@@ -17,6 +17,7 @@ from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError, ConfigError, DataError
 from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.calibration import Calibration, score_suffix
+from mvector.evaluation.plots import save_error_curves
 from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
 from mvector.models.folder import ModelInfo, read_model_info, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
@@ -152,8 +153,6 @@ def write_calibration_of(
 
 def save_curves_of(result: VerificationResult, path: Path, model_name: str) -> None:
     """Draw the error curves into a file, or into a folder under the name of the model."""
-    from mvector.evaluation import save_error_curves
-
     score_type = result.calibration.score_type
     target = path if path.suffix else path / f"{model_name}{score_suffix(score_type)}.png"
     save_error_curves(result.curve, target, title=model_name, score_type=score_type)
