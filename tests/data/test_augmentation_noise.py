@@ -20,10 +20,7 @@ RATE = 16000
 
 
 @pytest.fixture
-def messages(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
+def messages(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.INFO, logger="mvector")
     return caplog
 

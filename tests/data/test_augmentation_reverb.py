@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from pathlib import Path
 
@@ -265,8 +264,7 @@ def test_measured_and_simulated_rooms_take_turns(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_with_rooms_to_simulate_says_what_happens(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     reverberant(tmp_path, simulate=True)
     assert "Augmentation by reverb has simulated rooms only: the folder" in caplog.text

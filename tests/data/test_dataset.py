@@ -214,13 +214,10 @@ def test_masks_blank_whole_bands_and_stretches_within_their_limits() -> None:
 
 
 def test_an_augmentation_without_its_folder_is_off_and_says_so(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import logging
-
     from mvector.config import AugmentConf
 
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     conf = AugmentConf.model_validate({"noise": {"prob": 1.0, "noise_dir": "nowhere"}})
     augmentor = WaveformAugmentor(conf, RATE)
     assert "Augmentation by noise is off: the folder 'nowhere' holds no audio." in caplog.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -143,12 +142,8 @@ def test_a_clip_under_two_labels_is_named(tmp_path: Path) -> None:
 
 
 def test_a_training_says_what_is_strange_about_its_speakers(
-    small_config: dict,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    small_config: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("mvector"), "propagate", True)
     clips = read_list(small_config["dataset_conf"]["train_list"])
     gaps = zip(clips.paths, (clips.labels * 10).tolist(), strict=True)
     write_list(tmp_path / "gaps.txt", gaps)
