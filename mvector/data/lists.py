@@ -79,12 +79,10 @@ def read_list(
             continue
         try:
             clip, label = _parse_line(line, num_speakers)
-        except _WordLabelError as error:
-            mistakes.append(f"line {number}: {error}")
-            cure = f"; {_renumbering(name)} numbers the speakers of a training list"
-            continue
         except ValueError as error:
             mistakes.append(f"line {number}: {error}")
+            if isinstance(error, _WordLabelError):
+                cure = f"; {_renumbering(name)} numbers the speakers of a training list"
             continue
         paths.append(clip if root is None else os.path.join(root, clip))
         labels.append(label)

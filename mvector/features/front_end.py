@@ -12,9 +12,9 @@ import torch
 from pydantic import create_model
 
 from mvector.audio.channels import Channel, parse_channel
-from mvector.audio.decoding import AudioSource, source_name
 from mvector.audio.io import read_audio
 from mvector.audio.level import check_speech
+from mvector.audio.sources import AudioSource, source_name
 from mvector.audio.vad import VadMethod, trim_silence
 from mvector.config.messages import check_options
 from mvector.config.options import Section
