@@ -9,6 +9,16 @@ import numpy as np
 import pytest
 
 RATE = 16000
+# What codecs take, and containers; most take any.
+_RATES = {
+    "g726": 8000,
+    "libopencore_amrnb": 8000,
+    "flv": 44100,
+    "libopus": 48000,
+    "ac3": 48000,
+    "eac3": 48000,
+    "mp2": 48000,
+}
 
 
 def tone(duration_s: float = 1.0, rate: int = RATE) -> np.ndarray:
@@ -20,13 +30,16 @@ def encode(
     codec: str,
     container: str,
     *,
-    rate: int = RATE,
     duration_s: float = 2.0,
     options: dict[str, str] | None = None,
     to_pipe: bool = False,
     spoil: Callable[[int], bool] = lambda number: False,
 ) -> bytes:
-    """A tone; ``spoil`` says of which packets the content is replaced by what is no audio."""
+    """A tone, at the rate that goes with codec and container.
+
+    ``spoil`` says of which packets the content is replaced by what is no audio.
+    """
+    rate = _RATES.get(container) or _RATES.get(codec, RATE)
     av = pytest.importorskip("av", reason="PyAV is not installed")
     stream = _Pipe() if to_pipe else io.BytesIO()
     with av.open(stream, "w", format=container, options=options or {}) as output:

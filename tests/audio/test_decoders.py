@@ -20,21 +20,21 @@ from mvector.errors import AudioError
 
 # Of each, libsndfile reads nothing.
 MEDIA = {
-    "G.726 in wav": lambda: encode("g726", "wav", rate=8000),
+    "G.726 in wav": lambda: encode("g726", "wav"),
     "G.722 in wav": lambda: encode("g722", "wav"),
     "FLAC in Ogg": lambda: encode("flac", "ogg"),
     "AAC": lambda: encode("aac", "adts"),
     "AAC behind an ID3 tag": lambda: encode("aac", "adts", options={"write_id3v2": "1"}),
-    "AMR": lambda: encode("libopencore_amrnb", "amr", rate=8000),
+    "AMR": lambda: encode("libopencore_amrnb", "amr"),
     "WMA": lambda: encode("wmav2", "asf"),
-    "WebM": lambda: encode("libopus", "webm", rate=48000),
+    "WebM": lambda: encode("libopus", "webm"),
     "m4a": lambda: encode("aac", "ipod"),
-    "3gp": lambda: encode("libopencore_amrnb", "3gp", rate=8000),
+    "3gp": lambda: encode("libopencore_amrnb", "3gp"),
     "wavpack": lambda: encode("wavpack", "wv"),
     "tta": lambda: encode("tta", "tta"),
-    "RealMedia": lambda: encode("ac3", "rm", rate=48000),
+    "RealMedia": lambda: encode("ac3", "rm"),
     "avi": lambda: encode("libmp3lame", "avi"),
-    "flv": lambda: encode("aac", "flv", rate=44100),
+    "flv": lambda: encode("aac", "flv"),
 }
 
 

@@ -19,26 +19,26 @@ RATES = {"WVE": 8000}
 
 # What PyAV can write, by the suffix.
 WRITTEN_BY_FFMPEG = {
-    ".aac": ("aac", "adts", RATE),
-    ".ac3": ("ac3", "ac3", 48000),
-    ".amr": ("libopencore_amrnb", "amr", 8000),
-    ".wma": ("wmav2", "asf", RATE),
-    ".avi": ("libmp3lame", "avi", RATE),
-    ".eac3": ("eac3", "eac3", 48000),
-    ".flv": ("aac", "flv", 44100),
-    ".mkv": ("aac", "matroska", RATE),
-    ".mka": ("libopus", "matroska", 48000),
-    ".m4a": ("aac", "ipod", RATE),
-    ".mov": ("pcm_s16le", "mov", RATE),
-    ".3gp": ("libopencore_amrnb", "3gp", 8000),
-    ".mpg": ("mp2", "mpeg", 48000),
-    ".m2ts": ("mp2", "mpegts", 48000),
-    ".rm": ("ac3", "rm", 48000),
-    ".sox": ("pcm_s32le", "sox", RATE),
-    ".spx": ("flac", "ogg", RATE),
-    ".tta": ("tta", "tta", RATE),
-    ".wv": ("wavpack", "wv", RATE),
-    ".webm": ("libopus", "webm", 48000),
+    ".aac": ("aac", "adts"),
+    ".ac3": ("ac3", "ac3"),
+    ".amr": ("libopencore_amrnb", "amr"),
+    ".wma": ("wmav2", "asf"),
+    ".avi": ("libmp3lame", "avi"),
+    ".eac3": ("eac3", "eac3"),
+    ".flv": ("aac", "flv"),
+    ".mkv": ("aac", "matroska"),
+    ".mka": ("libopus", "matroska"),
+    ".m4a": ("aac", "ipod"),
+    ".mov": ("pcm_s16le", "mov"),
+    ".3gp": ("libopencore_amrnb", "3gp"),
+    ".mpg": ("mp2", "mpeg"),
+    ".m2ts": ("mp2", "mpegts"),
+    ".rm": ("ac3", "rm"),
+    ".sox": ("pcm_s32le", "sox"),
+    ".spx": ("flac", "ogg"),
+    ".tta": ("tta", "tta"),
+    ".wv": ("wavpack", "wv"),
+    ".webm": ("libopus", "webm"),
 }
 
 
@@ -72,8 +72,7 @@ def test_what_libsndfile_writes_is_found_and_read(kind: str, tmp_path: Path) -> 
 def test_what_ffmpeg_writes_is_found_and_read_with_and_without_its_suffix(
     suffix: str, tmp_path: Path
 ) -> None:
-    codec, container, rate = WRITTEN_BY_FFMPEG[suffix]
-    data = encode(codec, container, rate=rate, duration_s=1.0)
+    data = encode(*WRITTEN_BY_FFMPEG[suffix], duration_s=1.0)
     for name in (f"a{suffix}", "no_suffix"):
         (tmp_path / name).write_bytes(data)
         assert is_audio(tmp_path / name) or (name, suffix) == ("no_suffix", ".m2ts")
