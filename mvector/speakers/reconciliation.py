@@ -88,8 +88,9 @@ def reconcile(
     elif not is_ours:
         logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
     else:
-        refused = _embed_new_files(context, plan, done, progress) if plan.embedded else set()
-        _remember_refused_clips(context, refused)
+        if plan.embedded:
+            _embed_new_files(context, plan, done, progress)
+        _remember_refused_clips(context, {plan.found[file].sha256 for file in done.refused})
     context.apply_committed_changes()
     at_most = None if measure_all else _MAX_MEASURED_AT_OPENING + done.num_embedded
     done.num_measured = measure_stored_clips(context, at_most=at_most, progress=progress)
@@ -188,9 +189,8 @@ def _is_removed(database: sqlite3.Connection, file: str) -> bool:
 
 def _embed_new_files(
     context: LibraryContext, plan: FolderChanges, done: Reconciled, progress: bool
-) -> set[str]:
-    """Enrol what was found; returns the hashes of clips that cannot be used."""
-    refused: set[str] = set()
+) -> None:
+    """Enrol what was found, and note what cannot be used."""
     logger.info("Embedding %d clips of '%s' …", len(plan.embedded), context.folder)
     batches = embed_stored_files(context, plan.embedded, progress=progress)
     for good, embeddings, failures in batches:
@@ -204,10 +204,8 @@ def _embed_new_files(
                 if is_clip_there(context.folder, file):  # and was not removed meanwhile
                     done.failures.append(reason)
                     done.refused.append(file)
-                    refused.add(plan.found[file].sha256)
                     database.execute("DELETE FROM clips WHERE file = ?", (file,))
             people.delete_people_without_clips(database)
-    return refused
 
 
 def _refused_clips(database: sqlite3.Connection) -> set[str]:
