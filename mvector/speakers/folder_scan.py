@@ -55,10 +55,14 @@ class FolderChanges:
     gone: list[str] = field(default_factory=list)
 
     @property
+    def renamed(self) -> list[str]:
+        """Clips in their places that are somebody else's now."""
+        return [file for file in self.restamped if self.found[file].name != self.known[file].name]
+
+    @property
     def has_news(self) -> bool:
         """Whether clips are moved, copied or gone, or somebody else's; not only touched."""
-        is_renamed = any(self.found[f].name != self.known[f].name for f in self.restamped)
-        return bool(self.moved or self.copied or self.gone or is_renamed)
+        return bool(self.moved or self.copied or self.gone or self.renamed)
 
 
 def _scan_folders(context: LibraryContext, failures: list[str]) -> dict[str, FoundClip]:

@@ -157,9 +157,7 @@ def _rename_people(database: sqlite3.Connection, plan: FolderChanges) -> None:
     """Where all clips of a person lie under a new name now, it is the person who was renamed."""
     found, known = plan.found, plan.known
     moves = [(file, known[origin]) for file, origin in plan.moved.items()]
-    moves += [
-        (file, known[file]) for file in plan.restamped if found[file].name != known[file].name
-    ]
+    moves += [(file, known[file]) for file in plan.renamed]
     num_clips = Counter(clip.person for clip in known.values())
     targets: dict[int, list[str]] = {}
     for file, clip in moves:
