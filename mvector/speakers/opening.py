@@ -89,10 +89,11 @@ def catch_up(
         return
     try:
         audit.keep_days(context.store, audit_days)
-        context.apply_committed_changes()
         _remember_model(context)
         if look_at_folders:
             reconcile(context, progress=progress)
+        else:
+            context.apply_committed_changes()
         context.store.erase_deleted()
     except LibraryError as error:
         if error.code != "library-unwritable":
