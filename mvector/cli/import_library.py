@@ -146,9 +146,9 @@ def enrol_embeddings(clips: dict[str, list[Path]], library: SpeakerLibrary) -> N
         waiting += [(name, path) for path in clips[name]]
         if len(waiting) < _CLIPS_AT_ONCE and name != people[-1]:
             continue
-        table = library.encoder.embed_readable([path for _, path in waiting])
+        table = library.encoder.embed_readable([path for _, path in waiting], measured=True)
         good = [waiting[k] for k in table.good]
-        quality = [library.encoder.measure(path).quality for _, path in good]
+        quality = [report.quality for report in table.reports or ()]
         library.register_embeddings([name for name, _ in good], table.embeddings, quality)
         for _, reason in table.failures:
             logger.warning("Not enrolled: %s", reason)
