@@ -72,6 +72,11 @@ def _of_classifier(config: Config) -> Iterator[str]:
             f"model_conf.classifier.classifier_type Cosine does not go with {loss}, which has "
             "no scale: its softmax could never get sharp; set it to Linear"
         )
+    if config.train_conf.classifier_sharding and config.dataset_conf.domains is not None:
+        yield (
+            "train_conf.classifier_sharding True does not go with dataset_conf.domains, whose "
+            "softmax is small already; set one of them to its default"
+        )
     if config.train_conf.classifier_sharding and config.model_conf.classifier.num_blocks:
         yield (
             "train_conf.classifier_sharding True does not go with "

@@ -1,15 +1,15 @@
-"""Which clips make the batches of an epoch: three plans, each a function of (seed, epoch).
+"""Which clips make the batches of an epoch: four plans, each a function of (seed, epoch).
 
 Crops have the configured length; :mod:`mvector.data.length_plans` has plans with others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from mvector.data.samplers import PlannedBatch
+from mvector.data.samplers import BatchPlan, PlannedBatch
 from mvector.errors import DataError, count_of
 
 
@@ -195,6 +195,38 @@ class SpeakerBatches:
     def _group(self, clips: np.ndarray, round_: int) -> np.ndarray:
         start = round_ * self.clips_per_speaker
         return np.resize(clips[start : start + self.clips_per_speaker], self.clips_per_speaker)
+
+
+class DomainBatches:
+    """Batches of one domain each: those of every domain's own plan, mixed at random.
+
+    Args:
+        parts: of each domain by its name, its clips ``(clips,)`` as positions in the whole list,
+            and a plan of batches whose clips are positions among those.
+        seed: of the whole run.
+    """
+
+    def __init__(self, parts: Mapping[str, tuple[np.ndarray, BatchPlan]], *, seed: int) -> None:
+        self.parts = parts
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return sum(len(plan) for _, plan in self.parts.values())
+
+    def batches(self, epoch: int) -> Iterator[PlannedBatch]:
+        parts = list(self.parts.values())
+        walks = [plan.batches(epoch) for _, plan in parts]
+        turns = np.repeat(np.arange(len(parts)), [len(plan) for _, plan in parts])
+        for turn in np.random.default_rng((self.seed, epoch, 2)).permutation(turns):
+            batch = next(walks[turn])
+            yield PlannedBatch(parts[turn][0][batch.clips], batch.crop_s)
+
+    def describe(self) -> str:
+        described = (
+            f"{name} {count_of(len(clips), 'clip')} in {count_of(len(plan), 'batch', 'batches')}"
+            for name, (clips, plan) in self.parts.items()
+        )
+        return f"Every batch is of one domain: {', '.join(described)}."
 
 
 def top_up_batch(clips: np.ndarray, order: np.ndarray, multiple: int) -> np.ndarray:

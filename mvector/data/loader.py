@@ -14,11 +14,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
-from mvector.config.schema import DatasetConf
 from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.speed import num_speed_classes
-from mvector.data.batch_plans import BalancedBatches, RandomBatches, SpeakerBatches
+from mvector.data.batch_plans import BalancedBatches, DomainBatches, RandomBatches, SpeakerBatches
 from mvector.data.dataset import TrainingClips, collate
+from mvector.data.domains import Domains, read_domains
 from mvector.data.feature_dataset import TrainingFeatures
 from mvector.data.length_plans import DurationBatches, MixedLengths
 from mvector.data.lists import ClipList, label_doubts, read_list
@@ -47,6 +47,8 @@ class TrainingData:
         clips: the list.
         num_speakers: speakers in it, as configured or as counted.
         num_classes: classes for the classifier: speakers times speed classes.
+        domain_of_class: ``(classes,)`` int64, if every batch is of one domain: that of each class,
+            or -1 for a class without clips.
         batches: chooses the epoch and the batch that ``loader`` yields next.
         loader: yields :class:`mvector.data.dataset.TrainingBatch`.
 
@@ -68,7 +70,12 @@ class TrainingData:
             for doubt in label_doubts(self.clips, self.num_speakers):
                 logger.warning(doubt)
         self.num_classes = self.num_speakers * num_speed_classes(config.augment_conf.speed)
-        plan = _build_plan(config, self.clips, durations_s, world_size)
+        domains, self.domain_of_class = None, None
+        if data.domains is not None:
+            domains = read_domains(data.domains, self.clips, self.num_speakers)
+            of_speaker = torch.from_numpy(domains.of_speaker)
+            self.domain_of_class = of_speaker.repeat(self.num_classes // self.num_speakers)
+        plan = _build_plan(config, self.clips.labels, durations_s, domains, world_size)
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
         num_workers = data.dataLoader.num_workers
@@ -149,20 +156,26 @@ def _refuse_waveform_augmentation(config: Config) -> None:
 
 
 def _build_plan(
-    config: Config, clips: ClipList, durations_s: Durations, world_size: int
+    config: Config,
+    labels: np.ndarray,
+    durations_s: Durations,
+    domains: Domains | None,
+    world_size: int,
 ) -> BatchPlan:
     data, seed = config.dataset_conf, config.train_conf.seed
-    if data.batch_sampler == "duration":
-        batch_s = data.batch_duration or data.dataLoader.batch_size * data.max_duration
-        return DurationBatches(
-            durations_s(),
-            batch_s=batch_s * world_size,
-            min_s=data.min_duration,
-            max_s=data.max_duration,
-            multiple=world_size,
-            seed=seed,
-        )
-    plan = _build_plan_of_equal_batches(data, clips, world_size, seed)
+    lengths_s = durations_s() if data.batch_sampler == "duration" else None
+    if domains is None:
+        plan = _plan_of_sampler(config, labels, lengths_s, world_size)
+    else:
+        parts: dict[str, tuple[np.ndarray, BatchPlan]] = {}
+        for name, clips in domains.clips(labels).items():
+            own_s = None if lengths_s is None else lengths_s[clips]
+            try:
+                own = _plan_of_sampler(config, labels[clips], own_s, world_size, may_be_few=True)
+            except DataError as error:
+                raise DataError(f"In the domain '{name}' of {data.domains}: {error}") from error
+            parts[name] = clips, own
+        plan = DomainBatches(parts, seed=seed)
     if data.min_crop_duration is None:
         return plan
     return MixedLengths(
@@ -170,25 +183,49 @@ def _build_plan(
     )
 
 
-def _build_plan_of_equal_batches(
-    data: DatasetConf, clips: ClipList, world_size: int, seed: int
+def _plan_of_sampler(
+    config: Config,
+    labels: np.ndarray,
+    lengths_s: np.ndarray | None,
+    world_size: int,
+    *,
+    may_be_few: bool = False,
 ) -> BatchPlan:
-    conf = data.dataLoader
+    """What ``batch_sampler`` names, over clips with ``labels (clips,)``.
+
+    With ``may_be_few``, clips or speakers too few for a batch make a smaller one.
+    """
+    data, seed, conf = config.dataset_conf, config.train_conf.seed, config.dataset_conf.dataLoader
     batch_size = conf.batch_size * world_size
+    if lengths_s is not None:
+        batch_s = (data.batch_duration or conf.batch_size * data.max_duration) * world_size
+        return DurationBatches(
+            lengths_s,
+            batch_s=batch_s,
+            min_s=data.min_duration,
+            max_s=data.max_duration,
+            multiple=world_size,
+            seed=seed,
+        )
     if data.batch_sampler == "speakers":
+        speakers_per_batch = batch_size // data.sample_per_id
+        if may_be_few:
+            own = len(np.unique(labels)) // world_size * world_size
+            speakers_per_batch = min(speakers_per_batch, max(own, 2 * world_size))
         return SpeakerBatches(
-            clips.labels,
-            speakers_per_batch=batch_size // data.sample_per_id,
+            labels,
+            speakers_per_batch=speakers_per_batch,
             clips_per_speaker=data.sample_per_id,
             seed=seed,
             num_processes=world_size,
         )
+    drop_last = conf.drop_last and not (may_be_few and len(labels) < batch_size)
     if data.batch_sampler == "balanced":
         return BalancedBatches(
-            clips.labels, batch_size, drop_last=conf.drop_last, multiple=world_size, seed=seed
+            labels, batch_size, drop_last=drop_last, multiple=world_size, seed=seed
         )
     return RandomBatches(
-        len(clips), batch_size, drop_last=conf.drop_last, multiple=world_size, seed=seed
+        len(labels), batch_size, drop_last=drop_last, multiple=world_size, seed=seed
     )
 
 

@@ -42,9 +42,13 @@ class SpeakerClassifier(nn.Module):
         nn.init.xavier_uniform_(self.weight)
         self.bias = None if self.cosine else nn.Parameter(torch.zeros(num_speakers))
 
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """``(batch, embd_dim) -> (batch, num_speakers)``."""
+    def forward(self, embeddings: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, embd_dim) -> (batch, num_speakers)``, or of the speakers ``rows`` alone."""
         x = self.blocks(embeddings)
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor | None = self.bias
+        if rows is not None:
+            weight, bias = weight[rows], None if bias is None else bias[rows]
         if self.cosine:
-            return F.linear(F.normalize(x), F.normalize(self.weight))
-        return F.linear(x, self.weight, self.bias)
+            return F.linear(F.normalize(x), F.normalize(weight))
+        return F.linear(x, weight, bias)

@@ -44,7 +44,13 @@ def build_learner(
         "processes with train_conf.classifier_sharding."
     ):
         learner = Learner(
-            config, model, data.num_classes, device, world, steps_in_epoch=steps_in_epoch
+            config,
+            model,
+            data.num_classes,
+            device,
+            world,
+            steps_in_epoch=steps_in_epoch,
+            domain_of_class=data.domain_of_class,
         )
     if config.train_conf.sync_batch_norm and world.size == 1:
         logger.warning("train_conf.sync_batch_norm changes nothing: there is one process.")

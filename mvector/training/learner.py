@@ -25,7 +25,7 @@ from mvector.losses.shard_state import (
 from mvector.losses.sharded import ShardedClassifier
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.exponential_average import ExponentialAverage
-from mvector.training.network import TrainingNetwork, build_head
+from mvector.training.network import TrainingNetwork, build_head, domains_of_head
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
 from mvector.training.schedules import Plateau, learning_rate_at
@@ -47,6 +47,8 @@ class Learner:
         device: where is computed.
         world: the processes that train together.
         steps_in_epoch: steps of the optimizer in an epoch.
+        domain_of_class: ``(classes,)`` for a softmax within domains, as
+            :class:`mvector.losses.domains.ClassDomains` takes it.
 
     Attributes:
         head: classifier and loss.
@@ -68,12 +70,14 @@ class Learner:
         world: World,
         *,
         steps_in_epoch: int,
+        domain_of_class: torch.Tensor | None = None,
     ) -> None:
         conf = config.train_conf
         self.config, self.model, self.device, self.world = config, model, device, world
         if conf.sync_batch_norm and world.size > 1:
             model.backbone = convert_sync_batch_norm(model.backbone)
         self.head = build_head(config, model.embd_dim, num_classes).to(device)
+        self.domains = domains_of_head(self.head, domain_of_class, device)
         self.sharded = self.head if isinstance(self.head, ShardedClassifier) else None
         self.network = TrainingNetwork(model.backbone, self.head)
         self.optimizer = build_optimizer(
@@ -196,6 +200,8 @@ class Learner:
         self, batch: TrainingBatch, *, weight: BatchWeight, last: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add a batch's gradients to the step's; see :meth:`TrainStep.accumulate`."""
+        if self.domains is not None:
+            self.domains.enter(batch.labels)
         features, labels = self.inputs(batch)
         return self.train_step.accumulate(features, labels, weight=weight, last=last)
 

@@ -10,22 +10,33 @@ from torch import nn
 from mvector.config import Config
 from mvector.losses import SpeakerClassifier, build_loss
 from mvector.losses.base import SpeakerLoss
+from mvector.losses.domains import ClassDomains
 from mvector.losses.sharded import ShardedClassifier
 
 
 class ClassifierHead(nn.Module):
-    """Classifier and loss; the classifier is an identity for losses that compare embeddings."""
+    """Classifier and loss; the classifier is an identity for losses that compare embeddings.
 
-    def __init__(self, classifier: nn.Module, loss: SpeakerLoss) -> None:
+    With ``domains``, classes of the batch's own domain alone are told apart.
+    """
+
+    def __init__(
+        self, classifier: nn.Module, loss: SpeakerLoss, domains: ClassDomains | None = None
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.loss = loss
+        self.domains = domains
 
     def forward(
         self, embeddings: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss of a batch, and how many of its clips are classified correctly."""
-        outputs = self.classifier(embeddings)
+        if self.domains is None:
+            outputs = self.classifier(embeddings)
+        else:
+            outputs = self.classifier(embeddings, self.domains.rows)
+            labels = self.domains.among_own(labels)
         return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
 
 
@@ -89,3 +100,23 @@ def build_head(
         inter_dim=conf.inter_dim,
     )
     return ClassifierHead(classifier, loss)
+
+
+def domains_of_head(
+    head: ClassifierHead | ShardedClassifier,
+    domain_of_class: torch.Tensor | None,
+    device: torch.device,
+) -> ClassDomains | None:
+    """Keep the softmax of a head to the domain of each batch, where it has classes and these have.
+
+    A loss that compares embeddings has no classes: its batches are of one domain, and that is all.
+    """
+    if (
+        domain_of_class is None
+        or not isinstance(head, ClassifierHead)
+        or head.loss.needs_embeddings
+    ):
+        return None
+    centers = head.loss.num_centers
+    head.domains = ClassDomains(domain_of_class, num_centers=centers, device=device)
+    return head.domains

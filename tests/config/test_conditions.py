@@ -103,6 +103,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         },
         "initial_margin 0.5 is above final_margin 0.3, and the margin grows; lower it",
     ),
+    (
+        {"dataset_conf.domains": "domains.txt", "train_conf.classifier_sharding": True},
+        "classifier_sharding True does not go with dataset_conf.domains, whose softmax is small",
+    ),
     ({"augment_conf.noise.prob": 1}, "noise.prob 1 has nothing to take; give noise_dir or set"),
     ({"augment_conf.babble.prob": 1}, "babble.prob 1 has nothing to take; give babble_dir or set"),
     (

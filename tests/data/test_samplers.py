@@ -11,6 +11,7 @@ import pytest
 
 from mvector.data.batch_plans import (
     BalancedBatches,
+    DomainBatches,
     RandomBatches,
     SpeakerBatches,
 )
@@ -53,7 +54,15 @@ def mixed_plan(seed: int) -> BatchPlan:
     return MixedLengths(random_plan(seed), shortest_s=1.0, longest_s=4.0, seed=seed)
 
 
-PLANS = [random_plan, balanced_plan, speakers_plan, duration_plan, mixed_plan]
+def domains_plan(seed: int) -> BatchPlan:
+    parts: dict[str, tuple[np.ndarray, BatchPlan]] = {}
+    for name, clips in (("even", np.arange(0, len(LABELS), 2)), ("few", np.arange(1, 12, 2))):
+        plan = RandomBatches(len(clips), 8, drop_last=False, multiple=2, seed=seed)
+        parts[name] = clips, plan
+    return DomainBatches(parts, seed=seed)
+
+
+PLANS = [random_plan, balanced_plan, speakers_plan, duration_plan, mixed_plan, domains_plan]
 
 
 def epoch_of(plan: BatchPlan, epoch: int) -> list[list[int]]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from mvector import MVectorTrainer
+from mvector.compute.distributed import World
 from mvector.config import load_config
+from mvector.data.lists import read_list
 from mvector.data.loader import TrainingData
 from mvector.errors import ConfigError, MVectorError
 from mvector.models.speaker_model import SpeakerModel
+from mvector.training.building import build_learner
+from mvector.training.step import BatchWeight
 
 TDNN = {"use_model": "TDNN", "model_conf": {"backbone": {"channels": 16}}}  # needs 15 frames
 REFLECTING = {"model_conf": {"backbone": {"channels": 16, "padding_mode": "reflect"}}}  # 5
@@ -104,3 +109,28 @@ def test_memory_too_small_for_the_speakers_says_how_many_they_are(
     monkeypatch.setattr("mvector.training.learner.build_head", allocate)
     with pytest.raises(MVectorError, match=r"for 9,000,000 classes of speakers; .*num_speakers"):
         MVectorTrainer(small_config, use_gpu=False).dry_run()
+
+
+@pytest.mark.parametrize("loss", ["AAMLoss", "TripletAngularMarginLoss"])
+def test_a_run_within_domains_trains_on_batches_of_both(
+    small_config: dict, tmp_path: Path, loss: str
+) -> None:
+    data = small_config["dataset_conf"]
+    labels = sorted(set(read_list(data["train_list"]).labels.tolist()))
+    lines = [f"{label}\t{'ab'[place % 2]}\n" for place, label in enumerate(labels)]
+    (tmp_path / "domains.txt").write_text("".join(lines))
+    data["domains"] = str(tmp_path / "domains.txt")
+    if loss != "AAMLoss":
+        data.update(batch_sampler="speakers", sample_per_id=2)
+        small_config["loss_conf"] = {"use_loss": loss}
+    learner, training = build_learner(load_config(small_config), torch.device("cpu"), World())
+    learner.begin_epoch(0)
+    seen = set()
+    for batch in training.loader:
+        loss_of_batch, _ = learner.learn(batch, weight=BatchWeight(), last=True)
+        assert torch.isfinite(loss_of_batch)
+        learner.update("here")
+        if learner.domains is not None:
+            seen.add(tuple(learner.domains.rows.tolist()))
+    # a loss that compares embeddings has no classes to choose from
+    assert seen == ({(0, 2, 4, 6), (1, 3, 5, 7)} if loss == "AAMLoss" else set())
