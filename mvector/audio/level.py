@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mvector.audio.silence import digital_silence, is_sound
 from mvector.errors import AudioError
 
 SILENCE_DB = -80.0
-FRAME_S = 0.02  # of all measures; a shorter standstill is no digital silence
+FRAME_S = 0.02  # of all measures
 
-_STILL = 2.0**-20  # of full scale, a 32nd of a 16-bit step: less is the dust of filters
 _TRACK_RATE_HZ = 400
 _TRACK_CUT_HZ = 20.0  # voices begin at 60 Hz
 _TRACK_TAPS = 80  # even, so that the track is that of the borders between blocks
@@ -34,49 +34,27 @@ class Sound(NamedTuple):
 def sound_of(waveform: np.ndarray, sample_rate: int) -> Sound:
     """What a recording holds besides its offset and its digital silence: all measures are of this.
 
-    Digital silence is a stretch of at least 20 ms in which the signal stands still, at whatever
-    value: what a gate, a muted line or an editor left. It tells nothing of the room or the voice.
-    The noise of one step that dither or a codec puts there is sound, as it cannot be told from that
-    of a very quiet room. Of the rest, what lies below about 20 Hz is taken away: a constant offset,
-    and the drift of a cheap input. Where less than 40 ms are left beside digital silence, these are
-    clicks or what resampling makes of its edges, and there is no sound at all.
+    Digital silence (:mod:`mvector.audio.silence`) is what a gate, a muted line or an editor left.
+    It tells nothing of the room or the voice. Of the rest, what lies below about 20 Hz is taken
+    away: a constant offset, and the drift of a cheap input. Where less than 40 ms are left beside
+    digital silence, these are clicks or what resampling makes of its edges, and there is no sound
+    at all.
 
     Args:
         waveform: float array of shape ``(samples,)`` in [-1, 1].
         sample_rate: in Hz.
     """
-    still = _standstills(waveform, round(FRAME_S * sample_rate))
-    if not still:
+    silence = digital_silence(waveform, sample_rate)
+    if not silence:
         samples = _without_drift(waveform, sample_rate)
         return Sound(samples, samples)
-    is_sound = np.ones(len(waveform), dtype=bool)
-    for start, stop in still:
-        is_sound[start:stop] = False
-    rest, placed = waveform[is_sound], np.zeros_like(waveform)
+    sounds = is_sound(len(waveform), silence)
+    rest, placed = waveform[sounds], np.zeros_like(waveform)
     if len(rest) < 2 * FRAME_S * sample_rate:
         return Sound(rest[:0], placed)
     samples = _without_drift(rest, sample_rate)
-    placed[is_sound] = samples
+    placed[sounds] = samples
     return Sound(samples, placed)
-
-
-def _standstills(waveform: np.ndarray, least: int) -> list[tuple[int, int]]:
-    """``(start, stop)`` of stretches of at least ``least`` samples that do not move."""
-    found: list[tuple[int, int]] = []
-    if len(waveform) < max(2, least):
-        return found
-    # Few steps are looked at first: such a stretch holds three of them in a row.
-    stride = max(1, least // 4)
-    looked_at = waveform[: len(waveform) - 1 : stride]
-    is_still = np.abs(waveform[1::stride] - looked_at) <= _STILL
-    borders = np.flatnonzero(np.diff(is_still, prepend=False, append=False)).reshape(-1, 2)
-    for first, last in borders[np.diff(borders, axis=1)[:, 0] >= min(3, least - 1)]:
-        low, high = max(0, (first - 1) * stride + 1), min(len(waveform), last * stride + 1)
-        moves = low + np.flatnonzero(np.abs(np.diff(waveform[low:high])) > _STILL)
-        edges = np.concatenate([[low - 1], moves, [high - 1]]) + 1
-        long = np.diff(edges) >= least
-        found += zip(edges[:-1][long].tolist(), edges[1:][long].tolist(), strict=True)
-    return found
 
 
 def _without_drift(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -128,7 +106,12 @@ def level_db(samples: np.ndarray) -> float:
 
 
 def check_speech(
-    waveform: np.ndarray, sample_rate: int, *, name: str, min_duration_s: float
+    waveform: np.ndarray,
+    sample_rate: int,
+    *,
+    name: str,
+    min_duration_s: float,
+    dropped_s: float = 0.0,
 ) -> None:
     """Refuse a clip that no embedding should be computed from.
 
@@ -137,11 +120,14 @@ def check_speech(
         sample_rate: in Hz.
         name: how the message calls the clip.
         min_duration_s: shortest accepted duration in seconds.
+        dropped_s: seconds of silence that are missing from the waveform, for the message.
 
     Raises:
         AudioError: the clip is shorter than that, or the level of its sound is below -80 dB.
     """
-    check_duration(len(waveform) / sample_rate, name=name, min_duration_s=min_duration_s)
+    check_duration(
+        len(waveform) / sample_rate, name=name, min_duration_s=min_duration_s, dropped_s=dropped_s
+    )
     if sound_of(waveform, sample_rate).level_db < SILENCE_DB:
         raise AudioError(
             f"{name} is silent (level below {SILENCE_DB:g} dB); record it again.",
@@ -149,11 +135,17 @@ def check_speech(
         )
 
 
-def check_duration(duration_s: float, *, name: str, min_duration_s: float) -> None:
-    """Raise AudioError for a clip of less than ``min_duration_s`` seconds."""
+def check_duration(
+    duration_s: float, *, name: str, min_duration_s: float, dropped_s: float = 0.0
+) -> None:
+    """Raise AudioError for a clip of less than ``min_duration_s`` seconds.
+
+    ``dropped_s`` is the silence that was dropped from it before.
+    """
     if duration_s < min_duration_s:
+        left = f" after {dropped_s:.2f} s of silence were dropped" if dropped_s else ""
         raise AudioError(
-            f"{name} is too short: it lasts {duration_s:.2f} s, "
+            f"{name} is too short: it lasts {duration_s:.2f} s{left}, "
             f"and at least {min_duration_s:g} s are needed.",
             code="audio-too-short",
         )

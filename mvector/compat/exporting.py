@@ -148,9 +148,9 @@ def _warn_of_other_features(model: SpeakerModel, target: str) -> None:
     theirs = SOURCES[target].front_end(bins, rate, Hints()).to_dict()
     ours = model.front_end.to_dict()
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    relevant = [
-        key for key in keys if key not in ("min_duration", "do_vad", "vad_method", "channel")
-    ]
+    # how much of a clip is heard is no matter of features
+    heard = ("min_duration", "drop_silence", "do_vad", "vad_method", "channel")
+    relevant = [key for key in keys if key not in heard]
     if relevant:
         logger.warning(
             "The model hears other features than %s computes (%s): give it those of this model.",

@@ -55,6 +55,7 @@ class DatasetConf(Section):
     batch_sampler: Literal["random", "balanced", "speakers", "duration"] = "random"
     sample_per_id: int = Field(4, ge=2)
     batch_duration: float | None = Field(None, gt=0)
+    drop_silence: bool = False  # of older files; the shipped ones say True
     do_vad: bool = False
     vad_method: Literal["energy", "silero"] = "energy"
     use_dB_normalization: bool = True

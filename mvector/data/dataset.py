@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, default_collate
 
 from mvector.audio import SILENCE_DB, check_duration, source_name
 from mvector.audio.level import sound_of
+from mvector.audio.silence import drop_digital_silence
 from mvector.config.augment_options import SpecAugConf
 from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.features import num_draws
@@ -73,13 +74,14 @@ class TrainingBatch:
 class TrainingClips(Dataset):
     """Random crops of clips, indexed by :class:`mvector.data.samplers.SampleKey`.
 
-    A clip shorter than the crop is repeated until it fills it, so that batches hold no padding.
+    A clip shorter than the crop is repeated until it fills it, so that batches hold no padding; so
+    is what is left of a crop without its digital silence, where the front end drops that.
 
     Args:
         clips: labels, and paths for messages.
         source: where the audio comes from.
         num_speakers: classes before any speed classes.
-        front_end: how clips are checked.
+        front_end: how clips are checked, and what of them is dropped.
         crop_s: length of a crop in seconds, unless the key has another.
         augmentor: changes the waveforms.
         spec_aug: feature masks, for which random numbers are drawn here.
@@ -146,11 +148,13 @@ class TrainingClips(Dataset):
         )
         crop = self.source.read_stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
         rate = self.front_end.sample_rate
-        if sound_of(crop, rate).level_db < SILENCE_DB:
+        heard = drop_digital_silence(crop, rate) if self.front_end.drop_silence else crop
+        is_short = len(heard) < min(len(crop), round(self.front_end.min_duration * rate))
+        if is_short or sound_of(heard, rate).level_db < SILENCE_DB:
             whole = self.source.read_whole(index)  # a pause: speech may be elsewhere in the clip
             loudest = int(np.argmax(np.abs(sound_of(whole, rate).placed)))
             return _slice_within(whole, loudest - num_samples // 2, num_samples)
-        return crop
+        return heard
 
 
 def _slice_within(waveform: np.ndarray, start: int, num_samples: int) -> np.ndarray:

@@ -46,13 +46,13 @@ class Listening:
     """How much of a clip is heard, and in which windows.
 
     It is part of what an embedding is, like the model, and stands in the model folder beside the
-    thresholds that were measured with it. Clips are decoded and, where the front end has VAD,
-    freed of pauses window by window, and no further than needed: memory does not grow with their
-    length.
+    thresholds that were measured with it. Clips are decoded and, where the front end drops digital
+    silence or pauses, freed of them window by window, and no further than needed: memory does not
+    grow with their length.
 
     Attributes:
-        max_duration_s: only the beginning of longer files is heard, in seconds, without the pauses
-            if the front end has VAD; ``None`` hears all.
+        max_duration_s: only the beginning of longer files is heard, in seconds, without what the
+            front end drops; ``None`` hears all.
         window_s: what is heard is cut into windows of so many seconds, each with an embedding.
         limits: bounds that files are held to. A matter of the machine and not of the embedding:
             they are neither compared nor written.
@@ -160,23 +160,37 @@ class Listening:
             AudioError: the clip cannot be decoded, is too short or silent, or holds no speech.
         """
         sources, name = _clip_sources(clip), clip_name(clip)
+        dropped: list[int] = []
         if len(sources) > 1:
             chunks = self._windows_of_files(front_end, sources, measures, on_file_skipped)
         else:
-            chunks = self._speech_of_source(front_end, sources[0], name, measures)
+            chunks = self._speech_of_source(front_end, sources[0], name, measures, dropped)
         windows = cut_windows(chunks, round(self.window_s * front_end.sample_rate))
-        yield from _skip_refused(windows, lambda window: front_end.check_clip(window, name), name)
+
+        def check(window: np.ndarray) -> np.ndarray:
+            return front_end.check_clip(window, name, num_dropped=sum(dropped))
+
+        yield from _skip_refused(windows, check, name)
 
     def _speech_of_source(
-        self, front_end: FrontEnd, source: AudioSource, name: str, measures: Measures | None
+        self,
+        front_end: FrontEnd,
+        source: AudioSource,
+        name: str,
+        measures: Measures | None,
+        dropped: list[int],
     ) -> Iterator[np.ndarray]:
-        """What is heard of one source, in chunks of up to one window."""
+        """What is heard of one source, in chunks of up to one window.
+
+        The sum of ``dropped`` is the number of samples left out so far.
+        """
         most, rate = self.max_duration_s, front_end.sample_rate
+        drops = front_end.drop_silence or front_end.do_vad
         decoded = audio_windows(
             source,
             rate,
             window_s=self.window_s,
-            duration_s=None if front_end.do_vad else most,
+            duration_s=None if drops else most,
             channel=front_end.channel,
             mono_as_is=True,
             on_choice=None if measures is None else measures.add_choice,
@@ -186,7 +200,10 @@ class Listening:
         def speech_of(samples: np.ndarray) -> np.ndarray:
             if measures is not None:
                 measures.add_samples(samples)
-            return front_end.speech(samples, name)
+            dropped.append(len(samples))  # a window that is refused is dropped altogether
+            heard = front_end.speech(samples, name)
+            dropped.append(-len(heard))
+            return heard
 
         speech = _skip_refused(decoded, speech_of, name)
         return speech if most is None else first_samples(speech, round(most * rate))

@@ -14,6 +14,7 @@ from pydantic import create_model
 from mvector.audio.channels import Channel, parse_channel
 from mvector.audio.io import read_audio
 from mvector.audio.level import check_speech
+from mvector.audio.silence import drop_digital_silence
 from mvector.audio.sources import AudioSource, source_name
 from mvector.audio.vad import VadMethod, trim_silence
 from mvector.config.messages import check_options
@@ -34,6 +35,8 @@ class FrontEnd:
         preprocess: feature method, its arguments and normalisation (``preprocess_conf``).
         use_dB_normalization: bring every clip to ``target_dB`` first.
         target_dB: RMS level in dB relative to full scale.
+        drop_silence: drop digital silence before anything else, and take a constant offset away
+            before the level; see :func:`mvector.audio.silence.drop_digital_silence`.
         do_vad, vad_method: drop stretches without speech; see :func:`mvector.audio.trim_silence`.
         min_duration: shortest clip accepted, in seconds.
         waveform_scale: factor on the waveform, behind the level: 32768 for models whose features
@@ -50,6 +53,7 @@ class FrontEnd:
     preprocess: Mapping[str, Any]
     use_dB_normalization: bool = True  # noqa: N815 - the key of the YAML file
     target_dB: float = -20.0  # noqa: N815 - the key of the YAML file
+    drop_silence: bool = False
     do_vad: bool = False
     vad_method: VadMethod = "energy"
     min_duration: float = 0.5
@@ -70,6 +74,7 @@ class FrontEnd:
             preprocess=config.preprocess_conf.model_dump(mode="json"),
             use_dB_normalization=data.use_dB_normalization,
             target_dB=data.target_dB,
+            drop_silence=data.drop_silence,
             do_vad=data.do_vad,
             vad_method=data.vad_method,
             min_duration=data.min_duration,
@@ -78,19 +83,21 @@ class FrontEnd:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for YAML; without the channel where it is the usual one.
+        """Plain values, ready for YAML; without settings that came later where they are as before.
 
         So what was written before there was a choice has the fingerprint that it had.
         """
         values = asdict(self)
         if self.channel == "auto":
             del values["channel"]
+        if not self.drop_silence:
+            del values["drop_silence"]
         return values
 
     def bring_to_level(
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Waveforms as the features are computed from: level normalisation, then the scale.
+        """Waveforms as the features are computed from: no offset, the level, then the scale.
 
         Args:
             waveforms: ``(batch, samples)``, zero-padded behind each clip's end.
@@ -99,6 +106,8 @@ class FrontEnd:
         Returns:
             Tensor of the same shape.
         """
+        if self.drop_silence:
+            waveforms = remove_offset(waveforms, lengths)
         if self.use_dB_normalization:
             waveforms = normalise_level(waveforms, lengths, self.target_dB)
         return waveforms if self.waveform_scale == 1.0 else waveforms * self.waveform_scale
@@ -119,28 +128,45 @@ class FrontEnd:
     def read_clip(self, source: AudioSource) -> np.ndarray:
         """Decode a clip for training; an AudioError if it is damaged, too short or silent."""
         name = source_name(source)
-        return self.check_clip(self.speech(self.decode(source), name), name)
+        decoded = self.decode(source)
+        heard = self.speech(decoded, name)
+        return self.check_clip(heard, name, num_dropped=len(decoded) - len(heard))
 
     def speech(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """What the model hears of decoded samples: all, or with ``do_vad`` the speech in them.
+        """What the model hears of decoded samples.
+
+        That is all of them; with ``drop_silence`` all but digital silence, which is found in these
+        samples alone, with ``do_vad`` the speech in what is left.
 
         Raises:
-            AudioError: with ``do_vad``, there is no speech.
+            AudioError: with either, the samples are silent; with ``do_vad``, there is no speech.
         """
+        rate = self.sample_rate
+        heard = drop_digital_silence(waveform, rate) if self.drop_silence else waveform
+        if self.do_vad or len(heard) < len(waveform):
+            check_speech(waveform, rate, name=name, min_duration_s=0.0)
         if not self.do_vad:
-            return waveform
-        check_speech(waveform, self.sample_rate, name=name, min_duration_s=0.0)
-        waveform = trim_silence(waveform, self.sample_rate, self.vad_method)
-        if not len(waveform):
+            return heard
+        heard = trim_silence(heard, rate, self.vad_method)
+        if not len(heard):
             raise AudioError(
                 f"{name} holds no speech; listen to it, or set dataset_conf.do_vad to False.",
                 code="audio-no-speech",
             )
-        return waveform
+        return heard
 
-    def check_clip(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """The waveform; an AudioError if it is shorter than ``min_duration`` or silent."""
-        check_speech(waveform, self.sample_rate, name=name, min_duration_s=self.min_duration)
+    def check_clip(self, waveform: np.ndarray, name: str, *, num_dropped: int = 0) -> np.ndarray:
+        """The waveform; an AudioError if it is shorter than ``min_duration`` or silent.
+
+        ``num_dropped`` samples of the clip are not in it, see :meth:`speech`.
+        """
+        check_speech(
+            waveform,
+            self.sample_rate,
+            name=name,
+            min_duration_s=self.min_duration,
+            dropped_s=num_dropped / self.sample_rate,
+        )
         return waveform
 
 
@@ -151,6 +177,19 @@ def _front_end_section() -> type[Section]:
     names = [key.name for key in fields(FrontEnd) if key.name in known]
     settings: dict[str, Any] = {name: (known[name].annotation, known[name]) for name in names}
     return create_model("FrontEndSection", __base__=Section, **settings)
+
+
+def remove_offset(waveforms: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Subtract the mean of each clip; padding behind its end stays zero.
+
+    See :meth:`FrontEnd.bring_to_level` for the arguments.
+    """
+    if lengths is None:
+        return waveforms - waveforms.mean(dim=1, keepdim=True)
+    count = lengths.to(waveforms.device, non_blocking=True).unsqueeze(1)
+    mean = waveforms.sum(dim=1, keepdim=True) / count.to(waveforms.dtype).clamp(min=1)
+    is_clip = torch.arange(waveforms.shape[1], device=waveforms.device) < count
+    return torch.where(is_clip, waveforms - mean, 0.0)
 
 
 def normalise_level(

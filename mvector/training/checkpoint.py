@@ -30,12 +30,16 @@ FIXED_IN_A_RUN = (
     "dataset_conf.target_dB",
     "dataset_conf.waveform_scale",
     "dataset_conf.channel",
+    "dataset_conf.drop_silence",
     "dataset_conf.do_vad",
     "dataset_conf.vad_method",
     "train_conf.seed",
 )
 # Settings that came later, and what stood for them before.
-_ADDED_SINCE = ("dataset_conf.channel: None -> auto",)
+_ADDED_SINCE = (
+    "dataset_conf.channel: None -> auto",
+    "dataset_conf.drop_silence: None -> False",
+)
 
 
 def save_checkpoint(run_folder: Path, state: dict[str, Any], *, keep_last: int) -> Path:

@@ -119,6 +119,12 @@ def test_every_shipped_file_is_valid(path: Path) -> None:
         assert load_config(path).use_model in BACKBONES
 
 
+def test_shipped_files_drop_digital_silence_and_older_files_do_not() -> None:
+    for path in CONFIGS:
+        assert path.name == "augmentation.yml" or load_config(path).dataset_conf.drop_silence
+    assert not load_config(changed()).dataset_conf.drop_silence
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_setting_of_a_shipped_file_is_explained_by_a_comment(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -21,6 +21,7 @@ from mvector.data.augmentation.reverb import add_reverb
 from mvector.data.augmentation.speed import change_speed
 from mvector.data.dataset import SkippedClip, TrainingSample
 from mvector.data.loader import TrainingData
+from mvector.data.packing import pack_corpus
 from mvector.data.samplers import SampleKey
 
 RATE = 16000
@@ -150,6 +151,55 @@ def test_a_pause_is_not_trained_on_while_the_clip_holds_speech(
         sample = dataset[SampleKey(epoch, 0, 0)]
         assert isinstance(sample, TrainingSample)
         assert level_db(sample.inputs - sample.inputs.mean()) > -20
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_crop_is_freed_of_digital_silence_and_filled_again(
+    small_config: dict, tmp_path: Path, packed: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    pieces = [0.1 * rng.normal(size=round(0.7 * RATE)) for _ in range(6)]
+    clip = np.concatenate([np.concatenate([piece, np.zeros(RATE // 2)]) for piece in pieces])
+    soundfile.write(tmp_path / "gated.wav", clip, RATE)
+    write_list(tmp_path / "list.txt", [(str(tmp_path / "gated.wav"), k) for k in (0, 1)])
+    train_list = tmp_path / "list.txt"
+    if packed:
+        pack_corpus(train_list, tmp_path / "packed", num_workers=0)
+        train_list = tmp_path / "packed"
+    conf = small_config["dataset_conf"]
+    conf.update(train_list=str(train_list), max_duration=1.5, drop_silence=True)
+    conf["dataLoader"]["batch_size"] = 2
+    dataset = TrainingData(load_config(small_config)).loader.dataset
+    crops = [dataset[SampleKey(epoch, 0, 0)].inputs for epoch in range(20)]
+    assert {crop.shape for crop in crops} == {(24000,)}
+    assert max(np.count_nonzero(crop == 0) for crop in crops) < RATE // 20
+    conf["drop_silence"] = False
+    dataset = TrainingData(load_config(small_config)).loader.dataset
+    assert np.count_nonzero(dataset[SampleKey(0, 0, 0)].inputs == 0) > RATE // 4
+
+
+def test_a_crop_with_too_little_besides_silence_is_taken_elsewhere_in_the_clip(
+    small_config: dict, tmp_path: Path
+) -> None:
+    names = ("late", "word")
+    clip = np.zeros(30 * RATE)
+    clip[-RATE:] = 0.1 * np.random.default_rng(0).normal(size=RATE)
+    soundfile.write(tmp_path / "late.wav", clip, RATE)
+    soundfile.write(tmp_path / "word.wav", clip[: -round(0.7 * RATE)], RATE)
+    write_list(
+        tmp_path / "list.txt", [(str(tmp_path / f"{n}.wav"), k) for k, n in enumerate(names)]
+    )
+    conf = small_config["dataset_conf"]
+    conf.update(train_list=str(tmp_path / "list.txt"), drop_silence=True)
+    conf["dataLoader"]["batch_size"] = 2
+    dataset = TrainingData(load_config(small_config)).loader.dataset
+    for epoch in range(20):
+        sample = dataset[SampleKey(epoch, 0, 0)]
+        assert isinstance(sample, TrainingSample)
+        assert np.count_nonzero(sample.inputs == 0) < RATE // 100
+    skipped = dataset[SampleKey(0, 0, 1)]
+    assert isinstance(skipped, SkippedClip)
+    assert "0.30 s after 29.00 s of silence were dropped" in skipped.reason
 
 
 def test_every_speed_is_a_class_of_its_own_when_asked(small_config: dict) -> None:

@@ -119,6 +119,9 @@ def test_another_front_end_is_refused_with_every_setting_that_differs(
     ):
         assert difference in str(refused.value)
     assert "do_vad" not in str(refused.value)
+    assert "drop_silence" not in str(refused.value)
+    with pytest.raises(DataError, match=r"dataset_conf\.drop_silence was .* and is True"):
+        packed.check(replace(FBANK, drop_silence=True))
     with pytest.raises(
         DataError, match=r"preprocess_conf.feature_method was 'Fbank' and is 'MFCC'"
     ):

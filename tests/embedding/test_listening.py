@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from error_codes import raises_code
 from small_encoder import small_encoder
 from small_model import RATE, small_calibration, speech
 from small_settings import SMALL_CONFIG
@@ -224,6 +225,33 @@ def test_scattered_speech_is_heard_together(tmp_path: Path) -> None:
     assert 0.9 <= len(heard) / RATE <= 1.3
     with pytest.raises(AudioError, match=r"too short: it lasts 0\.\d+ s"):
         list(ALL.windows(model_with(do_vad=True).front_end, (samples[: 30 * RATE], RATE)))
+
+
+@pytest.mark.parametrize("most_s", [None, 40.0])
+def test_a_long_clip_with_digital_silence_is_heard_as_without(most_s: float | None) -> None:
+    """Windows are decoded with it, freed of it, and joined."""
+    front_end = replace(small_encoder().model.front_end, drop_silence=True)
+    sound = 0.1 * np.random.default_rng(0).normal(size=50 * RATE).astype(np.float32)
+    clip = np.insert(sound, [5 * RATE] * 3 * RATE + [22 * RATE] * 40 * RATE, np.float32(0.0))
+    clip = np.append(clip, np.zeros(70 * RATE, np.float32))
+    listening = Listening(most_s)
+    heard = list(listening.windows(front_end, (clip, RATE)))
+    plain = list(listening.windows(front_end, (sound, RATE)))
+    assert [len(window) for window in heard] == [len(window) for window in plain]
+    np.testing.assert_array_equal(np.concatenate(heard), np.concatenate(plain))
+    whole = front_end.read_clip((clip, RATE))
+    np.testing.assert_array_equal(np.concatenate(heard), whole[: round((most_s or 50.0) * RATE)])
+
+
+def test_too_little_besides_digital_silence_is_told_as_such() -> None:
+    front_end = replace(small_encoder().model.front_end, drop_silence=True)
+    clip = np.zeros(63 * RATE, dtype=np.float32)
+    clip[40 * RATE :][: round(0.3 * RATE)] = 0.1 * np.random.default_rng(0).normal(size=4800)
+    with pytest.raises(AudioError, match=r"0\.30 s after 62\.70 s of silence were dropped") as told:
+        list(ALL.windows(front_end, (clip, RATE)))
+    assert told.value.code == "audio-too-short"
+    with raises_code("audio-silent"):
+        list(ALL.windows(front_end, (np.zeros(63 * RATE, dtype=np.float32), RATE)))
 
 
 def test_limits_hold_where_a_duration_is_given(clips: list[str], tmp_path: Path) -> None:

@@ -87,6 +87,10 @@ def test_resuming_what_does_not_fit_is_refused(
     with pytest.raises(CheckpointError, match=r"model_conf\.backbone\.channels: 32 -> 16"):
         trained(small_config, tmp_path, resume_model=trained_model.parent)
     small_config["model_conf"]["backbone"]["channels"] = 32
+    small_config["dataset_conf"]["drop_silence"] = True
+    with pytest.raises(CheckpointError, match=r"dataset_conf\.drop_silence: False -> True"):
+        trained(small_config, tmp_path, resume_model=trained_model.parent)
+    small_config["dataset_conf"]["drop_silence"] = False
     write_list(tmp_path / "two.txt", [("a.wav", k % 2) for k in range(8)])
     small_config["dataset_conf"]["train_list"] = str(tmp_path / "two.txt")
     small_config["dataset_conf"]["trials_list"] = None
