@@ -1,65 +1,56 @@
 """What the model in the box is trained and calibrated on: one packed corpus, and trials.
 
-  python benchmarks/default_model_data.py --data DIR
+  python benchmarks/default_model_data.py --data DIR [DIR2]
   python train.py --configs configs/default_model.yml
 
-DIR holds lists/train.txt (lines 'path<TAB>speaker'), lists/metadata.csv (path, corpus, speaker,
-gender, session, duration_s), noise/train and rir/train; paths are relative to DIR.
+Each folder holds lists/train.txt (lines 'path<TAB>speaker') and lists/metadata.csv (path, corpus,
+speaker, gender, session, duration_s), paths being relative to it; the first also noise/train and
+rir/train. benchmarks/default_model_more.py writes a second one. A speaker of one corpus and name is
+one person in all folders. With --leave_out CORPUS ... nothing of these corpora is heard, neither in
+training nor in calibration, so that they can tell how the model does where it knows nobody.
 
 Single words are joined, a speaker's words of one session to clips of about three seconds, and long
 recordings are cut into pieces of that length, so that every second of speech is heard as often as
-any other. One speaker in fifteen of each corpus, and at
-least four, drawn by a checksum of their names, are kept for calibration: the model never hears
-them in training. Written below --out:
+any other. Some speakers are kept for calibration: the model never hears them in training. They
+are those of a folder's lists/calibration.txt or, in a folder without one, one speaker in fifteen of
+each corpus, and at least four, drawn by a checksum of their names. Written below --out:
 
   train/                   packed corpus of the training clips
-  calibration/*.wav        clips of the other speakers
-  calibration.trials       pairs of them, each of one corpus: they choose the best epoch
+  domains.txt              'label<TAB>corpus' of each training speaker
+  calibration/*.wav        clips of the other speakers, 48 of each at most
+  calibration.trials       pairs of them, each of one corpus, targets of two sessions where the
+                           speaker has several: they choose the best epoch
   calibration_lengths.trials  the same pairs, half of the clips cut to 0.8 to 2 s: they choose the
                            thresholds, and how these depend on the length
   noise, rir               links to the recordings that augmentation uses
-  data.json                speakers, clips, hours and the SHA-256 of every list
+  data.json                speakers, clips, hours by corpus and the SHA-256 of every list
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import itertools
 import json
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from default_model_clips import RATE, Clip, listed, plan, read, speaker_of
 
-from mvector.audio import read_audio, write_wav
+from mvector.audio import write_wav
 from mvector.data.pack_writer import PackWriter
+from mvector.data.packed import PackedCorpus
 from mvector.data.workers import map_in_order
-from mvector.errors import MVectorError
 from mvector.files import file_sha256, write_text
 
-RATE = 16000
-JOINED_S, LONGEST_S = 2.8, 5.6
-SHARE_OF_CALIBRATION, LEAST_OF_CALIBRATION = 15, 4
+SHARE_OF_CALIBRATION, LEAST_OF_CALIBRATION, CLIPS_OF_CALIBRATION = 15, 4, 48
 MOST_TARGETS, MOST_NONTARGETS = 1000, 4000  # of a corpus, so that the largest does not decide alone
 CUT_S = 0.8, 2.0
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip to make: pieces ``(path, offset_s, duration_s)`` that follow one another."""
-
-    name: str
-    corpus: str
-    speaker: str
-    session: str
-    pieces: tuple[tuple[str, float, float | None], ...]
+LISTS = "train.txt", "metadata.csv", "calibration.txt"
 
 
 def main() -> None:
@@ -67,40 +58,55 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True, type=Path, help="folder of the corpora and lists")
+    parser.add_argument(
+        "--data", required=True, nargs="+", type=Path, help="folders of the corpora and lists"
+    )
+    parser.add_argument("--leave_out", default=[], nargs="+", metavar="CORPUS")
     parser.add_argument("--out", type=Path, default=Path("dataset/default_model"))
     args = parser.parse_args()
     clips = list(plan(args.data))
-    held_out = kept_for_calibration(set(map(speaker_of, clips)))
+    if unknown := set(args.leave_out) - {clip.corpus for clip in clips}:
+        raise SystemExit(f"--leave_out {' '.join(sorted(unknown))}: no such corpus in the lists.")
+    clips = [clip for clip in clips if clip.corpus not in args.leave_out]
+    held_out = set().union(*map(kept_for_calibration, args.data))
     training = [clip for clip in clips if speaker_of(clip) not in held_out]
+    calibration = a_few_of_each([clip for clip in clips if speaker_of(clip) in held_out])
     args.out.mkdir(parents=True, exist_ok=True)
     described = {
-        "lists": {
-            name: file_sha256(args.data / "lists" / name) for name in ("train.txt", "metadata.csv")
-        },
+        "left_out": args.leave_out,
+        "lists": [
+            {
+                file.name: file_sha256(file)
+                for file in (data / "lists" / name for name in LISTS)
+                if file.exists()
+            }
+            for data in args.data
+        ],
         "training": pack(training, args.data, args.out / "train"),
-        "calibration": write_trials(
-            [clip for clip in clips if speaker_of(clip) in held_out], args.data, args.out
-        ),
+        "calibration": write_trials(calibration, args.data, args.out),
     }
+    domains = [f"{label}\t{corpus}\n" for (corpus, _), label in labels_of(training).items()]
+    write_text(args.out / "domains.txt", domains)
     for kind in ("noise", "rir"):
         link = args.out / kind
         link.unlink(missing_ok=True)
-        link.symlink_to((args.data / kind / "train").resolve())
+        link.symlink_to((args.data[0] / kind / "train").resolve())
     text = json.dumps(described, indent=1) + "\n"
     write_text(args.out / "data.json", text)
     print(text)
 
 
-def speaker_of(clip: Clip) -> tuple[str, str]:
-    """Corpus and name of a clip's speaker."""
-    return clip.corpus, clip.speaker
+def labels_of(clips: list[Clip]) -> dict[tuple[str, str], int]:
+    """The label of each speaker: they are numbered in the order of the lists."""
+    return {key: n for n, key in enumerate(dict.fromkeys(map(speaker_of, clips)))}
 
 
-def kept_for_calibration(speakers: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The speakers of each corpus whose names have the lowest checksums."""
+def kept_for_calibration(data: Path) -> set[tuple[str, str]]:
+    """The speakers that a folder names, or those of each corpus with the lowest checksums."""
+    if (data / "lists/calibration.txt").exists():
+        return {(row["corpus"], row["speaker"]) for row in listed(data, "calibration.txt")}
     of_corpus = defaultdict(list)
-    for corpus, speaker in speakers:
+    for corpus, speaker in {(row["corpus"], row["speaker"]) for row in listed(data, "train.txt")}:
         of_corpus[corpus].append((zlib.crc32(f"{corpus}/{speaker}".encode()), corpus, speaker))
     return {
         key[1:]
@@ -109,61 +115,21 @@ def kept_for_calibration(speakers: set[tuple[str, str]]) -> set[tuple[str, str]]
     }
 
 
-def plan(data: Path) -> Iterator[Clip]:
-    """The clips to make of the training list, in its order."""
-    with open(data / "lists/metadata.csv", encoding="utf-8", newline="") as stream:
-        known = {row["path"]: row for row in csv.DictReader(stream)}
-    sessions: dict[tuple[str, str, str], list[tuple[str, float]]] = defaultdict(list)
-    for line in (data / "lists/train.txt").read_text(encoding="utf-8").splitlines():
-        path = line.split("\t")[0]
-        row = known[path]
-        key = (row["corpus"], row["speaker"], row["session"])
-        sessions[key].append((path, float(row["duration_s"])))
-    for (corpus, speaker, session), recordings in sessions.items():
-        for number, pieces in enumerate(pieces_of(recordings)):
-            name = f"{corpus}_{speaker}_{session}_{number}".replace("/", "-")
-            yield Clip(name, corpus, speaker, session, pieces)
+def a_few_of_each(clips: list[Clip]) -> list[Clip]:
+    """Not more clips of a speaker than are of use, from all of the sessions."""
+    of_speaker = defaultdict(list)
+    for clip in clips:
+        of_speaker[speaker_of(clip)].append(clip)
+    return [
+        of_one[n * len(of_one) // min(len(of_one), CLIPS_OF_CALIBRATION)]
+        for of_one in of_speaker.values()
+        for n in range(min(len(of_one), CLIPS_OF_CALIBRATION))
+    ]
 
 
-def pieces_of(
-    recordings: Iterable[tuple[str, float]],
-) -> Iterator[tuple[tuple[str, float, float | None], ...]]:
-    """Short recordings joined, long ones cut, to clips of 2.8 to 5.6 seconds where it can be."""
-    joined: list[tuple[str, float, float | None]] = []
-    joined_s = 0.0
-    for path, duration_s in recordings:
-        if duration_s >= LONGEST_S:
-            count = int(duration_s / JOINED_S)
-            length_s = duration_s / count
-            for part in range(count):
-                yield ((path, part * length_s, length_s),)
-            continue
-        joined.append((path, 0.0, None))
-        joined_s += duration_s
-        if joined_s >= JOINED_S:
-            yield tuple(joined)
-            joined, joined_s = [], 0.0
-    if joined:
-        yield tuple(joined)
-
-
-def read(clip: Clip, data: Path) -> np.ndarray | str:
-    """The samples of a clip as int16, or why it cannot be had."""
-    try:
-        waveform = np.concatenate(
-            [
-                read_audio(data / path, RATE, offset_s=offset_s, duration_s=duration_s)
-                for path, offset_s, duration_s in clip.pieces
-            ]
-        )
-    except MVectorError as error:
-        return str(error)
-    return np.rint(waveform * 32768).clip(-32768, 32767).astype("<i2")
-
-
-def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
-    """Write the training corpus; speakers are numbered in the order of the list."""
-    label_of = {key: n for n, key in enumerate(dict.fromkeys(map(speaker_of, clips)))}
+def pack(clips: list[Clip], folders: list[Path], out: Path) -> dict[str, object]:
+    """Write the training corpus."""
+    label_of = labels_of(clips)
     job = {"plan_sha256": hashlib.sha256(repr(clips).encode()).hexdigest(), "sample_rate": RATE}
     writer = PackWriter(
         out, kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=True
@@ -172,7 +138,7 @@ def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
         done = writer.progress
         rest = clips[done.num_listed :]
         for clip, samples in zip(
-            rest, map_in_order(partial(read, data=data), rest, None), strict=True
+            rest, map_in_order(partial(read, folders=folders), rest, None), strict=True
         ):
             if isinstance(samples, str):
                 writer.skip(clip.name, samples)
@@ -182,22 +148,32 @@ def pack(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
             if done.num_listed % 256 == 0:
                 writer.commit()
         writer.finish({"sample_rate": RATE, "source": job})
+    corpora = np.array([corpus for corpus, _ in label_of])
+    packed = PackedCorpus(out)
+    corpus_of = corpora[packed.labels]
     return {
         "speakers": len(label_of),
         "clips": done.num_clips,
         "hours": round(done.num_rows / RATE / 3600, 2),
         "bad": done.num_bad,
-        "speakers_by_corpus": count_speakers(clips),
+        "by_corpus": {
+            str(corpus): {
+                "speakers": int((corpora == corpus).sum()),
+                "clips": int((corpus_of == corpus).sum()),
+                "hours": round(int(packed.num_samples[corpus_of == corpus].sum()) / RATE / 3600, 2),
+            }
+            for corpus in np.unique(corpora)
+        },
         **job,
     }
 
 
-def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
-    """Write calibration clips, and pairs of them: within a corpus, targets of other recordings."""
+def write_trials(clips: list[Clip], folders: list[Path], out: Path) -> dict[str, object]:
+    """Write calibration clips, and pairs of them: within a corpus, never of one recording."""
     folder = out / "calibration"
     folder.mkdir(exist_ok=True)
     for clip, samples in zip(
-        clips, map_in_order(partial(read, data=data), clips, None), strict=True
+        clips, map_in_order(partial(read, folders=folders), clips, None), strict=True
     ):
         if isinstance(samples, str):
             raise SystemExit(samples)
@@ -208,14 +184,12 @@ def write_trials(clips: list[Clip], data: Path, out: Path) -> dict[str, object]:
     pairs: list[tuple[int, Clip, Clip]] = []
     for corpus in sorted({clip.corpus for clip in clips}):
         of_corpus = [clip for clip in clips if clip.corpus == corpus]
-        for same, most in ((True, MOST_TARGETS), (False, MOST_NONTARGETS)):
-            found = [
-                (int(same), a, b)
-                for a, b in itertools.combinations(of_corpus, 2)
-                if (a.speaker == b.speaker) is same and is_comparable(a, b)
-            ]
-            chosen = rng.permutation(len(found))[:most]
-            pairs += [found[n] for n in sorted(chosen)]
+        comparable = [pair for pair in itertools.combinations(of_corpus, 2) if is_comparable(*pair)]
+        targets = [pair for pair in comparable if len(set(map(speaker_of, pair))) == 1]
+        nontargets = [pair for pair in comparable if len(set(map(speaker_of, pair))) == 2]
+        drawn = sorted(rng.permutation(len(nontargets))[:MOST_NONTARGETS])
+        pairs += [(1, a, b) for a, b in fair_share(targets, MOST_TARGETS, rng)]
+        pairs += [(0, *nontargets[n]) for n in drawn]
     whole = [f"{same} calibration/{a.name}.wav calibration/{b.name}.wav\n" for same, a, b in pairs]
     write_text(out / "calibration.trials", "".join(whole))
     ends = rng.choice([".wav", "_cut.wav"], size=(len(pairs), 2))
@@ -241,6 +215,21 @@ def cut(samples: np.ndarray, name: str) -> np.ndarray:
     length = round(rng.uniform(*CUT_S) * RATE)
     start = int(rng.integers(max(1, len(samples) - length)))
     return samples[start : start + length]
+
+
+def fair_share(
+    targets: list[tuple[Clip, Clip]], most: int, rng: np.random.Generator
+) -> list[tuple[Clip, Clip]]:
+    """As many pairs of every speaker, as far as they go: of two sessions, before any of one."""
+    across = {a.speaker for a, b in targets if a.session != b.session}
+    of_speaker: Counter[str] = Counter()
+    ranked = []
+    for n in rng.permutation(len(targets)):
+        a, b = targets[n]
+        if a.session != b.session or a.speaker not in across:
+            ranked.append((of_speaker[a.speaker], n))
+            of_speaker[a.speaker] += 1
+    return [targets[n] for n in sorted(n for _, n in sorted(ranked)[:most])]
 
 
 def is_comparable(a: Clip, b: Clip) -> bool:
