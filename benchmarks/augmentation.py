@@ -1,7 +1,8 @@
-"""What augmentation is worth: the same model trained without and with it, on clean and bad audio.
+"""What augmentation is worth and costs: a model trained without and with it, on good and bad clips.
 
   python benchmarks/augmentation.py --data DIR                 train both, measure both
   python benchmarks/augmentation.py --data DIR --models A B    measure these two model folders
+  python benchmarks/augmentation.py --costs                    what each takes for a crop of 2 s
 
 DIR holds lists/train.txt (lines 'path<TAB>speaker'), lists/dev_*.trials (lines 'label path path'),
 {noise,rir}/train for the training and {noise,rir}/dev, other recordings, to spoil the clips of the
@@ -11,20 +12,26 @@ trials with; paths in the lists are relative to DIR.
 from __future__ import annotations
 
 import argparse
+import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 from common import print_machine, timed_training
 
 from mvector.audio import read_audio
 from mvector.cli.running import set_up_logging
-from mvector.config import Config, load_config
+from mvector.config import AugmentConf, Config, load_config
+from mvector.config.augment_options import CODEC_KINDS
+from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.noise import add_noise
 from mvector.data.augmentation.reverb import add_reverb
+from mvector.data.augmentation.speed import change_speed
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation.run import verify_lists
 from mvector.scoring import read_trials
@@ -58,13 +65,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", required=True, type=Path, help="folder of the corpora and lists")
+    add("--costs", action="store_true", help="time each augmentation on a crop of 2 s, on one core")
+    add("--data", type=Path, help="folder of the corpora and lists")
     add("--models", nargs=2, type=Path, help="model folders: without, with augmentation")
     add("--epochs", type=int, default=4, help="(default: %(default)s)")
     add("--channels", type=int, default=128, help="of EcapaTdnn (default: %(default)s)")
     add("--out", type=Path, default=Path("models/augmentation"), help="(default: %(default)s)")
     args = parser.parse_args()
     set_up_logging(shows_progress=True)
+    if args.costs:
+        measure_costs()
+        return
+    if args.data is None:
+        parser.error("give --data or --costs")
     print_machine()
     folders = dict(zip(AUGMENTATIONS, args.models or (), strict=False))
     for name in AUGMENTATIONS:
@@ -72,6 +85,41 @@ def main() -> None:
             folders[name] = train(configure(args, name), args.out / name)
     encoders = {name: SpeakerEncoder.from_folder(path, "cpu") for name, path in folders.items()}
     measure(encoders, args.data, args.out / "spoilt")
+
+
+def measure_costs(num_runs: int = 25) -> None:
+    """Milliseconds for each section of the configuration, and each kind of transmission.
+
+    Processor time, median of all runs: whatever else the machine does counts little.
+    """
+    torch.set_num_threads(1)
+    print_machine()
+    paths = sorted((Path(__file__).parents[1] / "dataset/samples").rglob("*.flac"))
+    speech = np.concatenate([read_audio(path, RATE) for path in paths])[: 2 * RATE]
+    sections: dict[str, dict[str, Any]] = {
+        name: {name: {"prob": 1.0}}
+        for name in ("flip_splice", "equalizer", "volume", "clipping", "silence")
+    }
+    sections["room"] = {"reverb": {"prob": 1.0, "simulate": True, "num_rooms": 3}}
+    no_kind = dict.fromkeys(CODEC_KINDS, 0.0)
+    for kind in CODEC_KINDS:
+        sections[f"codec: {kind}"] = {"codec": {"prob": 1.0, **no_kind, kind: 1.0}}
+    tasks: dict[str, Callable[[], object]] = {
+        "speed": lambda: change_speed(speech, 0.9),
+        "noise": lambda: add_noise(speech, speech[::-1].copy(), 10.0),
+    }
+    for name, conf in sections.items():
+        augmentor = WaveformAugmentor(AugmentConf.model_validate(conf), RATE)
+        rng = np.random.default_rng(0)
+        tasks[name] = partial(augmentor, speech, rng)
+    print("| augmentation | ms for 2 s |\n|---|---|")
+    for name, task in tasks.items():
+        times_s = []
+        for _ in range(num_runs):
+            start = time.process_time()
+            task()
+            times_s.append(time.process_time() - start)
+        print(f"| {name} | {1000 * float(np.median(times_s)):.2f} |", flush=True)
 
 
 def configure(args: argparse.Namespace, name: str) -> Config:

@@ -89,13 +89,31 @@ class FlipSpliceConf(Augmentation):
 
 
 class SilenceConf(Augmentation):
-    """Stretches of digital silence, inserted or in place of the speech."""
+    """Stretches of dead air, inserted or in place of the speech."""
 
     insert_share: Probability = 0.5
     min_stretches: int = Field(1, ge=1, le=100)
     max_stretches: int = Field(3, ge=1, le=100)
     min_duration_s: Seconds = 0.05
     max_duration_s: Seconds = 0.3
+    max_silent_share: Probability = 0.7
+    edge_share: Probability = 0.5
+    zero_share: Probability = 0.5
+    min_floor_dB: float = Field(-90.0, ge=-150.0, le=0.0)
+    max_floor_dB: float = Field(-50.0, ge=-150.0, le=0.0)
+
+
+class EqualizerConf(Augmentation):
+    """The frequency response of another microphone: a slope in dB per octave, and peaking bands."""
+
+    min_slope_dB: float = Field(-3.0, ge=-12.0, le=12.0)
+    max_slope_dB: float = Field(3.0, ge=-12.0, le=12.0)
+    min_bands: int = Field(1, ge=0, le=20)
+    max_bands: int = Field(3, ge=1, le=20)
+    min_gain_dB: float = Field(-8.0, ge=-40.0, le=40.0)
+    max_gain_dB: float = Field(8.0, ge=-40.0, le=40.0)
+    min_q: float = Field(0.5, ge=0.1, le=10.0)
+    max_q: float = Field(2.0, ge=0.1, le=10.0)
 
 
 class ClippingConf(Augmentation):
@@ -110,16 +128,33 @@ class CodecConf(Augmentation):
 
     telephone: Weight = 1.0
     mu_law: Weight = 1.0
+    low_pass: Weight = 0.0
+    sample_rate: Weight = 0.0
+    gsm: Weight = 0.0
     mp3: Weight = 0.0
     opus: Weight = 0.0
-    min_compression: Probability = 0.8
-    max_compression: Probability = 0.95
+    aac: Weight = 0.0
+    amr: Weight = 0.0
+    g722: Weight = 0.0
+    min_cutoff_hz: float = Field(3400.0, ge=500.0, le=100_000.0)
+    max_cutoff_hz: float = Field(7000.0, ge=500.0, le=100_000.0)
+    min_mp3_kbps: float = Field(16.0, ge=8.0, le=320.0)
+    max_mp3_kbps: float = Field(64.0, ge=8.0, le=320.0)
+    min_opus_kbps: float = Field(6.0, ge=6.0, le=256.0)
+    max_opus_kbps: float = Field(32.0, ge=6.0, le=256.0)
+    min_aac_kbps: float = Field(12.0, ge=8.0, le=320.0)
+    max_aac_kbps: float = Field(48.0, ge=8.0, le=320.0)
 
     @model_validator(mode="after")
     def _one_kind_at_least(self) -> CodecConf:
-        if self.telephone + self.mu_law + self.mp3 + self.opus == 0.0:
-            raise ValueError("telephone, mu_law, mp3 and opus are all 0; to turn it off set prob 0")
+        if not any(getattr(self, kind) for kind in CODEC_KINDS):
+            raise ValueError("the weights of all kinds are 0; to turn it off set prob 0")
         return self
+
+
+CODEC_KINDS = tuple(
+    name for name in CodecConf.model_fields if name != "prob" and name[:4] not in ("min_", "max_")
+)
 
 
 class SpecAugConf(Augmentation):
@@ -137,11 +172,12 @@ class AugmentConf(Section):
 
     speed: SpeedConf = SpeedConf()
     flip_splice: FlipSpliceConf = FlipSpliceConf()
-    silence: SilenceConf = SilenceConf()
     reverb: ReverbConf = ReverbConf()
     noise: NoiseConf = NoiseConf()
     babble: BabbleConf = BabbleConf()
+    equalizer: EqualizerConf = EqualizerConf()
     volume: VolumeConf = VolumeConf()
     clipping: ClippingConf = ClippingConf()
+    silence: SilenceConf = SilenceConf()
     codec: CodecConf = CodecConf()
     spec_aug: SpecAugConf = SpecAugConf()

@@ -65,9 +65,12 @@ def _simulates_rooms(config: Config) -> bool:
     return config.augment_conf.reverb.prob == 0 or config.augment_conf.reverb.simulate
 
 
-def _makes_files(config: Config) -> bool:
-    codec = config.augment_conf.codec
-    return codec.prob == 0 or codec.mp3 + codec.opus > 0
+def _codec_draws(kind: str) -> Holds:
+    def holds(config: Config) -> bool:
+        codec = config.augment_conf.codec
+        return codec.prob == 0 or getattr(codec, kind) > 0
+
+    return holds
 
 
 # section, its keys, when they are of use, and that in words
@@ -172,10 +175,24 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
         "augment_conf.reverb.simulate True",
     ),
     (
-        "augment_conf.codec",
-        "min_compression max_compression",
-        _makes_files,
-        "augment_conf.codec.mp3 or opus above 0",
+        "augment_conf.silence",
+        "min_floor_dB max_floor_dB",
+        lambda c: c.augment_conf.silence.prob == 0 or c.augment_conf.silence.zero_share < 1,
+        "augment_conf.silence.zero_share below 1",
+    ),
+    *(
+        (
+            "augment_conf.codec",
+            f"min_{name} max_{name}",
+            _codec_draws(kind),
+            f"augment_conf.codec.{kind} above 0",
+        )
+        for kind, name in (
+            ("low_pass", "cutoff_hz"),
+            ("mp3", "mp3_kbps"),
+            ("opus", "opus_kbps"),
+            ("aac", "aac_kbps"),
+        )
     ),
 )
 

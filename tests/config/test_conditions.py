@@ -66,8 +66,24 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
         "augment_conf.reverb.simulate True",
     ),
     (
-        {"augment_conf.codec": {"prob": 0.5, "min_compression": 0.5}},
-        "augment_conf.codec.mp3 or opus above 0",
+        {"augment_conf.silence": {"prob": 0.5, "zero_share": 1, "min_floor_dB": -80}},
+        "augment_conf.silence.zero_share below 1",
+    ),
+    (
+        {"augment_conf.codec": {"prob": 0.5, "max_cutoff_hz": 6000}},
+        "augment_conf.codec.low_pass above 0",
+    ),
+    (
+        {"augment_conf.codec": {"prob": 0.5, "min_mp3_kbps": 24}},
+        "augment_conf.codec.mp3 above 0",
+    ),
+    (
+        {"augment_conf.codec": {"prob": 0.5, "min_opus_kbps": 24}},
+        "augment_conf.codec.opus above 0",
+    ),
+    (
+        {"augment_conf.codec": {"prob": 0.5, "min_aac_kbps": 24}},
+        "augment_conf.codec.aac above 0",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import random as python_random
 from pathlib import Path
@@ -38,7 +39,9 @@ def everything(tmp_path: Path) -> AugmentConf:
     for name in ("noise", "babble", "reverb"):
         sections[name][f"{name}_dir"] = str(tmp_path / name)
     sections["reverb"].update(simulate=True, num_rooms=3, max_rt60_s=0.3)
-    sections["codec"].update(mp3=0.2, opus=0.2)
+    sections["codec"].update(low_pass=0.3, sample_rate=0.3, gsm=0.2, mp3=0.2, opus=0.2)
+    if importlib.util.find_spec("av"):
+        sections["codec"].update(aac=0.2, amr=0.2, g722=0.2)
     return AugmentConf.model_validate({**sections, "speed": {"prob": 1.0}})
 
 

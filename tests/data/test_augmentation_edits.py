@@ -41,7 +41,12 @@ def test_a_crop_too_short_for_two_pieces_is_left_alone() -> None:
 
 def test_blanking_leaves_every_other_sample_in_its_place() -> None:
     config = SilenceConf(
-        prob=1, insert_share=0, max_stretches=3, min_duration_s=0.1, max_duration_s=0.2
+        prob=1,
+        insert_share=0,
+        zero_share=1,
+        max_stretches=3,
+        min_duration_s=0.1,
+        max_duration_s=0.2,
     )
     rng = np.random.default_rng(0)
     totals = []
@@ -57,7 +62,12 @@ def test_blanking_leaves_every_other_sample_in_its_place() -> None:
 
 def test_inserted_silence_moves_the_rest_and_keeps_the_length() -> None:
     config = SilenceConf(
-        prob=1, insert_share=1, max_stretches=1, min_duration_s=0.1, max_duration_s=0.2
+        prob=1,
+        insert_share=1,
+        zero_share=1,
+        max_stretches=1,
+        min_duration_s=0.1,
+        max_duration_s=0.2,
     )
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -68,10 +78,49 @@ def test_inserted_silence_moves_the_rest_and_keeps_the_length() -> None:
         np.testing.assert_array_equal(longer[~silent], RAMP[: np.count_nonzero(~silent)])
 
 
-def test_silence_longer_than_the_crop_is_cut_to_it() -> None:
-    config = SilenceConf(prob=1, min_duration_s=10, max_duration_s=20)
+def test_silence_takes_no_more_of_the_crop_than_its_share() -> None:
+    config = SilenceConf(
+        prob=1, zero_share=1, min_duration_s=10, max_duration_s=20, max_silent_share=0.6
+    )
+    for seed in range(20):
+        silent = add_silence(RAMP, RATE, config, np.random.default_rng(seed))
+        assert np.count_nonzero(silent == 0) == 1800
+    config = config.model_copy(update={"max_silent_share": 1.0})
     silent = add_silence(RAMP, RATE, config, np.random.default_rng(0))
     np.testing.assert_array_equal(silent, np.zeros_like(RAMP))
+
+
+@pytest.mark.parametrize("insert_share", [0.0, 1.0])
+def test_dead_air_lies_before_the_speech_behind_it_or_within(insert_share: float) -> None:
+    config = SilenceConf(
+        prob=1, insert_share=insert_share, max_stretches=1, min_duration_s=1, max_duration_s=2
+    ).model_copy(update={"zero_share": 1.0, "edge_share": 0.6})
+    rng = np.random.default_rng(0)
+    before, behind = 0, 0
+    for _ in range(300):
+        silent = add_silence(RAMP, RATE, config, rng) == 0
+        before += silent[0] and not silent[-1]
+        behind += silent[-1] and not silent[0]
+    assert before == pytest.approx(90, abs=25)
+    assert behind == pytest.approx(90, abs=25)
+
+
+def test_dead_air_that_is_no_digital_silence_has_a_level_in_the_range() -> None:
+    config = SilenceConf(prob=1, max_stretches=1, min_duration_s=1, max_duration_s=1)
+    config = config.model_copy(update={"zero_share": 0.4, "edge_share": 1.0, "insert_share": 0.0})
+    speech = (0.5 * RAMP / RAMP.max()).astype(np.float32)
+    rng = np.random.default_rng(0)
+    floors_db, num_zero = [], 0
+    for _ in range(200):
+        found = add_silence(speech, RATE, config, rng)
+        dead = found[:1000] if not np.array_equal(found[:1000], speech[:1000]) else found[-1000:]
+        level = np.sqrt(np.mean(dead**2.0))
+        num_zero += level == 0
+        if level:
+            floors_db.append(20 * np.log10(level / 0.5))
+    assert num_zero == pytest.approx(80, abs=25)
+    assert -90.5 < min(floors_db) < -85
+    assert -55 < max(floors_db) < -49.5
 
 
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.5, 1.0])
@@ -116,7 +165,15 @@ def test_volume_is_a_gain_in_the_range() -> None:
         ("silence", "duration_s", (0.5, 0.4)),
         ("silence", "stretches", (5, 4)),
         ("clipping", "share", (0.5, 0.4)),
-        ("codec", "compression", (0.5, 0.4)),
+        ("silence", "floor_dB", (-50, -60)),
+        ("equalizer", "slope_dB", (2, 1)),
+        ("equalizer", "bands", (3, 2)),
+        ("equalizer", "gain_dB", (2, 1)),
+        ("equalizer", "q", (2, 1)),
+        ("codec", "cutoff_hz", (5000, 4000)),
+        ("codec", "mp3_kbps", (32, 16)),
+        ("codec", "opus_kbps", (32, 16)),
+        ("codec", "aac_kbps", (32, 16)),
     ],
 )
 def test_a_range_upside_down_is_refused(section: str, key: str, values: tuple) -> None:

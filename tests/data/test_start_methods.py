@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from mvector.config import load_config
+from mvector.config import AugmentConf, load_config
 from mvector.data.loader import TrainingData
 
 RATE = 16000
@@ -35,11 +36,14 @@ def augmented_config(small_config: dict[str, Any], tmp_path: Path) -> dict[str, 
         for number in range(2):
             samples = np.random.default_rng(number).normal(size=RATE) * 0.1
             soundfile.write(tmp_path / kind / f"{number}.wav", samples, RATE)
-    folders = {
+    folders: dict[str, dict[str, Any]] = {
         kind: {f"{kind}_dir": str(tmp_path / kind)} for kind in ("noise", "babble", "reverb")
     }
     folders["reverb"].update(simulate=True, num_rooms=2, max_rt60_s=0.2)
-    names = ("flip_splice", "silence", "reverb", "noise", "babble", "volume", "clipping", "codec")
+    names = [name for name in AugmentConf.model_fields if name not in ("speed", "spec_aug")]
+    folders["codec"] = {"low_pass": 1.0, "sample_rate": 1.0, "gsm": 0.5, "mp3": 0.5}
+    if importlib.util.find_spec("av"):
+        folders["codec"].update(aac=0.5, amr=0.5)
     small_config["augment_conf"] = {
         **{name: {"prob": 0.5, **folders.get(name, {})} for name in names},
         "speed": {"prob": 1.0},

@@ -6,15 +6,16 @@ import numpy as np
 
 from mvector.config.augment_options import AugmentConf, BabbleConf, NoiseConf
 from mvector.data.augmentation.clips import ClipPool
-from mvector.data.augmentation.codec import Transmission
 from mvector.data.augmentation.edits import add_silence, clip_loudest, flip_splice
+from mvector.data.augmentation.equalizer import equalize
 from mvector.data.augmentation.noise import add_noise, mix_talkers
 from mvector.data.augmentation.reverb import Reverberation
 from mvector.data.augmentation.speed import SPEEDS
+from mvector.data.augmentation.transmission import Transmission
 
 
 class WaveformAugmentor:
-    """Speed, edits, reverberation, noise, level and transmission, each with its own probability.
+    """Speed, room, noise, microphone, dead air and transmission, each with its own probability.
 
     Args:
         config: what to do and how often.
@@ -22,6 +23,7 @@ class WaveformAugmentor:
 
     Raises:
         ConfigError: a codec does not go with the sample rate.
+        MissingDependencyError: a codec is not there.
         DataError: a packed corpus of noises is damaged.
     """
 
@@ -48,20 +50,22 @@ class WaveformAugmentor:
         config, rate = self.config, self.sample_rate
         if _happens(config.flip_splice.prob, rng):
             waveform = flip_splice(waveform, rate, config.flip_splice, rng)
-        if _happens(config.silence.prob, rng):
-            waveform = add_silence(waveform, rate, config.silence, rng)
         if self._reverberation and _happens(config.reverb.prob, rng):
             waveform = self._reverberation(waveform, self._reverberation.draw_response(rng))
         if self._noises and _happens(config.noise.prob, rng):
             waveform = self._add_noise(waveform, rng)
         if self._talkers and _happens(config.babble.prob, rng):
             waveform = self._add_babble(waveform, rng)
+        if _happens(config.equalizer.prob, rng):
+            waveform = equalize(waveform, rate, config.equalizer, rng)
         if _happens(config.volume.prob, rng):
             gain_db = rng.uniform(config.volume.min_gain_dBFS, config.volume.max_gain_dBFS)
             waveform = waveform * np.float32(10.0 ** (gain_db / 20.0))
         if _happens(config.clipping.prob, rng):
             share = rng.uniform(config.clipping.min_share, config.clipping.max_share)
             waveform = clip_loudest(waveform, share)
+        if _happens(config.silence.prob, rng):
+            waveform = add_silence(waveform, rate, config.silence, rng)
         if _happens(config.codec.prob, rng):
             waveform = self._transmission(waveform, rng)
         return waveform

@@ -1,4 +1,4 @@
-"""What a transmission does to speech: the telephone's band, G.711, mp3 and Opus."""
+"""What a line or a compressed file does to speech: telephone, G.711, mp3, Opus, GSM, AAC, AMR."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ import io
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import soundfile
 
-from mvector.config.augment_options import CodecConf
+from mvector.data.augmentation.bands import to_length
 from mvector.data.augmentation.convolution import (
     PackedFilter,
     convolve,
     pack_filter,
     rounded_length,
 )
+from mvector.data.augmentation.media_codecs import through_media_codec
 from mvector.data.augmentation.speed import resample
-from mvector.errors import ConfigError, MissingDependencyError
 
-_TELEPHONE_RATE = 8000
+TELEPHONE_RATE = 8000
 _BAND_HZ = (300.0, 3400.0)
 _SKIRT_HZ = 150.0  # from the edges of the band to 60 dB below it
 
-_FILE_TYPES = {"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS")}
-_RATES = {
-    "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
-    "opus": (8000, 12000, 16000, 24000, 48000),
+FILE_TYPES = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "gsm": ("WAV", "GSM610"),
 }
+_MP3_DELAY = 576 + 529  # of LAME and of the decoder, in samples
+_OWN_RATES = {"gsm": 8000, "amr": 8000, "g722": 16000}
 
 
 def telephone_band(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -50,85 +53,74 @@ def mu_law(waveform: np.ndarray) -> np.ndarray:
 
 def telephone_line(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """A digital telephone line: its band, 8000 samples per second, mu-law, and back."""
-    ratio = Fraction(_TELEPHONE_RATE, sample_rate)
-    slow = resample(waveform, ratio.numerator, ratio.denominator)
-    coded = _in_full_scale(telephone_band(slow, _TELEPHONE_RATE), mu_law)
-    return _to_length(resample(coded, ratio.denominator, ratio.numerator), len(waveform))
+
+    def code(slow: np.ndarray) -> np.ndarray:
+        return _in_full_scale(telephone_band(slow, TELEPHONE_RATE), mu_law)
+
+    return _at_rate(waveform, sample_rate, TELEPHONE_RATE, code)
 
 
-def through_file(
-    waveform: np.ndarray, sample_rate: int, kind: str, compression: float
+def through_codec(
+    waveform: np.ndarray, sample_rate: int, kind: str, kbps: float = 0.0
 ) -> np.ndarray:
-    """Encode as mp3 or Opus in memory, and decode.
-
-    The encoder's delay is written into the file and taken out by libsndfile, so that samples stay
-    in their places.
+    """Encode in memory, and decode; samples stay in their places, as delays are taken out.
 
     Args:
         waveform: ``(samples,)``.
-        sample_rate: one that the codec knows, in Hz.
-        kind: ``mp3`` or ``opus``.
-        compression: 0 (best) to 1 (smallest). Opus: 0.8 is 56 kbit/s, 0.95 is 18 kbit/s.
+        sample_rate: in Hz; mp3, Opus and AAC must know it, the others are given their own rate.
+        kind: ``mp3``, ``opus`` or ``gsm``, by libsndfile; ``aac``, ``amr`` or ``g722``, by PyAV.
+        kbps: bit rate in kbit/s; the encoder takes the nearest that it has. GSM has 13 and G.722
+            has 64 always.
+
+    Returns:
+        ``(samples,)`` float32.
     """
 
-    def encode_and_decode(samples: np.ndarray) -> np.ndarray:
-        file_type, subtype = _FILE_TYPES[kind]
-        options = {"format": file_type, "subtype": subtype, "compression_level": compression}
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, sample_rate, **options)
-        buffer.seek(0)
-        return soundfile.read(buffer, dtype="float32")[0]
+    rate = _OWN_RATES.get(kind, sample_rate)
+    encode_and_decode = _through_file if kind in FILE_TYPES else through_media_codec
 
-    return _to_length(_in_full_scale(waveform, encode_and_decode), len(waveform))
+    def code(samples: np.ndarray) -> np.ndarray:
+        return _in_full_scale(samples, lambda x: encode_and_decode(x, rate, kind, kbps))
+
+    return _at_rate(waveform, sample_rate, rate, code)
 
 
-class Transmission:
-    """A kind of transmission drawn by its weight in the configuration.
+def _through_file(waveform: np.ndarray, rate: int, kind: str, kbps: float) -> np.ndarray:
+    """Encoders write their delay into the file, and libsndfile takes it out again.
 
-    Raises:
-        ConfigError: a kind with a weight does not go with the sample rate.
-        MissingDependencyError: libsndfile is too old for mp3 or Opus.
+    The frames of an mp3 of 16 kbit/s are too short for that; its delay is taken out here.
     """
-
-    def __init__(self, config: CodecConf, sample_rate: int) -> None:
-        self.config, self.sample_rate = config, sample_rate
-        weights = {kind: getattr(config, kind) for kind in ("telephone", "mu_law", "mp3", "opus")}
-        self._kinds = [kind for kind, weight in weights.items() if weight > 0]
-        self._bounds = np.cumsum([weights[kind] for kind in self._kinds]) / sum(weights.values())
-        if config.prob > 0:
-            for kind in self._kinds:
-                _check_codec(kind, sample_rate)
-
-    def __call__(self, waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Send a waveform ``(samples,)`` through one of the kinds."""
-        place = int(np.searchsorted(self._bounds, rng.random(), side="right"))
-        kind = self._kinds[min(place, len(self._kinds) - 1)]
-        if kind == "telephone":
-            return telephone_band(waveform, self.sample_rate)
-        if kind == "mu_law":
-            return telephone_line(waveform, self.sample_rate)
-        compression = rng.uniform(self.config.min_compression, self.config.max_compression)
-        return through_file(waveform, self.sample_rate, kind, compression)
+    file_type, subtype = FILE_TYPES[kind]
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, waveform, rate, format=file_type, subtype=subtype, **_file_options(kind, rate, kbps)
+    )
+    buffer.seek(0)
+    decoded = soundfile.read(buffer, dtype="float32")[0]
+    if kind == "mp3" and len(decoded) != len(waveform):
+        decoded = decoded[_MP3_DELAY:]
+    return to_length(decoded, len(waveform))
 
 
-def _check_codec(kind: str, sample_rate: int) -> None:
-    if kind in _RATES:
-        if sample_rate not in _RATES[kind]:
-            raise ConfigError(
-                f"augment_conf.codec.{kind} does not go with {sample_rate} Hz, which {kind} does "
-                "not know; set its weight to 0."
-            )
-        file_type, subtype = _FILE_TYPES[kind]
-        if not soundfile.check_format(file_type, subtype):
-            raise MissingDependencyError(
-                f"augment_conf.codec.{kind} needs a newer libsndfile: "
-                "pip install --upgrade soundfile, or set its weight to 0."
-            )
-    elif sample_rate < _TELEPHONE_RATE:
-        raise ConfigError(
-            f"augment_conf.codec.{kind} does not go with {sample_rate} Hz: the telephone's band "
-            "needs at least 8000 Hz; set its weight to 0."
-        )
+def _file_options(kind: str, rate: int, kbps: float) -> dict[str, Any]:
+    """libsndfile turns a level of compression, 0 to 1, into a bit rate in a range of its own."""
+    if kind == "opus":
+        return {"compression_level": float(np.clip((256 - kbps) / 250, 0.0, 1.0))}
+    if kind == "mp3":
+        low, high = (32, 320) if rate >= 32000 else (8, 160) if rate >= 16000 else (8, 64)
+        level = float(np.clip((high - kbps) / (high - low), 0.0, 0.99))  # 1.0 is refused
+        return {"compression_level": level, "bitrate_mode": "CONSTANT"}
+    return {}
+
+
+def _at_rate(
+    waveform: np.ndarray, sample_rate: int, rate: int, code: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    if rate == sample_rate:
+        return code(waveform)
+    ratio = Fraction(rate, sample_rate)
+    coded = code(resample(waveform, ratio.numerator, ratio.denominator))
+    return to_length(resample(coded, ratio.denominator, ratio.numerator), len(waveform))
 
 
 def _in_full_scale(waveform: np.ndarray, code: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -137,10 +129,6 @@ def _in_full_scale(waveform: np.ndarray, code: Callable[[np.ndarray], np.ndarray
     if peak <= 1.0:
         return code(waveform)
     return code(waveform * np.float32(1.0 / peak)) * np.float32(peak)
-
-
-def _to_length(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    return np.pad(waveform, (0, max(0, num_samples - len(waveform))))[:num_samples]
 
 
 @lru_cache(maxsize=16)

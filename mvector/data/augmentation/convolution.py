@@ -29,7 +29,7 @@ class PackedFilter(NamedTuple):
 @single_threaded()
 def pack_filter(taps: np.ndarray, num_samples: int) -> PackedFilter:
     """Make a filter ready for :func:`convolve`, for waveforms of up to ``num_samples``."""
-    size = _fast_size(-(-(num_samples + len(taps) - 1) // 2))
+    size = fast_size(-(-(num_samples + len(taps) - 1) // 2))
     spectrum = torch.fft.fft(_packed(taps, size)).numpy()
     mirror = _mirror_image(spectrum)
     # With E and O the transforms of the even and the odd taps, and W the delay by one sample: the
@@ -81,7 +81,7 @@ def rounded_length(num_samples: int) -> int:
     return -(-num_samples // _STEP) * _STEP
 
 
-def _fast_size(needed: int) -> int:
+def fast_size(needed: int) -> int:
     """The smallest ``2^a 3^b 5^c`` from ``needed`` on, with a from 7 to 9 and b up to 2.
 
     Such sizes are fast in every library. With more factors of 2, MKL takes five times as long, and

@@ -31,22 +31,38 @@ def flip_splice(
 def add_silence(
     waveform: np.ndarray, sample_rate: int, config: SilenceConf, rng: np.random.Generator
 ) -> np.ndarray:
-    """Put stretches of zeros into a crop, either between the samples or in their place.
+    """Put stretches of dead air into a crop, either between the samples or in their place.
 
-    Inserted silence moves what follows to later and the end out of the crop; the length stays.
+    Dead air is digital zeros or faint white noise, the same in all stretches. Inserted stretches
+    move what follows to later and the end out of the crop; the length stays.
     """
     num_samples = len(waveform)
     inserting = rng.random() < config.insert_share
     num_stretches = int(rng.integers(config.min_stretches, config.max_stretches + 1))
+    floor = 0.0
+    if rng.random() >= config.zero_share:
+        peak = float(np.abs(waveform).max(initial=0.0))
+        floor = peak * 10.0 ** (rng.uniform(config.min_floor_dB, config.max_floor_dB) / 20.0)
+    left = round(config.max_silent_share * num_samples)
     result = waveform.copy()
     for _ in range(num_stretches):
         duration_s = rng.uniform(config.min_duration_s, config.max_duration_s)
-        length = min(round(duration_s * sample_rate), num_samples)
-        start = int(rng.integers(num_samples - length + 1))
+        length = min(round(duration_s * sample_rate), left)
+        left -= length
+        start = _draw_start(num_samples - length, config.edge_share, rng)
         if inserting:
             result[start + length :] = result[start : num_samples - length].copy()
-        result[start : start + length] = 0.0
+        result[start : start + length] = (
+            np.float32(floor) * rng.standard_normal(length, np.float32) if floor else 0.0
+        )
     return result
+
+
+def _draw_start(last: int, edge_share: float, rng: np.random.Generator) -> int:
+    """Before all else, behind it, or anywhere."""
+    if rng.random() < edge_share:
+        return last if rng.random() < 0.5 else 0
+    return int(rng.integers(last + 1))
 
 
 def clip_loudest(waveform: np.ndarray, share: float) -> np.ndarray:
