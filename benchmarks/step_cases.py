@@ -125,7 +125,8 @@ def prepare(case: Case) -> tuple[Learner, TrainingBatch]:
     learner.set_schedules(3.0, 0)
     waveforms = 0.1 * torch.randn(case.batch_size, round(case.crop_s * 16000))
     labels = torch.randint(NUM_CLASSES, (case.batch_size,))
-    return learner, TrainingBatch(waveforms, labels, torch.zeros(case.batch_size, 0), [])
+    clips = torch.arange(case.batch_size)
+    return learner, TrainingBatch(waveforms, labels, clips, torch.zeros(case.batch_size, 0), [])
 
 
 def configure(case: Case, settings: dict[str, Any] | None = None) -> Config:

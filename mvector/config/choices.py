@@ -9,7 +9,13 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 
 from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.feature_options import FEATURE_ARGS
-from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, MarginSchedulerArgs, Section
+from mvector.config.options import (
+    LOSS_ARGS,
+    SCHEDULER_ARGS,
+    MarginSchedulerArgs,
+    PathText,
+    Section,
+)
 
 
 def _options_of_choice(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:
@@ -78,12 +84,15 @@ class ModelConf(Section):
 
 
 class LossConf(Section):
-    """The loss, its options and the schedule of its margin."""
+    """The loss, its options and the schedule of its margin; a teacher beside it."""
 
     use_loss: LossName
     args: SerializeAsAny[Section] = Field(default_factory=dict, validate_default=True)
     use_margin_scheduler: bool = False
     margin_scheduler_args: MarginSchedulerArgs = MarginSchedulerArgs()
+    teacher: PathText | None = None
+    teacher_weight: float = Field(1.0, gt=0)
+    label_weight: float = Field(1.0, ge=0)
 
     @field_validator("args", mode="before")
     @classmethod

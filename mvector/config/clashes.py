@@ -16,6 +16,7 @@ def clashes(config: Config) -> Iterator[str]:
     yield from _of_lengths(config)
     yield from _of_batches(config)
     yield from _of_classifier(config)
+    yield from _of_teacher(config)
     yield from _of_epochs(config)
     yield from _of_folders(config)
 
@@ -81,6 +82,27 @@ def _of_classifier(config: Config) -> Iterator[str]:
         yield (
             "train_conf.classifier_sharding True does not go with "
             "model_conf.classifier.num_blocks above 0; set one of them to its default"
+        )
+
+
+def _of_teacher(config: Config) -> Iterator[str]:
+    if config.loss_conf.teacher is None:
+        return
+    if config.augment_conf.speed.speed_perturb_3_class:
+        yield (
+            "loss_conf.teacher does not go with augment_conf.speed.speed_perturb_3_class True, "
+            "whose faster and slower voices are people that the teacher has not heard; set it to "
+            "False"
+        )
+    if config.train_conf.classifier_sharding:
+        yield (
+            "loss_conf.teacher does not go with train_conf.classifier_sharding True, whose loss is "
+            "of all processes and not of each; set it to False"
+        )
+    if config.loss_conf.label_weight == 0 and config.train_conf.freeze_backbone_epochs:
+        yield (
+            "loss_conf.label_weight 0 does not go with train_conf.freeze_backbone_epochs "
+            f"{config.train_conf.freeze_backbone_epochs}, in which nothing would learn; set it to 0"
         )
 
 

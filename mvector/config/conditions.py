@@ -137,6 +137,12 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
         "loss_conf.use_margin_scheduler True",
     ),
     (
+        "loss_conf",
+        "teacher_weight label_weight",
+        lambda c: c.loss_conf.teacher is not None,
+        "a loss_conf.teacher",
+    ),
+    (
         "loss_conf.args",
         "absolute_loss_weight ap_value an_value",
         _bounds_cosines,

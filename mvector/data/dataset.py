@@ -25,13 +25,14 @@ from mvector.features.front_end import FrontEnd
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """One crop, its class, and the random numbers of its feature masks.
+    """One crop, its class, its clip's index in the list, and the random numbers of its masks.
 
     The crop is a waveform ``(samples,)`` or, from cached features, ``(frames, bins)``.
     """
 
     inputs: np.ndarray
     label: int
+    clip: int
     mask_draws: np.ndarray
 
 
@@ -51,6 +52,7 @@ class TrainingBatch:
         inputs: float32 ``(batch, samples)`` in [-1, 1]; or ``(batch, frames, bins)``, features to
             be normalised.
         labels: ``(batch,)`` int64.
+        clips: ``(batch,)`` int64, index of each crop's clip in the list.
         mask_draws: ``(batch, draws)`` uniform numbers for
             :func:`mvector.data.augmentation.features.mask_features`.
         skipped: clips of this batch that could not be read.
@@ -58,6 +60,7 @@ class TrainingBatch:
 
     inputs: torch.Tensor
     labels: torch.Tensor
+    clips: torch.Tensor
     mask_draws: torch.Tensor
     skipped: list[SkippedClip]
 
@@ -66,6 +69,7 @@ class TrainingBatch:
         return TrainingBatch(
             self.inputs.pin_memory(),
             self.labels.pin_memory(),
+            self.clips.pin_memory(),
             self.mask_draws.pin_memory(),
             self.skipped,
         )
@@ -132,7 +136,7 @@ class TrainingClips(Dataset):
         if self.augmentor.config.speed.speed_perturb_3_class:
             label += speed * self.num_speakers
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
-        return TrainingSample(waveform.astype(np.float32, copy=False), label, draws)
+        return TrainingSample(waveform.astype(np.float32, copy=False), label, key.clip, draws)
 
     def _crop(self, index: int, crop_s: float, rng: np.random.Generator) -> np.ndarray:
         place = rng.random()
@@ -167,10 +171,12 @@ def collate(samples: list[TrainingSample | SkippedClip]) -> TrainingBatch:
     good = [sample for sample in samples if isinstance(sample, TrainingSample)]
     skipped = [sample for sample in samples if isinstance(sample, SkippedClip)]
     if not good:
-        return TrainingBatch(torch.empty(0, 0), torch.empty(0), torch.empty(0, 0), skipped)
+        none = torch.empty(0)
+        return TrainingBatch(torch.empty(0, 0), none, none, torch.empty(0, 0), skipped)
     return TrainingBatch(
         default_collate([sample.inputs for sample in good]),
         torch.tensor([sample.label for sample in good], dtype=torch.int64),
+        torch.tensor([sample.clip for sample in good], dtype=torch.int64),
         default_collate([sample.mask_draws for sample in good]),
         skipped,
     )

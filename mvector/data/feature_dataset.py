@@ -62,4 +62,4 @@ class TrainingFeatures(Dataset):
         if len(features) < num_frames:
             features = np.resize(features, (num_frames, features.shape[1]))
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
-        return TrainingSample(features, int(self.packed.labels[key.clip]), draws)
+        return TrainingSample(features, int(self.packed.labels[key.clip]), key.clip, draws)

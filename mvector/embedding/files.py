@@ -8,11 +8,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 
 from mvector.errors import DataError, import_errors_as
-from mvector.files import write_atomically, write_errors_as, write_npz, write_text
+from mvector.files import (
+    read_errors_as,
+    write_atomically,
+    write_errors_as,
+    write_npz,
+    write_text,
+)
 
 
 def check_embedding_file(path: str | os.PathLike[str], clips: Sequence[str]) -> None:
@@ -75,6 +82,42 @@ def write_embeddings(
     write = _WRITERS[Path(path).suffix]
     with write_errors_as(DataError, f"'{path}'"):
         write(Path(path), _Table(clips, rows, labels, fingerprint))
+
+
+def read_embeddings(path: str | os.PathLike[str]) -> tuple[list[str], np.ndarray]:
+    """Paths of clips and their embeddings, float32 ``(N, D)``, of an ``.npz`` file.
+
+    Of the arrays that :func:`write_embeddings` writes, ``paths`` and ``embeddings`` are read; what
+    another program has written under these names will do.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds something else; or an embedding is zero or
+            not finite.
+    """
+    name = os.fspath(path)
+    with read_errors_as(DataError, f"The file of embeddings '{name}'"):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                clips, rows = file["paths"], file["embeddings"]
+        except (ValueError, KeyError, EOFError, TypeError, IndexError, BadZipFile) as error:
+            raise DataError(
+                f"'{name}' is damaged or no .npz with the arrays paths and embeddings; write it "
+                "with tools/extract_embeddings.py."
+            ) from error
+    is_table = clips.ndim == 1 and clips.dtype.kind == "U" and rows.ndim == 2
+    if not is_table or len(clips) != len(rows) or rows.dtype.kind != "f":
+        raise DataError(
+            f"'{name}' holds paths {clips.dtype.str} {clips.shape} and embeddings {rows.dtype.str} "
+            f"{rows.shape}; write N paths as text and (N, D) floating-point numbers."
+        )
+    rows = rows.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"'{name}': the embedding of '{clips[bad[0]]}' is zero or not finite; check that clip "
+            "and the model.",
+        )
+    return clips.tolist(), rows
 
 
 class _Table(NamedTuple):

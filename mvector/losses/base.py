@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+from mvector.compute.precision import at_least_float32
 
 
 class SpeakerLoss(nn.Module):
@@ -31,6 +34,13 @@ class SpeakerLoss(nn.Module):
     def count_correct(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """How many clips of a batch are classified correctly, as a scalar tensor."""
         return (self.predict(outputs) == labels).sum()
+
+
+def cosines_among(embeddings: torch.Tensor) -> torch.Tensor:
+    """Between all clips of a batch: ``(batch, embd_dim) -> (batch, batch)``, at least float32."""
+    with torch.autocast(embeddings.device.type, enabled=False):  # it would multiply in bfloat16
+        directions = F.normalize(at_least_float32(embeddings))
+        return directions @ directions.T
 
 
 def cosine_of_sum(cosine: torch.Tensor, angle: float) -> torch.Tensor:

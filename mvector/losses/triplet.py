@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mvector.compute.precision import at_least_float32
-from mvector.losses.base import SpeakerLoss
+from mvector.losses.base import SpeakerLoss, cosines_among
 
 
 class TripletAngularMarginLoss(SpeakerLoss):
@@ -50,7 +49,7 @@ class TripletAngularMarginLoss(SpeakerLoss):
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean loss of ``embeddings (batch, embd_dim)`` for ``labels (batch,)``."""
-        cosine = _cosines(embeddings)
+        cosine = cosines_among(embeddings)
         same = labels.unsqueeze(1) == labels
         own = same ^ torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         farthest_own = cosine.masked_fill(~own, float("inf")).amin(dim=1)
@@ -64,12 +63,5 @@ class TripletAngularMarginLoss(SpeakerLoss):
 
     def count_correct(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """How many clips have a clip of their own speaker as the nearest one in the batch."""
-        nearest = _cosines(outputs).fill_diagonal_(float("-inf")).argmax(dim=1)
+        nearest = cosines_among(outputs).fill_diagonal_(float("-inf")).argmax(dim=1)
         return (labels[nearest] == labels).sum()
-
-
-def _cosines(embeddings: torch.Tensor) -> torch.Tensor:
-    """Between all clips: ``(batch, embd_dim) -> (batch, batch)``."""
-    with torch.autocast(embeddings.device.type, enabled=False):  # it would multiply in bfloat16
-        directions = F.normalize(at_least_float32(embeddings))
-        return directions @ directions.T

@@ -15,6 +15,7 @@ from mvector.errors import ConfigError, count_of
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.learner import Learner
 from mvector.training.memory import full_memory_as, keep_freed_memory
+from mvector.training.teacher import read_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def build_learner(
 
     Raises:
         ConfigError: the settings do not go together.
-        DataError: the list is missing, malformed or too small.
+        DataError: the list is missing, malformed or too small, or the teacher does not know it.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -37,6 +38,9 @@ def build_learner(
     data = TrainingData(
         config, pin_memory=device.type == "cuda", rank=world.rank, world_size=world.size
     )
+    teacher = None
+    if config.loss_conf.teacher is not None:
+        teacher = read_teacher(config.loss_conf.teacher, data.clips)
     steps_in_epoch = len(data.batches) // config.train_conf.accumulate_batches
     with full_memory_as(
         f"The memory does not suffice for {count_of(data.num_classes, 'class', 'classes')} of "
@@ -51,6 +55,7 @@ def build_learner(
             world,
             steps_in_epoch=steps_in_epoch,
             domain_of_class=data.domain_of_class,
+            teacher=teacher,
         )
     if config.train_conf.sync_batch_norm and world.size == 1:
         logger.warning("train_conf.sync_batch_norm changes nothing: there is one process.")

@@ -39,6 +39,8 @@ FIXED_IN_A_RUN = (
 _ADDED_SINCE = (
     "dataset_conf.channel: None -> auto",
     "dataset_conf.drop_silence: None -> False",
+    "loss_conf.label_weight: None -> 1.0",
+    "loss_conf.teacher_weight: None -> 1.0",
 )
 
 

@@ -25,11 +25,17 @@ from mvector.losses.shard_state import (
 from mvector.losses.sharded import ShardedClassifier
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.exponential_average import ExponentialAverage
-from mvector.training.network import TrainingNetwork, build_head, domains_of_head
+from mvector.training.network import (
+    LABEL_LOSS,
+    TEACHER_LOSS,
+    TrainingNetwork,
+    build_head,
+    domains_of_head,
+)
 from mvector.training.optimizers import build_optimizer, load_optimizer_state, set_learning_rate
 from mvector.training.progress import NanGuard, log_summary
 from mvector.training.schedules import Plateau, learning_rate_at
-from mvector.training.step import BatchWeight, TrainStep
+from mvector.training.step import BatchResult, BatchWeight, TrainStep
 from mvector.training.sync_batch_norm import convert_sync_batch_norm
 
 logger = logging.getLogger(__name__)
@@ -49,12 +55,15 @@ class Learner:
         steps_in_epoch: steps of the optimizer in an epoch.
         domain_of_class: ``(classes,)`` for a softmax within domains, as
             :class:`mvector.losses.domains.ClassDomains` takes it.
+        teacher: embeddings of all training clips by another model, ``(clips, D)``, whose
+            similarities the backbone is to keep.
 
     Attributes:
         head: classifier and loss.
         network: backbone and head.
         average: moving average of the backbone's weights, if one is configured.
         plateau: watches the error rates.
+        loss_parts: names of the losses that are added up, if there is more than one.
 
     Raises:
         ConfigError: the settings do not go together.
@@ -71,6 +80,7 @@ class Learner:
         *,
         steps_in_epoch: int,
         domain_of_class: torch.Tensor | None = None,
+        teacher: torch.Tensor | None = None,
     ) -> None:
         conf = config.train_conf
         self.config, self.model, self.device, self.world = config, model, device, world
@@ -79,7 +89,14 @@ class Learner:
         self.head = build_head(config, model.embd_dim, num_classes).to(device)
         self.domains = domains_of_head(self.head, domain_of_class, device)
         self.sharded = self.head if isinstance(self.head, ShardedClassifier) else None
-        self.network = TrainingNetwork(model.backbone, self.head)
+        self.teacher = None if teacher is None else teacher.to(device)
+        self.loss_parts = () if teacher is None else (LABEL_LOSS, TEACHER_LOSS)
+        self.network = TrainingNetwork(
+            model.backbone,
+            self.head,
+            label_weight=config.loss_conf.label_weight,
+            teacher_weight=config.loss_conf.teacher_weight,
+        )
         self.optimizer = build_optimizer(
             model.backbone.parameters(), self.head.parameters(), config.optimizer_conf
         )
@@ -196,14 +213,15 @@ class Learner:
         own = total if self.sharded is not None else num_clips * self.world.size
         return BatchWeight(own / unit, total / unit)
 
-    def learn(
-        self, batch: TrainingBatch, *, weight: BatchWeight, last: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def learn(self, batch: TrainingBatch, *, weight: BatchWeight, last: bool) -> BatchResult:
         """Add a batch's gradients to the step's; see :meth:`TrainStep.accumulate`."""
         if self.domains is not None:
             self.domains.enter(batch.labels)
         features, labels = self.inputs(batch)
-        return self.train_step.accumulate(features, labels, weight=weight, last=last)
+        targets = None
+        if self.teacher is not None:
+            targets = self.teacher[batch.clips.to(self.device, non_blocking=True)]
+        return self.train_step.accumulate(features, labels, targets, weight=weight, last=last)
 
     def update(self, where: str) -> None:
         """The optimizer's step; one with bad gradients is left out, and too many end the run.

@@ -24,6 +24,7 @@ _BOARD_FILES = ("vdlrecords.*", "events.out.tfevents.*")
 _LEFT, _RIGHT = "#0072B2", "#D55E00"
 _PANELS = (
     (("loss", "train/loss"), ("accuracy", "train/accuracy")),
+    (("loss of the labels", "train/label_loss"), ("of the teacher", "train/teacher_loss")),
     (("learning rate", "train/learning_rate"), ("margin", "train/margin")),
     (("EER", "eval/eer"), ("minDCF", "eval/min_dcf")),
 )
@@ -216,7 +217,7 @@ def _open_boards(folder: Path, writers: _BoardWriters) -> list[tuple[_Board, int
 
 
 def draw_curves(metrics: str | os.PathLike[str], picture: str | os.PathLike[str]) -> bool:
-    """Draw loss, accuracy, learning rate, margin, EER and minDCF of a run against the step.
+    """Draw loss, its parts, accuracy, learning rate, margin, EER and minDCF against the step.
 
     Args:
         metrics: the ``metrics.jsonl`` of the run.

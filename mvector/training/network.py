@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import nn
 
@@ -12,6 +10,10 @@ from mvector.losses import SpeakerClassifier, build_loss
 from mvector.losses.base import SpeakerLoss
 from mvector.losses.domains import ClassDomains
 from mvector.losses.sharded import ShardedClassifier
+from mvector.losses.similarity import similarity_loss
+from mvector.training.step import BatchResult
+
+LABEL_LOSS, TEACHER_LOSS = "label_loss", "teacher_loss"
 
 
 class ClassifierHead(nn.Module):
@@ -41,26 +43,53 @@ class ClassifierHead(nn.Module):
 
 
 class TrainingNetwork(nn.Module):
-    """Backbone (features to embeddings) and head (embeddings and labels to what it returns).
+    """Backbone (features to embeddings) and head (embeddings and labels to a loss).
 
     On a GPU the weights of two-dimensional convolutions, and with them all maps, are laid out with
     the channels side by side in memory (``torch.channels_last``), as its matrix units want them.
     Not so on a CPU: there torch 2.11 crashes in the backward pass of some narrow convolutions.
+
+    Args:
+        backbone: to train.
+        head: classifier and loss.
+        label_weight, teacher_weight: of the two losses where a teacher is heard.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        label_weight: float = 1.0,
+        teacher_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         if any(parameter.is_cuda for parameter in backbone.parameters()):
             backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.backbone = backbone
         self.head = head
+        self.label_weight, self.teacher_weight = label_weight, teacher_weight
         self.frozen = False
 
     def forward(
-        self, features: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean loss of a batch, and how many of its clips are classified correctly."""
-        return cast("tuple[torch.Tensor, torch.Tensor]", self.head(self.backbone(features), labels))
+        self, features: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> BatchResult:
+        """Mean loss of a batch, and how many of its clips are classified correctly.
+
+        Args:
+            features: ``(batch, frames, bins)``.
+            labels: ``(batch,)``.
+            targets: a teacher's embeddings of the clips, ``(batch, D)``, whose similarities are
+                to be kept beside the labels.
+        """
+        embeddings = self.backbone(features)
+        loss, num_correct = self.head(embeddings, labels)
+        if targets is None:
+            return BatchResult(loss, num_correct, {})
+        similarity = similarity_loss(embeddings, targets)
+        total = self.label_weight * loss + self.teacher_weight * similarity
+        parts = {LABEL_LOSS: loss.detach(), TEACHER_LOSS: similarity.detach()}
+        return BatchResult(total, num_correct, parts)
 
     def freeze_backbone(self, frozen: bool) -> None:
         """Train the head alone, the backbone being used as it is (batch statistics included)."""

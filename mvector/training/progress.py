@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from mvector.compute.distributed import all_reduce_sum
 from mvector.errors import MVectorError
 from mvector.progress import progress_bar
 from mvector.training.loggers import MetricLogger
+from mvector.training.step import BatchResult
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Progress:
         num_batches: batches of an epoch in one process.
         device: where losses are computed.
         first_batch: batches of this epoch that an earlier part of the run has done.
+        loss_parts: names of the losses that the loss is the sum of, told beside it.
     """
 
     def __init__(
@@ -42,26 +44,32 @@ class Progress:
         device: torch.device,
         *,
         first_batch: int = 0,
+        loss_parts: Sequence[str] = (),
     ) -> None:
         self.epoch, self.max_epoch, self.num_batches = epoch, max_epoch, num_batches
-        self.first_batch = first_batch
+        self.first_batch, self.loss_parts = first_batch, loss_parts
         self.num_clips = 0  # of this process, in this epoch
         self._device = device
-        # sum of losses, right ones, and clips of those batches whose loss is finite
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
+        # clips, right ones, and sums of losses, of those batches whose loss is finite
+        self._sums = torch.zeros(3 + len(loss_parts), dtype=torch.float64, device=device)
         self._num_seen, self._waited_s = 0, 0.0
         self._started = self._last_log = time.monotonic()
 
-    def add(self, num_clips: int, loss: torch.Tensor, num_right: torch.Tensor) -> None:
-        """Count a batch, with its mean loss, without waiting for the device.
+    def add(self, num_clips: int, result: BatchResult) -> None:
+        """Count a batch, with its mean losses, without waiting for the device.
 
         A batch whose loss is not finite counts for the speed alone.
         """
         self.num_clips += num_clips
         self._num_seen += num_clips
-        loss = loss.detach().double()
+        loss = result.loss.detach().double()
+        losses = [loss, *(result.parts[name].double() for name in self.loss_parts)]
         batch = torch.stack(
-            [loss * num_clips, num_right.double(), torch.full_like(loss, num_clips)]
+            [
+                torch.full_like(loss, num_clips),
+                result.num_correct.double(),
+                *(part * num_clips for part in losses),
+            ]
         )
         self._sums += torch.where(torch.isfinite(loss), batch, 0.0)
 
@@ -103,13 +111,17 @@ class Progress:
             learning_rate, margin: of the last step.
             curves: where the point goes; ``None`` writes nothing, for all processes but the first.
         """
-        loss_sum, num_right, num_counted, num_seen, waited_s, num_processes = self._sum_and_reset()
+        sums = self._sum_and_reset()
+        num_seen, waited_s, num_processes, num_counted, num_right, *losses = sums
         now = time.monotonic()
         elapsed_s, self._last_log = max(now - self._last_log, 1e-9), now
         if not num_seen or curves is None:
             return
+        loss, *parts = (each / num_counted if num_counted else math.nan for each in losses)
+        of_parts = dict(zip(self.loss_parts, parts, strict=True))
         values: dict[str, float] = {
-            "loss": loss_sum / num_counted if num_counted else math.nan,
+            "loss": loss,
+            **of_parts,
             "accuracy": num_right / num_counted if num_counted else math.nan,
             "learning_rate": learning_rate,
             "margin": margin,
@@ -117,13 +129,14 @@ class Progress:
             "data_wait": min(waited_s / num_processes / elapsed_s, 1.0),
         }
         logger.info(
-            "Train epoch: [%d/%d], batch: [%d/%d], loss: %.5f, accuracy: %.5f, "
+            "Train epoch: [%d/%d], batch: [%d/%d], loss: %.5f, %saccuracy: %.5f, "
             "learning rate: %.8f, speed: %.2f data/sec, eta: %s",
             self.epoch + 1,
             self.max_epoch,
             number,
             self.num_batches,
-            values["loss"],
+            loss,
+            "".join(f"{name.replace('_', ' ')}: {x:.5f}, " for name, x in of_parts.items()),
             values["accuracy"],
             learning_rate,
             values["speed"],
@@ -138,7 +151,7 @@ class Progress:
         """Sums over all processes, and the number of these; here alone the loop waits."""
         counted = [self._num_seen, self._waited_s, 1.0]
         counts = torch.tensor(counted, dtype=torch.float64, device=self._device)
-        sums = all_reduce_sum(torch.cat([self._sums, counts]))
+        sums = all_reduce_sum(torch.cat([counts, self._sums]))
         self._sums.zero_()
         self._num_seen, self._waited_s = 0, 0.0
         return sums.tolist()

@@ -149,7 +149,7 @@ def _train_on(
     weight = learner.batch_weight(len(batch.labels))
     loss = torch.tensor(math.nan)
     if weight is not None:
-        loss, _ = learner.learn(batch, weight=weight, last=True)
+        loss = learner.learn(batch, weight=weight, last=True).loss
     learner.update(f"step {number + 1}")
     return float(all_reduce_sum(loss)) / learner.world.size
 

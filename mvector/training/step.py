@@ -27,6 +27,20 @@ class BatchWeight(NamedTuple):
     of_all: float = 1.0
 
 
+class BatchResult(NamedTuple):
+    """What a network makes of a batch, all of it scalar tensors.
+
+    Attributes:
+        loss: what is minimised, a mean over the clips.
+        num_correct: clips that are classified correctly.
+        parts: losses that ``loss`` is the weighted sum of, by name; empty if it is a single one.
+    """
+
+    loss: torch.Tensor
+    num_correct: torch.Tensor
+    parts: dict[str, torch.Tensor]
+
+
 class TrainStep:
     """Gradients of one batch or of several, and the step that follows from them.
 
@@ -34,7 +48,7 @@ class TrainStep:
     statistics of batch normalisation. On a GPU this is done without waiting for the device.
 
     Args:
-        network: features and labels to a loss and a number of correct ones.
+        network: features, labels and what a teacher says of the clips to a :class:`BatchResult`.
         optimizer: over its parameters.
         device: where it is trained.
         autocast_dtype: half precision for what can bear it; ``None``: float32.
@@ -72,11 +86,12 @@ class TrainStep:
         self,
         features: torch.Tensor,
         labels: torch.Tensor,
+        targets: torch.Tensor | None = None,
         *,
         weight: BatchWeight,
         last: bool,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add a batch's gradients to those of the step; returns loss and number of correct ones.
+    ) -> BatchResult:
+        """Add a batch's gradients to those of the step; returns losses and number of correct ones.
 
         The step takes the weighted mean of its batches. How many clips the later ones will hold is
         not known before they come, so the sum is divided by its weights at the end.
@@ -84,6 +99,7 @@ class TrainStep:
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
+            targets: a teacher's embeddings, ``(batch, D)``, if there is one.
             weight: of the batch in the step.
             last: whether the step follows; only then do processes exchange gradients.
         """
@@ -98,9 +114,9 @@ class TrainStep:
             with torch.autocast(
                 self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None
             ):
-                loss, num_correct = self.network(features, labels)
+                loss, num_correct, parts = self.network(features, labels, targets)
             self.scaler.scale(loss * weight.own).backward()
-        return loss.detach(), num_correct
+        return BatchResult(loss.detach(), num_correct, parts)
 
     def update(self) -> bool | None:
         """Do the step and forget the gradients; returns whether all was finite.

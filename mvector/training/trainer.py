@@ -205,7 +205,12 @@ class MVectorTrainer:
         """Train to the end of the epoch, with checkpoints between steps where they are due."""
         run, conf, num_batches = self.run, self.config.train_conf, len(self.data.batches)
         progress = Progress(
-            run.epoch, conf.max_epoch, num_batches, self.device, first_batch=run.next_batch
+            run.epoch,
+            conf.max_epoch,
+            num_batches,
+            self.device,
+            first_batch=run.next_batch,
+            loss_parts=self.learner.loss_parts,
         )
         self.data.batches.set_position(run.epoch, run.next_batch)
         self.learner.begin_epoch(run.epoch)
@@ -233,8 +238,8 @@ class MVectorTrainer:
         """Take a batch into the step of its group; the last one makes the step."""
         weight = self.learner.batch_weight(len(batch.labels))
         if weight is not None:
-            loss, num_correct = self.learner.learn(batch, weight=weight, last=is_last)
-            progress.add(len(batch.labels), loss, num_correct)
+            result = self.learner.learn(batch, weight=weight, last=is_last)
+            progress.add(len(batch.labels), result)
         if is_last:
             self.learner.update(self.run.where())
 

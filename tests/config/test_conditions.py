@@ -56,6 +56,8 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
         {"loss_conf": {"use_loss": "SubCenterLoss", "args": {"mp": 0.1}}},
         "loss_conf.args.k_top above 0",
     ),
+    ({"loss_conf.teacher_weight": 5.0}, "a loss_conf.teacher"),
+    ({"loss_conf.label_weight": 0}, "a loss_conf.teacher"),
     ({"optimizer_conf.momentum": 0.8}, "optimizer_conf.optimizer SGD"),
     ({"optimizer_conf.decay_norm_and_bias": False}, "optimizer_conf.weight_decay above 0"),
     ({"train_conf.amp_dtype": "bfloat16"}, "train_conf.enable_amp True"),
@@ -88,6 +90,25 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
 ]
 
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    (
+        {
+            "loss_conf.teacher": "teacher.npz",
+            "augment_conf.speed": {"prob": 1.0, "speed_perturb_3_class": True},
+        },
+        "loss_conf.teacher does not go with augment_conf.speed.speed_perturb_3_class True",
+    ),
+    (
+        {"loss_conf.teacher": "teacher.npz", "train_conf.classifier_sharding": True},
+        "loss_conf.teacher does not go with train_conf.classifier_sharding True",
+    ),
+    (
+        {
+            "loss_conf.teacher": "teacher.npz",
+            "loss_conf.label_weight": 0,
+            "train_conf.freeze_backbone_epochs": 1,
+        },
+        "loss_conf.label_weight 0 does not go with train_conf.freeze_backbone_epochs 1",
+    ),
     (
         {"dataset_conf.speed_perturb": False, "augment_conf.speed.prob": 1},
         "dataset_conf.speed_perturb: False contradicts augment_conf.speed.prob 1; keep one",

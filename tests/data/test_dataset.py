@@ -86,11 +86,11 @@ def test_a_loader_pins_every_tensor_of_a_batch(
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)  # the real one needs a GPU
     batch = next(iter(TrainingData(load_config(small_config)).loader))
     found = pin_memory(batch)  # as a loader does where there is a GPU
-    assert [id(part) for part in (found.inputs, found.labels, found.mask_draws)] == [
-        id(tensor) for tensor in pinned
-    ]
+    parts = (found.inputs, found.labels, found.clips, found.mask_draws)
+    assert [id(part) for part in parts] == [id(tensor) for tensor in pinned]
     assert torch.equal(found.inputs, batch.inputs)
     assert torch.equal(found.labels, batch.labels)
+    assert torch.equal(found.clips, batch.clips)
     assert found.skipped is batch.skipped
 
 

@@ -44,6 +44,7 @@ def draw(num_clips: int, seed: int) -> TrainingBatch:
     return TrainingBatch(
         0.1 * torch.randn(num_clips, CROP, generator=generator),
         torch.randint(NUM_CLASSES, (num_clips,), generator=generator),
+        torch.arange(num_clips),
         torch.zeros(num_clips, 0),
         [],
     )
@@ -52,7 +53,8 @@ def draw(num_clips: int, seed: int) -> TrainingBatch:
 def joined(batches: list[TrainingBatch]) -> TrainingBatch:
     inputs = torch.cat([batch.inputs for batch in batches])
     labels = torch.cat([batch.labels for batch in batches])
-    return TrainingBatch(inputs, labels, torch.zeros(len(labels), 0), [])
+    clips = torch.arange(len(labels))
+    return TrainingBatch(inputs, labels, clips, torch.zeros(len(labels), 0), [])
 
 
 def gradients(learner: Learner, batches: list[TrainingBatch]) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from torch import distributed
 from mvector.errors import DataError, MissingDependencyError, MVectorError
 from mvector.training.loggers import MetricLogger, copy_metrics, draw_curves, read_metrics
 from mvector.training.progress import NanGuard, Progress
+from mvector.training.step import BatchResult
 
 CPU = torch.device("cpu")
 
@@ -345,7 +346,7 @@ class Curves(MetricLogger):
 
 
 def add(progress: Progress, num_clips: int, loss: float, num_right: int) -> None:
-    progress.add(num_clips, torch.tensor(loss), torch.tensor(num_right))
+    progress.add(num_clips, BatchResult(torch.tensor(loss), torch.tensor(num_right), {}))
 
 
 def test_the_log_line_has_the_familiar_form(caplog: pytest.LogCaptureFixture) -> None:

@@ -35,7 +35,7 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_head_learns() 
     network.freeze_backbone(True)
     network.train()
     before = copy.deepcopy(network.backbone.state_dict())
-    loss, num_correct = network(torch.randn(4, 40, 24), torch.tensor([0, 1, 2, 3]))
+    loss, num_correct, _ = network(torch.randn(4, 40, 24), torch.tensor([0, 1, 2, 3]))
     loss.backward()
     assert 0 <= int(num_correct) <= 4
     assert all(p.grad is None for p in network.backbone.parameters())

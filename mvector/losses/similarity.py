@@ -1,0 +1,27 @@
+"""Distillation: the similarities among the clips of a batch, as another model found them."""
+
+from __future__ import annotations
+
+import torch
+
+from mvector.losses.base import cosines_among
+
+
+def similarity_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference between the cosines of two models, over all pairs of a batch.
+
+    The two spaces may differ in size and in where things lie: only what is alike counts. Tung &
+    Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019; here on cosines and without a
+    clip's likeness to itself, which says nothing. In float32, also under autocast.
+
+    Args:
+        embeddings: ``(batch, embd_dim)`` of the student; two clips at least.
+        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient.
+
+    Returns:
+        A scalar between 0 and 4.
+    """
+    batch = len(embeddings)
+    difference = cosines_among(embeddings) - cosines_among(targets.detach())
+    squares = difference.square().fill_diagonal_(0.0)
+    return squares.sum() / (batch * (batch - 1))

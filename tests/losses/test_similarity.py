@@ -1,0 +1,75 @@
+"""The loss that keeps a teacher's similarities, against a loop over pairs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mvector.losses.similarity import similarity_loss
+
+
+def cosine(first: list[float], second: list[float]) -> float:
+    product = math.fsum(a * b for a, b in zip(first, second, strict=True))
+    return product / math.hypot(*first) / math.hypot(*second)
+
+
+def loop_over_pairs(student: torch.Tensor, teacher: torch.Tensor) -> float:
+    ours, theirs = student.tolist(), teacher.tolist()
+    squares = [
+        (cosine(ours[i], ours[j]) - cosine(theirs[i], theirs[j])) ** 2
+        for i in range(len(ours))
+        for j in range(len(ours))
+        if i != j
+    ]
+    return math.fsum(squares) / len(squares)
+
+
+def both(batch: int = 7, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings of a student and of a teacher, of unlike sizes."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (
+        torch.randn(batch, size, generator=generator, dtype=torch.float64) for size in (6, 11)
+    )
+    return student.to(dtype), teacher.to(dtype)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 16])
+def test_the_value_is_that_of_a_loop_over_pairs(batch: int) -> None:
+    student, teacher = both(batch)
+    expected = loop_over_pairs(student, teacher)
+    assert similarity_loss(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    assert expected > 0.01
+
+
+def test_a_turned_and_scaled_copy_of_the_teacher_has_no_loss() -> None:
+    _, teacher = both()
+    turned, _ = torch.linalg.qr(torch.randn(11, 11, dtype=torch.float64))
+    lengths = torch.linspace(0.1, 9.0, len(teacher), dtype=torch.float64).unsqueeze(1)
+    assert similarity_loss(lengths * teacher @ turned, teacher).item() < 1e-28
+
+
+def test_under_autocast_it_is_computed_in_float32() -> None:
+    student, teacher = both(64, torch.float32)
+    expected = similarity_loss(student, teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert similarity_loss(student, teacher) == expected
+        half = similarity_loss(student.bfloat16(), teacher)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, expected, rtol=0.01, atol=0)
+
+
+def test_the_gradient_is_the_students_alone_and_right() -> None:
+    student, teacher = (x.requires_grad_() for x in both())
+    similarity_loss(student, teacher).backward()
+    assert teacher.grad is None
+    fixed = teacher.detach()
+    assert torch.autograd.gradcheck(lambda x: similarity_loss(x, fixed), student)
+
+
+def test_an_embedding_of_zero_has_a_finite_gradient() -> None:
+    student, teacher = both()
+    student[0] = 0.0
+    similarity_loss(student.requires_grad_(), teacher).backward()
+    assert torch.isfinite(student.grad).all()
