@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mvector.audio.band import measure_band
 from mvector.audio.channels import ChannelChoice
-from mvector.audio.quality import SpeechFrames, SpeechQuality, quality_of, speech_frames
+from mvector.audio.quality import SpeechQuality, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
-BANDWIDTH_RANGE_DB = 70.0  # what lies further below the strongest frequency is no content
 NARROW_BAND_HZ = 4300.0  # telephone speech ends at 4 kHz or below, and filters have slopes
-
-_BANDWIDTH_PERCENTILE = 95.0  # sibilants, which reach highest, are a small part of speech
-_MOST_FRAMES = 3000  # the spectrum of a minute tells the bandwidth of all
+MANY_HOLES = 0.035  # of the spectrum: natural speech has less, mp3 at 24 kbit/s twice as much
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,9 @@ class ClipReport:
     speech_s: float  # seconds of speech; see mvector.audio.quality.clip_quality
     snr_db: float  # estimate of the signal-to-noise ratio, 0 to 60
     clipped_share: float  # of the samples: at or above 98.5 % of full scale
-    bandwidth_hz: float  # highest frequency within 70 dB of the strongest one
+    low_edge_hz: float  # lowest and highest frequency of the speech, and the share of its spectrum
+    bandwidth_hz: float  # that is empty, as codecs leave it; see mvector.audio.band.measure_band
+    hole_share: float
     level_db: float  # RMS, relative to full scale; -inf without sound
     sound_s: float  # seconds that are not digital silence
     channels: ChannelChoice | None = None  # of a clip of several channels, if they are odd
@@ -40,7 +40,14 @@ class ClipReport:
     @property
     def quality(self) -> SpeechQuality:
         """What a calibration can take into account."""
-        return SpeechQuality(self.speech_s, self.snr_db)
+        return SpeechQuality(
+            self.speech_s, self.snr_db, self.low_edge_hz, self.bandwidth_hz, self.hole_share
+        )
+
+    @property
+    def has_many_holes(self) -> bool:
+        """Whether a codec at a low rate left much of the spectrum empty."""
+        return self.hole_share > MANY_HOLES
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; a level of -inf is ``None`` there.
@@ -53,10 +60,12 @@ class ClipReport:
         return values
 
     def __str__(self) -> str:
+        holes = f", {_percent(self.hole_share)} of it missing" if self.has_many_holes else ""
         return (
             f"{self.speech_s:.1f} s of speech in {self.duration_s:.1f} s, "
             f"SNR {self.snr_db:.0f} dB, {100.0 * self.clipped_share:.1f} % clipped, "
-            f"up to {self.bandwidth_hz / 1000.0:.1f} kHz, level {self.level_db:.0f} dB"
+            f"{self.low_edge_hz:.0f} Hz to {self.bandwidth_hz / 1000.0:.1f} kHz{holes}, "
+            f"level {self.level_db:.0f} dB"
         )
 
 
@@ -73,6 +82,7 @@ class QualityLimits:
     max_clipped_share: float | None = 0.001
     min_bandwidth_hz: float | None = NARROW_BAND_HZ
     min_level_db: float | None = -45.0
+    max_hole_share: float | None = MANY_HOLES
     different_channels: bool = False  # whether two channels may hold different voices
     empty_channel: bool = False  # whether one may be empty; the other one is heard then
 
@@ -90,15 +100,35 @@ class QualityLimits:
             found.append(f"too quiet (level {report.level_db:.0f} dB)")
         if self.max_clipped_share is not None and report.clipped_share > self.max_clipped_share:
             found.append(f"clipped ({100.0 * report.clipped_share:.1f} % of it at full scale)")
-        # Without speech there is no ratio of speech to noise, and no bandwidth of speech.
+        # Without speech there is no ratio of speech to noise, and no band of speech.
         if report.speech_s > 0:
-            if self.min_snr_db is not None and report.snr_db < self.min_snr_db:
-                found.append(f"noisy (signal-to-noise ratio about {report.snr_db:.0f} dB)")
-            if self.min_bandwidth_hz is not None and report.bandwidth_hz < self.min_bandwidth_hz:
-                found.append(
-                    f"no sound above {report.bandwidth_hz / 1000.0:.1f} kHz, as from a telephone"
-                )
+            found += self._reasons_of_speech(report)
         return tuple(found)
+
+    def _reasons_of_speech(self, report: ClipReport) -> list[str]:
+        found = []
+        is_noisy = self.min_snr_db is not None and report.snr_db < self.min_snr_db
+        if is_noisy:
+            found.append(f"noisy (signal-to-noise ratio about {report.snr_db:.0f} dB)")
+        # Strong noise hides the highest frequencies of speech, whatever the channel.
+        if (
+            self.min_bandwidth_hz is not None
+            and report.bandwidth_hz < self.min_bandwidth_hz
+            and not is_noisy
+        ):
+            found.append(
+                f"telephone band: nothing of the voice above {report.bandwidth_hz / 1000.0:.1f} kHz"
+            )
+        if self.max_hole_share is not None and report.hole_share > self.max_hole_share:
+            found.append(
+                "heavily compressed (mp3 or similar at a low rate): "
+                f"{_percent(report.hole_share)} of the spectrum is missing"
+            )
+        return found
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.0f} %"
 
 
 #: Clips below these are recognised and compared, with the reasons beside the score.
@@ -110,6 +140,7 @@ ENROLMENT_FLOOR = QualityLimits(
     max_clipped_share=0.03,
     min_bandwidth_hz=None,
     min_level_db=-60.0,
+    max_hole_share=None,
     empty_channel=True,
 )
 
@@ -122,6 +153,7 @@ def measure_clip(waveform: np.ndarray, sample_rate: int) -> ClipReport:
     """
     found = speech_frames(waveform, sample_rate)
     speech_s, snr_db = quality_of(found, sample_rate)
+    band = measure_band(found, sample_rate)
     num_sounding = len(found.sound.samples)
     # A stretch that is held at full scale stands still, and is clipped nevertheless.
     num_clipped = int(np.count_nonzero(np.abs(waveform) >= CLIPPED_FROM))
@@ -130,35 +162,19 @@ def measure_clip(waveform: np.ndarray, sample_rate: int) -> ClipReport:
         speech_s=float(speech_s),
         snr_db=float(snr_db),
         clipped_share=num_clipped / max(num_sounding, num_clipped, 1),
-        bandwidth_hz=_bandwidth_hz(found, sample_rate),
+        low_edge_hz=band.low_edge_hz,
+        bandwidth_hz=band.bandwidth_hz,
+        hole_share=band.hole_share,
         level_db=found.sound.level_db,
         sound_s=num_sounding / sample_rate,
     )
 
 
-def _bandwidth_hz(found: SpeechFrames, sample_rate: int) -> float:
-    """Highest frequency within 70 dB of the strongest.
-
-    Measured on the 95th percentile of the spectra of the frames with speech, or of all frames.
-    """
-    frames, is_speech = found.frames, found.is_speech
-    if not len(frames):
-        return 0.0
-    frames = frames[is_speech] if is_speech.any() else frames
-    frames = frames[:: -(-len(frames) // _MOST_FRAMES)]
-    spectra = np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1]), axis=1)) ** 2
-    power = np.percentile(spectra, _BANDWIDTH_PERCENTILE, axis=0)
-    if not power.max() > 0:
-        return 0.0
-    content = np.flatnonzero(power > power.max() * 10.0 ** (-BANDWIDTH_RANGE_DB / 10.0))
-    return float(content[-1] * sample_rate / frames.shape[1])
-
-
 def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
     """The report on a clip from those on its stretches.
 
-    Durations add up, level and clipping are those of all sound, the SNR is the mean over the
-    stretches weighted by their speech, and the bandwidth the highest one.
+    Durations add up, level and clipping are those of all sound; SNR and what is told of the band
+    are the mean over the stretches, weighted by their speech.
     """
     sound = np.array([part.sound_s for part in parts])
     if not sound.any():
@@ -167,13 +183,19 @@ def combine_reports(parts: Sequence[ClipReport]) -> ClipReport:
     speech = np.array([part.speech_s for part in parts])
     weights = speech if speech.any() else sound
     power = np.array([10.0 ** (part.level_db / 10.0) for part in parts])
+
+    def mean_of_speech(measure: str) -> float:
+        return float(np.average([getattr(part, measure) for part in parts], weights=weights))
+
     mean_power = float(np.average(power, weights=sound))
     return ClipReport(
         duration_s=float(duration.sum()),
         speech_s=float(speech.sum()),
-        snr_db=float(np.average([part.snr_db for part in parts], weights=weights)),
+        snr_db=mean_of_speech("snr_db"),
         clipped_share=float(np.average([part.clipped_share for part in parts], weights=sound)),
-        bandwidth_hz=max(part.bandwidth_hz for part in parts),
+        low_edge_hz=mean_of_speech("low_edge_hz"),
+        bandwidth_hz=mean_of_speech("bandwidth_hz"),
+        hole_share=mean_of_speech("hole_share"),
         level_db=10.0 * float(np.log10(mean_power)) if mean_power > 0 else -np.inf,
         sound_s=float(sum(part.sound_s for part in parts)),
     )

@@ -22,7 +22,10 @@ class SpeechQuality(NamedTuple):
     """How good a clip is, or all clips of a person together."""
 
     speech_s: float  # seconds of speech, in total
-    snr_db: float  # the mean over several clips
+    snr_db: float  # the mean over several clips, and so those below
+    low_edge_hz: float | None = None  # None: not known; see mvector.audio.band.measure_band
+    bandwidth_hz: float | None = None
+    hole_share: float | None = None
 
 
 def clip_quality(waveform: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -32,7 +32,7 @@ _LEAST_SPEECH_S = 0.1
 
 def clip_measures(reports: Sequence[ClipReport]) -> np.ndarray:
     """What of clips' quality a calibration knows: float64 ``(clips, 2)``, speech in s and SNR."""
-    measures = [report.quality for report in reports]
+    measures = [report.quality[:_NUM_CLIP_MEASURES] for report in reports]
     return np.array(measures, dtype=np.float64).reshape(-1, _NUM_CLIP_MEASURES)
 
 

@@ -250,7 +250,7 @@ class Judge:
         # Where one side's quality is not known, the score alone is judged: the ratio that knows no
         # quality. To take the other side to be as good would ask more of a clip the better it is.
         if self.uses_quality and one is not None and other is not None:
-            measures = pair_quality(np.array([one]), np.array([other]))[0]
+            measures = pair_quality(np.array([one[:2]]), np.array([other[:2]]))[0]
         score, known = float(score), self.calibration
         least = min((side.speech_s for side in (one, other) if side is not None), default=None)
         limits = self.limits(measures, num_people, least)

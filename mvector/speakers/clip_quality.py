@@ -73,7 +73,7 @@ def measure_stored_clips(
             batch = rows[start : start + _CLIPS_AT_ONCE]
             qualities = pool.map(measured, [file for _, _, file in batch])
             found = [
-                (*quality, clip, context.fingerprint, checksum)
+                (quality.speech_s, quality.snr_db, clip, context.fingerprint, checksum)
                 for quality, (clip, checksum, _) in zip(qualities, batch, strict=True)
                 if quality is not None
             ]

@@ -122,7 +122,7 @@ def insert_embedding(
     database.execute(
         "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, speech_s, snr_db) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None, None))),
+        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None, None))[:2]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -71,6 +72,26 @@ def test_what_was_recorded_at_a_lower_rate_is_found_out(rate: int, highest: int)
     assert bool(told) is (rate == 8000)
 
 
+def test_a_telephone_is_told_unless_it_is_noise_that_hides_the_rest() -> None:
+    narrow = soxr.resample(soxr.resample(bursts(), RATE, 8000), 8000, RATE)
+    (reason,) = reasons(narrow.astype(np.float32))
+    assert re.fullmatch(r"telephone band: nothing of the voice above (3\.9|4\.[012]) kHz", reason)
+    noise = 0.05 * np.random.default_rng(1).normal(size=len(narrow))
+    (reason,) = reasons((narrow + noise).astype(np.float32))
+    assert reason.startswith("noisy")
+
+
+def test_what_a_codec_left_out_is_told_as_a_share() -> None:
+    good = measure_clip(bursts(), RATE)
+    assert "missing" not in str(good)
+    poor = dataclasses.replace(good, hole_share=0.064)
+    assert TRUSTED.reasons(poor) == (
+        "heavily compressed (mp3 or similar at a low rate): 6 % of the spectrum is missing",
+    )
+    assert ENROLMENT_FLOOR.reasons(poor) == ()
+    assert "50 Hz to 8.0 kHz, 6 % of it missing" in str(poor)
+
+
 def test_steady_sounds_and_silence_hold_no_speech() -> None:
     hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * RATE) / RATE)
     assert reasons(hum.astype(np.float32))[0] == "only 0.0 s of speech in 2.0 s"
@@ -80,8 +101,8 @@ def test_steady_sounds_and_silence_hold_no_speech() -> None:
 
 
 def test_limits_can_be_left_out() -> None:
-    none = QualityLimits(None, None, None, None, None)
-    assert none.reasons(ClipReport(1.0, 0.0, 0.0, 1.0, 0.0, -99.0, 1.0)) == ()
+    none = QualityLimits(None, None, None, None, None, None)
+    assert none.reasons(ClipReport(1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, -99.0, 1.0)) == ()
 
 
 def test_windows_combine_to_the_whole() -> None:
@@ -91,3 +112,12 @@ def test_windows_combine_to_the_whole() -> None:
     for name in ("duration_s", "speech_s", "clipped_share", "level_db"):
         assert getattr(combined, name) == pytest.approx(getattr(whole, name), rel=1e-3)
     assert combined.snr_db == pytest.approx(whole.snr_db, abs=1.0)
+    assert combined.bandwidth_hz == pytest.approx(whole.bandwidth_hz, abs=100)
+    assert combined.low_edge_hz == pytest.approx(whole.low_edge_hz, abs=50)
+    assert combined.hole_share == pytest.approx(whole.hole_share, abs=0.002)
+
+
+def test_what_is_told_of_the_band_is_that_of_most_of_the_speech() -> None:
+    wide, narrow = (measure_clip(bursts(n), RATE) for n in (1, 9))
+    narrow = dataclasses.replace(narrow, bandwidth_hz=4000.0)
+    assert combine_reports([wide, narrow]).bandwidth_hz == pytest.approx(4400.0, abs=10)

@@ -17,7 +17,7 @@ from stand_in import StandInEncoder, clip_of, write_clip
 
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
-from mvector.evaluation.quality import model_quality
+from mvector.evaluation.quality import clip_measures, model_quality
 from mvector.scoring.trials import EnrolmentModels
 from mvector.speakers import SpeakerLibrary, clip_quality, reconciliation
 from mvector.speakers.derived import revision_of
@@ -26,7 +26,7 @@ from mvector.speakers.encryption import KEY_VARIABLE
 
 def quality_of_clips(encoder: Any, *clips: Any) -> SpeechQuality:
     """Total speech and mean SNR, as evaluations compute them for an enrolment model."""
-    measured = np.array([encoder.measure(clip).quality for clip in clips])
+    measured = clip_measures([encoder.measure(clip) for clip in clips])
     models = EnrolmentModels(("m",), np.arange(len(clips)), np.array([0, len(clips)]))
     return SpeechQuality(*model_quality(measured, models)[0])
 
