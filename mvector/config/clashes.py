@@ -73,6 +73,16 @@ def _of_classifier(config: Config) -> Iterator[str]:
             f"model_conf.classifier.classifier_type Cosine does not go with {loss}, which has "
             "no scale: its softmax could never get sharp; set it to Linear"
         )
+    if config.train_conf.classifier_from_means:
+        for key, is_set in (
+            ("model_conf.classifier.num_blocks above 0", config.model_conf.classifier.num_blocks),
+            ("train_conf.classifier_sharding True", config.train_conf.classifier_sharding),
+        ):
+            if is_set:
+                yield (
+                    f"train_conf.classifier_from_means True does not go with {key}; set one of "
+                    "them to its default"
+                )
     if config.train_conf.classifier_sharding and config.dataset_conf.domains is not None:
         yield (
             "train_conf.classifier_sharding True does not go with dataset_conf.domains, whose "

@@ -169,6 +169,12 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
         "train_conf.classifier_sharding True",
     ),
     (
+        "train_conf",
+        "classifier_from_means",
+        lambda c: _has_classifier(c) and c.classifier_type == "Cosine",
+        "a loss whose classifier gives cosines",
+    ),
+    (
         "augment_conf.speed",
         "speed_perturb_3_class",
         lambda c: c.augment_conf.speed.prob > 0,

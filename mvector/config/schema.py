@@ -88,6 +88,7 @@ class TrainConf(Section):
     max_bad_steps: int = Field(20, ge=1)
     early_stop_epochs: int | None = Field(None, ge=1)
     freeze_backbone_epochs: int = Field(0, ge=0)
+    classifier_from_means: bool = False
     ema_decay: float | None = Field(None, ge=0, lt=1)
     sync_batch_norm: bool = False
     classifier_sharding: bool = False

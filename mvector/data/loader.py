@@ -6,7 +6,7 @@ import atexit
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mvector.config import Config
+from mvector.config.augment_options import AugmentConf
 from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.augmentation.speed import num_speed_classes
 from mvector.data.batch_plans import BalancedBatches, DomainBatches, RandomBatches, SpeakerBatches
@@ -21,10 +22,10 @@ from mvector.data.dataset import TrainingClips, collate
 from mvector.data.domains import Domains, read_domains
 from mvector.data.feature_dataset import TrainingFeatures
 from mvector.data.length_plans import DurationBatches, MixedLengths
-from mvector.data.lists import ClipList, label_doubts, read_list
+from mvector.data.lists import ClipList, clips_of_each_speaker, label_doubts, read_list
 from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
-from mvector.data.samplers import BatchPlan, TrainingBatches
+from mvector.data.samplers import BatchPlan, SampleKey, TrainingBatches
 from mvector.data.sources import ClipSource, FileClips, PackedClips
 from mvector.data.workers import end_daemons, end_with_parent
 from mvector.errors import DataError
@@ -60,6 +61,7 @@ class TrainingData:
         self, config: Config, *, pin_memory: bool = False, rank: int = 0, world_size: int = 1
     ) -> None:
         data = config.dataset_conf
+        self._config, self._pin_memory = config, pin_memory
         self.clips, durations_s, dataset = _open_list(config)
         self.num_speakers = data.num_speakers or self.clips.num_speakers
         if len(np.unique(self.clips.labels)) < 2:
@@ -78,15 +80,33 @@ class TrainingData:
         plan = _build_plan(config, self.clips.labels, durations_s, domains, world_size)
         logger.info(plan.describe())
         self.batches = TrainingBatches(plan, rank=rank, world_size=world_size)
-        num_workers = data.dataLoader.num_workers
         atexit.register(end_daemons)
-        self.loader = DataLoader(
+        self.loader = self._load(dataset, self.batches, keep_workers=True)
+
+    def plain_crops(self, clips_per_speaker: int) -> DataLoader:
+        """Batches of unaugmented crops, one each of at most so many clips of every speaker.
+
+        Those of this process, of all that share them; crops of a clip are the same in any number.
+        """
+        config = self._config.model_copy(update={"augment_conf": AugmentConf()})
+        chosen = np.concatenate(clips_of_each_speaker(self.clips.labels, clips_per_speaker))
+        keys = [SampleKey(0, clip, clip) for clip in chosen.tolist()]
+        own = keys[self.batches.rank :: self.batches.world_size]
+        size = config.dataset_conf.dataLoader.batch_size
+        batches = [own[start : start + size] for start in range(0, len(own), size)]
+        return self._load(_open_list(config)[2], batches, keep_workers=False)
+
+    def _load(
+        self, dataset: Dataset, batches: Iterable[list[SampleKey]], *, keep_workers: bool
+    ) -> DataLoader:
+        num_workers = self._config.dataset_conf.dataLoader.num_workers
+        return DataLoader(
             dataset,
-            batch_sampler=self.batches,
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=pin_memory,
+            persistent_workers=keep_workers and num_workers > 0,
+            pin_memory=self._pin_memory,
             worker_init_fn=_set_up_worker,
             multiprocessing_context=_start_method() if num_workers else None,
             generator=torch.Generator(),  # or an iteration would draw from the run's own

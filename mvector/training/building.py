@@ -73,16 +73,21 @@ def build_learner(
 
 
 def require_learning(config: Config, *, is_random: bool) -> None:
-    """Refuse a run that would leave a backbone as it was drawn.
+    """Refuse a run that would leave a backbone as it was drawn, or begin with what it makes.
 
     Args:
         config: of the run.
         is_random: whether the backbone begins with random weights.
 
     Raises:
-        ConfigError: its backbone is frozen in all epochs.
+        ConfigError: its backbone is frozen in all epochs, or speakers' means are to come from it.
     """
     conf = config.train_conf
+    if is_random and conf.classifier_from_means:
+        raise ConfigError(
+            "train_conf.classifier_from_means True takes mean embeddings of a trained backbone; "
+            "begin with --pretrained_model, or set it to False."
+        )
     if is_random and conf.freeze_backbone_epochs >= conf.max_epoch:
         raise ConfigError(
             f"With train_conf.freeze_backbone_epochs {conf.freeze_backbone_epochs} of max_epoch "

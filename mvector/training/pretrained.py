@@ -7,30 +7,34 @@ import os
 from pathlib import Path
 
 from mvector.data.augmentation.speed import SPEEDS
+from mvector.data.loader import TrainingData
 from mvector.errors import CheckpointError
 from mvector.models.folder import TRAINING_CONFIG, load_model_folder
 from mvector.models.named import model_folder
 from mvector.training.checkpoint import has_checkpoint, load_checkpoint
 from mvector.training.fitting import architecture_mismatch, first_mismatch
 from mvector.training.learner import Learner
+from mvector.training.speaker_means import begin_from_means
 
 logger = logging.getLogger(__name__)
 
 
-def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: int) -> None:
+def load_pretrained(learner: Learner, path: str | os.PathLike[str], data: TrainingData) -> None:
     """Start from the backbone of another model, and from the classifier of its run if it fits.
 
     It fits if that run had the same training list and kind of classifier. Of a run with speed
     classes the speakers' own classes are taken. Otherwise the classifier starts from random
-    weights.
+    weights. With ``train_conf.classifier_from_means`` it starts from the speakers' mean embeddings
+    in either case.
 
     Args:
         learner: that has taken no step.
         path: model folder.
-        num_clips: of the training list now.
+        data: what it will train on.
 
     Raises:
         CheckpointError: the folder is no model folder, or of another backbone.
+        DataError: there is no clip for mean embeddings that can be used.
     """
     pretrained, _ = load_model_folder(path)
     try:
@@ -45,12 +49,13 @@ def load_pretrained(learner: Learner, path: str | os.PathLike[str], num_clips: i
         learner.average.restart()
     if pretrained.front_end != learner.model.front_end:
         logger.warning("The model in '%s' was trained with another front end.", path)
-    found = learner.sharded is None and _load_classifier(learner, model_folder(path), num_clips)
-    logger.info(
-        "Backbone weights taken from '%s'; the classifier %s.",
-        path,
-        "is that of its run" if found else "starts from random weights",
-    )
+    begins = "starts from random weights"
+    if learner.config.train_conf.classifier_from_means:
+        begin_from_means(learner, data)
+        begins = "starts from the speakers' mean embeddings"
+    elif learner.sharded is None and _load_classifier(learner, model_folder(path), len(data.clips)):
+        begins = "is that of its run"
+    logger.info("Backbone weights taken from '%s'; the classifier %s.", path, begins)
 
 
 def _configuration_of(path: str | os.PathLike[str]) -> str:

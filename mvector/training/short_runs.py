@@ -77,7 +77,7 @@ def dry_run(
         path = Path(resume_model)
         open_run(learner, data, (run_folder_of(path) or path, path))
     elif pretrained_model is not None:
-        load_pretrained(learner, pretrained_model, len(data.clips))
+        load_pretrained(learner, pretrained_model, data)
     if learner.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(learner.device)
     learner.begin_epoch(0)

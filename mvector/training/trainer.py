@@ -129,7 +129,7 @@ class MVectorTrainer:
             self._build()
             self.run = open_run(self.learner, self.data, claimed, log_dir=log_dir)
             if pretrained_model is not None and not self.run.is_resumed:
-                load_pretrained(self.learner, pretrained_model, len(self.data.clips))
+                load_pretrained(self.learner, pretrained_model, self.data)
             return self._train(do_eval)
 
     def _train(self, do_eval: bool) -> Path:

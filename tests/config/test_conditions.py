@@ -62,6 +62,10 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
     ({"optimizer_conf.decay_norm_and_bias": False}, "optimizer_conf.weight_decay above 0"),
     ({"train_conf.amp_dtype": "bfloat16"}, "train_conf.enable_amp True"),
     ({"train_conf.classifier_sample_rate": 0.5}, "train_conf.classifier_sharding True"),
+    (
+        {"loss_conf": {"use_loss": "CELoss"}, "train_conf.classifier_from_means": True},
+        "a loss whose classifier gives cosines",
+    ),
     ({"augment_conf.speed.speed_perturb_3_class": True}, "augment_conf.speed.prob above 0"),
     (
         {"augment_conf.reverb": {"prob": 0.5, "reverb_dir": "rir", "num_rooms": 5}},
@@ -139,6 +143,14 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
             "loss_conf.margin_scheduler_args.initial_margin": 0.5,
         },
         "initial_margin 0.5 is above final_margin 0.3, and the margin grows; lower it",
+    ),
+    (
+        {"train_conf.classifier_from_means": True, "model_conf.classifier.num_blocks": 1},
+        "classifier_from_means True does not go with model_conf.classifier.num_blocks above 0",
+    ),
+    (
+        {"train_conf.classifier_from_means": True, "train_conf.classifier_sharding": True},
+        "classifier_from_means True does not go with train_conf.classifier_sharding True",
     ),
     (
         {"dataset_conf.domains": "domains.txt", "train_conf.classifier_sharding": True},
