@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ListOptions, parse_bool, parse_count, parse_seconds, print_left_out
-from mvector.cli.options import Action, Command, Options, option, required
+from mvector.cli.options import Action, Command, Options, option, optional, required
 from mvector.errors import DataError
 
 _DESCRIPTION = """\
@@ -34,6 +34,7 @@ examples:
   python tools/pack_corpus.py dataset/train_list.txt dataset/train_packed
   python tools/pack_corpus.py dataset/train_list.txt /fast/train --num_workers 16
   python tools/pack_corpus.py lists/phone.txt packed/phone --data_root /corpora --sample_rate 8000
+  python tools/pack_corpus.py dataset/train_list.txt packed/opus --augment_conf_path opus.yml
   python tools/pack_corpus.py --verify dataset/train_packed
 """
 
@@ -69,10 +70,16 @@ class Pack(PackingOptions, ChannelOption):
     min_duration: float = option(
         0.5, "leave out clips shorter than this (default: %(default)s)", "SECONDS", parse_seconds
     )
+    augment_conf_path: str | None = optional(
+        "make a coded copy of the corpus for augment_conf.copies: an augmentation (sections of "
+        "configs/augmentation.yml) that every clip goes through",
+        "FILE",
+    )
 
 
 def pack(args: Pack) -> int:
     """Pack, and say what the folder holds."""
+    from mvector.config import load_augment_config
     from mvector.data.pack_writer import BAD_NAME
     from mvector.data.packing import pack_corpus
 
@@ -80,6 +87,9 @@ def pack(args: Pack) -> int:
         raise DataError(
             f"--sample_rate is {args.sample_rate}; rates from 1 kHz to 1 MHz are sound."
         )
+    augment = None
+    if args.augment_conf_path is not None:
+        augment = load_augment_config(args.augment_conf_path)
     start_s = time.perf_counter()
     done = pack_corpus(
         args.source,
@@ -88,6 +98,7 @@ def pack(args: Pack) -> int:
         channel="auto" if args.channel is None else args.channel,
         data_root=args.data_root,
         min_duration_s=args.min_duration,
+        augment=augment,
         num_workers=args.num_workers,
         overwrite=args.overwrite,
     )
@@ -103,7 +114,10 @@ def pack(args: Pack) -> int:
             f"Clipped:   {done.num_clipped_samples:,} samples beyond full scale, in "
             f"{done.num_clipped_clips:,} clips"
         )
-    print(f"Next:      set dataset_conf.train_list to {args.out}")
+    if augment is None:
+        print(f"Next:      set dataset_conf.train_list to {args.out}")
+    else:
+        print(f"Next:      add {args.out} to augment_conf.copies.folders")
     return 0
 
 

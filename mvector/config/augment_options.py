@@ -30,6 +30,12 @@ class Augmentation(Section):
         return self
 
 
+class CopiesConf(Augmentation):
+    """Crops of copies of the training corpus, in place of the corpus itself."""
+
+    folders: tuple[PathText, ...] = ()
+
+
 class SpeedConf(Augmentation):
     """Speed perturbation by 0.9, 1.0 or 1.1."""
 
@@ -170,6 +176,7 @@ class SpecAugConf(Augmentation):
 class AugmentConf(Section):
     """What is done to training clips; everything is off by default."""
 
+    copies: CopiesConf = CopiesConf()
     speed: SpeedConf = SpeedConf()
     flip_splice: FlipSpliceConf = FlipSpliceConf()
     reverb: ReverbConf = ReverbConf()

@@ -147,6 +147,11 @@ def _of_epochs(config: Config) -> Iterator[str]:
 
 def _of_folders(config: Config) -> Iterator[str]:
     augment = config.augment_conf
+    if augment.copies.prob > 0 and not augment.copies.folders:
+        yield (
+            f"augment_conf.copies.prob {augment.copies.prob:g} has nothing to take; give folders "
+            "or set prob to 0"
+        )
     for name, prob, folder in (
         ("noise", augment.noise.prob, augment.noise.noise_dir),
         ("babble", augment.babble.prob, augment.babble.babble_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +91,7 @@ class TrainingClips(Dataset):
         augmentor: changes the waveforms.
         spec_aug: feature masks, for which random numbers are drawn here.
         seed: of the whole run.
+        copies: of the source, with the same clips: where ``augment_conf.copies`` draws crops from.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class TrainingClips(Dataset):
         augmentor: WaveformAugmentor,
         spec_aug: SpecAugConf,
         seed: int,
+        copies: Sequence[ClipSource] = (),
     ) -> None:
         self.clips = clips
+        self.copies = copies
         self.source = source
         self.num_speakers = num_speakers
         self.front_end = front_end
@@ -122,7 +126,8 @@ class TrainingClips(Dataset):
         crop_s = self.crop_s if key.crop_s is None else key.crop_s
         num_samples = round(crop_s * self.front_end.sample_rate)
         try:
-            waveform = self._crop(key.clip, crop_s * SPEEDS[speed], rng)
+            source = self._draw_source(rng)
+            waveform = self._crop(source, key.clip, crop_s * SPEEDS[speed], rng)
             waveform = change_speed(waveform, SPEEDS[speed])
             if len(waveform) != num_samples:
                 waveform = np.resize(waveform, num_samples)
@@ -138,24 +143,31 @@ class TrainingClips(Dataset):
         draws = rng.random(self.num_mask_draws, dtype=np.float32)
         return TrainingSample(waveform.astype(np.float32, copy=False), label, key.clip, draws)
 
-    def _crop(self, index: int, crop_s: float, rng: np.random.Generator) -> np.ndarray:
+    def _draw_source(self, rng: np.random.Generator) -> ClipSource:
+        if self.copies and rng.random() < self.augmentor.config.copies.prob:
+            return self.copies[int(rng.integers(len(self.copies)))]
+        return self.source
+
+    def _crop(
+        self, source: ClipSource, index: int, crop_s: float, rng: np.random.Generator
+    ) -> np.ndarray:
         place = rng.random()
         num_samples = round(crop_s * self.front_end.sample_rate)
         if self.front_end.do_vad:  # where speech is shows only after decoding the whole clip
-            whole = self.source.read_whole(index)
+            whole = source.read_whole(index)
             return _slice_within(whole, int(place * (len(whole) - num_samples)), num_samples)
-        duration_s = self.source.duration_s(index)
+        duration_s = source.duration_s(index)
         check_duration(
             duration_s,
             name=source_name(self.clips.paths[index]),
             min_duration_s=self.front_end.min_duration,
         )
-        crop = self.source.read_stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
+        crop = source.read_stretch(index, place * max(duration_s - crop_s, 0.0), crop_s)
         rate = self.front_end.sample_rate
         heard = drop_digital_silence(crop, rate) if self.front_end.drop_silence else crop
         is_short = len(heard) < min(len(crop), round(self.front_end.min_duration * rate))
         if is_short or sound_of(heard, rate).level_db < SILENCE_DB:
-            whole = self.source.read_whole(index)  # a pause: speech may be elsewhere in the clip
+            whole = source.read_whole(index)  # a pause: speech may be elsewhere in the clip
             loudest = int(np.argmax(np.abs(sound_of(whole, rate).placed)))
             return _slice_within(whole, loudest - num_samples // 2, num_samples)
         return heard

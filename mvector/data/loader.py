@@ -26,7 +26,7 @@ from mvector.data.lists import ClipList, clips_of_each_speaker, label_doubts, re
 from mvector.data.packed import PackedCorpus, is_packed, packed_kind
 from mvector.data.packed_features import PackedFeatures
 from mvector.data.samplers import BatchPlan, SampleKey, TrainingBatches
-from mvector.data.sources import ClipSource, FileClips, PackedClips
+from mvector.data.sources import ClipSource, FileClips, PackedClips, open_copies
 from mvector.data.workers import end_daemons, end_with_parent
 from mvector.errors import DataError
 from mvector.features.front_end import FrontEnd
@@ -154,10 +154,24 @@ def _open_list(config: Config) -> tuple[ClipList, Durations, Dataset]:
         clips = corpus.as_clip_list()
         _check_labels(clips, data.num_speakers)
         source = PackedClips(corpus, front_end)
+    options["copies"] = _open_copies(config, source)
     num_speakers = data.num_speakers or clips.num_speakers
     augmentor = WaveformAugmentor(config.augment_conf, data.sample_rate)
     dataset = TrainingClips(clips, source, num_speakers, front_end, augmentor=augmentor, **options)
     return clips, source.durations_s, dataset
+
+
+def _open_copies(config: Config, source: ClipSource) -> list[PackedClips]:
+    conf = config.augment_conf.copies
+    if conf.prob == 0:
+        return []
+    if isinstance(source, PackedClips):
+        return open_copies(conf.folders, source)
+    raise DataError(
+        "augment_conf.copies needs a packed training corpus, and "
+        f"'{config.dataset_conf.train_list}' is a list; pack it with tools/pack_corpus.py, as the "
+        "copies, or set prob to 0."
+    )
 
 
 def _refuse_waveform_augmentation(config: Config) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mvector.audio import AudioSource, Channel, check_speech, read_audio, source_name
+from mvector.config import AugmentConf, ConfigError
+from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
@@ -27,6 +29,24 @@ CLIPS_PER_COMMIT = 256
 
 _SAMPLES_PER_COMMIT = 1 << 28
 _MAX_SAMPLES = 2**31 - 1
+
+
+class _Change:
+    """An augmentation of whole clips, which leaves their lengths as they are."""
+
+    def __init__(self, config: AugmentConf, sample_rate: int) -> None:
+        for name in ("copies", "speed", "spec_aug"):
+            if getattr(config, name).prob > 0:
+                raise ConfigError(
+                    f"{name} is for crops in training and not for whole clips that are packed; "
+                    f"leave it out of the augmentation, or set its prob to 0."
+                )
+        self._seed = zlib.crc32(config.model_dump_json().encode())
+        self._augmentor = WaveformAugmentor(config, sample_rate)
+
+    def __call__(self, waveform: np.ndarray, path: str) -> np.ndarray:
+        rng = np.random.default_rng((self._seed, zlib.crc32(path.encode())))
+        return self._augmentor(waveform, rng)
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,7 @@ def pack_corpus(
     channel: Channel = "auto",
     data_root: str | os.PathLike[str] | None = None,
     min_duration_s: float = 0.5,
+    augment: AugmentConf | None = None,
     num_workers: int | None = None,
     overwrite: bool = False,
     clips_per_commit: int = CLIPS_PER_COMMIT,
@@ -62,12 +83,14 @@ def pack_corpus(
             :func:`mvector.audio.read_audio`.
         data_root: folder that relative clip paths start from.
         min_duration_s: shortest clip packed, in seconds.
+        augment: what is done to every clip; what is drawn depends on it and on the clip's path.
         num_workers: processes that decode; 0 decodes in this one, ``None`` takes one per processor.
         overwrite: replace an earlier packed folder, once the new one is whole.
         clips_per_commit: clips that a crash may cost, at most.
         show_progress: tell on standard error how far it is.
 
     Raises:
+        ConfigError: the augmentation holds what is for crops only, or does not go with the rate.
         DataError: the list or the folder cannot be used, no clip is good, or the disk is full.
     """
     clips = read_list(list_path, root=data_root)
@@ -77,9 +100,14 @@ def pack_corpus(
         "sample_rate": sample_rate,
         "min_duration": min_duration_s,
         **({} if channel == "auto" else {"channel": channel}),
+        **({} if augment is None else {"augment": augment.model_dump(mode="json")}),
     }
     decode = partial(
-        _decode, sample_rate=sample_rate, channel=channel, min_duration_s=min_duration_s
+        _decode,
+        sample_rate=sample_rate,
+        channel=channel,
+        min_duration_s=min_duration_s,
+        change=None if augment is None else _Change(augment, sample_rate),
     )
     writer = PackWriter(
         Path(out), kind="audio", dtype=np.dtype("<i2"), row_shape=(), job=job, overwrite=overwrite
@@ -131,11 +159,18 @@ def why_unusable(source: AudioSource, error: Exception) -> str:
 
 
 def _decode(
-    path: str, *, sample_rate: int, channel: Channel, min_duration_s: float
+    path: str,
+    *,
+    sample_rate: int,
+    channel: Channel,
+    min_duration_s: float,
+    change: _Change | None,
 ) -> _PackedClip | str:
     try:
         waveform = read_audio(path, sample_rate, channel=channel)
         check_speech(waveform, sample_rate, name=source_name(path), min_duration_s=min_duration_s)
+        if change is not None:
+            waveform = change(waveform, path)
     except Exception as error:  # one odd file must not end hours of packing
         return why_unusable(path, error)
     if len(waveform) > _MAX_SAMPLES:

@@ -1,7 +1,8 @@
-"""Where training clips come from: audio files, or one packed corpus."""
+"""Where training clips come from: audio files, or one packed corpus and copies of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mvector.audio import audio_info
 from mvector.data.lists import ClipList
-from mvector.data.packed import PackedCorpus
+from mvector.data.packed import PATHS_NAME, PackedCorpus
 from mvector.errors import DataError, MVectorError
 from mvector.features.front_end import FrontEnd
 from mvector.progress import progress_bar
@@ -88,6 +89,31 @@ class PackedClips:
 
     def read_whole(self, index: int) -> np.ndarray:
         return self.front_end.read_clip((self.corpus.read(index), self.corpus.sample_rate))
+
+
+def open_copies(folders: Sequence[str], original: PackedClips) -> list[PackedClips]:
+    """Copies of a packed corpus, such as ``pack_corpus`` makes with an augmentation.
+
+    Raises:
+        DataError: a folder cannot be used, or holds other clips than the original, others in
+            number, order or length.
+    """
+    copies = []
+    for folder in folders:
+        copy = PackedClips(PackedCorpus(folder), original.front_end)
+        known, found = original.corpus, copy.corpus
+        same_paths = known.meta["files"][PATHS_NAME] == found.meta["files"][PATHS_NAME]
+        if not (
+            same_paths
+            and np.array_equal(known.num_samples, found.num_samples)
+            and np.array_equal(known.labels, found.labels)
+        ):
+            raise DataError(
+                f"'{folder}' of augment_conf.copies is no copy of '{known.path}': paths, lengths "
+                "or labels of its clips differ; pack it from the same list with the same options."
+            )
+        copies.append(copy)
+    return copies
 
 
 ClipSource: TypeAlias = FileClips | PackedClips

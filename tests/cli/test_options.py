@@ -409,7 +409,7 @@ ACCEPTED = {
     ],
     "pack_corpus": [
         "l o --data_root d --num_workers 0 --sample_rate 8000 --min_duration 1 --overwrite "
-        "--channel 0",
+        "--channel 0 --augment_conf_path a",
         "--verify d",
     ],
     "extract_features": [

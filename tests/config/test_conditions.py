@@ -156,6 +156,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
         {"dataset_conf.domains": "domains.txt", "train_conf.classifier_sharding": True},
         "classifier_sharding True does not go with dataset_conf.domains, whose softmax is small",
     ),
+    ({"augment_conf.copies.prob": 1}, "copies.prob 1 has nothing to take; give folders or set"),
     ({"augment_conf.noise.prob": 1}, "noise.prob 1 has nothing to take; give noise_dir or set"),
     ({"augment_conf.babble.prob": 1}, "babble.prob 1 has nothing to take; give babble_dir or set"),
     (

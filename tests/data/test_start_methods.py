@@ -40,7 +40,8 @@ def augmented_config(small_config: dict[str, Any], tmp_path: Path) -> dict[str, 
         kind: {f"{kind}_dir": str(tmp_path / kind)} for kind in ("noise", "babble", "reverb")
     }
     folders["reverb"].update(simulate=True, num_rooms=2, max_rt60_s=0.2)
-    names = [name for name in AugmentConf.model_fields if name not in ("speed", "spec_aug")]
+    others = ("copies", "speed", "spec_aug")
+    names = [name for name in AugmentConf.model_fields if name not in others]
     folders["codec"] = {"low_pass": 1.0, "sample_rate": 1.0, "gsm": 0.5, "mp3": 0.5}
     if importlib.util.find_spec("av"):
         folders["codec"].update(aac=0.5, amr=0.5)
