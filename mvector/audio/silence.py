@@ -9,7 +9,7 @@ import numpy as np
 BELOW_PEAK_DB = 84.0
 #: Shorter stretches stay where clips are freed of it, as a gate also closes within words; not so at
 #: the ends, where a longer one may have been cut.
-DROPPED_S = 0.2
+DROPPED_S, DROPPED_AT_ENDS_S = 0.2, 0.005
 LEAST_S = 0.02  # of any: it is a frame of the measures
 
 _STILL = 2.0**-20  # of full scale, a 32nd of a 16-bit step: less is the dust of filters
@@ -71,7 +71,7 @@ def is_sound(num_samples: int, silence: list[tuple[int, int]]) -> np.ndarray:
 
 
 def drop_digital_silence(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """The waveform without digital silence of 0.2 s or more, and of 20 ms or more at its ends.
+    """The waveform without digital silence of 0.2 s or more, and of 5 ms or more at its ends.
 
     It is cut out to the sample: what lies before and behind it is joined as it would be without.
 
@@ -82,10 +82,16 @@ def drop_digital_silence(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     Returns:
         Array of shape ``(sounding samples,)``, perhaps empty; the waveform itself if it has none.
     """
-    end, least = len(waveform), round(DROPPED_S * sample_rate)
-    silence = [
-        (start, stop)
-        for start, stop in digital_silence(waveform, sample_rate)
-        if stop - start >= least or start == 0 or stop == end
-    ]
+    end = len(waveform)
+    if not end:
+        return waveform
+    # Before the first sample and behind the last one, it is silent.
+    margin = round(LEAST_S * sample_rate)
+    found = digital_silence(np.pad(waveform, margin, mode="edge"), sample_rate)
+    silence = []
+    for first, last in found:
+        start, stop = max(0, first - margin), min(end, last - margin)
+        least_s = DROPPED_AT_ENDS_S if start == 0 or stop == end else DROPPED_S
+        if stop - start >= round(least_s * sample_rate):
+            silence.append((start, stop))
     return waveform[is_sound(end, silence)] if silence else waveform

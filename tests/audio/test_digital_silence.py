@@ -53,11 +53,12 @@ def test_a_stretch_of_less_than_a_fifth_of_a_second_stays(good: np.ndarray) -> N
     assert digital_silence(clip, RATE) == [(20000, 20000 + 3040)]
 
 
-def test_at_the_ends_a_fiftieth_is_enough(good: np.ndarray) -> None:
-    """It may be what is left of a longer stretch, where a window or a crop was cut."""
-    clip = np.concatenate([flat(0.02), good, flat(0.1)])
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_at_the_ends_a_few_milliseconds_are_enough(good: np.ndarray, value: float) -> None:
+    """They may be what is left of a longer stretch, where a window or a crop was cut."""
+    clip = np.concatenate([flat(0.005, value), good, flat(0.1, value)])
     np.testing.assert_array_equal(drop_digital_silence(clip, RATE), good)
-    clip = np.concatenate([flat(0.019), good])
+    clip = np.concatenate([flat(0.0045, value), good])
     assert len(drop_digital_silence(clip, RATE)) == len(clip)
 
 

@@ -38,10 +38,14 @@ def offset(amount: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda clip: (clip + np.float32(amount)).astype(np.float32)
 
 
-def drift(clip: np.ndarray) -> np.ndarray:
-    """A slow swing as of a cheap input, of 5 Hz."""
+def drift(clip: np.ndarray, hz: float = 5.0) -> np.ndarray:
+    """A slow swing as of a cheap input."""
     time_s = np.arange(len(clip)) / RATE
-    return (clip + 0.1 * np.sin(2 * np.pi * 5.0 * time_s + 1.0)).astype(np.float32)
+    return (clip + 0.1 * np.sin(2 * np.pi * hz * time_s + 1.0)).astype(np.float32)
+
+
+def faster_drift(clip: np.ndarray) -> np.ndarray:
+    return drift(clip, 12.0)
 
 
 def zeros_around(clip: np.ndarray) -> np.ndarray:
@@ -62,6 +66,7 @@ def muted_line(clip: np.ndarray) -> np.ndarray:
 CHANGES = [
     *(pytest.param(offset(amount), id=f"offset {amount}") for amount in (0.01, 0.05, 0.1, 0.3)),
     drift,
+    faster_drift,
     zeros_around,
     zeros_within,
     muted_line,
@@ -86,6 +91,16 @@ def test_no_measure_knows_of_offset_drift_and_digital_silence(
     assert changed.hole_share == pytest.approx(plain.hole_share, abs=0.005)
     np.testing.assert_array_equal(clip_quality(change(clip), RATE), changed.quality[:2])
     assert recording_fault(change(clip), RATE) is None
+
+
+def test_the_dither_of_a_loud_clip_has_no_part_in_its_measures(good: np.ndarray) -> None:
+    loud = with_noise(0.9 * good / np.abs(good).max(), 40.0)
+    steps = np.random.default_rng(1).integers(-1, 2, 3 * RATE) / 32768
+    changed = measure_clip(np.concatenate([loud, steps]).astype(np.float32), RATE)
+    plain = measure_clip(loud, RATE)
+    assert changed.quality == pytest.approx(plain.quality, abs=0.05)
+    assert changed.level_db == pytest.approx(plain.level_db, abs=0.05)
+    assert changed.sound_s == pytest.approx(plain.sound_s, abs=0.01)
 
 
 @pytest.mark.parametrize("amount", [0.05, 0.1, 0.3])
@@ -125,6 +140,7 @@ def test_a_dead_microphone_is_silent_at_whatever_rate(rate: int, value: float) -
 def test_a_drift_or_a_click_alone_is_no_sound() -> None:
     slow = drift(np.zeros(2 * RATE, dtype=np.float32))
     assert sound_of(slow, RATE).level_db < -70.0
+    assert sound_of(faster_drift(np.zeros(2 * RATE, dtype=np.float32)), RATE).level_db < -60.0
     click = np.zeros(2 * RATE, dtype=np.float32)
     click[RATE : RATE + 10] = 0.5
     with raises_code("audio-silent"):
@@ -152,8 +168,8 @@ def test_a_thump_is_not_smeared_into_the_pauses_beside_it() -> None:
     assert level_db(quiet) <= level_db(noise[: RATE - 320]) + 0.01
 
 
-def test_the_noise_of_one_step_is_sound() -> None:
-    """A codec or dither puts it where nothing was; a very quiet room has it too."""
+def test_the_noise_of_one_step_is_sound_where_there_is_nothing_louder() -> None:
+    """Beside speech it is what dither or a codec put where nothing was."""
     steps = np.random.default_rng(3).integers(-1, 2, RATE) / 32768
     assert len(sound_of(steps, RATE).samples) == RATE
 
