@@ -93,6 +93,12 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
         lambda c: c.dataset_conf.batch_sampler in ("random", "balanced"),
         "dataset_conf.batch_sampler random or balanced",
     ),
+    (
+        "dataset_conf",
+        "domain_batches",
+        lambda c: c.dataset_conf.domains is not None,
+        "a dataset_conf.domains",
+    ),
     ("dataset_conf", "vad_method", lambda c: c.dataset_conf.do_vad, "dataset_conf.do_vad True"),
     (
         "dataset_conf",

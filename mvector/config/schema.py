@@ -48,6 +48,7 @@ class DatasetConf(Section):
     data_root: PathText | None = None
     num_speakers: int | None = Field(None, ge=2, le=10_000_000)
     domains: PathText | None = None
+    domain_batches: bool = True
     sample_rate: int = Field(16000, ge=1000, le=1_000_000)
     min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)

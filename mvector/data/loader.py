@@ -48,8 +48,8 @@ class TrainingData:
         clips: the list.
         num_speakers: speakers in it, as configured or as counted.
         num_classes: classes for the classifier: speakers times speed classes.
-        domain_of_class: ``(classes,)`` int64, if every batch is of one domain: that of each class,
-            or -1 for a class without clips.
+        domain_of_class: ``(classes,)`` int64, if speakers are told apart within domains: that of
+            each class, or -1 for a class without clips.
         batches: chooses the epoch and the batch that ``loader`` yields next.
         loader: yields :class:`mvector.data.dataset.TrainingBatch`.
 
@@ -198,7 +198,7 @@ def _build_plan(
 ) -> BatchPlan:
     data, seed = config.dataset_conf, config.train_conf.seed
     lengths_s = durations_s() if data.batch_sampler == "duration" else None
-    if domains is None:
+    if domains is None or not data.domain_batches:
         plan = _plan_of_sampler(config, labels, lengths_s, world_size)
     else:
         parts: dict[str, tuple[np.ndarray, BatchPlan]] = {}

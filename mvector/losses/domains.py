@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 
-class ClassDomains:
-    """The classes of each domain, and which domain the batch under way is of.
+class DomainShare(NamedTuple):
+    """What of a batch is of one domain."""
 
-    A batch holds clips of one domain, and its softmax only the classes of that: what all clips of a
-    corpus or channel have in common then tells no speaker from another.
+    rows: torch.Tensor  # of the classifier, those of the domain, (rows,)
+    clips: torch.Tensor | None  # positions in the batch, (clips,); None: all of them
+
+
+class ClassDomains:
+    """The classes of each domain, and which domains the batch under way has clips of.
+
+    The softmax of a clip holds only the classes of its domain: what all clips of a corpus or
+    channel have in common then tells no speaker from another.
 
     Args:
         of_class: ``(classes,)`` int64, the domain of each class; -1 for a class that has no clip.
@@ -17,7 +26,7 @@ class ClassDomains:
         device: where the classifier is.
 
     Attributes:
-        rows: of the classifier, those of the batch's domain, ``(rows,)``.
+        shares: the clips of each domain in the batch, and their classes.
     """
 
     def __init__(
@@ -32,11 +41,22 @@ class ClassDomains:
             centers = own.unsqueeze(1) * num_centers + torch.arange(num_centers)
             self._rows.append(centers.flatten().to(device))
         self._places = places.to(device)
-        self.rows = self._rows[0]
+        self._device = device
+        self.shares = [DomainShare(self._rows[0], None)]
 
     def enter(self, labels: torch.Tensor) -> None:
-        """Take the domain of a batch with ``labels (batch,)``, which are on the CPU."""
-        self.rows = self._rows[int(self._of_class[labels[0]])]
+        """Take the domains of a batch with ``labels (batch,)``, which are on the CPU."""
+        domains = self._of_class[labels]
+        present = domains.unique().tolist()
+        self.shares = [
+            DomainShare(
+                self._rows[domain],
+                torch.nonzero(domains == domain).squeeze(1).to(self._device)
+                if len(present) > 1
+                else None,
+            )
+            for domain in present
+        ]
 
     def among_own(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels ``(batch,)`` counted among the classes of their own domain."""

@@ -19,7 +19,7 @@ LABEL_LOSS, TEACHER_LOSS = "label_loss", "teacher_loss"
 class ClassifierHead(nn.Module):
     """Classifier and loss; the classifier is an identity for losses that compare embeddings.
 
-    With ``domains``, classes of the batch's own domain alone are told apart.
+    With ``domains``, each clip is told from the classes of its own domain alone.
     """
 
     def __init__(
@@ -36,10 +36,15 @@ class ClassifierHead(nn.Module):
         """Mean loss of a batch, and how many of its clips are classified correctly."""
         if self.domains is None:
             outputs = self.classifier(embeddings)
-        else:
-            outputs = self.classifier(embeddings, self.domains.rows)
-            labels = self.domains.among_own(labels)
-        return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
+            return self.loss(outputs, labels), self.loss.count_correct(outputs, labels)
+        labels = self.domains.among_own(labels)
+        total, num_correct = embeddings.new_zeros(()), labels.new_zeros(())
+        for rows, clips in self.domains.shares:
+            own = labels if clips is None else labels[clips]
+            outputs = self.classifier(embeddings if clips is None else embeddings[clips], rows)
+            total = total + self.loss(outputs, own) * (len(own) / len(labels))
+            num_correct = num_correct + self.loss.count_correct(outputs, own)
+        return total, num_correct
 
 
 class TrainingNetwork(nn.Module):

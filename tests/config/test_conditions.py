@@ -23,6 +23,7 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], str]] = [
     ({"dataset_conf.batch_duration": 60}, "dataset_conf.batch_sampler duration"),
     ({**SPEAKERS, "dataset_conf.dataLoader.drop_last": False}, "batch_sampler random or balanced"),
     ({"dataset_conf.vad_method": "silero"}, "dataset_conf.do_vad True"),
+    ({"dataset_conf.domain_batches": False}, "a dataset_conf.domains"),
     (
         {"dataset_conf.target_dB": -30, "dataset_conf.use_dB_normalization": False},
         "dataset_conf.use_dB_normalization True",

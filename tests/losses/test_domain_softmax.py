@@ -57,6 +57,27 @@ def test_loss_gradients_and_accuracy_are_those_of_a_classifier_of_the_domain_alo
         assert not gradient[others].any()
 
 
+@pytest.mark.parametrize(("name", "args"), CASES)
+def test_a_batch_of_several_domains_costs_the_mean_of_its_clips(
+    name: str, args: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    loss = LOSSES[name](**args)
+    kind = {"classifier_type": loss.classifier_type}
+    classifier = SpeakerClassifier(EMBD_DIM, len(DOMAIN_OF) * loss.num_centers, **kind)
+    domains = ClassDomains(DOMAIN_OF, num_centers=loss.num_centers)
+    head = ClassifierHead(classifier, loss, domains)
+    labels, embeddings = torch.tensor([6, 2, 1, 5, 4]), torch.randn(5, EMBD_DIM)
+    parts = []
+    for clips in ([0, 2, 4], [1, 3]):
+        domains.enter(labels[clips])
+        parts.append((len(clips), *head(embeddings[clips], labels[clips])))
+    domains.enter(labels)
+    found, num_correct = head(embeddings, labels)
+    torch.testing.assert_close(found, sum(n * mean for n, mean, _ in parts) / 5)
+    assert num_correct == sum(correct for _, _, correct in parts)
+
+
 def test_without_domains_all_speakers_are_told_apart() -> None:
     classifier = SpeakerClassifier(EMBD_DIM, len(DOMAIN_OF))
     embeddings, labels = torch.randn(4, EMBD_DIM), torch.tensor([0, 1, 2, 6])
