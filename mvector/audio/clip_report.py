@@ -14,6 +14,7 @@ from mvector.audio.quality import SpeechQuality, quality_of, speech_frames
 
 CLIPPED_FROM = 0.985  # of full scale: resampling moves clipped samples a little
 NARROW_BAND_HZ = 4300.0  # telephone speech ends at 4 kHz or below, and filters have slopes
+QUIET_FROM_SNR_DB = 25.0  # below, noise may be what hides the highest frequencies of a voice
 MANY_HOLES = 0.035  # of the spectrum: natural speech has less, mp3 at 24 kbit/s twice as much
 
 
@@ -116,8 +117,10 @@ class QualityLimits:
             and report.bandwidth_hz < self.min_bandwidth_hz
             and not is_noisy
         ):
+            cause = "" if report.snr_db >= QUIET_FROM_SNR_DB else ", or noise above it"
             found.append(
-                f"telephone band: nothing of the voice above {report.bandwidth_hz / 1000.0:.1f} kHz"
+                f"telephone band{cause}: "
+                f"nothing of the voice above {report.bandwidth_hz / 1000.0:.1f} kHz"
             )
         if self.max_hole_share is not None and report.hole_share > self.max_hole_share:
             found.append(

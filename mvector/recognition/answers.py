@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mvector.audio.channel_difference import channel_difference
 from mvector.audio.clip_report import ClipReport, QualityLimits
 from mvector.recognition.judge import Decision, Judge, format_reasons
 from mvector.speakers.library import Match
@@ -20,7 +21,8 @@ class Score(float):
 
     Attributes:
         quality: what was measured on the first and the second clip.
-        reasons: what they fall short of, in words; empty for good clips.
+        reasons: what they fall short of, and how unlike their channels are, in words; empty for
+            good clips of like channels.
     """
 
     _judge: Judge
@@ -51,7 +53,8 @@ class Score(float):
             for which, report in zip(("first", "second"), quality, strict=True)
             for reason in limits.reasons(report)
         )
-        return cls(max(-1.0, min(1.0, cosine)), judge, quality, reasons)
+        unlike = channel_difference(*(report.quality for report in quality)).reasons
+        return cls(max(-1.0, min(1.0, cosine)), judge, quality, reasons + unlike)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return float(self), self._judge, self.quality, self.reasons

@@ -20,22 +20,26 @@ from mvector.speakers.context import LibraryContext
 logger = logging.getLogger(__name__)
 
 _CLIPS_AT_ONCE = 256  # measured, then committed: what a kill costs
+_ALL_SET = ", ".join(f"{name} = ?" for name in SpeechQuality._fields)
 
 
 def voiceprint_quality(
     database: sqlite3.Connection, person: int, fingerprint: str
 ) -> SpeechQuality | None:
-    """Quality of the clips that a person's voiceprint is made of: total speech and mean SNR.
+    """Quality of the clips that a person's voiceprint is made of: total speech, and the mean else.
 
     The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip whose
-    quality is not known.
+    speech and SNR are not known. What is told of the channel is ``None`` in it where that is not
+    known of every clip.
     """
-    if not schema.has_quality_columns(database):
+    query = f"""SELECT count(*) = count(speech_s), count(*) = count(bandwidth_hz),
+        sum(speech_s), avg(snr_db), avg(low_edge_hz), avg(bandwidth_hz), avg(hole_share)
+        FROM (SELECT {schema.quality_columns(database)} FROM embeddings
+        WHERE person = ? AND fingerprint = ?)"""
+    is_known, is_all_known, *values = database.execute(query, (person, fingerprint)).fetchone()
+    if not is_known or values[0] is None:
         return None
-    query = """SELECT count(*) = count(speech_s), sum(speech_s), avg(snr_db) FROM embeddings
-        WHERE person = ? AND fingerprint = ?"""
-    is_known, speech_s, snr_db = database.execute(query, (person, fingerprint)).fetchone()
-    return SpeechQuality(speech_s, snr_db) if is_known and speech_s is not None else None
+    return SpeechQuality(*values) if is_all_known else SpeechQuality(*values[:2])
 
 
 def measure_stored_clips(
@@ -53,7 +57,8 @@ def measure_stored_clips(
         return 0
     # from clips, which are small, to embeddings, so that those without audio are not read
     query = """SELECT clip, checksum, file FROM clips CROSS JOIN embeddings ON clip = clips.id
-        WHERE file IS NOT NULL AND fingerprint = ? AND speech_s IS NULL LIMIT ?"""
+        WHERE file IS NOT NULL AND fingerprint = ?
+        AND (speech_s IS NULL OR bandwidth_hz IS NULL) LIMIT ?"""
     rows = context.store.rows(query, (context.fingerprint, -1 if at_most is None else at_most))
     if rows:
         logger.info("Measuring the quality of %d clips in '%s' …", len(rows), context.folder)
@@ -73,7 +78,7 @@ def measure_stored_clips(
             batch = rows[start : start + _CLIPS_AT_ONCE]
             qualities = pool.map(measured, [file for _, _, file in batch])
             found = [
-                (quality.speech_s, quality.snr_db, clip, context.fingerprint, checksum)
+                (*quality, clip, context.fingerprint, checksum)
                 for quality, (clip, checksum, _) in zip(qualities, batch, strict=True)
                 if quality is not None
             ]
@@ -81,7 +86,7 @@ def measure_stored_clips(
                 with context.store.transaction() as database:
                     # by the checksum, for a clip may have been replaced meanwhile
                     database.executemany(
-                        "UPDATE embeddings SET speech_s = ?, snr_db = ? "
+                        f"UPDATE embeddings SET {_ALL_SET} "
                         "WHERE clip = ? AND fingerprint = ? AND checksum = ?",
                         found,
                     )

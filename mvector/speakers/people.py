@@ -120,9 +120,9 @@ def insert_embedding(
         "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
     )
     database.execute(
-        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, speech_s, snr_db) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None, None))[:2]),
+        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
+        f"{', '.join(SpeechQuality._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None,) * 5)),
     )
 
 

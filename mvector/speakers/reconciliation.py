@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mvector.audio import AudioSource
+from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, MVectorError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
@@ -137,7 +138,7 @@ def _update_database(
         person = people.ensure_person(database, found[file].name)
         state = found[file]
         clip = people.insert_clip(database, person, file, state.sha256, state.stamp)
-        columns = "fingerprint, vector, checksum, speech_s, snr_db"
+        columns = ", ".join(["fingerprint, vector, checksum", *SpeechQuality._fields])
         query = f"""INSERT OR IGNORE INTO embeddings (clip, person, {columns})
             SELECT ?, ?, {columns} FROM embeddings WHERE clip = ?"""
         database.execute(query, (clip, person, twin.number))

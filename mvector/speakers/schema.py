@@ -6,8 +6,10 @@ import re
 import sqlite3
 import uuid
 
-VERSION = 4
-READABLE = (2, 3, 4)  # without writing; the second format lacks the quality of clips
+from mvector.audio.quality import SpeechQuality
+
+VERSION = 5
+READABLE = (2, 3, 4, 5)  # without writing; the second format lacks the quality of clips
 
 _TABLES = """
 CREATE TABLE meta (              -- library: its random number; model: fingerprint in use;
@@ -49,6 +51,9 @@ CREATE TABLE embeddings (
     checksum INTEGER NOT NULL,   -- CRC-32 of the vector as stored
     speech_s REAL,               -- seconds of speech in the clip as the model hears it, and
     snr_db REAL,                 -- signal-to-noise ratio in dB; NULL: not measured
+    low_edge_hz REAL,            -- lowest and highest frequency of the speech, and the share of
+    bandwidth_hz REAL,           -- its spectrum that is missing; NULL: not measured
+    hole_share REAL,
     UNIQUE (clip, fingerprint)
 );
 CREATE INDEX embeddings_by_person ON embeddings (person);
@@ -126,6 +131,13 @@ CREATE INDEX people_by_folder_key ON people (folder_key);
 DROP TRIGGER audit_is_not_deleted;
 """
 
+# The fourth format did not know what the channel of a clip left of the voice.
+_FROM_VERSION_4 = """
+ALTER TABLE embeddings ADD COLUMN low_edge_hz REAL;
+ALTER TABLE embeddings ADD COLUMN bandwidth_hz REAL;
+ALTER TABLE embeddings ADD COLUMN hole_share REAL;
+"""
+
 _TABLES_AND_TRIGGERS = set(re.findall(r"CREATE (?:TABLE|TRIGGER) (\w+)", _TABLES + _TRIGGERS))
 
 
@@ -140,8 +152,9 @@ def migrate(database: sqlite3.Connection) -> None:
     if version == 0:
         _create_tables(database)
     elif version < VERSION:  # and not done by another process meanwhile
-        from_second = _FROM_VERSION_2 + _ON_UPDATE if version == 2 else ""
-        for statement in _split_statements(from_second + _FROM_VERSION_3 + _AUDIT_TRIGGER):
+        script = _FROM_VERSION_2 + _ON_UPDATE if version == 2 else ""
+        script += _FROM_VERSION_3 + _AUDIT_TRIGGER if version < 4 else ""
+        for statement in _split_statements(script + _FROM_VERSION_4):
             database.execute(statement)
     database.execute("UPDATE people SET folder_key = folder_key(name) WHERE folder_key = ''")
     database.execute(f"PRAGMA user_version = {VERSION}")
@@ -157,9 +170,13 @@ def _create_tables(database: sqlite3.Connection) -> None:
     database.execute("INSERT INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
 
 
-def has_quality_columns(database: sqlite3.Connection) -> bool:
-    """Whether the tables have columns for the quality of clips."""
-    return version_of(database) > 2
+def quality_columns(database: sqlite3.Connection) -> str:
+    """What to select of embeddings for the fields of ``SpeechQuality``: NULL for missing ones."""
+    version = version_of(database)
+    num_known = 0 if version < 3 else 2 if version < 5 else len(SpeechQuality._fields)
+    return ", ".join(
+        name if k < num_known else f"NULL AS {name}" for k, name in enumerate(SpeechQuality._fields)
+    )
 
 
 def is_complete(database: sqlite3.Connection) -> bool:

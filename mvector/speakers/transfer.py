@@ -45,6 +45,9 @@ class _Clip(_StrictModel):
     embedding: int | None = None  # row of the embeddings; None: there is none of the model
     speech_s: float | None = Field(None, ge=0, allow_inf_nan=False)  # None: not measured
     snr_db: float | None = Field(None, ge=0, allow_inf_nan=False)
+    low_edge_hz: float | None = Field(None, ge=0, allow_inf_nan=False)
+    bandwidth_hz: float | None = Field(None, ge=0, allow_inf_nan=False)
+    hole_share: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
 
 
 class _Person(_StrictModel):
@@ -103,11 +106,10 @@ def _write_archive(
     model = people.get_meta(database, "model") or context.fingerprint
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
-    quality = "speech_s, snr_db" if schema.has_quality_columns(database) else "NULL, NULL"
-    query = f"""SELECT clips.person, file, vector, {quality} FROM clips
+    query = f"""SELECT clips.person, file, vector, {schema.quality_columns(database)} FROM clips
         LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
-    for person, place, vector, speech_s, snr_db in database.execute(query, (model,)):
-        clip = _Clip(speech_s=speech_s, snr_db=snr_db)
+    for person, place, vector, *quality in database.execute(query, (model,)):
+        clip = _Clip(**dict(zip(SpeechQuality._fields, quality, strict=True)))
         if place is not None:
             suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix or ".wav"
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
@@ -271,7 +273,7 @@ def _insert_person(
                 raise ValueError("an embedding is missing")
             vector, quality = vectors[clip.embedding], None
             if clip.speech_s is not None and clip.snr_db is not None:
-                quality = SpeechQuality(clip.speech_s, clip.snr_db)
+                quality = SpeechQuality(*(getattr(clip, name) for name in SpeechQuality._fields))
             people.insert_embedding(
                 database, row, number, table.fingerprint, vector, quality, context.cipher
             )

@@ -76,6 +76,8 @@ def test_a_telephone_is_told_unless_it_is_noise_that_hides_the_rest() -> None:
     narrow = soxr.resample(soxr.resample(bursts(), RATE, 8000), 8000, RATE)
     (reason,) = reasons(narrow.astype(np.float32))
     assert re.fullmatch(r"telephone band: nothing of the voice above (3\.9|4\.[012]) kHz", reason)
+    noisier = dataclasses.replace(measure_clip(narrow, RATE), snr_db=24.0)
+    assert TRUSTED.reasons(noisier)[0].startswith("telephone band, or noise above it: nothing")
     noise = 0.05 * np.random.default_rng(1).normal(size=len(narrow))
     (reason,) = reasons((narrow + noise).astype(np.float32))
     assert reason.startswith("noisy")

@@ -355,6 +355,9 @@ def test_a_clip_committed_for_a_name_of_the_librarys_own_is_placed_elsewhere(
 TO_THE_THIRD_FORMAT = """
 DROP INDEX people_by_folder_key;
 ALTER TABLE people DROP COLUMN folder_key;
+ALTER TABLE embeddings DROP COLUMN low_edge_hz;
+ALTER TABLE embeddings DROP COLUMN bandwidth_hz;
+ALTER TABLE embeddings DROP COLUMN hole_share;
 DROP TRIGGER audit_is_not_deleted;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit table is append-only'); END;

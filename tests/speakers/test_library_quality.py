@@ -25,10 +25,11 @@ from mvector.speakers.encryption import KEY_VARIABLE
 
 
 def quality_of_clips(encoder: Any, *clips: Any) -> SpeechQuality:
-    """Total speech and mean SNR, as evaluations compute them for an enrolment model."""
-    measured = clip_measures([encoder.measure(clip) for clip in clips])
+    """Total speech and mean SNR, as evaluations compute them for an enrolment model, and bands."""
+    reports = [encoder.measure(clip) for clip in clips]
     models = EnrolmentModels(("m",), np.arange(len(clips)), np.array([0, len(clips)]))
-    return SpeechQuality(*model_quality(measured, models)[0])
+    bands = np.array([report.quality[2:] for report in reports])
+    return SpeechQuality(*model_quality(clip_measures(reports), models)[0], *bands.mean(axis=0))
 
 
 def found(library: SpeakerLibrary, number: int) -> SpeechQuality | None:
@@ -128,8 +129,9 @@ def test_an_exported_file_carries_quality(
             check_known(new, encoder)
 
 
+@pytest.mark.parametrize("num_known", [0, 2], ids=["nothing known", "no band known"])
 def test_a_file_of_an_earlier_version_is_imported_and_measured_when_opened(
-    encoder: Any, tmp_path: Path
+    encoder: Any, tmp_path: Path, num_known: int
 ) -> None:
     fill(tmp_path / "db")
     with SpeakerLibrary(tmp_path / "db", encoder) as library:
@@ -139,15 +141,46 @@ def test_a_file_of_an_earlier_version_is_imported_and_measured_when_opened(
     table = json.loads(members["library.json"])
     for person in table["people"]:
         for clip in person["clips"]:
-            del clip["speech_s"], clip["snr_db"]
+            for name in SpeechQuality._fields[num_known:]:
+                del clip[name]
     members["library.json"] = json.dumps(table).encode()
     with zipfile.ZipFile(tmp_path / "old", "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     with SpeakerLibrary.import_file(tmp_path / "old", tmp_path / "new", encoder) as new:
-        assert found(new, 0) is None
+        known = quality_of_clips(encoder, clip_of(0, 0), clip_of(0, 1))[:num_known]
+        quality = found(new, 0)
+        assert quality == (pytest.approx((*known, None, None, None)) if num_known else None)
     with SpeakerLibrary(tmp_path / "new", encoder) as new:
         check_known(new, encoder)
+
+
+FROM_THE_FIFTH_TO_THE_FOURTH_FORMAT = """
+ALTER TABLE embeddings DROP COLUMN low_edge_hz;
+ALTER TABLE embeddings DROP COLUMN bandwidth_hz;
+ALTER TABLE embeddings DROP COLUMN hole_share;
+PRAGMA user_version = 4;
+"""
+
+
+def test_a_library_of_the_fourth_format_learns_the_bands_of_its_clips(
+    encoder: Any, tmp_path: Path
+) -> None:
+    fill(tmp_path)
+    SpeakerLibrary(tmp_path, encoder).close()
+    with sqlite3.connect(tmp_path / "voiceprints.db") as database:
+        database.executescript(FROM_THE_FIFTH_TO_THE_FOURTH_FORMAT)
+    database.close()
+    with SpeakerLibrary(tmp_path, encoder, read_only=True) as library:
+        expected = quality_of_clips(encoder, clip_of(0, 0), clip_of(0, 1))
+        quality = found(library, 0)
+        assert quality is not None
+        assert quality[:2] == pytest.approx(expected[:2])
+        assert quality[2:] == (None, None, None)
+    heard, measured = encoder.heard, encoder.measured
+    with SpeakerLibrary(tmp_path, encoder) as library:
+        assert (encoder.heard, encoder.measured) == (heard, measured + 4)
+        check_known(library, encoder)
 
 
 # ---- libraries of the second format, which kept no quality --------------------------------------
