@@ -91,6 +91,7 @@ class LossConf(Section):
     use_margin_scheduler: bool = False
     margin_scheduler_args: MarginSchedulerArgs = MarginSchedulerArgs()
     teacher: PathText | None = None
+    teacher_loss: Literal["similarity", "embedding"] = "similarity"
     teacher_weight: float = Field(1.0, gt=0)
     label_weight: float = Field(1.0, ge=0)
 

@@ -144,7 +144,7 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
     ),
     (
         "loss_conf",
-        "teacher_weight label_weight",
+        "teacher_loss teacher_weight label_weight",
         lambda c: c.loss_conf.teacher is not None,
         "a loss_conf.teacher",
     ),

@@ -1,9 +1,11 @@
-"""Distillation: the similarities among the clips of a batch, as another model found them."""
+"""Distillation: what another model found in the clips of a batch, alike or in its very space."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.losses.base import cosines_among
 
 
@@ -25,3 +27,20 @@ def similarity_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Te
     difference = cosines_among(embeddings) - cosines_among(targets.detach())
     squares = difference.square().fill_diagonal_(0.0)
     return squares.sum() / (batch * (batch - 1))
+
+
+def embedding_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """One minus the mean cosine of each clip's embedding by two models, in one space.
+
+    What a clip of its own teaches is all of the teacher's embedding, where similarities tell
+    about it as much as the batch has clips. In float32, also under autocast.
+
+    Args:
+        embeddings: ``(batch, D)`` of the student.
+        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient.
+
+    Returns:
+        A scalar between 0 and 2.
+    """
+    student, teacher = at_least_float32(embeddings), at_least_float32(targets.detach())
+    return 1.0 - F.cosine_similarity(student, teacher).mean()

@@ -41,6 +41,13 @@ def build_learner(
     teacher = None
     if config.loss_conf.teacher is not None:
         teacher = read_teacher(config.loss_conf.teacher, data.clips)
+        size = teacher.shape[1]
+        if config.loss_conf.teacher_loss == "embedding" and size != model.embd_dim:
+            raise ConfigError(
+                f"The embeddings of '{config.loss_conf.teacher}' have {size} dimensions and those "
+                f"of the model {model.embd_dim}; set model_conf.backbone.embd_dim to {size}, or "
+                "loss_conf.teacher_loss to similarity."
+            )
     steps_in_epoch = len(data.batches) // config.train_conf.accumulate_batches
     with full_memory_as(
         f"The memory does not suffice for {count_of(data.num_classes, 'class', 'classes')} of "

@@ -96,6 +96,7 @@ class Learner:
             self.head,
             label_weight=config.loss_conf.label_weight,
             teacher_weight=config.loss_conf.teacher_weight,
+            teacher_loss=config.loss_conf.teacher_loss,
         )
         self.optimizer = build_optimizer(
             model.backbone.parameters(), self.head.parameters(), config.optimizer_conf

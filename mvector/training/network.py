@@ -10,7 +10,7 @@ from mvector.losses import SpeakerClassifier, build_loss
 from mvector.losses.base import SpeakerLoss
 from mvector.losses.domains import ClassDomains
 from mvector.losses.sharded import ShardedClassifier
-from mvector.losses.similarity import similarity_loss
+from mvector.losses.similarity import embedding_loss, similarity_loss
 from mvector.training.step import BatchResult
 
 LABEL_LOSS, TEACHER_LOSS = "label_loss", "teacher_loss"
@@ -58,6 +58,7 @@ class TrainingNetwork(nn.Module):
         backbone: to train.
         head: classifier and loss.
         label_weight, teacher_weight: of the two losses where a teacher is heard.
+        teacher_loss: ``similarity`` or ``embedding``: what of the teacher is to be kept.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TrainingNetwork(nn.Module):
         *,
         label_weight: float = 1.0,
         teacher_weight: float = 1.0,
+        teacher_loss: str = "similarity",
     ) -> None:
         super().__init__()
         if any(parameter.is_cuda for parameter in backbone.parameters()):
@@ -74,6 +76,7 @@ class TrainingNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
         self.label_weight, self.teacher_weight = label_weight, teacher_weight
+        self._teacher_loss = embedding_loss if teacher_loss == "embedding" else similarity_loss
         self.frozen = False
 
     def forward(
@@ -84,16 +87,16 @@ class TrainingNetwork(nn.Module):
         Args:
             features: ``(batch, frames, bins)``.
             labels: ``(batch,)``.
-            targets: a teacher's embeddings of the clips, ``(batch, D)``, whose similarities are
-                to be kept beside the labels.
+            targets: a teacher's embeddings of the clips, ``(batch, D)``, to be kept, or their
+                similarities, beside the labels.
         """
         embeddings = self.backbone(features)
         loss, num_correct = self.head(embeddings, labels)
         if targets is None:
             return BatchResult(loss, num_correct, {})
-        similarity = similarity_loss(embeddings, targets)
-        total = self.label_weight * loss + self.teacher_weight * similarity
-        parts = {LABEL_LOSS: loss.detach(), TEACHER_LOSS: similarity.detach()}
+        unlike = self._teacher_loss(embeddings, targets)
+        total = self.label_weight * loss + self.teacher_weight * unlike
+        parts = {LABEL_LOSS: loss.detach(), TEACHER_LOSS: unlike.detach()}
         return BatchResult(total, num_correct, parts)
 
     def freeze_backbone(self, frozen: bool) -> None:

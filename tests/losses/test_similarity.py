@@ -1,4 +1,4 @@
-"""The loss that keeps a teacher's similarities, against a loop over pairs."""
+"""The losses that keep a teacher's similarities or its embeddings, against loops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mvector.losses.similarity import similarity_loss
+from mvector.losses.similarity import embedding_loss, similarity_loss
 
 
 def cosine(first: list[float], second: list[float]) -> float:
@@ -73,3 +73,15 @@ def test_an_embedding_of_zero_has_a_finite_gradient() -> None:
     student[0] = 0.0
     similarity_loss(student.requires_grad_(), teacher).backward()
     assert torch.isfinite(student.grad).all()
+
+
+def test_embeddings_are_held_to_the_directions_of_the_teacher_clip_by_clip() -> None:
+    student, _ = both()
+    teacher = student.flip(0)
+    pairs = zip(student.tolist(), teacher.tolist(), strict=True)
+    expected = 1.0 - math.fsum(cosine(*pair) for pair in pairs) / len(student)
+    assert embedding_loss(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    lengths = torch.linspace(0.1, 9.0, len(student), dtype=torch.float64).unsqueeze(1)
+    assert abs(embedding_loss(lengths * student, student).item()) < 1e-12
+    with torch.autocast("cpu", torch.bfloat16):
+        assert embedding_loss(student.bfloat16(), teacher.float()).dtype == torch.float32

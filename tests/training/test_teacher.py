@@ -24,7 +24,7 @@ from mvector.data.lists import ClipList
 from mvector.data.loader import TrainingData
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.files import write_embeddings
-from mvector.errors import DataError
+from mvector.errors import ConfigError, DataError
 from mvector.models.folder import load_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.checkpoint import load_checkpoint
@@ -98,6 +98,29 @@ def test_a_student_of_the_teacher_alone_comes_to_keep_its_similarities(
     losses = points(run, "train/teacher_loss")
     assert losses[-1] < 0.5 * losses[0]
     assert points(run, "train/loss") == pytest.approx(losses)
+
+
+def test_a_student_can_be_held_to_the_very_space_of_the_teacher(
+    taught: dict[str, Any], tmp_path: Path
+) -> None:
+    clips = read_list(taught["dataset_conf"]["train_list"])
+    taught["loss_conf"] |= {"teacher_loss": "embedding", "label_weight": 0}
+    taught["model_conf"]["backbone"]["embd_dim"] = 24
+    taught["train_conf"]["max_epoch"] = 16
+    run = train(taught, tmp_path)
+    theirs = read_teacher(taught["loss_conf"]["teacher"], clips).numpy()
+    ours = SpeakerEncoder(load_model_folder(run / "last_model")[0], device=CPU)
+    found = ours.embed_batch(clips.paths)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(theirs, axis=1)
+    assert ((found * theirs).sum(axis=1) / lengths).mean() > 0.6
+    losses = points(run, "train/teacher_loss")
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_teacher_of_another_size_cannot_be_copied(taught: dict[str, Any]) -> None:
+    taught["loss_conf"]["teacher_loss"] = "embedding"
+    with pytest.raises(ConfigError, match=r"have 24 dimensions and those of the model \d+; set"):
+        MVectorTrainer(taught, use_gpu=False).dry_run()
 
 
 def test_without_labels_the_classifier_stays_as_it_was(
