@@ -1,13 +1,14 @@
 """What the model in the box is trained and calibrated on: one packed corpus, and trials.
 
-  python benchmarks/default_model_data.py --data DIR [DIR2]
+  python benchmarks/default_model_data.py --data DIR [DIR2 ...]
   python train.py --configs configs/default_model.yml
 
 Each folder holds lists/train.txt (lines 'path<TAB>speaker') and lists/metadata.csv (path, corpus,
 speaker, gender, session, duration_s), paths being relative to it; the first also noise/train and
-rir/train. benchmarks/default_model_more.py writes a second one. A speaker of one corpus and name is
-one person in all folders. With --leave_out CORPUS ... nothing of these corpora is heard, neither in
-training nor in calibration, so that they can tell how the model does where it knows nobody.
+rir/train. benchmarks/default_model_more.py writes a second and default_model_common_voice.py a
+third one. A speaker of one corpus and name is one person in all folders. With --leave_out CORPUS
+... nothing of these corpora is heard, neither in training nor in calibration, so that they can
+tell how the model does where it knows nobody.
 
 Single words are joined, a speaker's words of one session to clips of about three seconds, and long
 recordings are cut into pieces of that length, so that every second of speech is heard as often as
@@ -16,7 +17,8 @@ are those of a folder's lists/calibration.txt or, in a folder without one, one s
 each corpus, and at least four, drawn by a checksum of their names. Written below --out:
 
   train/                   packed corpus of the training clips
-  domains.txt              'label<TAB>corpus' of each training speaker
+  domains.txt              'label<TAB>corpus' of each training speaker; a corpus of a few people is
+                           put to another of their language, as two teach little of each other
   calibration/*.wav        clips of the other speakers, 48 of each at most
   calibration.trials       pairs of them, each of one corpus, targets of two sessions where the
                            speaker has several: they choose the best epoch
@@ -50,6 +52,7 @@ from mvector.files import file_sha256, write_text
 SHARE_OF_CALIBRATION, LEAST_OF_CALIBRATION, CLIPS_OF_CALIBRATION = 15, 4, 48
 MOST_TARGETS, MOST_NONTARGETS = 1000, 4000  # of a corpus, so that the largest does not decide alone
 CUT_S = 0.8, 2.0
+LEAST_OF_DOMAIN, JOINED_IF_FEWER = 10, {"aishell": "dspspeech20"}  # both in Mandarin
 LISTS = "train.txt", "metadata.csv", "calibration.txt"
 
 
@@ -85,8 +88,7 @@ def main() -> None:
         "training": pack(training, args.data, args.out / "train"),
         "calibration": write_trials(calibration, args.data, args.out),
     }
-    domains = [f"{label}\t{corpus}\n" for (corpus, _), label in labels_of(training).items()]
-    write_text(args.out / "domains.txt", domains)
+    write_text(args.out / "domains.txt", domains_of(labels_of(training)))
     for kind in ("noise", "rir"):
         link = args.out / kind
         link.unlink(missing_ok=True)
@@ -99,6 +101,17 @@ def main() -> None:
 def labels_of(clips: list[Clip]) -> dict[tuple[str, str], int]:
     """The label of each speaker: they are numbered in the order of the lists."""
     return {key: n for n, key in enumerate(dict.fromkeys(map(speaker_of, clips)))}
+
+
+def domains_of(label_of: dict[tuple[str, str], int]) -> str:
+    """Lines 'label<TAB>corpus', a small corpus being a part of the one that it joins."""
+    speakers_of = Counter(corpus for corpus, _ in label_of)
+    domain_of = {corpus: corpus for corpus in speakers_of} | {
+        corpus: other
+        for corpus, other in JOINED_IF_FEWER.items()
+        if speakers_of[corpus] < LEAST_OF_DOMAIN and other in speakers_of
+    }
+    return "".join(f"{label}\t{domain_of[corpus]}\n" for (corpus, _), label in label_of.items())
 
 
 def kept_for_calibration(data: Path) -> set[tuple[str, str]]:

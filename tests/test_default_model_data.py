@@ -1,4 +1,4 @@
-"""What the model in the box is trained on: benchmarks/default_model_data.py and _more.py."""
+"""What the model in the box is trained on: benchmarks/default_model_*.py write it."""
 
 from __future__ import annotations
 
@@ -117,6 +117,59 @@ def test_corpora_left_out_are_neither_trained_on_nor_calibrated_with(
     assert "words" not in (out / "calibration.trials").read_text()
     with pytest.raises(SystemExit, match="--leave_out poems: no such corpus"):
         run("default_model_data", "--data", *folders, "--leave_out", "poems", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("num_aishell", "others", "domains"),
+    [
+        (2, ["dspspeech20", "books"], {"dspspeech20", "books"}),
+        (10, ["dspspeech20", "books"], {"dspspeech20", "books", "aishell"}),
+        (2, ["books"], {"books", "aishell"}),
+    ],
+)
+def test_a_corpus_of_a_few_people_joins_another_of_their_language(
+    run: Run, num_aishell: int, others: list[str], domains: set[str]
+) -> None:
+    from default_model_data import domains_of
+
+    people = [*((corpus, "a") for corpus in others)]
+    people += [("aishell", str(n)) for n in range(num_aishell)]
+    lines = domains_of({key: label for label, key in enumerate(people)}).splitlines()
+    assert [line.split("\t")[0] for line in lines] == [str(n) for n in range(len(people))]
+    assert [line.split("\t")[1] for line in lines[: len(others)]] == others
+    assert {line.split("\t")[1] for line in lines} == domains
+
+
+def test_common_voice_becomes_a_folder_whose_speakers_are_beginnings_of_client_ids(
+    tmp_path: Path, run: Run
+) -> None:
+    clone, out = tmp_path / "clone", tmp_path / "out"
+    ada, bob = "b" * 24 + "1", "a" * 30
+    clips = {  # language: client, name, gender, seconds
+        "cs": [(ada, "cs_2", "female", 1.5), (bob, "cs_1", "male", 0.5), (bob, "cs_0", "", 2.0)],
+        "zh-HK": [(ada, "hk_0", "female", 21.0), (ada, "hk_1", "female", 3.0)],
+    }
+    for language, rows in clips.items():
+        (clone / language).mkdir(parents=True)
+        lines = ["client_id\tpath\tsentence\tgender"]
+        for client, name, gender, duration_s in rows:
+            write_noise(clone / language / "clips" / f"{name}.mp3", duration_s)
+            lines.append(f'{client}\t{name}.mp3\tHe said "no.\t{gender}')
+        (clone / language / "validated.tsv").write_text("\n".join(lines) + "\n")
+    for _ in range(2):  # a second time over the first
+        run("default_model_common_voice", "--clone", clone, "--out", out)
+    with open(out / "lists/metadata.csv", encoding="utf-8", newline="") as stream:
+        table = [list(row.values()) for row in csv.DictReader(stream)]
+    assert [row[:5] for row in table] == [
+        ["cs/clips/cs_0.mp3", "common_voice", "a" * 24, "", "cs_0"],
+        ["cs/clips/cs_2.mp3", "common_voice", "b" * 24, "F", "cs_2"],
+        ["zh-HK/clips/hk_1.mp3", "common_voice", "b" * 24, "F", "hk_1"],
+    ]
+    assert [float(row[5]) for row in table] == pytest.approx([2.0, 1.5, 3.0], abs=0.1)
+    assert (out / "lists/train.txt").read_text().split() == [
+        *("cs/clips/cs_0.mp3", "0", "cs/clips/cs_2.mp3", "1", "zh-HK/clips/hk_1.mp3", "1")
+    ]
+    assert all(soundfile.info(out / row[0]).samplerate == 16000 for row in table)
 
 
 @pytest.fixture
