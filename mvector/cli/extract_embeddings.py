@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import ChannelOption
 from mvector.cli.common import ModelOptions, max_duration_option, parse_number, print_left_out
-from mvector.cli.options import Action, Command, flag, option, optional, required
+from mvector.cli.options import Action, Command, Condition, flag, option, optional, required
 from mvector.errors import DataError, count_of
 from mvector.files import read_errors_as, read_utf8
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from mvector.data.lists import ClipList
     from mvector.embedding.encoder import SpeakerEncoder
+    from mvector.embedding.extraction import ListedClip
 
 _DESCRIPTION = """\
 Compute the embedding of every clip of a list once, and write them into one file. The suffix of OUT
@@ -29,7 +32,8 @@ says which:
   .ark            Kaldi: binary float vectors keyed by path, with an index .scp beside it
   .parquet        columns path, embedding, label (needs pip install pyarrow)
 
-LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once.
+LIST holds clips 'path<TAB>label', paths alone, or trials, each clip of which is taken once; or it
+is a packed corpus, whose clips are called as in the list that it was packed from.
 Embeddings are not length-normalised. The fingerprint is that of the model and, where it heard only
 the beginning of longer clips, of how much; compare embeddings of one fingerprint only. Clips that
 cannot be used are left out, counted, and listed in OUT.bad_clips.txt.
@@ -43,13 +47,16 @@ examples:
   python tools/extract_embeddings.py dataset/test_list.txt test.npz
   python tools/extract_embeddings.py clips.txt clips.parquet --model_path models/CAMPPlus_Fbank/best
   python tools/extract_embeddings.py voxceleb1_O.txt o.ark --data_root /corpora/VoxCeleb1
+  python tools/extract_embeddings.py dataset/train_packed teacher.npz --model_path models/teacher
   torchrun --nproc_per_node 8 tools/extract_embeddings.py dataset/train_list.txt train.safetensors
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract(ModelOptions, ChannelOption):
-    source: str = required("clips, with or without labels, or trials", "LIST", positional=True)
+    source: str = required(
+        "clips, with or without labels, trials, or a packed corpus", "LIST", positional=True
+    )
     out: str = required(
         "file to write: .npz, .safetensors, .ark or .parquet", "OUT", positional=True
     )
@@ -60,6 +67,16 @@ class Extract(ModelOptions, ChannelOption):
         "keep embeddings here for later runs too (default: OUT.partial, removed at the end)", "DIR"
     )
     overwrite: bool = flag("replace OUT if it is there")
+
+    def conditions(self) -> tuple[Condition, ...]:
+        from mvector.data.packed import is_packed
+
+        is_list, where = not is_packed(self.source), "with a packed corpus, which holds its clips"
+        return (
+            *super().conditions(),
+            ("data_root", is_list, where),
+            ("channel", is_list, where),
+        )
 
 
 def run(args: Extract) -> int:
@@ -75,7 +92,7 @@ def run(args: Extract) -> int:
     check_embedding_file(args.out, ())  # before --overwrite is advised: it may be the list
     if Path(args.out).exists() and not args.overwrite:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
-    paths, labels = _read_clips(args.source, args.data_root)
+    paths, labels, clips = _read_clips(args)
     check_embedding_file(args.out, paths)
     device = choose_device(args.use_gpu)
     with open_world(device.type) as world:
@@ -83,18 +100,18 @@ def run(args: Extract) -> int:
         listening = Listening.from_dict(read_model_info(folder).listening)
         listening = listening.with_duration(args.max_duration)
         encoder = SpeakerEncoder.from_folder(folder, device, listening)
-        return _extract(args, encoder, paths, labels, is_main=world.is_main)
+        return _extract(args, encoder, clips, paths, labels, is_main=world.is_main)
 
 
 def _extract(
     args: Extract,
     encoder: SpeakerEncoder,
+    clips: Sequence[ListedClip],
     paths: list[str],
     labels: np.ndarray | None,
     *,
     is_main: bool,
 ) -> int:
-    from mvector.audio import with_channel
     from mvector.corpus.checking import BadClip, write_bad_clips
     from mvector.embedding.extraction import extract_embeddings
     from mvector.embedding.files import write_embeddings
@@ -103,7 +120,7 @@ def _extract(
     started_s = time.perf_counter()
     table = extract_embeddings(
         encoder,
-        [with_channel(path, args.channel) for path in paths],
+        clips,
         batch_size=args.batch_size,
         cache=args.cache or partial,
         progress=True,
@@ -135,7 +152,20 @@ def _extract(
     return 0
 
 
-def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
+def _read_clips(args: Extract) -> tuple[list[str], np.ndarray | None, Sequence[ListedClip]]:
+    """Paths of distinct clips, their speakers where these are known, and the clips to hear."""
+    from mvector.audio import with_channel
+    from mvector.data.packed import PackedClip, PackedCorpus, is_packed
+
+    if is_packed(args.source):
+        corpus = PackedCorpus(args.source)
+        paths, labels, rows = _distinct(corpus.as_clip_list())
+        return paths, labels, [PackedClip(corpus, row) for row in rows]
+    paths, labels = _read_list(args.source, args.data_root)
+    return paths, labels, [with_channel(path, args.channel) for path in paths]
+
+
+def _read_list(source: str, root: str | None) -> tuple[list[str], np.ndarray | None]:
     """Distinct clips of a list of any kind, and their speakers where the list says them."""
     from mvector.audio import split_channel
     from mvector.audio.formats import refuse_as_list
@@ -154,9 +184,13 @@ def _read_clips(source: str, root: str | None) -> tuple[list[str], np.ndarray | 
         return [os.path.join(root or "", path) for path in dict.fromkeys(lines)], None
     if is_trials_file(source):
         return list(read_trials(source, root).paths), None
-    clips = read_list(source, root=root)
+    return _distinct(read_list(source, root=root))[:2]
+
+
+def _distinct(clips: ClipList) -> tuple[list[str], np.ndarray | None, list[int]]:
+    """Paths and labels of a list, each path once, and where they stand in it."""
     rows = list({path: row for row, path in enumerate(clips.paths)}.values())
-    return [clips.paths[row] for row in rows], clips.labels[rows]
+    return [clips.paths[row] for row in rows], clips.labels[rows].astype("int64"), rows
 
 
 COMMAND = Command("extract_embeddings.py", _DESCRIPTION, _EPILOG, (Action("a list", Extract, run),))

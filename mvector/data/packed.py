@@ -13,6 +13,7 @@ import operator
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, overload
 
@@ -129,6 +130,7 @@ class PackedFolder:
         meta: what ``corpus.json`` says.
         labels: ``(clips,)`` int32, speaker of each clip, read from the file when used.
         lengths: ``(clips,)`` int32, rows (samples or frames) of each clip.
+        crc32: ``(clips,)`` uint32, checksum of each clip's rows.
         paths: where each clip came from; a lazy sequence of str.
 
     Raises:
@@ -144,7 +146,7 @@ class PackedFolder:
         self._check_files()
         index = np.frombuffer(_map_file(self.path / INDEX_NAME), dtype=INDEX_DTYPE)
         self.labels, self.lengths = index["label"], index["length"]
-        self._starts, self._crc32 = index["start"], index["crc32"]
+        self._starts, self.crc32 = index["start"], index["crc32"]
         payload = np.frombuffer(_map_file(self.path / payload_name(self.kind)), self.meta["dtype"])
         self._rows = payload.reshape(-1, *self.meta["row_shape"])
         self.paths: Sequence[str] = PackedPaths(self, index)
@@ -190,7 +192,7 @@ class PackedFolder:
             )
 
     def _is_intact(self, clip: int) -> bool:
-        return zlib.crc32(self.rows(clip).data) == self._crc32[clip]
+        return zlib.crc32(self.rows(clip).data) == self.crc32[clip]
 
     def _read_meta(self) -> dict[str, Any]:
         try:
@@ -275,6 +277,19 @@ class PackedCorpus(PackedFolder):
     def duration_s(self, index: int) -> float:
         """Length of a clip in seconds."""
         return int(self.num_samples[index]) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class PackedClip:
+    """One clip of a packed corpus, read when its samples are asked for."""
+
+    corpus: PackedCorpus
+    index: int
+
+    @property
+    def path(self) -> str:
+        """Where it came from."""
+        return self.corpus.paths[self.index]
 
 
 def _map_file(path: Path) -> mmap.mmap:

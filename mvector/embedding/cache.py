@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from mvector.audio import Channel, split_channel
+from mvector.data.packed import PackedClip
 from mvector.errors import DataError, count_of
 from mvector.files import check_writable, write_errors_as
 
@@ -34,7 +35,8 @@ class ClipKey(NamedTuple):
     """What a clip is known by.
 
     Attributes:
-        place: digest of path, size and time of the last change.
+        place: digest of path, size and time of the last change; of a packed clip, of what its
+            index says.
         num_bytes: size of the file; of several files together, their sum.
         content: digest of the bytes; ``None`` as long as it was not needed.
     """
@@ -65,8 +67,19 @@ def clip_key(paths: Sequence[str]) -> ClipKey | None:
     return ClipKey(digest.digest(), num_bytes)
 
 
+def packed_clip_key(clip: PackedClip) -> ClipKey:
+    """The key of a clip of a packed corpus, wherever that lies: the index knows its content."""
+    corpus, index = clip.corpus, clip.index
+    length = int(corpus.lengths[index])
+    known = (clip.path, corpus.sample_rate, length, int(corpus.crc32[index]))
+    digest = hashlib.blake2b(repr(known).encode(), digest_size=_KEY_BYTES).digest()
+    return ClipKey(digest, 2 * length, digest)
+
+
 def with_content_digest(key: ClipKey, paths: Sequence[str]) -> ClipKey:
     """The key with the digest of the content. An ``OSError`` says that a file cannot be read."""
+    if key.content is not None:
+        return key
     whole = hashlib.blake2b(digest_size=_KEY_BYTES)
     for path in paths:
         digest = hashlib.blake2b(digest_size=_KEY_BYTES)
@@ -128,8 +141,8 @@ class EmbeddingCache:
         read only where a known clip has the same size.
 
         Args:
-            keys: of the clips, as :func:`clip_key` gives them.
-            clips: the files of each clip.
+            keys: of the clips, as :func:`clip_key` and :func:`packed_clip_key` give them.
+            clips: the files of each clip; none of a packed one.
 
         Returns:
             float32 ``(clips, embd_dim)``, and bool ``(clips,)``: whether the clip is known.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,17 +17,21 @@ from mvector.compute.distributed import (
     from_main,
     gather_objects,
 )
+from mvector.data.packed import PackedClip
 from mvector.embedding.cache import (
     ClipKey,
     EmbeddingCache,
     cache_folder,
     clip_key,
+    packed_clip_key,
     with_content_digest,
 )
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
 from mvector.embedding.reading import ClipAudio
 from mvector.progress import progress_bar
+
+ListedClip: TypeAlias = "str | tuple[str, ...] | PackedClip"
 
 T = TypeVar("T")
 # Processes meet so often that none takes another, which has longer clips, for lost.
@@ -36,7 +40,7 @@ _SYNC_INTERVAL_S = 10.0
 
 def extract_embeddings(
     encoder: SpeakerEncoder,
-    clips: Sequence[str | tuple[str, ...]],
+    clips: Sequence[ListedClip],
     *,
     batch_size: int = 16,
     cache: str | os.PathLike[str] | None = None,
@@ -49,7 +53,8 @@ def extract_embeddings(
 
     Args:
         encoder: the model.
-        clips: paths; a tuple of paths is one clip, heard one behind the other.
+        clips: paths, or clips of a packed corpus; a tuple of paths is one clip, heard one behind
+            the other.
         batch_size: clips computed at once.
         cache: folder in which embeddings are kept as soon as they are computed, under the
             encoder's fingerprint: a run that was cut off goes on where it ended, and a clip that
@@ -79,7 +84,7 @@ class _RankShare:
     def __init__(
         self,
         encoder: SpeakerEncoder,
-        clips: Sequence[str | tuple[str, ...]],
+        clips: Sequence[ListedClip],
         cache: str | os.PathLike[str] | None,
     ) -> None:
         self.encoder, self.clips = encoder, clips
@@ -92,7 +97,10 @@ class _RankShare:
             folder = cache_folder(cache, encoder.fingerprint)
             self.cache = EmbeddingCache(folder, encoder.embd_dim)
             files = [_clip_files(clip) for clip in clips]
-            self.keys = [clip_key(paths) for paths in files]
+            self.keys = [
+                packed_clip_key(clip) if isinstance(clip, PackedClip) else clip_key(paths)
+                for clip, paths in zip(clips, files, strict=True)
+            ]
             self.embeddings, self.is_good = self.cache.find(self.keys, files)
         self.missing = np.flatnonzero(~self.is_good)
 
@@ -135,7 +143,9 @@ class _RankShare:
             self.cache.add([key for _, key in keyed], embeddings[[row for row, _ in keyed]])
 
 
-def _clip_files(clip: str | tuple[str, ...]) -> tuple[str, ...]:
+def _clip_files(clip: ListedClip) -> tuple[str, ...]:
+    if isinstance(clip, PackedClip):
+        return ()
     return (clip,) if isinstance(clip, str) else clip
 
 

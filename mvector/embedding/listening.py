@@ -15,15 +15,16 @@ import numpy as np
 from mvector.audio import AudioLimits, AudioSource, audio_windows, source_name
 from mvector.audio.limits import DEFAULT_LIMITS
 from mvector.audio.samples import cut_windows, first_samples
+from mvector.data.packed import PackedClip
 from mvector.embedding.measuring import Measures
 from mvector.errors import AudioError, CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
 
 logger = logging.getLogger(__name__)
 
-#: What an embedding is computed of: one source, or several files that are heard one behind the
-#: other.
-Clip: TypeAlias = "AudioSource | tuple[str, ...]"
+#: What an embedding is computed of: one source, a clip of a packed corpus, or several files that
+#: are heard one behind the other.
+Clip: TypeAlias = "AudioSource | PackedClip | tuple[str, ...]"
 
 FileSkippedHook: TypeAlias = Callable[[], None]
 
@@ -232,11 +233,15 @@ class Listening:
 
 def clip_name(clip: Clip) -> str:
     """How messages call a clip; several files are called by the first."""
+    if isinstance(clip, PackedClip):
+        return f"'{clip.path}'"
     return source_name(_clip_sources(clip)[0])
 
 
 def _clip_sources(clip: Clip) -> Sequence[AudioSource]:
     """The files of a clip that is made of several, or the one source."""
+    if isinstance(clip, PackedClip):
+        return [(clip.corpus.rows(clip.index), clip.corpus.sample_rate)]
     are_files = isinstance(clip, tuple) and all(isinstance(p, (str, os.PathLike)) for p in clip)
     if are_files and clip:
         return cast("tuple[str, ...]", clip)

@@ -18,7 +18,8 @@ def similarity_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Te
 
     Args:
         embeddings: ``(batch, embd_dim)`` of the student; two clips at least.
-        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient.
+        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient. A clip
+            whose target is zero has none, and adds nothing.
 
     Returns:
         A scalar between 0 and 4.
@@ -26,7 +27,8 @@ def similarity_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Te
     batch = len(embeddings)
     difference = cosines_among(embeddings) - cosines_among(targets.detach())
     squares = difference.square().fill_diagonal_(0.0)
-    return squares.sum() / (batch * (batch - 1))
+    known = targets.any(dim=1)
+    return (squares * known * known.unsqueeze(1)).sum() / (batch * (batch - 1))
 
 
 def embedding_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -37,10 +39,12 @@ def embedding_loss(embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Ten
 
     Args:
         embeddings: ``(batch, D)`` of the student.
-        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient.
+        targets: ``(batch, D)`` of the teacher, for the same clips; they get no gradient. A clip
+            whose target is zero has none, and adds nothing.
 
     Returns:
         A scalar between 0 and 2.
     """
     student, teacher = at_least_float32(embeddings), at_least_float32(targets.detach())
-    return 1.0 - F.cosine_similarity(student, teacher).mean()
+    unlike = 1.0 - F.cosine_similarity(student, teacher)
+    return (unlike * teacher.any(dim=1)).mean()

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from safetensors import safe_open
 from small_encoder import small_encoder, write_noise
 
 from mvector.audio import read_audio
 from mvector.cli import run_script
+from mvector.data import write_list
+from mvector.data.packing import pack_corpus
 from mvector.embedding import SpeakerEncoder
 from mvector.embedding.files import write_embeddings
 from mvector.errors import DataError, MissingDependencyError
@@ -156,6 +159,28 @@ def test_bad_clips_are_left_out_counted_and_listed(
         assert arrays["labels"].tolist() == [0, 2]
     assert "Left out:  1 bad clip" in capsys.readouterr().out
     assert (tmp_path / "e.npz.bad_clips.txt").read_text().startswith("gone.wav\t")
+
+
+def test_a_packed_corpus_has_the_embeddings_of_the_list_it_was_packed_from(
+    model: Path, clips: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "short.wav", np.tile([0.1, -0.1], 2000), 16000)
+    entries = [(clip, k % 3) for k, clip in enumerate(clips)]
+    entries.insert(2, (str(tmp_path / "short.wav"), 1))
+    write_list(tmp_path / "list.txt", entries)
+    pack_corpus(tmp_path / "list.txt", tmp_path / "packed", min_duration_s=0.1, num_workers=0)
+    for source in ("list.txt", "packed"):
+        out = tmp_path / f"{source}.npz"
+        assert extract(tmp_path / source, out, "--model_path", model) == 0
+        assert "Left out:  1 bad clip" in capsys.readouterr().out
+    with np.load(tmp_path / "list.txt.npz") as listed, np.load(tmp_path / "packed.npz") as packed:
+        assert packed["paths"].tolist() == clips
+        for name in ("paths", "labels", "fingerprint"):
+            np.testing.assert_array_equal(packed[name], listed[name])
+        np.testing.assert_allclose(packed["embeddings"], listed["embeddings"], atol=1e-5)
+    bad = (tmp_path / "packed.npz.bad_clips.txt").read_text()
+    assert bad == (tmp_path / "list.txt.npz.bad_clips.txt").read_text()
+    assert bad.startswith(f"{tmp_path / 'short.wav'}\t'{tmp_path / 'short.wav'}' is too short")
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(

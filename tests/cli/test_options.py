@@ -343,14 +343,21 @@ def test_an_option_without_a_use_is_one_sentence_and_exit_code_2(
     assert capsys.readouterr() == (out, f"{find_command(name).prog}: error: {sentence}\n")
 
 
-@pytest.mark.parametrize("name", ["inspect_data", "extract_features"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("inspect_data", ["--data_root", "d"]),
+        ("extract_features", ["out", "--data_root", "d"]),
+        ("extract_embeddings", ["out.npz", "--data_root", "d"]),
+        ("extract_embeddings", ["out.npz", "--channel", "0"]),
+    ],
+)
 def test_a_packed_corpus_holds_its_clips(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    name: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "corpus.json").write_text("{}")
-    words = [str(tmp_path), "out"] if name == "extract_features" else [str(tmp_path)]
-    assert run_script(name, [*words, "--data_root", "d"]) == 2
-    assert "--data_root has no use with a packed corpus" in capsys.readouterr().err
+    assert run_script(name, [str(tmp_path), *words]) == 2
+    assert f"{words[-2]} has no use with a packed corpus" in capsys.readouterr().err
 
 
 # ---- what is accepted ---------------------------------------------------------------------------

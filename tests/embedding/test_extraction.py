@@ -17,6 +17,9 @@ from small_encoder import small_encoder, write_noise
 from spawned_ranks import needs_gloo, run_ranks
 
 from mvector.compute.distributed import World
+from mvector.data import write_list
+from mvector.data.packed import PackedClip, PackedCorpus
+from mvector.data.packing import pack_corpus
 from mvector.embedding import SpeakerEncoder, listening
 from mvector.embedding.extraction import extract_embeddings
 from mvector.embedding.listening import Listening
@@ -97,6 +100,25 @@ def test_known_clips_are_not_heard_again(
     heard.clear()
     extract_embeddings(encoder, clips, cache=tmp_path)
     assert heard == []
+
+
+def test_clips_of_a_packed_corpus_are_those_of_its_files_and_known_wherever_it_lies(
+    encoder: SpeakerEncoder, clips: list[str], alone: np.ndarray, tmp_path: Path, heard: list[str]
+) -> None:
+    write_list(tmp_path / "list.txt", [(clip, 0) for clip in clips])
+    pack_corpus(tmp_path / "list.txt", tmp_path / "packed", num_workers=0)
+    corpus = PackedCorpus(tmp_path / "packed")
+    packed = [PackedClip(corpus, row) for row in range(len(clips))]
+    extract_embeddings(encoder, packed[:6], cache=tmp_path / "cache")
+    table = extract_embeddings(encoder, packed, cache=tmp_path / "cache")
+    np.testing.assert_allclose(table.embeddings, alone, atol=1e-5)
+    assert len(heard) == len(clips)
+    heard.clear()
+    moved = PackedCorpus((tmp_path / "packed").rename(tmp_path / "moved"))
+    again = [PackedClip(moved, row) for row in range(len(clips))]
+    table = extract_embeddings(encoder, again, cache=tmp_path / "cache")
+    assert heard == []
+    np.testing.assert_allclose(table.embeddings, alone, atol=1e-5)
 
 
 def test_a_moved_clip_is_known_by_its_content_and_a_changed_one_is_not(

@@ -85,3 +85,23 @@ def test_embeddings_are_held_to_the_directions_of_the_teacher_clip_by_clip() -> 
     assert abs(embedding_loss(lengths * student, student).item()) < 1e-12
     with torch.autocast("cpu", torch.bfloat16):
         assert embedding_loss(student.bfloat16(), teacher.float()).dtype == torch.float32
+
+
+def test_a_clip_without_a_target_adds_nothing_and_the_others_count_as_before() -> None:
+    student, teacher = both(7)
+    teacher[[1, 4]] = 0.0
+    known = [0, 2, 3, 5, 6]
+    student.requires_grad_()
+    similarity_loss(student, teacher).backward()
+    expected = loop_over_pairs(student.detach()[known], teacher[known]) * (5 * 4) / (7 * 6)
+    assert similarity_loss(student, teacher).item() == pytest.approx(expected, rel=1e-12)
+    assert not student.grad[[1, 4]].any()
+    student.grad = None
+    of_known = embedding_loss(student[known], student.flip(0)[known]).item()
+    targets = student.detach().flip(0)
+    targets[[1, 4]] = 0.0
+    embedding_loss(student, targets).backward()
+    assert embedding_loss(student, targets).item() == pytest.approx(of_known * 5 / 7, rel=1e-12)
+    assert not student.grad[[1, 4]].any()
+    assert student.grad[[0, 6]].any()
+    assert similarity_loss(student, torch.zeros_like(teacher)).item() == 0.0

@@ -287,6 +287,25 @@ def test_embeddings_are_found_by_path_and_centred_by_the_training_clips(tmp_path
     assert found.dtype == torch.float32
 
 
+def test_a_few_clips_may_lack_a_teacher_and_have_no_target(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{n:03d}.wav" for n in range(200)]
+    rows = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    write_embeddings(tmp_path / "t.npz", names[2:], rows[2:])
+    found = read_teacher(tmp_path / "t.npz", clips_of(" ".join(names))).numpy()
+    assert not found[:2].any()
+    whole = read_teacher(tmp_path / "t.npz", clips_of(" ".join(names[2:]))).numpy()
+    np.testing.assert_array_equal(found[2:], whole)  # their mean is that of the clips known
+    assert [record.getMessage() for record in caplog.records] == [
+        f"'{tmp_path / 't.npz'}' lacks the embeddings of 2 of 200 clips of 'train_list.txt' "
+        "(000.wav, 001.wav); they are without a teacher."
+    ]
+    write_embeddings(tmp_path / "t.npz", names[3:], rows[3:])
+    with raises_code("teacher-incomplete"):
+        read_teacher(tmp_path / "t.npz", clips_of(" ".join(names)))
+
+
 def test_clips_that_the_teacher_has_not_heard_are_named(
     taught: dict[str, Any], tmp_path: Path
 ) -> None:
