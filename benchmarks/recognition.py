@@ -6,7 +6,8 @@ DIR holds lists/dev_<corpus>.txt (lines `path<TAB>label`, paths relative to DIR)
 the first clip, or the first three, are enrolled as the speaker library does it (mean of unit
 vectors); up to --clips others are held out. Closed set: everybody is enrolled. Open set: half of
 the speakers are, drawn ten times; the others are strangers. FAR: strangers taken for somebody. FRR:
-clips of enrolled people that are called unknown. Wrong: enrolled people taken for another one. Each
+clips of enrolled people that are called unknown, and not those where it cannot be told. Wrong:
+enrolled people taken for another one. Each
 with the threshold of two clips, and with the threshold raised by log(N) / slope for N people, which
 is what recognition uses. The second table has thresholds of each corpus's own: calibrated on all
 pairs of these clips, so that calibration and use are alike. A calibration that knows how good clips
@@ -40,7 +41,7 @@ NUM_TIMED = 40
 
 @dataclass(frozen=True)
 class Corpus:
-    """Unit embeddings ``(clips, D)`` with speaker, path and quality ``(clips, 2)`` of each."""
+    """Unit embeddings ``(clips, D)`` with speaker, path and measures of each clip."""
 
     name: str
     paths: list[str]
@@ -53,7 +54,8 @@ class Corpus:
 class Split:
     """Voiceprints ``(speakers, D)`` in the order of ``speakers``, and the held-out clips.
 
-    ``quality`` ``(speakers, 2)`` is that of the enrolled clips: total speech and mean SNR.
+    ``quality`` ``(speakers, SIDE_MEASURES)`` is that of the enrolled clips: their total speech, and
+    the mean of all else.
     """
 
     speakers: np.ndarray
@@ -106,8 +108,8 @@ def enrol(corpus: Corpus, num_clips: int) -> Split:
         mean = corpus.units[clips[:num_clips]].mean(axis=0)
         speakers.append(speaker)
         voiceprints.append(mean / np.linalg.norm(mean))
-        speech_s, snr_db = corpus.quality[clips[:num_clips]].T
-        quality.append((speech_s.sum(), snr_db.mean()))
+        measures = corpus.quality[clips[:num_clips]]
+        quality.append([measures[:, 0].sum(), *measures[:, 1:].mean(axis=0)])
         enrolled.append(clips[:num_clips])
         tests.append(clips[3:])
     return Split(
@@ -153,10 +155,10 @@ def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
         is_enrolled = np.isin(truth, split.speakers[enrolled])
         for raised, (far, frr, wrong) in outcomes.items():
             number = len(enrolled) if raised else 1
-            limits = np.asarray(judge.limits(quality, number).threshold)
+            limits, low, _ = map(np.asarray, judge.limits(quality, number))
             accepted = best >= limits
             far.append(accepted[~is_enrolled])
-            frr.append(~accepted[is_enrolled])
+            frr.append((best < np.minimum(low, limits))[is_enrolled])
             wrong.append((accepted & (found != truth))[is_enrolled])
     cells = [share(np.concatenate(part)) for kind in outcomes.values() for part in kind]
     return " | ".join([*cells, f"{np.median(limits):.3f}"])

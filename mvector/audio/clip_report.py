@@ -89,45 +89,55 @@ class QualityLimits:
 
     def reasons(self, report: ClipReport) -> tuple[str, ...]:
         """What a clip falls short of, each in a few words; empty for a good one."""
-        found = []
-        caution = report.channels.caution if report.channels else None
-        if (caution == "different" and not self.different_channels) or (
-            caution == "empty" and not self.empty_channel
-        ):
-            found.append(str(report.channels))
-        if self.min_speech_s is not None and report.speech_s < self.min_speech_s:
-            found.append(f"only {report.speech_s:.1f} s of speech in {report.duration_s:.1f} s")
-        if self.min_level_db is not None and report.level_db < self.min_level_db:
-            found.append(f"too quiet (level {report.level_db:.0f} dB)")
-        if self.max_clipped_share is not None and report.clipped_share > self.max_clipped_share:
-            found.append(f"clipped ({100.0 * report.clipped_share:.1f} % of it at full scale)")
-        # Without speech there is no ratio of speech to noise, and no band of speech.
-        if report.speech_s > 0:
-            found += self._reasons_of_speech(report)
-        return tuple(found)
+        return tuple(reason for reason in self.shortcomings(report) if reason is not None)
 
-    def _reasons_of_speech(self, report: ClipReport) -> list[str]:
-        found = []
-        is_noisy = self.min_snr_db is not None and report.snr_db < self.min_snr_db
-        if is_noisy:
-            found.append(f"noisy (signal-to-noise ratio about {report.snr_db:.0f} dB)")
+    def shortcomings(self, report: ClipReport) -> tuple[str | None, ...]:
+        """The same for each thing that is looked at, what matters most first; ``None``: good."""
+        caution = report.channels.caution if report.channels else None
+        is_odd = (caution == "different" and not self.different_channels) or (
+            caution == "empty" and not self.empty_channel
+        )
+        # Without speech there is no ratio of speech to noise, and no band of speech.
+        has_speech = report.speech_s > 0
+        is_noisy = _is_below(report.snr_db, self.min_snr_db) and has_speech
         # Strong noise hides the highest frequencies of speech, whatever the channel.
-        if (
-            self.min_bandwidth_hz is not None
-            and report.bandwidth_hz < self.min_bandwidth_hz
-            and not is_noisy
-        ):
-            cause = "" if report.snr_db >= QUIET_FROM_SNR_DB else ", or noise above it"
-            found.append(
+        is_narrow = _is_below(report.bandwidth_hz, self.min_bandwidth_hz) and not is_noisy
+        cause = "" if report.snr_db >= QUIET_FROM_SNR_DB else ", or noise above it"
+        found = (
+            (is_odd, str(report.channels)),
+            (
+                _is_below(report.speech_s, self.min_speech_s),
+                f"only {report.speech_s:.1f} s of speech in {report.duration_s:.1f} s",
+            ),
+            (
+                _is_below(report.level_db, self.min_level_db),
+                f"too quiet (level {report.level_db:.0f} dB)",
+            ),
+            (
+                _is_above(report.clipped_share, self.max_clipped_share),
+                f"clipped ({100.0 * report.clipped_share:.1f} % of it at full scale)",
+            ),
+            (is_noisy, f"noisy (signal-to-noise ratio about {report.snr_db:.0f} dB)"),
+            (
+                is_narrow and has_speech,
                 f"telephone band{cause}: "
-                f"nothing of the voice above {report.bandwidth_hz / 1000.0:.1f} kHz"
-            )
-        if self.max_hole_share is not None and report.hole_share > self.max_hole_share:
-            found.append(
+                f"nothing of the voice above {report.bandwidth_hz / 1000.0:.1f} kHz",
+            ),
+            (
+                _is_above(report.hole_share, self.max_hole_share) and has_speech,
                 "heavily compressed (mp3 or similar at a low rate): "
-                f"{_percent(report.hole_share)} of the spectrum is missing"
-            )
-        return found
+                f"{_percent(report.hole_share)} of the spectrum is missing",
+            ),
+        )
+        return tuple(reason if is_so else None for is_so, reason in found)
+
+
+def _is_below(value: float, least: float | None) -> bool:
+    return least is not None and value < least
+
+
+def _is_above(value: float, most: float | None) -> bool:
+    return most is not None and value > most
 
 
 def _percent(share: float) -> str:

@@ -23,7 +23,7 @@ count as the same person. DIR has a folder for each person, with clips of any le
   DIR/ann/monday.wav  DIR/ann/friday.wav  DIR/bob/1.flac ...
 
 Every clip is compared with every other one. The result is a table of thresholds with the errors
-each made, a range of scores that are no evidence either way, and a check on people that were not
+each made, the range of scores that cannot tell, and a check on people that were not
 calibrated on. It is written into the model folder, in place of what was measured before, and used
 by infer_contrast.py and infer_recognition.py.
 
@@ -56,7 +56,9 @@ class Calibrate(ModelOptions, ChannelOption):
     dry_run: bool = flag("measure and print, but write nothing")
     force: bool = flag("write even what too few clips were measured on")
     quality: bool = bool_option(
-        False, "also fit a ratio that knows speech duration and SNR (default: %(default)s)"
+        False,
+        "also fit ratios that know speech duration, SNR and channel of the clips (default: "
+        "%(default)s)",
     )
     max_clips_per_person: int = option(
         50,
@@ -103,7 +105,7 @@ def run(args: Calibrate) -> int:
     measured = result.calibration
     skipped = f" ({result.num_skipped} could not be used)" if result.num_skipped else ""
     print(
-        f"Threshold:     {measured.threshold_eer:.4f}, equal error rate {percent(measured.eer)}\n"
+        f"Equal errors:  {percent(measured.eer)} each, from {measured.threshold_eer:.4f}\n"
         f"Compared:      {result.num_clips} clips of {result.num_people} people{skipped}: "
         f"{measured.num_target:,} pairs of one person, {measured.num_nontarget:,} of two people\n"
     )

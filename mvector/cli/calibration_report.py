@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def calibration_lines(
     measured: Calibration, eer: Interval | None, held_out: HeldOutCheck | None
 ) -> list[str]:
-    """Thresholds with their errors, what speaks for and against them, and the inconclusive band.
+    """Thresholds with their errors, what speaks for and against them, and what cannot be told.
 
     ``eer`` has the interval for a confidence of 95 %; ``held_out`` is the check on other speakers.
     """
@@ -80,8 +80,8 @@ def write_calibration(
             changed, calibration=measured.to_dict(), listening=now.to_dict(), metrics=metrics
         )
     print(
-        f"Written to {Path(out or folder)}/model.yml: from now on {measured.threshold_eer:.4f} "
-        "decides; take another line of the table with --threshold."
+        f"Written to {Path(out or folder)}/model.yml: from now on {_deciding(measured):.4f} "
+        "decides; take another line of the table with --purpose or --threshold."
     )
     print_listening_change(before, now)
     return 0
@@ -123,7 +123,7 @@ def _row(point: OperatingPoint) -> str:
 def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[str]:
     if check is None:
         return ["  Too few people to calibrate on half of them and check on the others."]
-    knowing = " and quality of clips" if measured.quality_weights else ""
+    knowing = " and quality of clips" if measured.ratios else ""
     return [
         f"  Chosen on half of the people, the threshold ({check.threshold:.4f}) accepted "
         f"{check.num_false_accepts:,} of {check.num_nontarget:,} pairs of strangers among the "
@@ -136,10 +136,17 @@ def _held_out_lines(measured: Calibration, check: HeldOutCheck | None) -> list[s
 
 
 def _inconclusive_line(measured: Calibration) -> str:
+    if measured.slope <= 0:
+        return "Cannot tell:   any score: clips of one person are no more alike than others."
     if measured.inconclusive_scores is None:
-        return "Inconclusive:  every score: clips of one person are no more alike than others."
+        return f"Cannot tell:   no score: from {_deciding(measured):.4f} the same person, else two"
     low, high = measured.inconclusive_scores
     return (
-        f"Inconclusive:  scores between {low:.4f} and {high:.4f}, where neither answer is 10 times "
-        "as likely as the other"
+        f"Cannot tell:   scores from {low:.4f}, below which at most 5 % of the pairs of one person "
+        f"lie, to below {high:.4f}"
     )
+
+
+def _deciding(measured: Calibration) -> float:
+    """The score from which verdicts say that it is the same person."""
+    return measured.limits()[0] if measured.slope > 0 else measured.threshold_eer

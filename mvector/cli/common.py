@@ -59,6 +59,9 @@ def bool_option(default: _T, text: str) -> _T:
     return option(default, text, "True|False", parse_bool)
 
 
+#: Exit codes of the answers to a comparison; 2 is a mistake, as everywhere.
+ANSWER_CODES = {"same": 0, "different": 1, "cannot tell": 3}
+
 # ---- options that several commands have --------------------------------------------------------
 
 
@@ -125,11 +128,27 @@ def named_or_chosen_model(args: ModelOptions, library: str | None = None) -> str
     return choice.folder
 
 
+def purpose_option() -> str | None:
+    """``--purpose``, of commands that give verdicts; ``None`` is *default*."""
+    return optional(
+        "how rarely strangers are accepted, by the model's calibration: default 1 in 100, login 1 "
+        "in 1,000, search as often as people are rejected",
+        choices=("default", "login", "search"),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThresholdOption(Options):
     threshold: float | None = optional(
-        "at or above: the same person (default: the model's calibrated threshold)", "COSINE", float
+        "at or above: the same person, below: not (default: what the model's calibration says)",
+        "COSINE",
+        float,
     )
+    purpose: str | None = purpose_option()
+
+    def conditions(self) -> tuple[Condition, ...]:
+        decided = "with --threshold, which decides by itself"
+        return (*super().conditions(), ("purpose", self.threshold is None, decided))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,21 +19,20 @@ from mvector.cli.clips import (
     require_one_standard_input,
 )
 from mvector.cli.common import (
+    ANSWER_CODES,
     JsonOption,
     ModelOptions,
     ThresholdOption,
     named_or_chosen_model,
 )
 from mvector.cli.options import Action, Command, Condition, OptionError, option, optional
-from mvector.cli.terminal import Mark, marked, mind_lines
+from mvector.cli.terminal import MARK_OF, marked, mind_lines
 from mvector.errors import MVectorError
 
 if TYPE_CHECKING:
-    from mvector.recognition.judge import Decision
+    from mvector.recognition.decision import Decision
 
 logger = logging.getLogger(__name__)
-
-SAME, DIFFERENT = 0, 1
 
 _EPILOG = """\
 examples:
@@ -41,8 +40,8 @@ examples:
   python infer_contrast.py a.wav                  asks for the second, or records it
   cat b.wav | python infer_contrast.py a.wav -
 
-exit code: 0 the same person, 1 different people, 2 a mistake (a clip that cannot be read, …); where
-the verdict is inconclusive, 0 from the threshold on
+exit code: 0 the same person, 1 different people, 3 it cannot be told, 2 a mistake (a clip that
+cannot be read, …)
 """
 
 
@@ -83,7 +82,12 @@ def compare(args: Compare) -> int:
     from mvector.recognition.predictor import MVectorPredictor
 
     model = named_or_chosen_model(args)
-    predictor = MVectorPredictor(model, threshold=args.threshold, use_gpu=args.use_gpu)
+    predictor = MVectorPredictor(
+        model,
+        threshold=args.threshold,
+        purpose=args.purpose or "default",
+        use_gpu=args.use_gpu,
+    )
     _ = predictor.threshold  # without one there is no verdict: say so before working
     if None in paths:  # nobody is asked for a clip beside one that cannot be read
         for path in paths:
@@ -117,21 +121,22 @@ def compare(args: Compare) -> int:
         for line in decision.details():
             logger.info(line)
         logger.info("time: %.0f ms for two clips", elapsed_ms)
-    return SAME if decision.same else DIFFERENT
+    return ANSWER_CODES[decision.answer]
 
 
 def _verdict_lines(decision: Decision) -> list[str]:
     """The verdict, the figures behind it, and what to mind."""
-    verdict = "same person" if decision.same else "different people"
+    from mvector.recognition.decision import ANSWER_WORDS
+
     score, threshold = decision.as_text()
     figures = f"  similarity {score:>7}   threshold {threshold:>7}"
-    headline = marked(Mark.YES if decision.same else Mark.NO, verdict)
-    if decision.inconclusive and decision.inconclusive_band:
-        headline = marked(Mark.UNSURE, f"inconclusive, rather {verdict}")
-        low, high = decision.inconclusive_band
-        if low > -1.0 or high < 1.0:
-            figures += f"   weak evidence from {low:.4f} to {high:.4f}"
-    return [headline, figures, *mind_lines(decision.reasons)]
+    headline = ANSWER_WORDS[decision.answer]
+    if decision.reason is not None and decision.inconclusive_band:
+        headline += f": {decision.reason}"
+        low, _ = decision.inconclusive_band
+        if low > -1.0:
+            figures += f"   different below {low:>7.4f}"
+    return [marked(MARK_OF[decision.answer], headline), figures, *mind_lines(decision.cautions)]
 
 
 COMMAND = Command(

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import mvector
+from mvector.cli.common import ANSWER_CODES
 from mvector.cli.options import Action, Command, Options, option
 from mvector.errors import MVectorError
 from mvector.files import write_errors_as
@@ -63,7 +64,7 @@ def run(args: Demo) -> int:
     shutil.copytree(shipped_folder("samples"), out / "samples")
     tour = _Tour(out)
 
-    verdicts = (0, 1)  # exit codes: same or known, different or unknown
+    verdicts = tuple(ANSWER_CODES.values())
     tour.say("1/7  the model in the box: comparing sample clips, enrolling, recognising")
     box = {voice: f"samples/{voice}/{{}}.flac" for voice in _SAMPLE_VOICES}
     mine, other, stranger = (box[voice] for voice in _SAMPLE_VOICES)
@@ -138,10 +139,15 @@ Next: speech of your own; mvector --help shows the way.""")
 def _outcomes(same: int, different: int, known: int, unknown: int) -> str:
     """What the exit codes of two comparisons and two recognitions say of a model."""
     return f"""\
-  same voice      {"taken for the same" if same == 0 else "wrongly told apart"}
-  two voices      {"told apart" if different == 1 else "wrongly taken for the same"}
-  enrolled voice  {"recognised" if known == 0 else "not recognised"}
-  stranger        {"rejected" if unknown == 1 else "wrongly recognised"}"""
+  same voice      {_outcome(same, "taken for the same", "wrongly told apart")}
+  two voices      {_outcome(different, "wrongly taken for the same", "told apart")}
+  enrolled voice  {_outcome(known, "recognised", "not recognised")}
+  stranger        {_outcome(unknown, "wrongly recognised", "rejected")}"""
+
+
+def _outcome(code: int, if_same: str, if_different: str) -> str:
+    words = {ANSWER_CODES["same"]: if_same, ANSWER_CODES["different"]: if_different}
+    return words.get(code, "cannot tell")
 
 
 def make_folder(out: Path) -> None:

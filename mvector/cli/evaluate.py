@@ -78,7 +78,7 @@ def _evaluate(args: Evaluate) -> int:
     before, judge = Listening.from_dict(info.listening), None
     if args.verdict:
         listening = before.with_duration(data.eval_conf.max_duration)
-        judge = _make_judge(folder, info, listening, data.eval_conf.enrolment)
+        judge = _make_judge(folder, info, listening, data.eval_conf.enrolment, args.purpose)
     started = time.monotonic()
     with open_world(trainer.device.type) as world:
         result = trainer.evaluate(
@@ -150,13 +150,16 @@ def _calibrate(
     return write_calibration(folder, measured, metrics, before=before, now=now, force=args.force)
 
 
-def _make_judge(folder: Path, info: ModelInfo, listening: Listening, enrolment: str) -> Judge:
+def _make_judge(
+    folder: Path, info: ModelInfo, listening: Listening, enrolment: str, purpose: str | None
+) -> Judge:
     """What decides with this model; refuses thresholds that are missing or do not fit."""
     from mvector.errors import EvaluationError
     from mvector.recognition.judge import Judge
     from mvector.recognition.model_choice import usable_calibration
 
-    judge = Judge(usable_calibration(info, listening, folder), None, str(folder))
+    calibration = usable_calibration(info, listening, folder)
+    judge = Judge(calibration, None, str(folder), purpose or "default")
     _ = judge.threshold  # without one there is no verdict: say so before working
     if enrolment == "concat":
         raise EvaluationError(

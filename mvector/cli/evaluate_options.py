@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mvector.cli.common import SettingOptions, bool_option, config_option, parse_count
+from mvector.cli.common import (
+    SettingOptions,
+    bool_option,
+    config_option,
+    parse_count,
+    purpose_option,
+)
 from mvector.cli.options import Condition, Options, flag, option, optional, required
 
 if TYPE_CHECKING:
@@ -159,16 +165,17 @@ class CalibrationOptions(ScoringOptions):
 
     calibrate: bool = flag(
         "say which threshold, and how sure: errors behind each, a check on people that were not "
-        "calibrated on, the inconclusive band; too little to rely on is not written"
+        "calibrated on, what cannot be told; too little to rely on is not written"
     )
     quality: bool = flag(
-        "with --calibrate: also fit a ratio that knows speech duration and SNR of the clips"
+        "with --calibrate: also fit ratios that know speech duration, SNR and channel of the clips"
     )
     force: bool = flag("with --calibrate: write even what rests on too little")
     verdict: bool = flag(
-        "how often the verdicts of infer_contrast.py are wrong (FAR, FRR) or inconclusive, decided "
+        "how often the verdicts of infer_contrast.py are wrong (FAR, FRR) or cannot tell, decided "
         "by the calibration that the model has, which then stays as it is"
     )
+    purpose: str | None = purpose_option()
     write_calibration: bool | None = bool_option(
         None,
         "write thresholds into the model folder (default: unless those there rest on more people; "
@@ -188,6 +195,7 @@ class CalibrationOptions(ScoringOptions):
             ("verdict", not self.calibrate, "with --calibrate, which makes another calibration"),
             ("write_calibration", self.is_plain or not writes, elsewhere),
             ("write_calibration", not (self.verdict and writes), "with --verdict"),
+            ("purpose", self.verdict, "without --verdict"),
             ("quality force", self.calibrate, "without --calibrate"),
             ("force", writes, "with --write_calibration False"),
         )

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import ChannelOption, open_clip, require_one_standard_input
-from mvector.cli.common import JsonOption, SearchOptions
+from mvector.cli.common import ANSWER_CODES, JsonOption, SearchOptions
 from mvector.cli.options import required
-from mvector.cli.terminal import Mark, marked, mind_lines
+from mvector.cli.terminal import MARK_OF, marked, mind_lines
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KNOWN, UNKNOWN, MISTAKE = 0, 1, 2
+MISTAKE = 2
+_WORSE_AND_WORSE = (*ANSWER_CODES.values(), MISTAKE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ def identify(args: Identify, predictor: MVectorPredictor) -> int:
             if args.json:
                 answer = {"clip": file, "error": {"code": error.code, "message": str(error)}}
                 print(json.dumps(answer, ensure_ascii=False))
-    return max(codes)
+    return max(codes, key=_WORSE_AND_WORSE.index)
 
 
 def recognise(
@@ -78,13 +79,12 @@ def recognise(
         for line in result.decision.details():
             logger.info(line)
         logger.info("time: %.0f ms", elapsed_ms)
-    return KNOWN if result.is_known else UNKNOWN
+    return ANSWER_CODES[result.decision.answer]
 
 
 def answer_line(result: Recognition, label: str = "") -> str:
     """Who it is, with a mark; ``label`` stands before the answer."""
-    sign = Mark.YES if result.is_known else Mark.NO
-    sign = Mark.UNSURE if result.decision.inconclusive else sign
+    sign = MARK_OF[result.decision.answer]
     return marked(sign, f"{label}  {result.as_text()}" if label else result.as_text())
 
 
@@ -93,4 +93,4 @@ def _recognition_lines(result: Recognition, label: str, top_k: int) -> list[str]
     lines = [answer_line(result, label)]
     if top_k > 1:
         lines += [f"  {match.score:7.4f}  {match.name}" for match in result.candidates]
-    return [*lines, *mind_lines(result.reasons)]
+    return [*lines, *mind_lines(result.decision.cautions)]

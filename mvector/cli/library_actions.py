@@ -96,6 +96,7 @@ def make_predictor(args: LibraryOptions, *, as_enrolled: bool = True) -> MVector
     predictor = MVectorPredictor(
         named_or_chosen_model(args, args.audio_db_path if as_enrolled else None),
         threshold=args.threshold if isinstance(args, SearchOptions) else None,
+        purpose=(isinstance(args, SearchOptions) and args.purpose) or "default",
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
         library_options={

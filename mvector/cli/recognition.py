@@ -69,8 +69,9 @@ examples:
 
 Clips put by hand into audio_db/<name>/ are enrolled when somebody is registered or recognised next;
 deleted clips are gone.
-exit code: 0 done; 1 of --identify: nobody enrolled speaks in one clip or more, of --watch: in none;
-2 a mistake, such as a clip that cannot be used
+exit code: 0 done; of --identify, the last of these that a clip gives: 1 nobody enrolled speaks,
+3 it cannot be told, 2 it cannot be used; of --watch: 1 nobody enrolled was heard, 3 it cannot be
+told; 2 any other mistake
 """
 
 

@@ -20,6 +20,10 @@ class Mark(Enum):
     MIND = ("!", "!", YELLOW)
 
 
+#: Of the answers to a comparison; see :class:`mvector.recognition.Decision`.
+MARK_OF = {"same": Mark.YES, "different": Mark.NO, "cannot tell": Mark.UNSURE}
+
+
 def has_colour(stream: TextIO) -> bool:
     """Whether escape codes make colours there: on a terminal, unless ``NO_COLOR`` says no.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import RecordingOptions, open_clip
-from mvector.cli.common import JsonOption, SearchOptions, parse_length
+from mvector.cli.common import ANSWER_CODES, JsonOption, SearchOptions, parse_length
 from mvector.cli.identify import answer_line
 from mvector.cli.options import Condition, option, required
 from mvector.errors import AudioError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mvector.recognition.answers import Recognition
     from mvector.recognition.predictor import MVectorPredictor
 
+_BEST_FIRST = ("same", "cannot tell", "different")
 _LEAST_SPEECH = 0.2  # share of the window; with less nobody is speaking
 
 
@@ -53,22 +54,23 @@ def watch(args: Watch, predictor: MVectorPredictor) -> int:
     """Print who is heard until the file ends or the user stops.
 
     Returns:
-        0 if somebody enrolled was heard, else 1.
+        0 if somebody enrolled was heard, 3 if that cannot be told of somebody who was, else 1.
     """
     rate = predictor.encoder.sample_rate
-    heard = False
+    codes = {ANSWER_CODES["different"]}
     noted: str | None = ""  # who spoke last: the audit tells when that changed, not of each window
     try:
         with _open_hops(args, predictor.encoder) as hops:
             for end_s, window in sliding_windows(hops, rate, args.record_seconds):
                 result = _recognise_window(args, predictor, end_s, window)
-                heard |= result is not None and result.is_known
+                if result is not None:
+                    codes.add(ANSWER_CODES[result.decision.answer])
                 if result is not None and result.name != noted:
                     noted = result.name
                     predictor.library.record("watch", noted, result.score)
     except KeyboardInterrupt:
         print(file=sys.stderr)
-    return 0 if heard else 1
+    return next(ANSWER_CODES[best] for best in _BEST_FIRST if ANSWER_CODES[best] in codes)
 
 
 def sliding_windows(

@@ -14,10 +14,13 @@ import numpy as np
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation.calibration_table import read_value
+from mvector.evaluation.likelihood import LikelihoodRatio, ratio_from_weights
 from mvector.evaluation.operating_points import PURPOSES, ErrorCounts, OperatingPoint
 
-#: A score is inconclusive where the observation is less than so many times likelier under one
-#: hypothesis than under the other. At even prior odds the posterior is then between 9 and 91 %.
+#: What verdicts are held to unless another purpose is named: 1 of 100 strangers is accepted.
+DEFAULT_POINT = "far_1pct"
+#: Where there are too few trials to see that, an answer takes evidence that is so many times
+#: likelier if it is true than if it is not.
 CONCLUSIVE_RATIO = 10.0
 
 #: Fewer speakers, or fewer trials of one speaker, are no ground for a threshold.
@@ -46,19 +49,13 @@ class Calibration:
         slope: of the log-likelihood ratio over the score.
         offset: natural-log likelihood ratio at score 0.
         threshold_far_0_01pct: the same for 0.01 %; ``None`` with fewer than 10,000.
-        inconclusive_low: scores from here to ``inconclusive_high`` have a likelihood ratio between
-            1/10 and 10: neither answer is ten times as likely as the other. ``None``, like the
-            other end, where higher scores do not mean the same speaker.
-        inconclusive_high: its upper end.
         errors: errors behind each threshold, by purpose; empty if they were not counted.
         num_speakers: different speakers in the trials; ``None`` if not known.
         score_type: what the scores are: ``cosine``, ``s-norm``, ``as-norm``, ``plda`` ...
-        quality_weights: offset, slope and a weight for each of
-            :data:`mvector.evaluation.quality.TRIAL_MEASURES`, for ratios that know how good the
-            clips are; ``None`` if these were not measured.
-        quality_range: lowest and highest of each of these measures among the trials. Clips beyond
-            count as the most extreme that were seen: nothing is known of what follows. ``None``
-            where that was not measured, and then the line goes on.
+        ratios: likelihood ratios that know more of the clips than their score, the one that knows
+            most first; empty if nothing else was measured.
+        threshold_miss_5pct: threshold below which 5 % of the target trials lie; ``None`` if it was
+            not measured.
     """
 
     description: str
@@ -75,13 +72,11 @@ class Calibration:
     slope: float
     offset: float
     threshold_far_0_01pct: float | None = None
-    inconclusive_low: float | None = None
-    inconclusive_high: float | None = None
     errors: Mapping[str, ErrorCounts] = field(default_factory=dict)
     num_speakers: int | None = None
     score_type: str = "cosine"
-    quality_weights: tuple[float, ...] | None = None
-    quality_range: tuple[tuple[float, float], ...] | None = None
+    ratios: tuple[LikelihoodRatio, ...] = ()
+    threshold_miss_5pct: float | None = None
 
     def operating_points(self) -> list[OperatingPoint]:
         """The thresholds, each with its error rates and the trials behind it."""
@@ -120,68 +115,74 @@ class Calibration:
 
     @property
     def inconclusive_scores(self) -> tuple[float, float] | None:
-        """The inconclusive range within what scores can be: cosines lie in [-1, 1]."""
-        if self.inconclusive_low is None or self.inconclusive_high is None:
+        """Scores of which verdicts say that it cannot be told, from one to below the other.
+
+        ``None`` where there are none, or higher scores do not mean the same speaker.
+        """
+        if self.slope <= 0:
             return None
-        low, high = self.inconclusive_low, self.inconclusive_high
+        high, low = self.limits()
         if self.score_type.endswith("cosine"):
             low, high = (min(max(end, -1.0), 1.0) for end in (low, high))
-        return low, high
+        return (low, high) if low < high else None
+
+    def limits(self, point: str = DEFAULT_POINT) -> tuple[float, float]:
+        """Scores from which it is the same speaker, and below which it is two, by the score alone.
+
+        The first is the threshold of an operating point, a key of :data:`PURPOSES`, or that of the
+        equal error rate if it is higher: nobody gains by accepting more strangers than people are
+        rejected. Below the other one lie 5 % of the target trials. What lies between cannot be
+        told. What was not measured takes plain evidence. The slope must be positive.
+        """
+        far, plain = getattr(self, f"threshold_{point}"), np.log(CONCLUSIVE_RATIO)
+        same = (plain - self.offset) / self.slope if far is None else far
+        same = max(float(same), self.threshold_eer)
+        lowest = self.threshold_miss_5pct
+        different = (-plain - self.offset) / self.slope if lowest is None else lowest
+        return same, min(float(different), same)
 
     @property
     def knows_quality(self) -> bool:
-        """Whether there is a ratio that takes the quality of the clips into account."""
-        return self.quality_weights is not None and self.quality_weights[1] > 0
+        """Whether there is a ratio that takes more into account than the score."""
+        return any(ratio.slope > 0 for ratio in self.ratios)
+
+    def ratio_for(self, quality: np.ndarray | None) -> LikelihoodRatio | None:
+        """The ratio that takes most of what is known of one trial, ``(TRIAL_MEASURES,)``.
+
+        ``None`` where the score alone is to be judged.
+        """
+        if quality is None:
+            return None
+        usable = (ratio for ratio in self.ratios if ratio.slope > 0 and ratio.knows(quality))
+        return next(usable, None)
 
     def llr(self, score: Scores, quality: np.ndarray | None = None) -> Scores:
         """Natural log of P(score | same speaker) / P(score | different speakers).
 
         Args:
             score: a score, or an array of them.
-            quality: ``(measures,)`` or ``(num_trials, measures)`` of these trials, from
-                :func:`mvector.evaluation.quality.trial_quality`; ``None`` judges the score alone.
+            quality: ``(TRIAL_MEASURES,)`` or ``(num_trials, TRIAL_MEASURES)`` of these trials,
+                from :func:`mvector.evaluation.quality.trial_quality`; the ratio is taken that knows
+                most of each trial, and where none does, or with ``None``, the score alone counts.
 
         Returns:
-            ``slope * score + offset``, in the shape of ``score``; float64.
-
-        Raises:
-            EvaluationError: quality is given and was not part of the calibration, or does not fit.
+            Offset plus slope times score, in the shape of ``score``; float64.
         """
-        slope, offset = self._slope_and_offset(quality)
+        slope, offset = self.slope_and_offset(quality)
         ratio = slope * np.asarray(score, dtype=np.float64) + offset
-        return cast(Scores, float(ratio) if np.ndim(score) == 0 else ratio)
+        return cast(Scores, float(ratio) if np.ndim(ratio) == 0 else ratio)
 
-    def score_at(self, llr: float, quality: np.ndarray | None = None) -> float | np.ndarray:
-        """The score whose :meth:`llr` is this; with the quality of several trials, of each.
-
-        Raises:
-            EvaluationError: higher scores do not mean the same speaker, or as :meth:`llr`.
-        """
-        slope, offset = self._slope_and_offset(quality)
-        if slope <= 0:
-            raise EvaluationError("Higher scores of this model do not mean the same speaker.")
-        score = (llr - offset) / slope
-        return float(score) if np.ndim(score) == 0 else score
-
-    def _slope_and_offset(self, quality: np.ndarray | None) -> tuple[float, np.ndarray]:
-        """Slope and offset of the ratio over the score; the offset, of each trial with quality."""
+    def slope_and_offset(self, quality: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Slope and offset of the ratio over the score, of each trial; see :meth:`llr`."""
         if quality is None:
-            return self.slope, np.asarray(self.offset)
-        if self.quality_weights is None:
-            raise EvaluationError(
-                "The model was calibrated without the quality of clips; measure it first."
-            )
-        offset, slope, *weights = self.quality_weights
-        if np.shape(quality)[-1:] != (len(weights),):
-            raise EvaluationError(
-                f"The model was calibrated with {len(weights)} measures of quality; "
-                f"got shape {np.shape(quality)}."
-            )
-        measures = np.asarray(quality, dtype=np.float64)
-        if self.quality_range is not None:
-            measures = np.clip(measures, *np.transpose(self.quality_range))
-        # not a matrix product, whose rounding depends on how many trials there are
-        return slope, offset + (measures * np.array(weights)).sum(axis=-1)
+            return np.asarray(self.slope), np.asarray(self.offset)
+        slope, offset = (np.full(np.shape(quality)[:-1], of) for of in (self.slope, self.offset))
+        for ratio in self.ratios[::-1]:
+            if ratio.slope > 0:
+                is_known = ratio.knows(quality)
+                slope = np.where(is_known, ratio.slope, slope)
+                offset = np.where(is_known, ratio.offset(quality), offset)
+        return slope, offset
 
     def probability(
         self, score: Scores, prior: float = 0.5, quality: np.ndarray | None = None
@@ -200,16 +201,11 @@ class Calibration:
             raise EvaluationError(f"The prior must be between 0 and 1; got {prior}.")
         log_odds = np.asarray(self.llr(score, quality)) + np.log(prior / (1.0 - prior))
         posterior = np.exp(-np.logaddexp(0.0, -log_odds))  # no overflow at either end
-        return cast(Scores, float(posterior) if np.ndim(score) == 0 else posterior)
+        return cast(Scores, float(posterior) if np.ndim(posterior) == 0 else posterior)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for YAML; :meth:`from_dict` reads them back exactly."""
-        values = asdict(self)
-        if self.quality_weights is not None:
-            values["quality_weights"] = list(self.quality_weights)
-        if self.quality_range is not None:
-            values["quality_range"] = [list(ends) for ends in self.quality_range]
-        return values
+        return {**asdict(self), "ratios": [ratio.to_dict() for ratio in self.ratios]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -222,6 +218,10 @@ class Calibration:
             raise CheckpointError(
                 "The calibration is not a table of keys and values; evaluate the model again."
             )
+        values = {key: value for key, value in values.items() if key not in _ONCE}
+        weights, ranges = (  # of a version with one ratio
+            read_value(key, values.pop(key, None)) for key in ("quality_weights", "quality_range")
+        )
         names = [key.name for key in fields(cls)]
         for kind, keys in (
             ("lacks", [name for name in names if name not in values and name not in _OPTIONAL]),
@@ -232,15 +232,12 @@ class Calibration:
                     f"The calibration {kind} {', '.join(keys)}; evaluate the model again."
                 )
         converted = {name: read_value(name, value) for name, value in values.items()}
-        weights, ranges = converted.get("quality_weights"), converted.get("quality_range")
-        if ranges is not None and len(ranges) != len(weights or ()) - 2:
-            raise CheckpointError("The calibration's quality_range does not fit quality_weights.")
-        if "inconclusive_low" not in converted:
-            band = inconclusive_band(converted["slope"], converted["offset"])
-            converted["inconclusive_low"], converted["inconclusive_high"] = band
+        if weights is not None or ranges is not None:
+            converted["ratios"] = (ratio_from_weights(weights or (), ranges),)
         return cls(**converted)
 
 
+_ONCE = {"inconclusive_low", "inconclusive_high"}  # keys of earlier versions
 # Keys that a calibration written by an earlier version does not have.
 _OPTIONAL = {
     key.name
@@ -252,11 +249,3 @@ _OPTIONAL = {
 def score_suffix(score_type: str) -> str:
     """What the name of a file ends with, so that one kind of scores does not replace another."""
     return "" if score_type == "cosine" else "-" + score_type.replace(" ", "-")
-
-
-def inconclusive_band(slope: float, offset: float) -> tuple[float | None, float | None]:
-    """Scores whose likelihood ratio is :data:`CONCLUSIVE_RATIO` in favour of either answer."""
-    if slope <= 0:
-        return None, None
-    limit = float(np.log(CONCLUSIVE_RATIO))
-    return (-limit - offset) / slope, (limit - offset) / slope

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from mvector.errors import CheckpointError
+from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.operating_points import PURPOSES, ErrorCounts
 
 _MAY_BE_NONE = (
     "threshold_far_1pct",
     "threshold_far_0_1pct",
     "threshold_far_0_01pct",
-    "inconclusive_low",
-    "inconclusive_high",
     "num_speakers",
     "quality_weights",
     "quality_range",
+    "threshold_miss_5pct",
 )
 
 
@@ -33,6 +33,8 @@ def read_value(name: str, value: Any) -> Any:
     try:
         if name == "errors":
             return _error_counts(value)
+        if name == "ratios":
+            return tuple(LikelihoodRatio.from_dict(ratio) for ratio in value)
         if name == "quality_weights":
             return tuple(_number(weight) for weight in value)
         if name == "quality_range":

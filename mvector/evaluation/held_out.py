@@ -71,7 +71,7 @@ def held_out_check(
             :func:`mvector.scoring.trial_speakers.trial_speakers`.
         seed: decides the halves.
         p_target: prior of the detection costs.
-        quality: ``(num_trials, measures)``, for a ratio that knows them.
+        quality: ``(num_trials, TRIAL_MEASURES)``, for ratios that know them.
 
     Raises:
         EvaluationError: a half has no target or no non-target trial.

@@ -69,7 +69,7 @@ def calibrate_on_clips(
         folder: holds ``<person>/**/<clip>``.
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
-        with_quality: measure speech duration and SNR of the clips too.
+        with_quality: measure the clips too (speech, SNR, channel), for ratios that know it.
         channel: which channel is heard of all clips; ``None`` is what the model says.
         progress: show bars.
 

@@ -50,7 +50,7 @@ class VerificationResult:
         speakers: whose clips were compared.
         num_self_trials: listed trials of a clip with itself, which are no trials.
         scored_by: what the scores are, in words.
-        quality: ``(trials, measures)`` of :func:`trial_quality`, if measured.
+        quality: ``(trials, TRIAL_MEASURES)`` of :func:`trial_quality`, if measured.
     """
 
     scores: np.ndarray | None
@@ -105,8 +105,8 @@ def verify_lists(
         cache: folder in which embeddings are kept, see
             :func:`mvector.embedding.extraction.extract_embeddings`.
         back_end: what to score with; ``None`` is the cosine.
-        with_quality: measure speech duration and SNR of the clips, and calibrate a ratio that knows
-            them beside the one of the scores alone.
+        with_quality: measure the clips too (speech, SNR, channel), and calibrate ratios that know
+            it beside the one of the scores alone.
         speakers: whose each clip of listed pairs is, see
             :func:`mvector.evaluation.metadata.read_speakers`; ``None`` leaves it to the folders of
             the paths, or to the pairs (:func:`mvector.scoring.trial_speakers.find_speakers`).
@@ -200,8 +200,9 @@ def measure_trials(
     """Quality of both sides of trials; each clip is measured once, by all processes together.
 
     Returns:
-        Speech in seconds and SNR in dB: ``(E, 2)`` of ``trials.enroll_paths``, or of the models,
-        and ``(T, 2)`` of ``trials.test_paths``.
+        :func:`mvector.evaluation.quality.side_measures`: ``(E, SIDE_MEASURES)`` of
+        ``trials.enroll_paths``, or of the models, and ``(T, SIDE_MEASURES)`` of
+        ``trials.test_paths``.
 
     Raises:
         AudioError: a clip cannot be used.

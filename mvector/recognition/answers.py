@@ -12,7 +12,8 @@ import numpy as np
 
 from mvector.audio.channel_difference import channel_difference
 from mvector.audio.clip_report import ClipReport, QualityLimits
-from mvector.recognition.judge import Decision, Judge, format_reasons
+from mvector.recognition.decision import Decision, format_reasons
+from mvector.recognition.judge import Judge, Side
 from mvector.speakers.library import Match
 
 
@@ -21,8 +22,8 @@ class Score(float):
 
     Attributes:
         quality: what was measured on the first and the second clip.
-        reasons: what they fall short of, and how unlike their channels are, in words; empty for
-            good clips of like channels.
+        reasons: what they fall short of, what matters most first, and how unlike their channels
+            are, in words; empty for good clips of like channels.
     """
 
     _judge: Judge
@@ -48,10 +49,12 @@ class Score(float):
         (first, second), quality = zip(*heard, strict=True)
         first, second = first.astype(np.float64), second.astype(np.float64)
         cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
+        by_weight = zip(*map(limits.shortcomings, quality), strict=True)
         reasons = tuple(
             f"{which} clip: {reason}"
-            for which, report in zip(("first", "second"), quality, strict=True)
-            for reason in limits.reasons(report)
+            for alike in by_weight
+            for which, reason in zip(("first", "second"), alike, strict=True)
+            if reason is not None
         )
         unlike = channel_difference(*(report.quality for report in quality)).reasons
         return cls(max(-1.0, min(1.0, cosine)), judge, quality, reasons + unlike)
@@ -66,7 +69,7 @@ class Score(float):
             MVectorError: there is no threshold, or it is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        one, other = (report.quality for report in self.quality)
+        one, other = (Side(report.quality) for report in self.quality)
         return judge.decide(self, one, other, reasons=self.reasons)
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,12 +120,12 @@ class Recognition:
 
     @property
     def is_known(self) -> bool:
-        """Whether somebody enrolled was recognised."""
+        """Whether somebody enrolled was recognised, and not if it cannot be told."""
         return self.decision.same
 
     @property
     def name(self) -> str | None:
-        """The person, or ``None`` for nobody enrolled."""
+        """The person, or ``None`` for nobody enrolled, or if it cannot be told."""
         return self.candidates[0].name if self.is_known else None
 
     @property
@@ -173,15 +176,17 @@ class Recognition:
         }
 
     def as_text(self) -> str:
-        """The answer in a few words, without what the clip falls short of."""
+        """The answer in a few words, without what else the clip falls short of."""
         score, threshold = self.decision.as_text()
-        name = self.candidates[0].name
-        who = name if self.is_known else f"nobody enrolled; nearest: {name}"
-        doubt = ", inconclusive" if self.decision.inconclusive else ""
-        return f"{who} ({score}, needs {threshold}{doubt})"
+        who = name = self.candidates[0].name
+        if not self.is_known:
+            why = self.decision.reason
+            other = "nobody enrolled" if why is None else f"cannot tell: {why}"
+            who = f"{other}; nearest: {name}"
+        return f"{who} ({score}, needs {threshold})"
 
     def __str__(self) -> str:
-        return self.as_text() + format_reasons(self.reasons)
+        return self.as_text() + format_reasons(self.decision.cautions)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Verdicts: what a score means, decided in one place.
 
-A threshold is a cosine for the very clips that were compared, and a score at or above it is the
-same person: nothing else decides.
+There are three: the same person, different people, and that it cannot be told. Thresholds are
+cosines for the very clips that were compared, and nothing else decides.
 """
 
 from __future__ import annotations
@@ -9,31 +9,39 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mvector.audio.clip_report import ENROLMENT_FLOOR
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import MVectorError
-from mvector.evaluation.calibration import CONCLUSIVE_RATIO, Calibration
-from mvector.evaluation.quality import pair_quality
+from mvector.evaluation.calibration import DEFAULT_POINT, Calibration
+from mvector.evaluation.operating_points import PURPOSE_WORDS
+from mvector.evaluation.quality import pair_quality, side_measures
 from mvector.recognition.arguments import is_number
+from mvector.recognition.decision import Decision
 
 logger = logging.getLogger(__name__)
 
-_CONCLUSIVE_LLR = math.log(CONCLUSIVE_RATIO)
 #: Seconds of speech below which a clip is not enrolled, and no score of it is conclusive.
 LEAST_SPEECH_S = ENROLMENT_FLOOR.min_speech_s or 0.0
+
+#: What a verdict is for, and the operating point of the calibration that says *the same person*: on
+#: its trials, 1 of 100 strangers is accepted, for a login 1 of 1,000, and in a search as large a
+#: share of strangers as of people who are rejected.
+OPERATING_POINT_OF = {"default": DEFAULT_POINT, "login": "far_0_1pct", "search": "eer"}
 
 
 class Limits(NamedTuple):
     """Cosines at which a verdict changes, for one comparison or ``(N,)`` of N comparisons.
 
     Attributes:
-        threshold: scores at or above it are the same person; in [-1, 1].
-        low: scores from here to ``high`` are inconclusive, no lower than -1.
-        high: no higher than 1. Below ``low`` where no score is inconclusive.
+        threshold: scores at or above it are the same person, unless nothing can be told; in
+            [-1, 1].
+        low: scores from here to ``high`` tell nothing, lower ones are of different people.
+        high: below the threshold, or 1 where no score tells anything; below ``low`` where every
+            score tells something.
     """
 
     threshold: float | np.ndarray
@@ -41,81 +49,23 @@ class Limits(NamedTuple):
     high: float | np.ndarray
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What a score means.
+class Side(NamedTuple):
+    """What is known of one side of a comparison, beside its embedding.
 
     Attributes:
-        score: cosine similarity in [-1, 1].
-        threshold: scores at or above it are the same person; in [-1, 1].
-        threshold_source: where the threshold comes from, in few words.
-        llr: natural-log likelihood ratio, of two clips or a clip and a person; ``None`` for a model
-            without calibration.
-        probability: that it is the same person, if that was as likely as not before the clips were
-            heard, or 1/N as likely where N people are compared; ``None`` without calibration.
-        inconclusive_band: scores within it, ends included, are weak evidence for these clips: less
-            than ten to one for either answer, the number of people accounted for. All cosines where
-            a side has less than 0.3 s of speech. Else ``None`` without calibration, or if no cosine
-            lies there.
-        num_people: how many people the clip was compared with.
-        calibrated_on: the trials behind the model's calibration, in words.
-        reasons: why the clips may not be worth trusting, in words.
+        quality: of the clip, or of a person's enrolled clips together.
+        likeness: mean cosine to the strangers of the model.
+        own_likeness: mean cosine to the user's own strangers.
     """
 
-    score: float
-    threshold: float
-    threshold_source: str
-    llr: float | None = None
-    probability: float | None = None
-    inconclusive_band: tuple[float, float] | None = None
-    num_people: int = 1
-    calibrated_on: str | None = None
-    reasons: tuple[str, ...] = ()
+    quality: SpeechQuality | None = None
+    likeness: float | None = None
+    own_likeness: float | None = None
 
     @property
-    def same(self) -> bool:
-        """The verdict."""
-        return self.score >= self.threshold
-
-    @property
-    def inconclusive(self) -> bool | None:
-        """Whether the score is weak evidence; ``None`` where no calibration says it."""
-        band = self.inconclusive_band
-        if band is None:
-            return None if self.llr is None else False
-        return band[0] <= self.score <= band[1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        values = {**vars(self), "same": self.same, "inconclusive": self.inconclusive}
-        return {key: list(own) if isinstance(own, tuple) else own for key, own in values.items()}
-
-    def as_text(self) -> tuple[str, str]:
-        """Score and threshold with as many decimals as it takes to show which is higher."""
-        for digits in range(4, 17):
-            score, threshold = f"{self.score:.{digits}f}", f"{self.threshold:.{digits}f}"
-            if (float(score) >= float(threshold)) == self.same:
-                return score, threshold
-        return repr(self.score), repr(self.threshold)
-
-    def details(self) -> list[str]:
-        """What few ask for, a line each: where the threshold comes from, and probabilities."""
-        lines = [f"threshold: {self.threshold_source}"]
-        if self.calibrated_on is not None:
-            lines.append(f"calibrated on: {self.calibrated_on}")
-        if self.llr is not None and self.probability is not None:
-            lines.append(
-                f"probability of the same person: {self.probability:.3f} (log-likelihood ratio "
-                f"{self.llr:.2f}, {self.num_people:,} compared)"
-            )
-        return lines
-
-    def __str__(self) -> str:
-        verdict = "same person" if self.same else "different people"
-        score, threshold = self.as_text()
-        doubt = ", inconclusive" if self.inconclusive else ""
-        figures = f" (similarity {score}, threshold {threshold})"
-        return f"{verdict}{doubt}{figures}{format_reasons(self.reasons)}"
+    def measures(self) -> np.ndarray:
+        """``(1, SIDE_MEASURES)``."""
+        return side_measures([self.quality], self.likeness, self.own_likeness)
 
 
 @dataclass(frozen=True)
@@ -126,16 +76,22 @@ class Judge:
         calibration: of the model's cosines, or ``None`` if never measured.
         given: the caller's threshold, which takes the place of the calibrated one.
         model: the model's name in messages.
+        purpose: a key of :data:`OPERATING_POINT_OF`: how rarely a stranger may be accepted.
 
     Raises:
-        MVectorError: the threshold given is not a cosine.
+        MVectorError: the threshold given is not a cosine, or there is no such purpose.
     """
 
     calibration: Calibration | None
     given: float | None
     model: str
+    purpose: str = "default"
 
     def __post_init__(self) -> None:
+        if self.purpose not in OPERATING_POINT_OF:
+            raise MVectorError(
+                f"There is no purpose {self.purpose!r}: choose {', '.join(OPERATING_POINT_OF)}."
+            )
         if self.given is None:
             return
         if not (is_number(self.given) and -1.0 <= self.given <= 1.0):
@@ -169,22 +125,25 @@ class Judge:
         num_people: int = 1,
         least_speech_s: float | np.ndarray | None = None,
     ) -> Limits:
-        """Threshold and inconclusive band of comparisons: the rule behind every verdict.
+        """Threshold and band of what cannot be told: the rule behind every verdict.
 
-        A threshold given by the caller decides as it is. A calibrated one is the cosine that means
-        as much as the calibration's threshold does: its log-likelihood ratio, corrected for the
-        quality of both sides where that is known, reaches that of the threshold, plus log N.
+        A threshold given by the caller decides as it is. A calibrated one is the cosine whose
+        log-likelihood ratio, corrected for what is known of both sides, reaches the one that the
+        purpose asks for, plus log N: a stranger has N chances to be taken for somebody, and among N
+        people each is the speaker with 1/N of the prior odds. No purpose accepts more strangers
+        than it rejects people. Two people are told below the ratio that 5 % of the target trials of
+        the calibration do not reach; what lies between cannot be told.
 
         Args:
-            measures: what is known of the quality of both sides, ``(N, 4)`` or ``(4,)`` of
-                :func:`mvector.evaluation.quality.pair_quality`; ``None`` if nothing.
+            measures: what is known of both sides, ``(N, TRIAL_MEASURES)`` or ``(TRIAL_MEASURES,)``
+                of :func:`mvector.evaluation.quality.pair_quality`; ``None`` if nothing.
             num_people: how many people the clip is compared with.
             least_speech_s: of the side with less speech, seconds, one or ``(N,)``; ``None`` if not
                 known. Below :data:`LEAST_SPEECH_S` there is no voice to go by: whatever the score,
-                it is inconclusive.
+                nothing can be told.
 
         Returns:
-            One of each, or arrays ``(N,)`` where the quality of N comparisons plays a part.
+            One of each, or arrays ``(N,)`` where measures of N comparisons play a part.
 
         Raises:
             MVectorError: there is no threshold.
@@ -197,39 +156,50 @@ class Judge:
 
     def _limits_of_scores(self, measures: np.ndarray | None, num_people: int) -> Limits:
         known, given = self.calibration, self.given
-        if known is None:
-            if given is None:
-                raise MVectorError(
-                    f"The model '{self.model}' has no calibrated threshold: measure one with "
-                    f"eval.py --model_path '{self.model}', or give --threshold.",
-                    code="threshold-not-calibrated",
-                )
-            return Limits(given, math.inf, -math.inf)
-        if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach
-            limit = known.threshold_eer if given is None else given
-            return Limits(max(-1.0, min(1.0, limit)), -1.0, 1.0)
-        measures = measures if self.uses_quality else None
-        # A stranger has N chances to be taken for somebody: among N people each is the speaker with
-        # 1/N of the prior odds, so that the ratio must be N times as high.
-        raised = math.log(num_people)
-        threshold: float | np.ndarray
         if given is not None:
-            threshold = given
-        elif measures is None:
-            threshold = known.threshold_eer + raised / known.slope
-        else:
-            threshold = known.score_at(known.llr(known.threshold_eer) + raised, measures)
-        return Limits(
-            np.clip(threshold, -1.0, 1.0),
-            np.maximum(known.score_at(raised - _CONCLUSIVE_LLR, measures), -1.0),
-            np.minimum(known.score_at(raised + _CONCLUSIVE_LLR, measures), 1.0),
-        )
+            return Limits(given, math.inf, -math.inf)
+        if known is None:
+            raise MVectorError(
+                f"The model '{self.model}' has no calibrated threshold: measure one with "
+                f"eval.py --model_path '{self.model}', or give --threshold.",
+                code="threshold-not-calibrated",
+            )
+        if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach
+            return Limits(max(-1.0, min(1.0, known.threshold_eer)), -1.0, 1.0)
+        same, different = self._required_ratios(known, measures)
+        slope, offset = known.slope_and_offset(measures)
+        raised = math.log(num_people) - offset
+        threshold = np.clip((same + raised) / slope, -1.0, 1.0)
+        low = np.maximum((np.minimum(same, different) + raised) / slope, -1.0)
+        return Limits(threshold, low, np.nextafter(threshold, -np.inf))
+
+    def _required_ratios(
+        self, known: Calibration, measures: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihood ratios of the same person, from there on, and of two people, below."""
+        point = OPERATING_POINT_OF[self.purpose]
+        if point != DEFAULT_POINT and getattr(known, f"threshold_{point}") is None:
+            raise MVectorError(
+                f"The model '{self.model}' was calibrated on {known.num_nontarget:,} pairs of "
+                f"two people, too few for --purpose {self.purpose} "
+                f"({PURPOSE_WORDS[point]}); calibrate it on more, or give --threshold.",
+                code="threshold-not-calibrated",
+            )
+        of_scores = tuple(known.llr(limit) for limit in known.limits(point))
+        same, different = map(np.asarray, of_scores)
+        for ratio in () if measures is None else known.ratios[::-1]:
+            if ratio.slope > 0:
+                own_same, own_different = ratio.limits(point, *of_scores)
+                is_known = ratio.knows(np.asarray(measures))
+                same = np.where(is_known, own_same, same)
+                different = np.where(is_known, own_different, different)
+        return same, different
 
     def decide(
         self,
         score: float,
-        one: SpeechQuality | None = None,
-        other: SpeechQuality | None = None,
+        one: Side | None = None,
+        other: Side | None = None,
         *,
         num_people: int = 1,
         reasons: tuple[str, ...] = (),
@@ -238,31 +208,46 @@ class Judge:
 
         Args:
             score: of two clips, or of a clip and the voiceprint that is most alike.
-            one: quality of one side; ``None`` if not known.
-            other: quality of the other side; which is which makes no difference.
+            one: what is known of one side; ``None`` if nothing.
+            other: of the other side; which is which makes no difference.
             num_people: how many people the clip was compared with.
-            reasons: why the clips may not be worth trusting.
+            reasons: why the clips may not be worth trusting, the one that matters most first.
 
         Raises:
             MVectorError: there is no threshold.
         """
-        measures = None
-        # Where one side's quality is not known, the score alone is judged: the ratio that knows no
-        # quality. To take the other side to be as good would ask more of a clip the better it is.
-        if self.uses_quality and one is not None and other is not None:
-            measures = pair_quality(np.array([one[:2]]), np.array([other[:2]]))[0]
+        # Where something is not known of one side, a ratio decides that does without it. To take
+        # the other side to be as good would ask more of a clip the better it is.
+        one, other = one or Side(), other or Side()
+        measures = pair_quality(one.measures, other.measures)[0] if self.uses_quality else None
         score, known = float(score), self.calibration
-        least = min((side.speech_s for side in (one, other) if side is not None), default=None)
-        limits = self.limits(measures, num_people, least)
+        speech = [side.quality.speech_s for side in (one, other) if side.quality is not None]
+        least_speech_s = min(speech, default=None)
+        limits = self.limits(measures, num_people, least_speech_s)
         threshold, low, high = (float(limit) for limit in limits)
-        source = self.threshold_source(num_people, is_adjusted=measures is not None)
-        about: dict[str, Any] = {"num_people": num_people, "reasons": reasons}
-        about["inconclusive_band"] = (low, high) if low <= high else None
-        if known is not None:
-            about["llr"] = known.llr(score, measures)
-            about["probability"] = known.probability(score, 1.0 / (1.0 + num_people), measures)
-            about["calibrated_on"] = known.description
-        return Decision(score, threshold, source, **about)
+        is_adjusted = known is not None and known.ratio_for(measures) is not None
+        return Decision(
+            score,
+            threshold,
+            self.threshold_source(num_people, is_adjusted=is_adjusted),
+            llr=None if known is None else known.llr(score, measures),
+            probability=None
+            if known is None
+            else known.probability(score, 1.0 / (1.0 + num_people), measures),
+            inconclusive_band=(low, high) if low <= high else None,
+            num_people=num_people,
+            calibrated_on=None if known is None else known.description,
+            reasons=reasons,
+            reason=self._main_reason(least_speech_s, reasons) if low <= score <= high else None,
+        )
+
+    def _main_reason(self, least_speech_s: float | None, reasons: tuple[str, ...]) -> str:
+        """Why nothing can be told, what matters most."""
+        if least_speech_s is not None and least_speech_s < LEAST_SPEECH_S:
+            return f"one side has only {least_speech_s:.1f} s of speech"
+        if self.calibration is not None and self.calibration.slope <= 0:
+            return "this model's scores do not tell people apart"
+        return reasons[0] if reasons else "the similarity is weak evidence for clips like these"
 
     def threshold_source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
         """Where a threshold comes from, in few words; ``is_adjusted`` to the clips' quality."""
@@ -278,8 +263,3 @@ class Judge:
         if known.num_speakers is not None:
             return f"calibrated on {known.num_speakers:,} speakers"
         return f"calibrated on {known.num_target + known.num_nontarget:,} trials"
-
-
-def format_reasons(reasons: tuple[str, ...]) -> str:
-    """Reasons as the end of a sentence; nothing where there are none."""
-    return f" [be careful: {'; '.join(reasons)}]" if reasons else ""

@@ -19,7 +19,8 @@ from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.arguments import check_arguments, with_rate
-from mvector.recognition.judge import Decision, Judge
+from mvector.recognition.decision import Decision
+from mvector.recognition.judge import Judge, Side
 from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.speakers.library import SpeakerLibrary
 from mvector.speakers.names import checked_name
@@ -45,9 +46,9 @@ class MVectorPredictor:
             ``models/<Model>_<Feature>/best_model`` of ``configs``, or else the model that the
             people of the library were enrolled with, the only one under ``models/``, or the one in
             the box.
-        configs: configuration that names the model where ``model_path`` does not. The front end
-            always comes from the model folder.
+        configs: configuration that names the model where ``model_path`` does not.
         threshold: takes the place of the model's calibrated one.
+        purpose: what verdicts are for, of :data:`mvector.recognition.judge.OPERATING_POINT_OF`.
         audio_db_path: folder of the speaker library; opened when first needed.
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
         listening: how much of clips is heard, in place of what the model folder says. Thresholds
@@ -61,7 +62,7 @@ class MVectorPredictor:
     Raises:
         CheckpointError: there is no such model, or several to choose from.
         LibraryError: the model of the library is not to be found, or its path can be none.
-        MVectorError: the threshold is not a cosine, or there can be no such channel.
+        MVectorError: the threshold is not a cosine, or there is no such channel or purpose.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class MVectorPredictor:
         *,
         configs: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
         threshold: float | None = None,
+        purpose: str = "default",
         audio_db_path: str | os.PathLike[str] | None = None,
         use_gpu: bool | None = None,
         listening: Listening | None = None,
@@ -89,7 +91,7 @@ class MVectorPredictor:
             listening = replace(listening, limits=limits)
         self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
         calibration = usable_calibration(info, listening, self.model_path)
-        self._judge = Judge(calibration, threshold, str(self.model_path))
+        self._judge = Judge(calibration, threshold, str(self.model_path), purpose)
         self._channel = None if channel is None else parse_channel(channel)
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
@@ -174,8 +176,6 @@ class MVectorPredictor:
         check_arguments(score=score)
         return self._judge.with_threshold(threshold).decide(score)
 
-    # ---- the speaker library ----------------------------------------------------------------
-
     @property
     def library(self) -> SpeakerLibrary:
         """The speaker library, opened on first use, and made if there is none.
@@ -250,9 +250,9 @@ class MVectorPredictor:
     ) -> Recognition:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
-        The most alike enrolled person is the speaker, or nobody is. The calibrated threshold
-        depends on the quality of the clip and of that person's enrolled clips, where that was
-        calibrated too, and is raised with the number of people compared, see
+        The most alike enrolled person is the speaker, or nobody is, or it cannot be told. The
+        calibrated threshold depends on the quality of the clip and of that person's enrolled clips,
+        and is raised with the number of people compared, see
         :meth:`mvector.recognition.judge.Judge.limits`; one given stays.
 
         Args:
@@ -276,8 +276,8 @@ class MVectorPredictor:
         best = matches[0]
         decision = judge.decide(
             best.score,
-            best.quality,
-            report.quality,
+            Side(best.quality),
+            Side(report.quality),
             num_people=library.num_people(within),
             reasons=self._quality.reasons(report),
         )

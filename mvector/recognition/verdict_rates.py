@@ -1,4 +1,4 @@
-"""How often verdicts are wrong: the rule of :class:`Judge` on labelled trials."""
+"""How often verdicts are wrong, or tell nothing: the rule of :class:`Judge` on labelled trials."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ class Verdicts:
 
     Attributes:
         num_trials: all of them.
-        num_errors: wrong verdicts: targets rejected, or non-targets accepted.
-        num_inconclusive: verdicts told to be inconclusive.
-        num_conclusive_errors: wrong ones among the others.
+        num_errors: wrong answers: targets told to be different, or non-targets to be the same.
+        num_inconclusive: those that cannot be told, which are no errors.
     """
 
     num_trials: int
     num_errors: int
     num_inconclusive: int
-    num_conclusive_errors: int
 
     def to_dict(self) -> dict[str, Any]:
         """Counts and rates, ready for JSON; a rate of no trials is ``None``."""
@@ -37,7 +35,8 @@ class Verdicts:
             **self.__dict__,
             "error_rate": _share(self.num_errors, self.num_trials),
             "inconclusive_share": _share(self.num_inconclusive, self.num_trials),
-            "conclusive_error_rate": _share(self.num_conclusive_errors, num_conclusive),
+            "num_conclusive_errors": self.num_errors,
+            "conclusive_error_rate": _share(self.num_errors, num_conclusive),
         }
 
 
@@ -48,12 +47,14 @@ class VerdictRates:
     Attributes:
         target: trials of one speaker; their error rate is the false-rejection rate (FRR).
         nontarget: trials of two; theirs is the false-acceptance rate (FAR).
+        purpose: what they are for, see :class:`Judge`.
         threshold_source: where the thresholds come from, in few words.
         calibrated_on: the trials behind the calibration, in words; ``None`` without calibration.
     """
 
     target: Verdicts
     nontarget: Verdicts
+    purpose: str
     threshold_source: str
     calibrated_on: str | None
 
@@ -65,6 +66,7 @@ class VerdictRates:
             "target": self.target.to_dict(),
             "nontarget": self.nontarget.to_dict(),
             "inconclusive_share": _share(num_inconclusive, num_trials),
+            "purpose": self.purpose,
             "threshold_source": self.threshold_source,
             "calibrated_on": self.calibrated_on,
         }
@@ -82,14 +84,14 @@ def verdict_rates(
         judge: of the model.
         scores: cosines ``(trials,)`` in the order of ``trials.labels``.
         trials: which clips, or enrolment models and clips, were compared.
-        quality: of each of ``trials.enroll_paths`` ``(E, 2)`` and ``trials.test_paths``
-            ``(T, 2)``, as :func:`mvector.evaluation.run.measure_trials` gives it; ``None`` where
-            it is not known.
+        quality: of each of ``trials.enroll_paths`` ``(E, SIDE_MEASURES)`` and of
+            ``trials.test_paths`` ``(T, SIDE_MEASURES)``, as
+            :func:`mvector.evaluation.run.measure_trials` gives it; ``None`` where it is not known.
 
     Raises:
         MVectorError: there is no threshold.
     """
-    counts = np.zeros((2, 4), dtype=np.int64)  # non-targets and targets, and what is counted
+    counts = np.zeros((2, 3), dtype=np.int64)  # non-targets and targets, and what is counted
     for start in range(0, len(trials), _TRIALS_AT_ONCE):
         stop = min(start + _TRIALS_AT_ONCE, len(trials))
         measures = least_speech_s = None
@@ -100,15 +102,16 @@ def verdict_rates(
             least_speech_s = np.minimum(one[:, 0], other[:, 0])
         threshold, low, high = judge.limits(measures, least_speech_s=least_speech_s)
         score, is_target = scores[start:stop].astype(np.float64), trials.labels[start:stop]
-        is_wrong = (score >= threshold) != is_target
-        is_weak = (low <= score) & (score <= high)
-        outcomes = np.stack([np.ones_like(is_wrong), is_wrong, is_weak, is_wrong & ~is_weak])
+        is_unclear = (low <= score) & (score <= high)
+        is_wrong = ((score >= threshold) != is_target) & ~is_unclear
+        outcomes = np.stack([np.ones_like(is_wrong), is_wrong, is_unclear])
         counts += [outcomes[:, is_target == kind].sum(axis=1) for kind in (False, True)]
     is_adjusted = quality is not None and judge.uses_quality
     known = judge.calibration
     return VerdictRates(
         Verdicts(*counts[1].tolist()),
         Verdicts(*counts[0].tolist()),
+        judge.purpose,
         judge.threshold_source(is_adjusted=is_adjusted),
         None if known is None else known.description,
     )

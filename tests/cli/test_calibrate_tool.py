@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -64,13 +65,13 @@ def test_thresholds_of_all_pairs_of_clips_are_written(model, people, capsys):
     assert measured.threshold_eer == pytest.approx(threshold, abs=1e-5)
     assert {**before, "calibration": None} == {**after, "calibration": None}
     said = capsys.readouterr().out
-    assert f"{measured.threshold_eer:.4f} decides" in said
-    assert said.startswith(f"Threshold:     {measured.threshold_eer:.4f}, equal error rate ")
+    assert f"from now on {measured.limits()[0]:.4f} decides" in said
+    assert re.match(rf"Equal errors:  [\d.]+ % each, from {measured.threshold_eer:.4f}\n", said)
     assert f"\nBefore:        {before['calibration']['threshold_eer']:.4f}\n" in said
     assert "32 clips of 8 people: 48 pairs of one person, 448 of two people" in said
     assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 448" in said
     assert "Chosen on half of the people" in said
-    assert "Inconclusive:  scores between" in said
+    assert re.search(r"^Cannot tell:   (no score: from|scores from) ", said, re.MULTILINE)
 
 
 def test_a_chosen_duration_is_written_with_its_thresholds(model, people, capsys):
@@ -81,7 +82,8 @@ def test_a_chosen_duration_is_written_with_its_thresholds(model, people, capsys)
     assert "before: all of a clip, in windows of 30 s. A speaker library" in said
     assert written(model)["listening"] == {"window_s": 30.0, "max_duration_s": 0.8}
     predictor = MVectorPredictor(model, use_gpu=False)
-    assert predictor.threshold == written(model)["calibration"]["threshold_eer"]
+    deciding, _ = Calibration.from_dict(written(model)["calibration"]).limits()
+    assert predictor.threshold == pytest.approx(deciding)
     clip = next(people.glob("*/*.wav"))
     beginning = read_audio(clip, duration_s=0.8)
     np.testing.assert_allclose(predictor.predict(clip), predictor.predict(beginning), atol=1e-6)
@@ -107,7 +109,8 @@ def test_a_copy_of_the_model_takes_the_thresholds_and_the_model_keeps_its_own(
     now = written(mine)["calibration"]
     assert f"{people} (8 people, " in now["description"]
     assert f"Written to {mine}/model.yml: from now on " in capsys.readouterr().out
-    assert MVectorPredictor(mine, use_gpu=False).threshold == now["threshold_eer"]
+    deciding, _ = Calibration.from_dict(now).limits()
+    assert MVectorPredictor(mine, use_gpu=False).threshold == pytest.approx(deciding)
     assert sorted(p.name for p in mine.iterdir()) == sorted(p.name for p in model.iterdir())
     for path in (mine, tmp_path / "people"):
         assert calibrate("--clips", people, "--model_path", model, "--out", path) == 2
@@ -144,9 +147,9 @@ def test_too_few_people_are_not_written_unless_forced(model, people, capsys):
 def test_quality_of_clips_joins_the_calibration(model, people):
     assert calibrate("--clips", people, "--model_path", model, "--quality", "True") == 0
 
-    weights = written(model)["calibration"]["quality_weights"]
-    assert len(weights) == 6
-    assert all(np.isfinite(weights))
+    best, basic = written(model)["calibration"]["ratios"]
+    assert (len(best["weights"]), len(basic["weights"])) == (2 + 8, 2 + 4)
+    assert np.isfinite(best["weights"] + basic["weights"]).all()
 
 
 def test_bad_clips_and_copies_are_left_out_and_counted(model, people, capsys, caplog):

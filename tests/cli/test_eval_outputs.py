@@ -26,7 +26,7 @@ from mvector import MVectorPredictor
 from mvector.cli import run_script
 from mvector.compute import distributed
 from mvector.compute.distributed import World
-from mvector.evaluation import compute_eer
+from mvector.evaluation import Calibration, compute_eer
 from mvector.models.folder import save_model_folder, update_model_folder
 from mvector.scoring.trial_speakers import BY_PAIRS
 
@@ -419,13 +419,17 @@ def test_a_calibration_says_which_threshold_and_how_sure(place, capsys):
     measured = yaml.safe_load(Path("models/first/best_model/model.yml").read_text())["calibration"]
     found, out = results(), capsys.readouterr().out
     assert measured == found["calibration"]
-    assert len(measured["quality_weights"]) == 6
+    best, basic = measured["ratios"]  # with and without the channel
+    assert len(best["weights"]) == 2 + len(best["measures"]) == 2 + 8
+    assert basic["measures"] == best["measures"][:4]
+    assert found["quality"]["weights"] == best["weights"]
     assert measured["num_speakers"] == NUM_PEOPLE
     check = found["quality"]["held_out"]
     assert f"Chosen on half of the people, the threshold ({check['threshold']:.4f})" in out
     assert f"scores and quality of clips: Cllr {check['cllr']:.3f} bits" in out
     assert "Unsure (*): '1 of 1,000 strangers accepted' cannot be measured with 135" in out
-    assert f"from now on {measured['threshold_eer']:.4f} decides" in out
+    deciding, _ = Calibration.from_dict(measured).limits()
+    assert f"from now on {deciding:.4f} decides" in out
     llrs = found["quality"]["cllr"]
     assert re.search(rf"^Cllr, knowing the quality of clips +{llrs:.4f}$", out, re.MULTILINE)
 
@@ -445,6 +449,7 @@ def trials(voices: Path, trained_model: Path, tmp_path: Path, monkeypatch: Any) 
     values = yaml.safe_load(Path("models/first/best_model/model.yml").read_text())["calibration"]
     threshold = values["threshold_eer"]
     values |= {"slope": 12.0, "offset": -12.0 * threshold}
+    values |= {"threshold_far_1pct": None, "threshold_miss_5pct": None, "ratios": []}
     values |= {"quality_weights": [-12.0 * threshold + 1.0, 12.0, -2.0, -1.0, 0.02, -0.03]}
     update_model_folder("models/first/best_model", calibration=values, listening={}, metrics={})
     return trials
@@ -466,23 +471,23 @@ def test_verdicts_are_those_of_infer_contrast_on_every_trial(trials, capsys):
     for line in trials:
         label, one, other = line.split()
         decision = predictor.contrast(one, other).decide()
-        is_wrong = decision.same != (label == "1")
         own = counted["target" if label == "1" else "nontarget"]
         own["num_trials"] += 1
-        own["num_errors"] += is_wrong
-        own["num_inconclusive"] += decision.inconclusive
-        own["num_conclusive_errors"] += is_wrong and not decision.inconclusive
+        own["num_errors"] += decision.answer == ("different" if label == "1" else "same")
+        own["num_inconclusive"] += decision.answer == "cannot tell"
     found, out = results()["verdict"], capsys.readouterr().out
     for kind, own in counted.items():
         assert {key: found[kind][key] for key in own} == own
         assert 0 < own["num_inconclusive"] < own["num_trials"]
     assert found["threshold_source"] == "adjusted to the clips' quality"
     assert found["calibrated_on"] == predictor.calibration.description
+    assert found["purpose"] == "default"
     far = found["nontarget"]
     cells = (f"{100 * far['error_rate']:.2f} %", f"{far['num_errors']} of {far['num_trials']}")
-    assert re.search(rf"^two speakers, accepted \(FAR\) +{cells[0]} +{cells[1]} ", out, re.M)
+    kind = "two speakers, told to be one (FAR)"
+    assert re.search(rf"^{re.escape(kind)} +{cells[0]} +{cells[1]} ", out, re.M)
     rows = Rows(Path("report/report.html").read_text(encoding="utf-8")).rows
-    assert ["two speakers, accepted (FAR)", *cells] in [row[:3] for row in rows]
+    assert [kind, *cells] in [row[:3] for row in rows]
 
 
 def test_verdicts_on_enrolment_models_need_the_quality_of_single_clips(trials, capsys):

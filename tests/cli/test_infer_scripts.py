@@ -24,6 +24,8 @@ from mvector.audio.microphone import InputDevice, find_device, recording_fault
 from mvector.cli import run_script
 from mvector.cli.clips import level_meter
 from mvector.errors import AudioError
+from mvector.evaluation.likelihood import LikelihoodRatio
+from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.models.folder import update_model_folder
 
 
@@ -106,7 +108,8 @@ def test_contrast_asks_for_what_is_missing(
 def test_contrast_tells_the_threshold_that_decided_and_answers_by_it(
     folder: Path, workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    knowing = replace(small_calibration(), quality_weights=(-9.0, 10.0, -1.0, -0.5, 0.02, -0.03))
+    ratio = LikelihoodRatio(TRIAL_MEASURES[:4], (-9.0, 10.0, -1.0, -0.5, 0.02, -0.03))
+    knowing = replace(small_calibration(), ratios=(ratio,))
     shutil.copytree(folder / "model", "model")
     update_model_folder("model", calibration=knowing.to_dict(), listening={}, metrics={})
     write_wav(workplace / "short.wav", speech(1)[: RATE // 2 + 100], RATE)
@@ -128,15 +131,16 @@ def test_contrast_tells_the_threshold_that_decided_and_answers_by_it(
             code, values, out = answers(clip, *given)
             told = re.search(r"  similarity +(\S+)   threshold +(\S+)", out)
             assert told is not None
-            is_same = "same person" in out
+            is_same, is_unclear = "same person" in out, out.startswith("? cannot tell: ")
             assert is_same == values["same"] == (code == 0)
-            assert is_same == (values["score"] >= values["threshold"])
-            assert is_same == (float(told[1]) >= float(told[2]))
+            assert is_unclear == values["inconclusive"] == (code == 3)
+            assert values["answer"] == {0: "same", 1: "different", 3: "cannot tell"}[code]
+            assert (is_same or is_unclear) >= (values["score"] >= values["threshold"])
+            assert (float(told[1]) >= float(told[2])) == (values["score"] >= values["threshold"])
             assert values["threshold_source"] == (
                 "given" if given else "adjusted to the clips' quality"
             )
-            assert ("   weak evidence from " in out) == values["inconclusive"]
-            assert out.startswith("? inconclusive, rather ") == values["inconclusive"]
+            assert (values["reason"] is not None) == is_unclear
             codes.append(code)
     assert codes[1:5] == [0, 1, 0, 1]
 

@@ -175,8 +175,14 @@ REFUSED = {
         "more.",
         "--model_path m --configs c": "--configs has no use beside --model_path, which names the "
         "model already.",
+        "a b --purpose login --threshold 0.5": "--purpose has no use with --threshold, which "
+        "decides by itself.",
     },
     "recognition": {
+        "--identify a --purpose login --threshold 0.5": "--purpose has no use with --threshold, "
+        "which decides by itself.",
+        "--list --purpose login": "--purpose has no use with --list; it belongs to --identify, "
+        "--watch and the menu.",
         "--list --within staff": "--within has no use with --list; it belongs to --identify, "
         "--watch and the menu.",
         "--within staff --list": "--within has no use with --list; it belongs to --identify, "
@@ -367,7 +373,7 @@ ACCEPTED = {
         "--list_devices --json",
         "--audio_path1 a --audio_path2 b --json --threshold 0.5 --configs c --use_gpu False",
         "--audio_path1 a --record_seconds 2 --device usb --model_path m --channel 1",
-        "a b --json",
+        "a b --json --purpose login",
         "a --device usb",
     ],
     "recognition": [
@@ -377,7 +383,7 @@ ACCEPTED = {
         "--identify a --within staff --top_k 3 --threshold 0.5 --json --channel auto "
         "--use_gpu True",
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
-        "--watch a --json --top_k 2 --channel 0",
+        "--watch a --json --top_k 2 --channel 0 --purpose search",
         "--list --audio_db_path db --model_path m --json",
         "--list --model_path m --use_gpu False",
         "--remove Ada --configs c --use_gpu False",
@@ -397,7 +403,7 @@ ACCEPTED = {
         "--calibrate --quality --force --write_calibration True --report r --out o --bootstrap 0",
         "--mean --norm asnorm --cohort l --cohort_of clips --top_n 5 --max_clips_per_speaker 2",
         "--score plda --plda_train l --plda_adapt m --lda_dim 10 --write_calibration False",
-        "--verdict --out o",
+        "--verdict --purpose login --out o",
     ],
     "train": [
         "--dry_run --configs c --augment_conf_path a --seed 1 --set x=1 --use_gpu False",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,26 +70,46 @@ def test_what_to_mind_has_lines_of_its_own(workplace: Path, capsys: pytest.Captu
     assert err == ""
 
 
-def test_an_inconclusive_score_is_told_with_its_band(
+def test_what_cannot_be_told_is_said_with_the_reason_and_has_an_exit_code(
     workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree("model", "unsure")
     clips = ("contrast", "voice_0.wav", "voice_1.wav", "--model_path", "unsure")
     score = json.loads(said(capsys, *clips, "--json")[1])["score"]
     labels, noise = np.arange(600) < 300, np.random.default_rng(0).normal(size=600)
-    scores = score + np.where(labels, 2e-5, -2e-5) + 2e-5 * noise
+    scores = score + np.where(labels, 0.0, -4e-5) + 2e-5 * noise
     known = calibrate(scores, labels, description="scores around this one")
     update_model_folder("unsure", calibration=known.to_dict(), listening={}, metrics={})
-    answer = json.loads(said(capsys, *clips, "--json")[1])
+    code, out, _ = said(capsys, *clips, "--json")
+    answer = json.loads(out)
     low, high = answer["inconclusive_band"]
     assert low <= answer["score"] <= high, "the example is no longer one"
-    code, out, _ = said(capsys, *clips, "--threshold", "-1")
-    assert (code, out) == (
-        0,
-        "? inconclusive, rather same person\n"
-        f"  similarity {answer['score']:7.4f}   threshold -1.0000   "
-        f"weak evidence from {low:.4f} to {high:.4f}\n",
+    assert (code, answer["answer"], answer["same"]) == (3, "cannot tell", False)
+    reason = "the similarity is weak evidence for clips like these"
+    assert answer["reason"] == reason
+    code, out, _ = said(capsys, *clips)
+    told = re.fullmatch(
+        rf"\? cannot tell: {reason}\n"
+        r"  similarity +([\d.]+)   threshold +([\d.]+)   different below +([\d.]+)\n",
+        out,
     )
+    assert code == 3
+    assert told is not None
+    assert [*map(float, told.groups())] == pytest.approx(
+        [score, answer["threshold"], low], abs=1e-4
+    )
+    # a search of one person is the same comparison
+    said(capsys, "recognition", "--register", "Ada", "voice_1.wav", "--model_path", "unsure")
+    code, out, _ = said(
+        capsys, "recognition", "--identify", "voice_0.wav", "gone.wav", "--model_path", "unsure"
+    )
+    assert (code, out.split(" (")[0]) == (2, f"? voice_0.wav  cannot tell: {reason}; nearest: Ada")
+    search = ("recognition", "--identify", "voice_0.wav", "--model_path", "unsure")
+    assert said(capsys, *search)[0] == 3
+    assert said(capsys, *search, "--purpose", "search")[0] == 0
+    never = replace(known, threshold_far_1pct=0.99999, threshold_miss_5pct=-1.0)
+    update_model_folder("unsure", calibration=never.to_dict(), listening={}, metrics={})
+    assert said(capsys, "recognition", "--watch", "voice_2.wav", *search[3:])[0] == 3
 
 
 def test_clips_are_recognised_a_line_each_and_a_stranger_with_the_nearest(

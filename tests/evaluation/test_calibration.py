@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation import Calibration, calibrate, compute_eer, compute_min_dcf, error_rates
+from mvector.evaluation.quality import TRIAL_MEASURES
 
 
 def normal_scores(num_target, num_nontarget, spread=0.12, seed=0):
@@ -201,29 +202,53 @@ def test_the_equal_error_rate_needs_thirty_errors_of_both_kinds(num_target, is_d
     assert (measured.operating_points()[0].doubt is not None) == is_doubted
 
 
-def test_inconclusive_are_scores_with_a_ratio_below_ten_either_way(calibration):
-    low, high = calibration.inconclusive_low, calibration.inconclusive_high
+def test_verdicts_cannot_tell_scores_of_strangers_that_many_of_one_person_reach():
+    scores, labels = normal_scores(2000, 8000, seed=3)
+    measured = calibrate(scores, labels, description="")
 
-    assert np.exp(calibration.llr(low)) == pytest.approx(0.1)
-    assert np.exp(calibration.llr(high)) == pytest.approx(10.0)
-    assert calibration.probability(high) == pytest.approx(10 / 11)
+    same, different = measured.limits()
+
+    assert np.mean(scores[labels == 0] >= same) == pytest.approx(0.01, abs=1e-3)
+    assert np.mean(scores[labels == 1] < different) == pytest.approx(0.05, abs=1e-3)
+    assert measured.inconclusive_scores == (different, same)
+    for point, far in (("eer", measured.eer), ("far_0_1pct", 0.001)):
+        same, _ = measured.limits(point)
+        assert np.mean(scores[labels == 0] >= same) == pytest.approx(far, abs=1e-3)
 
 
-def test_no_range_is_inconclusive_where_higher_scores_do_not_mean_the_same_speaker():
+def test_limits_leave_nothing_between_where_hardly_anybody_is_mistaken():
+    scores, labels = normal_scores(2000, 8000, seed=3)
+    measured = calibrate(scores + 3.0 * labels, labels, description="")
+
+    same, different = measured.limits()
+
+    assert same == different == measured.threshold_eer > measured.threshold_far_1pct
+    assert measured.inconclusive_scores is None
+
+
+def test_limits_that_were_not_measured_take_plain_evidence(calibration):
+    unmeasured = replace(calibration, threshold_far_1pct=None, threshold_miss_5pct=None)
+
+    same, different = unmeasured.limits()
+
+    assert np.exp(unmeasured.llr(different)) == pytest.approx(0.1)
+    plain = (np.log(10.0) - unmeasured.offset) / unmeasured.slope
+    assert same == pytest.approx(max(plain, unmeasured.threshold_eer))
+
+
+def test_no_range_is_told_where_higher_scores_do_not_mean_the_same_speaker():
     scores, labels = normal_scores(100, 100)
 
-    fitted = calibrate(scores, 1 - labels, description="")
-
-    assert (fitted.inconclusive_low, fitted.inconclusive_high) == (None, None)
+    assert calibrate(scores, 1 - labels, description="").inconclusive_scores is None
 
 
-def noisy_scores(num_trials, seed):
-    """Scores that short clips shift and blur; two measures of each trial."""
+def noisy_scores(num_trials, seed, known=(0, 1)):
+    """Scores that short clips shift and blur; some measures of each trial, the others unknown."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, num_trials)
-    quality = np.column_stack(
-        [generator.uniform(0, 2, num_trials), generator.normal(size=num_trials)]
-    )
+    quality = np.full((num_trials, len(TRIAL_MEASURES)), np.nan)
+    quality[:, known] = generator.normal(size=(num_trials, len(known)))
+    quality[:, 0] = generator.uniform(0, 2, num_trials)
     scores = generator.normal(0.3 * labels - 0.2 * quality[:, 0], 0.12)
     return scores, labels, quality
 
@@ -233,24 +258,60 @@ def test_quality_measures_join_the_regression():
 
     fitted = calibrate(scores, labels, description="", quality=quality)
 
-    expected = best_by_scipy(np.column_stack([scores, quality]), labels, 0.5, np.zeros(4))
-    np.testing.assert_allclose(fitted.quality_weights, expected, rtol=1e-5, atol=1e-6)
+    (ratio,) = fitted.ratios
+    assert ratio.measures == TRIAL_MEASURES[:2]
+    taken = quality[:, :2]
+    expected = best_by_scipy(np.column_stack([scores, taken]), labels, 0.5, np.zeros(4))
+    np.testing.assert_allclose(ratio.weights, expected, rtol=1e-5, atol=1e-6)
     llrs = fitted.llr(scores, quality)
     np.testing.assert_allclose(
-        llrs, expected[0] + expected[1] * scores + quality @ expected[2:], rtol=1e-5, atol=1e-5
+        llrs, expected[0] + expected[1] * scores + taken @ expected[2:], rtol=1e-5, atol=1e-5
     )
     assert fitted.llr(float(scores[3]), quality[3]) == pytest.approx(llrs[3])
     assert compute_eer(llrs, labels)[0] < 0.75 * fitted.eer
 
 
-def test_the_score_of_a_ratio_is_found_for_several_trials_at_once():
-    scores, labels, quality = noisy_scores(800, 14)
+def test_a_ratio_has_limits_of_its_own():
+    scores, labels, quality = noisy_scores(5000, 14)
     fitted = calibrate(scores, labels, description="", quality=quality)
+    llrs = fitted.llr(scores, quality)
 
-    at = fitted.score_at(1.5, quality[:7])
-    np.testing.assert_allclose(fitted.llr(at, quality[:7]), 1.5, atol=1e-12)
-    assert [fitted.score_at(1.5, of_one) for of_one in quality[:7]] == at.tolist()
-    assert fitted.llr(fitted.score_at(1.5)) == pytest.approx(1.5)
+    (ratio,) = fitted.ratios
+
+    assert ratio.thresholds["eer"] == pytest.approx(compute_eer(llrs, labels)[1])
+    for point, far in (("far_1pct", 0.01), ("far_0_1pct", 0.001)):
+        accepted = np.mean(llrs[labels == 0] >= ratio.thresholds[point])
+        assert accepted == pytest.approx(far, abs=1e-3)
+    assert "far_0_01pct" not in ratio.thresholds  # fewer than 10,000 pairs of two people
+    assert np.mean(llrs[labels == 1] < ratio.different) == pytest.approx(0.05, abs=1e-3)
+    measured = ratio.limits("far_1pct", 1.0, -1.0)
+    assert measured == (ratio.thresholds["far_1pct"], ratio.different)
+    assert ratio.limits("far_0_01pct", 9.0, -1.0) == (9.0, ratio.different)
+
+
+def test_each_trial_is_judged_by_the_ratio_that_knows_most_of_it():
+    known = tuple(range(len(TRIAL_MEASURES)))
+    scores, labels, quality = noisy_scores(2000, 16, known)
+    fitted = calibrate(scores, labels, description="", quality=quality)
+    assert [ratio.measures for ratio in fitted.ratios] == [
+        TRIAL_MEASURES,
+        TRIAL_MEASURES[:-2],
+        TRIAL_MEASURES[:4],
+    ]
+    assert calibrate(scores, labels, description="", quality=np.nan * quality).ratios == ()
+    every = quality[:5].copy()
+    every[1, -1] = np.nan  # no strangers of the user's own
+    every[2, 4:] = np.nan  # a clip of an earlier library
+    every[3, 1] = np.nan
+
+    llrs = fitted.llr(scores[:5], every)
+
+    for row, ratio in ((0, 0), (1, 1), (2, 2), (4, 0)):
+        weights, places = fitted.ratios[ratio].weights, len(fitted.ratios[ratio].measures)
+        expected = weights[0] + weights[1] * scores[row] + quality[row, :places] @ weights[2:]
+        assert llrs[row] == pytest.approx(expected)
+    assert llrs[3] == fitted.llr(float(scores[3]))
+    assert [fitted.llr(float(scores[row]), every[row]) for row in range(5)] == llrs.tolist()
 
 
 def test_quality_beyond_that_of_the_trials_counts_as_the_most_extreme_seen():
@@ -260,11 +321,10 @@ def test_quality_beyond_that_of_the_trials_counts_as_the_most_extreme_seen():
     lowest, highest = quality.min(axis=0), quality.max(axis=0)
     for beyond, end in ((lowest - 3.0, lowest), (highest + 3.0, highest)):
         assert fitted.llr(0.4, beyond) == fitted.llr(0.4, end)
-        assert fitted.score_at(0.0, beyond) == fitted.score_at(0.0, end)
-    extended = replace(fitted, quality_range=None)  # as written by earlier versions
-    slope = fitted.quality_weights[2:]
+    (ratio,) = fitted.ratios
+    extended = replace(fitted, ratios=(replace(ratio, ranges=None),))  # as once it was
     assert extended.llr(0.4, highest + 3.0) == pytest.approx(
-        fitted.llr(0.4, highest) + 3.0 * np.sum(slope)
+        fitted.llr(0.4, highest) + 3.0 * np.sum(ratio.weights[2:])
     )
 
 
@@ -272,20 +332,17 @@ def test_a_measure_that_never_changes_has_no_weight():
     scores, labels, quality = noisy_scores(500, 12)
     quality[:, 1] = 7.3
 
-    fitted = calibrate(scores, labels, description="", quality=quality)
+    (ratio,) = calibrate(scores, labels, description="", quality=quality).ratios
 
-    assert fitted.quality_weights[-1] == 0.0
-    assert fitted.quality_weights[2] > 0.0
+    assert ratio.weights[-1] == 0.0
+    assert ratio.weights[2] > 0.0
 
 
-def test_quality_is_refused_where_it_was_not_measured_or_does_not_fit(calibration):
+def test_quality_is_refused_that_does_not_fit():
     scores, labels, quality = noisy_scores(50, 13)
-    with pytest.raises(EvaluationError, match="calibrated without the quality of clips"):
-        calibration.llr(0.3, np.zeros(2))
-    with pytest.raises(EvaluationError, match=r"with 2 measures of quality; got shape \(3,\)"):
-        calibrate(scores, labels, description="", quality=quality).llr(0.3, np.zeros(3))
-    with pytest.raises(EvaluationError, match=r"of shape \(50, measures\)"):
-        calibrate(scores, labels, description="", quality=quality[1:])
+    for wrong in (quality[1:], quality[:, :4]):
+        with pytest.raises(EvaluationError, match=r"must be of shape \(50, 12\); got \(\d+, \d+\)"):
+            calibrate(scores, labels, description="", quality=wrong)
     with pytest.raises(EvaluationError, match="p_target must be between 0 and 1; got 1"):
         calibrate(scores, labels, description="", p_target=1)
 
@@ -383,7 +440,7 @@ def test_calibrated_scores_are_calibrated(calibration):
 @pytest.mark.parametrize("num_nontarget", [50, 5000])
 def test_calibration_survives_yaml_exactly(num_nontarget):
     scores, labels = normal_scores(50, num_nontarget)
-    quality = np.random.default_rng(14).normal(size=(len(scores), 4))
+    quality = np.random.default_rng(14).normal(size=(len(scores), len(TRIAL_MEASURES)))
     measured = calibrate(scores, labels, description="清单 list", quality=quality, num_speakers=7)
 
     text = yaml.safe_dump(measured.to_dict(), allow_unicode=True)
@@ -405,6 +462,8 @@ def test_calibration_survives_yaml_exactly(num_nontarget):
         ({"quality_weights": "abc"}, "has 'abc' for quality_weights"),
         ({"quality_range": [[1.0]]}, r"has \[\[1.0\]\] for quality_range"),
         ({"quality_range": [[0.0, 1.0]]}, "quality_range does not fit quality_weights"),
+        ({"ratios": [{"measures": ["height"]}]}, "for a ratio; evaluate the model again"),
+        ({"ratios": 3}, "has 3 for ratios"),
         ({"num_speakers": True}, "has True for num_speakers"),
     ],
 )
@@ -417,23 +476,24 @@ def test_a_table_of_an_earlier_version_still_loads(calibration):
     values = calibration.to_dict()
     for name in (
         "threshold_far_0_01pct",
-        "inconclusive_low",
-        "inconclusive_high",
         "errors",
         "num_speakers",
         "score_type",
-        "quality_weights",
-        "quality_range",
+        "ratios",
+        "threshold_miss_5pct",
     ):
         del values[name]
+    values |= {"inconclusive_low": 0.1, "inconclusive_high": 0.4}
 
     old = Calibration.from_dict(values)
 
     assert old.llr(0.3) == calibration.llr(0.3)
     assert old.score_type == "cosine"
-    assert (old.inconclusive_low, old.inconclusive_high) == pytest.approx(
-        (calibration.inconclusive_low, calibration.inconclusive_high)
-    )
+    weights, ends = [-3.0, 9.0, -0.6, -0.4, 0.03, -0.02], [[-2.0, 3.0]] * 2 + [[0.0, 60.0]] * 2
+    knowing = Calibration.from_dict({**values, "quality_weights": weights, "quality_range": ends})
+    measures = np.array([0.5, 1.0, 10.0, 70.0, *[np.nan] * 8])
+    assert knowing.llr(0.5, measures) == pytest.approx(-3.0 + 4.5 - 0.3 - 0.4 + 0.3 - 1.2)
+    assert old.llr(0.5, measures) == old.llr(0.5)
     assert [point.threshold for point in old.operating_points()[:4]] == [
         point.threshold for point in calibration.operating_points()[:4]
     ]

@@ -8,6 +8,7 @@ import pytest
 from mvector.errors import EvaluationError
 from mvector.evaluation.calibration_fit import calibrate
 from mvector.evaluation.held_out import held_out_check
+from mvector.evaluation.quality import TRIAL_MEASURES
 
 
 def pairs_of(num_speakers, clips_each, seed=0):
@@ -80,7 +81,8 @@ def test_speakers_with_target_trials_are_shared_evenly():
 
 def test_a_ratio_that_knows_the_quality_is_checked_with_it():
     scores, labels, speakers = pairs_of(30, 4, seed=3)
-    quality = np.random.default_rng(4).uniform(0, 2, (len(scores), 1))
+    quality = np.full((len(scores), len(TRIAL_MEASURES)), np.nan)
+    quality[:, 0] = np.random.default_rng(4).uniform(0, 2, len(scores))
     scores = scores - 0.2 * quality[:, 0]
 
     plain = held_out_check(scores, labels, speakers)

@@ -7,12 +7,19 @@ import pytest
 from small_encoder import small_encoder
 
 from mvector.audio import read_audio, write_wav
-from mvector.audio.quality import clip_quality
+from mvector.audio.quality import SpeechQuality, clip_quality
 from mvector.embedding import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, EvaluationError
-from mvector.evaluation.quality import TRIAL_MEASURES, clip_measures, trial_quality
-from mvector.scoring.trials import PairTrials, all_pairs
+from mvector.evaluation.quality import (
+    SIDE_MEASURES,
+    TRIAL_MEASURES,
+    clip_measures,
+    model_quality,
+    side_measures,
+    trial_quality,
+)
+from mvector.scoring.trials import EnrolmentModels, PairTrials, all_pairs
 
 RATE = 16000
 
@@ -81,7 +88,12 @@ def test_many_clips_are_measured_in_their_order(tmp_path):
 
     np.testing.assert_allclose(measured[:, 0], [0.6, 1.8, 1.2], atol=0.1)
     expected = [clip_quality(read_audio(path), RATE) for path in paths]
-    np.testing.assert_allclose(measured, expected)
+    np.testing.assert_allclose(measured[:, :2], expected)
+    quality = [report.quality for report in encoder.measure_batch(paths)]
+    np.testing.assert_allclose(
+        measured[:, 2:4], [(each.bandwidth_hz, each.hole_share) for each in quality]
+    )
+    assert np.isnan(measured[:, 4:]).all()
     table = encoder.embed_readable([*paths[:2], tmp_path / "none.wav", paths[2]], measured=True)
     np.testing.assert_array_equal(clip_measures(table.reports), measured)
     shorter = SpeakerEncoder(encoder.model, None, "cpu", Listening(max_duration_s=1.0))
@@ -90,8 +102,25 @@ def test_many_clips_are_measured_in_their_order(tmp_path):
         encoder.measure_batch([tmp_path / "none.wav"])
 
 
+def sides(*measured):
+    """Sides of which these measures are known."""
+    rows = [[*row, *[np.nan] * (len(SIDE_MEASURES) - len(row))] for row in measured]
+    return np.array(rows)
+
+
+def test_a_side_has_what_is_known_of_it_and_nan():
+    measured = side_measures(
+        [SpeechQuality(2.0, 30.0, 80.0, 3400.0, 0.02), SpeechQuality(5.0, 10.0), None],
+        likeness=[0.1, 0.2, 0.3],
+    )
+
+    np.testing.assert_array_equal(measured[:, :4], sides((2, 30, 3400, 0.02), (5, 10), ())[:, :4])
+    np.testing.assert_array_equal(measured[:, 4], [0.1, 0.2, 0.3])
+    assert np.isnan(measured[:, 5]).all()
+
+
 def test_a_trial_has_the_lower_and_the_higher_of_each_measure():
-    quality = np.array([[2.0, 30.0], [5.0, 10.0], [0.01, 20.0]])
+    quality = sides((2.0, 30.0, 4000.0, 0.1, 0.2), (5.0, 10.0, 9000.0, 0.05, -0.1), (0.01, 20.0))
     trials = PairTrials(
         "list", tuple("abc"), np.array([0, 1, 2]), np.array([1, 0, 0]), np.zeros(3, dtype=bool)
     )
@@ -99,21 +128,32 @@ def test_a_trial_has_the_lower_and_the_higher_of_each_measure():
     measures = trial_quality(quality, quality, trials)
 
     assert measures.shape == (3, len(TRIAL_MEASURES))
-    expected = [np.log(2.0), np.log(5.0), 10.0, 30.0]
-    np.testing.assert_allclose(measures, [expected, expected, [np.log(0.1), np.log(2), 20, 30]])
+    # bandwidth in octaves below 8 kHz, and what is not known of one side is not known of the trial
+    known = [np.log(2.0), np.log(5.0), 10, 30, -1.0, 0.0, 0.05, 0.1, -0.1, 0.2, np.nan, np.nan]
+    short = [np.log(0.1), np.log(2), 20, 30, *[np.nan] * 8]
+    np.testing.assert_allclose(measures, [known, known, short])
 
 
 def test_all_pairs_have_measures_in_the_order_of_their_labels():
     generator = np.random.default_rng(2)
-    quality = generator.uniform(0.5, 9.0, (5, 2))
+    quality = sides(*generator.uniform(0.5, 9.0, (5, 2)))
     trials = all_pairs(list("abc"), [0, 1, 2], list("bcde"), [1, 2, 0, 1])
 
     measures = trial_quality(quality[:3], quality[1:], trials)
 
     pairs = [(e, t) for t in range(1, 5) for e in range(3) if e != t]
     for row, (e, t) in zip(measures, pairs, strict=True):
-        (d1, s1), (d2, s2) = quality[e], quality[t]
+        (d1, s1), (d2, s2) = quality[e, :2], quality[t, :2]
         expected = [np.log(min(d1, d2)), np.log(max(d1, d2)), min(s1, s2), max(s1, s2)]
-        np.testing.assert_allclose(row, expected)
-    with pytest.raises(EvaluationError, match=r"enrolment qualities have shape \(2, 2\)"):
+        np.testing.assert_allclose(row[:4], expected)
+    with pytest.raises(EvaluationError, match=r"enrolment qualities have shape \(2, 6\)"):
         trial_quality(quality[:2], quality[1:], trials)
+
+
+def test_a_model_has_the_speech_of_all_its_clips_and_the_mean_of_all_else():
+    quality = sides((2.0, 30.0, 4000.0, 0.1), (5.0, 10.0, 8000.0, 0.3), (1.0, 20.0))
+    models = EnrolmentModels(("m", "n"), np.array([0, 1, 2]), np.array([0, 2, 3]))
+
+    measures = model_quality(quality, models)
+
+    np.testing.assert_allclose(measures, sides((7.0, 20.0, 6000.0, 0.2), (1.0, 20.0)))

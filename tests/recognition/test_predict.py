@@ -11,6 +11,7 @@ from error_codes import raises_code
 
 from mvector import MVectorPredictor
 from mvector.errors import LibraryError, MVectorError
+from mvector.evaluation import Calibration
 from mvector.models.folder import load_model_folder, save_model_folder
 
 
@@ -32,7 +33,8 @@ def test_the_threshold_is_the_calibrated_one_and_says_so(predictor: MVectorPredi
     info = predictor.encoder.info
     assert info is not None
     assert info.calibration is not None
-    assert predictor.threshold == info.calibration["threshold_eer"]
+    calibrated, _ = Calibration.from_dict(info.calibration).limits()
+    assert predictor.threshold == pytest.approx(calibrated)
     decision = predictor.decide(predictor.threshold)
     assert decision.same
     assert not predictor.decide(predictor.threshold - 1e-6).same

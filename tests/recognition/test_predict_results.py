@@ -28,8 +28,10 @@ from mvector.audio.quality import SpeechQuality
 from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, MVectorError
+from mvector.evaluation.likelihood import LikelihoodRatio
+from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.models.folder import update_model_folder
-from mvector.recognition.judge import Judge
+from mvector.recognition.judge import Judge, Side
 
 WINDOW_S = Listening().window_s
 
@@ -85,17 +87,23 @@ def test_a_score_decides(predictor: MVectorPredictor, folder: Path) -> None:
     score = predictor.contrast(folder / "voice_0_0.wav", folder / "voice_1_0.wav")
     decision = score.decide()
     assert decision == predictor.decide(score)
-    assert decision.same == (score >= calibration.threshold_eer)
+    high, low = calibration.limits()
+    assert decision.threshold == pytest.approx(high)
+    assert decision.same == (score >= high)
+    unclear = "cannot tell" if score >= low else "different"
+    assert decision.answer == ("same" if decision.same else unclear)
     assert decision.llr == calibration.llr(float(score))
     assert decision.probability == pytest.approx(1 / (1 + math.exp(-decision.llr)))
-    low, high = calibration.inconclusive_low, calibration.inconclusive_high
-    assert decision.inconclusive_band == pytest.approx((low, min(1.0, high)))
-    assert decision.inconclusive == (low <= score <= high)
+    assert decision.inconclusive == (low <= score < high)
     assert decision.threshold_source == "calibrated on 600 trials"
     assert decision.calibrated_on == "made-up trials"
+    told = {
+        "same": "same person",
+        "different": "different people",
+        "cannot tell": f"cannot tell: {decision.reason}",
+    }
     assert str(decision) == (
-        f"{'same person' if decision.same else 'different people'}"
-        f"{', inconclusive' if decision.inconclusive else ''} "
+        f"{told[decision.answer]} "
         f"(similarity {decision.score:.4f}, threshold {decision.threshold:.4f})"
     )
     assert decision.details()[:2] == [
@@ -167,10 +175,26 @@ def test_recognition_uses_the_raised_threshold(library: MVectorPredictor, folder
     assert result.threshold == pytest.approx(library.threshold + math.log(3) / slope)
 
 
+def test_a_purpose_moves_the_threshold(folder: Path) -> None:
+    model = folder / "model"
+    default, search = (
+        MVectorPredictor(model, use_gpu=False, purpose=purpose).threshold
+        for purpose in ("default", "search")
+    )
+    known = small_calibration()
+    assert search == pytest.approx(known.threshold_eer)
+    assert default == pytest.approx(known.threshold_far_1pct)
+    with raises_code("threshold-not-calibrated"):  # 400 pairs of two people show no 1 in 1,000
+        _ = MVectorPredictor(model, use_gpu=False, purpose="login").threshold
+    with pytest.raises(MVectorError, match="There is no purpose 'bank'"):
+        MVectorPredictor(model, use_gpu=False, purpose="bank")
+
+
 def test_a_search_takes_the_quality_of_the_enrolled_clips_into_account(
     folder: Path, tmp_path: Path
 ) -> None:
-    knowing = replace(small_calibration(), quality_weights=(-4.0, 10.0, -0.6, -0.4, 0.03, -0.02))
+    ratio = LikelihoodRatio(TRIAL_MEASURES[:4], (-4.0, 10.0, -0.6, -0.4, 0.03, -0.02))
+    knowing = replace(small_calibration(), ratios=(ratio,))
     shutil.copytree(folder / "model", tmp_path / "model")
     update_model_folder(tmp_path / "model", calibration=knowing.to_dict(), listening={}, metrics={})
     predictor = MVectorPredictor(
@@ -190,7 +214,9 @@ def test_a_search_takes_the_quality_of_the_enrolled_clips_into_account(
         *np.mean([report.quality[1:] for report in enrolled], axis=0),
     )
     assert result.to_dict()["enrolled_quality"] == pytest.approx(together._asdict(), rel=1e-3)
-    expected = Judge(knowing, None, "m").decide(result.score, together, result.quality.quality)
+    expected = Judge(knowing, None, "m").decide(
+        result.score, Side(together), Side(result.quality.quality)
+    )
     assert result.threshold == pytest.approx(expected.threshold, abs=1e-3)
     assert result.threshold_source == "adjusted to the clips' quality"
     assert result.is_known == (result.score >= result.threshold)
@@ -205,17 +231,26 @@ def test_a_search_takes_the_quality_of_the_enrolled_clips_into_account(
 # ---- quality ----------------------------------------------------------------------------------
 
 
-def test_a_clip_without_speech_is_inconclusive_whatever_the_score(
+def test_of_a_clip_without_speech_nothing_can_be_told_whatever_the_score(
     library: MVectorPredictor, folder: Path
 ) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
     for other in ((noise, RATE), folder / "voice_0_0.wav"):
         score = library.contrast((noise, RATE), other)
         decision = score.decide()
-        assert decision.inconclusive is True
-        assert "first clip: only 0.0 s of speech in 3.0 s" in decision.reasons
-        assert score.to_dict()["inconclusive"] is True
-    assert library.recognition((noise, RATE)).decision.inconclusive is True
+        assert decision.answer == "cannot tell"
+        assert decision.reason == "one side has only 0.0 s of speech"
+        assert decision.reasons[0] == "first clip: only 0.0 s of speech in 3.0 s"
+        values = score.to_dict()
+        assert (values["answer"], values["inconclusive"]) == ("cannot tell", True)
+        assert values["reason"] == decision.reason
+    result = library.recognition((noise, RATE))
+    assert (result.name, result.is_known) == (None, False)
+    values = json.loads(json.dumps(result.to_dict()))
+    assert (values["speaker"], values["answer"]) == (None, "cannot tell")
+    assert values["reason"] == "one side has only 0.0 s of speech"
+    nearest = values["candidates"][0]["name"]
+    assert str(result).startswith(f"cannot tell: {values['reason']}; nearest: {nearest} (")
 
 
 def test_bad_clips_are_compared_with_reasons_and_enrolled_only_by_force(

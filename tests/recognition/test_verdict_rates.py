@@ -12,10 +12,11 @@ from small_model import RATE, small_calibration, speech
 
 from mvector.audio import write_wav
 from mvector.audio.quality import SpeechQuality
-from mvector.evaluation.quality import model_quality
+from mvector.evaluation.likelihood import LikelihoodRatio
+from mvector.evaluation.quality import TRIAL_MEASURES, clip_measures, model_quality
 from mvector.evaluation.run import measure_trials
 from mvector.recognition import verdict_rates as module
-from mvector.recognition.judge import Judge
+from mvector.recognition.judge import Judge, Side
 from mvector.recognition.verdict_rates import verdict_rates
 from mvector.scoring.trials import AllPairs, EnrolmentModels, PairTrials, Trials, all_pairs
 
@@ -38,10 +39,13 @@ def judges() -> dict[str, Judge]:
     plain = small_calibration()
     ends = ((-1.0, 1.5), (-0.5, 1.5), (5.0, 50.0), (8.0, 60.0))
     weights = (-3.0, 9.0, -0.6, -0.4, 0.03, -0.02)
-    knowing = replace(plain, quality_weights=weights, quality_range=ends)
+    basic = LikelihoodRatio(TRIAL_MEASURES[:4], weights, ends, {"far_1pct": 2.0}, -1.0)
+    channel = LikelihoodRatio(TRIAL_MEASURES[:8], (*weights, 0.3, -0.2, 2.0, 1.0))
+    knowing = replace(plain, ratios=(channel, basic))
     return {
         "plain": Judge(plain, None, "m"),
         "knows quality": Judge(knowing, None, "m"),
+        "for a search": Judge(knowing, None, "m", "search"),
         "threshold given": Judge(knowing, 0.45, "m"),
         "no calibration": Judge(None, 0.45, "m"),
         "untrained": Judge(replace(knowing, slope=-1.0), None, "m"),
@@ -57,11 +61,13 @@ def test_verdicts_are_those_of_the_judge_trial_by_trial(
     rng = np.random.default_rng(3)
     trials: Trials = make(rng)
     scores = rng.uniform(0, 1, len(trials)).astype(np.float32)
+    lowest, highest = (0, 0, 50, 1500, 0), (10, 60, 300, 9000, 0.3)
     by_path = {
-        str(k): SpeechQuality(*rng.uniform((0, 0), (10, 60)).tolist()) for k in range(NUM_CLIPS)
+        str(k): Side(SpeechQuality(*rng.uniform(lowest, highest).tolist()[: 2 if k % 4 else 5]))
+        for k in range(NUM_CLIPS)
     }
     enrolled, tested = (
-        np.array([by_path[path] for path in side])
+        np.concatenate([by_path[path].measures for path in side])
         for side in (trials.enroll_paths, trials.test_paths)
     )
     judge = judges()[kind]
@@ -74,14 +80,11 @@ def test_verdicts_are_those_of_the_judge_trial_by_trial(
     ]
     for found, of_kind in ((measured.target, True), (measured.nontarget, False)):
         own = [d for d, label in zip(decisions, trials.labels, strict=True) if label == of_kind]
-        wrong = [d.same != of_kind for d in own]
-        weak = [bool(d.inconclusive) for d in own]
+        wrong = "different" if of_kind else "same"
         assert found.num_trials == len(own)
-        assert found.num_errors == sum(wrong)
-        assert found.num_inconclusive == sum(weak)
-        assert found.num_conclusive_errors == sum(
-            is_wrong and not is_weak for is_wrong, is_weak in zip(wrong, weak, strict=True)
-        )
+        assert found.num_errors == sum(d.answer == wrong for d in own)
+        assert found.num_inconclusive == sum(d.answer == "cannot tell" for d in own)
+    assert measured.purpose == judge.purpose
     assert {d.threshold_source for d in decisions} == {measured.threshold_source}
 
 
@@ -100,11 +103,18 @@ def test_rates_come_with_the_trials_behind_them() -> None:
     index = np.zeros(7, dtype=np.int32)
     labels = np.array([True, True, True, False, False, False, False])
     trials = PairTrials("t", ("a",), index, index, labels)
-    steep = replace(small_calibration(), slope=20.0, offset=-9.0, threshold_eer=0.45)
+    steep = replace(
+        small_calibration(),
+        slope=20.0,
+        offset=-9.0,
+        threshold_eer=0.45,
+        threshold_far_1pct=0.6,
+        threshold_miss_5pct=0.4,
+    )
 
     found = verdict_rates(Judge(steep, None, "m"), scores, trials).to_dict()
 
-    assert found["target"] == {  # 0.5 lies between 0.335 and 0.565
+    assert found["target"] == {  # 0.5 lies between 0.4 and 0.6
         "num_trials": 3,
         "num_errors": 1,
         "num_inconclusive": 1,
@@ -113,10 +123,12 @@ def test_rates_come_with_the_trials_behind_them() -> None:
         "inconclusive_share": 1 / 3,
         "conclusive_error_rate": 1 / 2,
     }
-    assert found["nontarget"]["error_rate"] == 2 / 4
+    assert found["nontarget"]["error_rate"] == 1 / 4
+    assert found["nontarget"]["inconclusive_share"] == 1 / 4
     assert found["nontarget"]["conclusive_error_rate"] == 1 / 3
     assert found["inconclusive_share"] == 2 / 7
     assert found["calibrated_on"] == "made-up trials"
+    assert found["purpose"] == "default"
     assert found["threshold_source"] == "calibrated on 600 trials"
     only_targets = replace(trials, labels=np.ones(7, dtype=bool))
     none = verdict_rates(Judge(steep, None, "m"), scores, only_targets).to_dict()["nontarget"]
@@ -130,7 +142,7 @@ def test_clips_are_measured_as_the_encoder_measures_them_and_models_jointly(
     paths = [str(path) for path in write_noise(tmp_path / "clips", 3)]
     write_wav(tmp_path / "speech.wav", speech(0), RATE)
     paths.append(str(tmp_path / "speech.wav"))
-    own = np.array([encoder.measure(path).quality for path in paths])
+    own = clip_measures([encoder.measure(path) for path in paths])
     labels = np.array([True, False])
     index = np.array([0, 1], dtype=np.int32)
     pairs = PairTrials("t", tuple(paths), index, index + 2, labels)

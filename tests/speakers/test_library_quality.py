@@ -28,8 +28,10 @@ def quality_of_clips(encoder: Any, *clips: Any) -> SpeechQuality:
     """Total speech and mean SNR, as evaluations compute them for an enrolment model, and bands."""
     reports = [encoder.measure(clip) for clip in clips]
     models = EnrolmentModels(("m",), np.arange(len(clips)), np.array([0, len(clips)]))
-    bands = np.array([report.quality[2:] for report in reports])
-    return SpeechQuality(*model_quality(clip_measures(reports), models)[0], *bands.mean(axis=0))
+    measured = model_quality(clip_measures(reports), models)[0]
+    bands = np.array([report.quality[2:] for report in reports]).mean(axis=0)
+    np.testing.assert_allclose(measured[2:4], bands[1:])
+    return SpeechQuality(*measured[:2], *bands)
 
 
 def found(library: SpeakerLibrary, number: int) -> SpeechQuality | None:

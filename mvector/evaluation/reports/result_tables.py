@@ -180,10 +180,7 @@ def _notes(results: dict[str, Any]) -> list[str]:
     bootstrap = results["bootstrap"]
     if results["inconclusive_scores"]:
         low, high = results["inconclusive_scores"]
-        notes.append(
-            f"Inconclusive: a score between {low:.4f} and {high:.4f} makes neither answer ten "
-            "times as likely as the other."
-        )
+        notes.append(f"Verdicts cannot tell: a score from {low:.4f} to below {high:.4f}.")
     notes.append(f"Speakers: {results['speakers_from']}.")
     if bootstrap.get("num_replicates"):
         notes.append(

@@ -14,7 +14,6 @@ from mvector.evaluation.costs import COSTS, EVALUATIONS, DetectionCost
 from mvector.evaluation.held_out import held_out_check_if_possible
 from mvector.evaluation.llr_quality import cllr, llr_curve, min_cllr
 from mvector.evaluation.metrics import DetCurve, error_rates
-from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.evaluation.rate_table import rate_table
 from mvector.evaluation.reports.scored import ScoredTrials
 
@@ -176,9 +175,10 @@ def _quality_figures(
     if scored is None or quality is None:
         return None
     llrs = np.asarray(calibration.llr(scored.scores, quality))
+    best = calibration.ratios[0] if calibration.ratios else None
     return {
-        "measures": list(TRIAL_MEASURES),
-        "weights": list(calibration.quality_weights or ()),
+        "measures": list(best.measures) if best else [],
+        "weights": list(best.weights) if best else [],
         "cllr": cllr(error_rates(llrs, scored.labels)),
         "held_out": _held_out(scored, quality),
     }

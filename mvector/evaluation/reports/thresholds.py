@@ -40,10 +40,7 @@ def threshold_table(results: dict[str, Any]) -> Table:
         )
     if results["inconclusive_scores"]:
         low, high = results["inconclusive_scores"]
-        notes.append(
-            f"Inconclusive: between {low:.4f} and {high:.4f} neither answer is ten times as likely "
-            "as the other."
-        )
+        notes.append(f"Verdicts cannot tell: a score from {low:.4f} to below {high:.4f}.")
     return make_table(f"Of {results['scored_by']} scores", _COLUMNS, points, notes)
 
 

@@ -1,4 +1,4 @@
-"""How often verdicts are wrong or inconclusive, as a table."""
+"""How often verdicts are wrong, or that it cannot be told, as a table."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 from mvector.evaluation.reports.tables import Column, Table, make_table, percent
 
-_KINDS = {"target": "one speaker, rejected (FRR)", "nontarget": "two speakers, accepted (FAR)"}
+_KINDS = {
+    "target": "one speaker, told to be two (FRR)",
+    "nontarget": "two speakers, told to be one (FAR)",
+}
 _COLUMNS: Sequence[Column] = (
     ("trials of", lambda of_kind: of_kind["name"]),
     ("wrong", lambda of_kind: percent(of_kind["error_rate"])),
     ("", lambda of_kind: f"{of_kind['num_errors']:,} of {of_kind['num_trials']:,}"),
-    ("inconclusive", lambda of_kind: percent(of_kind["inconclusive_share"])),
-    ("wrong if conclusive", lambda of_kind: percent(of_kind["conclusive_error_rate"])),
-    ("", lambda of_kind: f"{of_kind['num_conclusive_errors']:,} of {_num_conclusive(of_kind):,}"),
+    ("cannot tell", lambda of_kind: percent(of_kind["inconclusive_share"])),
+    ("", lambda of_kind: f"{of_kind['num_inconclusive']:,} of {of_kind['num_trials']:,}"),
+    ("wrong if told", lambda of_kind: percent(of_kind["conclusive_error_rate"])),
 )
 
 
@@ -29,13 +32,9 @@ def verdict_tables(results: dict[str, Any]) -> list[Table]:
     if not found:
         return []
     notes = (
-        f"Inconclusive: {percent(found['inconclusive_share'])} of all trials.",
-        f"Threshold: {found['threshold_source']}. The model's own calibration decides "
-        f"({found['calibrated_on']}), and stays as it is.",
+        f"Cannot tell: {percent(found['inconclusive_share'])} of all trials.",
+        f"Purpose: {found['purpose']}. Threshold: {found['threshold_source']}. The model's own "
+        f"calibration decides ({found['calibrated_on']}), and stays as it is.",
     )
     rows = [{**found[kind], "name": name} for kind, name in _KINDS.items()]
     return [make_table("Verdicts of infer_contrast.py on these trials", _COLUMNS, rows, notes)]
-
-
-def _num_conclusive(of_kind: dict[str, Any]) -> int:
-    return of_kind["num_trials"] - of_kind["num_inconclusive"]
