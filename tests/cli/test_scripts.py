@@ -122,7 +122,7 @@ def test_contrast_answers_by_exit_code(
     workplace: Path, voices: Path, capsys: pytest.CaptureFixture
 ) -> None:
     a = clip(voices, 0)
-    same = ["--audio_path1", a, "--audio_path2", a]
+    same = ["--audio_path1", a, "--audio_path2", a, "--threshold", "0.999"]
     assert run_script("contrast", same) == 0
     out = capsys.readouterr().out
     assert re.match(r"✔ same person\n  similarity  1\.0000   threshold ", out)
