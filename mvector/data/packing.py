@@ -14,7 +14,6 @@ import numpy as np
 
 from mvector.audio import AudioSource, Channel, check_speech, read_audio, source_name
 from mvector.config import AugmentConf, ConfigError
-from mvector.data.augmentation.augmentor import WaveformAugmentor
 from mvector.data.lists import read_list
 from mvector.data.pack_writer import PackProgress, PackWriter
 from mvector.data.packed import INT16_SCALE
@@ -35,6 +34,9 @@ class _Change:
     """An augmentation of whole clips, which leaves their lengths as they are."""
 
     def __init__(self, config: AugmentConf, sample_rate: int) -> None:
+        # it brings torch, which checking a corpus does without
+        from mvector.data.augmentation.augmentor import WaveformAugmentor
+
         for name in ("copies", "speed", "spec_aug"):
             if getattr(config, name).prob > 0:
                 raise ConfigError(
