@@ -31,7 +31,7 @@ from mvector.cli.running import set_up_logging
 from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
-from mvector.evaluation.quality import clip_measures
+from mvector.evaluation.quality import side_measures
 from mvector.evaluation.run import verify_lists
 from mvector.models.folder import (
     load_model_folder,
@@ -43,6 +43,7 @@ from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import DEFAULT_MODEL
 from mvector.recognition.verdict_rates import verdict_rates
 from mvector.scoring import PairTrials, cosine_scores, read_trials
+from mvector.scoring.strangers import Strangers
 from mvector.scoring.trial_speakers import trial_speakers
 
 RATE = 16000
@@ -279,7 +280,15 @@ def print_decisions(
     print("|---|---|---|")
     judge = Judge(calibration, None, "")
     for name, trials in lists.items():
-        measured = clip_measures(encoder.measure_batch(trials.paths))
+        table = encoder.embed_readable(trials.paths, measured=True)
+        assert table.reports is not None
+        assert not table.failures
+        strangers = Strangers.of_model(encoder.info)
+        measured = side_measures(
+            [report.quality for report in table.reports],
+            strangers.likeness(table.embeddings),
+            strangers.own_likeness(table.embeddings),
+        )
         found = [
             verdict_rates(judge, scores[name], trials, known).to_dict()
             for known in (None, (measured, measured))

@@ -31,9 +31,10 @@ from common import cpu_name
 from numpy.random import Generator, default_rng
 
 from mvector.evaluation import Calibration, calibrate
-from mvector.evaluation.quality import clip_measures, pair_quality
+from mvector.evaluation.quality import pair_quality, side_measures
 from mvector.recognition.judge import Judge
 from mvector.recognition.predictor import MVectorPredictor
+from mvector.scoring.strangers import Strangers, evenly_chosen, own_likeness
 
 NUM_DRAWS = 10
 NUM_TIMED = 40
@@ -65,7 +66,9 @@ class Split:
     tests: np.ndarray
 
 
-def read_corpora(data: Path, predictor: MVectorPredictor, most_clips: int) -> list[Corpus]:
+def read_corpora(
+    data: Path, predictor: MVectorPredictor, most_clips: int, strangers: Strangers
+) -> list[Corpus]:
     """Embeddings of the first clips of every development speaker."""
     corpora = []
     for file in sorted((data / "lists").glob("dev_*.txt")):
@@ -82,7 +85,9 @@ def read_corpora(data: Path, predictor: MVectorPredictor, most_clips: int) -> li
         name = file.stem.removeprefix("dev_")
         speakers = np.array([f"{name}/{who}" for _, who in kept])
         assert table.reports is not None
-        quality = clip_measures(table.reports)
+        quality = side_measures(
+            [report.quality for report in table.reports], strangers.likeness(units)
+        )
         corpora.append(Corpus(name, [path for path, _ in kept], speakers, units, quality))
     return corpora
 
@@ -98,7 +103,7 @@ def joined(corpora: list[Corpus]) -> Corpus:
     )
 
 
-def enrol(corpus: Corpus, num_clips: int) -> Split:
+def enrol(corpus: Corpus, num_clips: int, strangers: Strangers) -> Split:
     """The first clips of everybody who has others too; these are the tests, from the fourth on."""
     speakers, voiceprints, quality, enrolled, tests = [], [], [], [], []
     for speaker in np.unique(corpus.speakers):
@@ -109,7 +114,8 @@ def enrol(corpus: Corpus, num_clips: int) -> Split:
         speakers.append(speaker)
         voiceprints.append(mean / np.linalg.norm(mean))
         measures = corpus.quality[clips[:num_clips]]
-        quality.append([measures[:, 0].sum(), *measures[:, 1:].mean(axis=0)])
+        likeness = strangers.likeness(mean[None])[0]
+        quality.append([measures[:, 0].sum(), *measures[:, 1:4].mean(axis=0), likeness, np.nan])
         enrolled.append(clips[:num_clips])
         tests.append(clips[3:])
     return Split(
@@ -150,7 +156,7 @@ def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
         scores = corpus.units[split.tests] @ split.voiceprints[enrolled].T
         best, nearest = scores.max(axis=1), enrolled[scores.argmax(axis=1)]
         found = split.speakers[nearest]
-        quality = pair_quality(split.quality[nearest], corpus.quality[split.tests])
+        quality = pair_quality(*sides_of_matches(corpus, split, nearest, enrolled))
         truth = corpus.speakers[split.tests]
         is_enrolled = np.isin(truth, split.speakers[enrolled])
         for raised, (far, frr, wrong) in outcomes.items():
@@ -162,6 +168,22 @@ def open_set(corpus: Corpus, split: Split, judge: Judge, rng: Generator) -> str:
             wrong.append((accepted & (found != truth))[is_enrolled])
     cells = [share(np.concatenate(part)) for kind in outcomes.values() for part in kind]
     return " | ".join([*cells, f"{np.median(limits):.3f}"])
+
+
+def sides_of_matches(
+    corpus: Corpus, split: Split, nearest: np.ndarray, enrolled: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measures of the person most alike to each test clip, and of the clip, as a library has them.
+
+    ``nearest`` ``(tests,)`` and ``enrolled`` are positions of people in the split.
+    """
+    others = np.sort(enrolled)[evenly_chosen(len(enrolled))]
+    sides = split.quality[nearest], corpus.quality[split.tests]
+    vectors = split.voiceprints[nearest], corpus.units[split.tests]
+    for side, embeddings in zip(sides, vectors, strict=True):
+        left_out = nearest[:, None] == others
+        side[:, -1] = own_likeness(embeddings, split.voiceprints[others], left_out)
+    return sides
 
 
 def timed(data: Path, corpus: Corpus, split: Split, args: argparse.Namespace) -> None:
@@ -199,7 +221,8 @@ def main() -> None:
     args = parser.parse_args()
     predictor = MVectorPredictor(args.model_path, use_gpu=False)
     judge = Judge(predictor.calibration, None, args.model_path)
-    corpora = read_corpora(args.data, predictor, args.clips + 3)
+    strangers = Strangers.of_model(predictor.encoder.info)
+    corpora = read_corpora(args.data, predictor, args.clips + 3, strangers)
     print(f"{cpu_name()}, load {os.getloadavg()[0]:.1f}")
     print(f"threshold {predictor.threshold:.4f}: {predictor.threshold_source}\n")
     for own in (False, True):
@@ -211,7 +234,7 @@ def main() -> None:
         for corpus in [*corpora, joined(corpora)]:
             used = Judge(own_calibration(corpus), None, "") if own else judge
             for num_clips in (1, 3):
-                split = enrol(corpus, num_clips)
+                split = enrol(corpus, num_clips, strangers)
                 cells = open_set(corpus, split, used, default_rng(args.seed))
                 print(
                     f"| {corpus.name} | {num_clips} | {len(split.speakers)} | {len(split.tests)} | "
@@ -220,7 +243,7 @@ def main() -> None:
                 )
         print()
     everybody = joined(corpora)
-    timed(args.data, everybody, enrol(everybody, 1), args)
+    timed(args.data, everybody, enrol(everybody, 1, strangers), args)
 
 
 if __name__ == "__main__":

@@ -91,12 +91,13 @@ def write_calibration(
 def _copy_of(folder: Path, out: Path) -> Iterator[Path]:
     """A copy of a model folder, which is at its place once the block ends."""
     from mvector.models.folder import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
+    from mvector.scoring.strangers import COHORT, OWN_COHORT
 
     with (
         write_errors_as(CheckpointError, f"'{out}'", "choose another --out"),
         replacing_folder(out) as new,
     ):
-        for name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG):
+        for name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG, COHORT, OWN_COHORT):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, new / name)
         yield new

@@ -178,7 +178,7 @@ def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> di
         logger.warning("The trials are too many to keep their scores: no verdicts.")
         return None
     encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
-    quality = measure_trials(encoder, result.trials, progress=True)
+    quality = measure_trials(encoder, result.trials, result.likeness, progress=True)
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 
 

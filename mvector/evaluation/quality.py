@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mvector.audio.quality import SpeechQuality
 
 #: What is known of each side of a trial, a clip or an enrolled person, in this order; what is not
-#: known is NaN. Likeness is the mean cosine to strangers: those that come with the model, and those
-#: of the user's own recordings.
+#: known is NaN. Likeness is that to the strangers of the model, and to those of the user, see
+#: :mod:`mvector.scoring.strangers`.
 SIDE_MEASURES = (
     "speech_s",
     "snr_db",

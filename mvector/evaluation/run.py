@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from mvector.evaluation.back_end import BackEnd, score_trials
 from mvector.evaluation.calibration import Calibration
 from mvector.evaluation.calibration_fit import calibrate_curve, calibrate_quality
 from mvector.evaluation.costs import COSTS
-from mvector.evaluation.embedded_trials import check_lists, embed_trials
+from mvector.evaluation.embedded_trials import EmbeddedTrials, check_lists, embed_trials
 from mvector.evaluation.metrics import DetCurve, error_rates
 from mvector.evaluation.quality import clip_measures, model_quality, trial_quality
 from mvector.evaluation.streaming import all_pairs_error_rates
 from mvector.progress import progress_bar
+from mvector.scoring.enrolment import mean_embeddings
+from mvector.scoring.strangers import Strangers
 from mvector.scoring.trial_speakers import TrialSpeakers
 from mvector.scoring.trials import AllPairs, Trials
 
@@ -31,6 +33,9 @@ __all__ = ["VerificationResult", "check_lists", "verify_lists"]
 # took 4.8 GiB.
 _MAX_KEPT_SCORES = 15_000_000
 _CLIPS_AT_ONCE = 64
+
+# of enrolment and test clips, in the order of SIDE_MEASURES: ``(E, 2)`` and ``(T, 2)``
+SideLikeness: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class VerificationResult:
         num_self_trials: listed trials of a clip with itself, which are no trials.
         scored_by: what the scores are, in words.
         quality: ``(trials, TRIAL_MEASURES)`` of :func:`trial_quality`, if measured.
+        likeness: of both sides to strangers, see :func:`trial_likeness`; ``None`` where scores
+            were counted only.
     """
 
     scores: np.ndarray | None
@@ -65,6 +72,7 @@ class VerificationResult:
     num_self_trials: int = 0
     scored_by: str = "cosine"
     quality: np.ndarray | None = None
+    likeness: SideLikeness | None = None
 
     @property
     def labels(self) -> np.ndarray:
@@ -136,7 +144,7 @@ def verify_lists(
         "description": embedded.description,
         "num_speakers": embedded.speakers.num_speakers,
     }
-    scores = quality = None
+    scores = quality = likeness = None
     if isinstance(trials, AllPairs) and len(trials) > _MAX_KEPT_SCORES:
         _check_streamable(len(trials), back_end, with_quality)
         scored_by = "cosine"
@@ -148,8 +156,10 @@ def verify_lists(
         scores, scored_by = score_trials(
             encoder, embedded, back_end, root=root, progress=progress, **extraction
         )
+        likeness = trial_likeness(embedded, Strangers.of_model(encoder.info))
         if with_quality:
-            quality = trial_quality(*measure_trials(encoder, trials, progress=progress), trials)
+            sides = measure_trials(encoder, trials, likeness, progress=progress)
+            quality = trial_quality(*sides, trials)
         curve = error_rates(scores, trials.labels)
         calibration = calibrate_curve(curve, score_type=back_end.score_type, **about)
         if quality is not None:
@@ -167,6 +177,7 @@ def verify_lists(
         embedded.num_self_trials,
         scored_by,
         quality,
+        likeness,
     )
 
 
@@ -194,10 +205,42 @@ def _check_streamable(num_trials: int, back_end: BackEnd, with_quality: bool) ->
         )
 
 
+def trial_likeness(embedded: EmbeddedTrials, strangers: Strangers) -> SideLikeness:
+    """How alike both sides of trials are to the model's strangers, and to the user's own.
+
+    A model of several clips is as alike as its mean embedding is.
+
+    Returns:
+        float64 ``(E, 2)`` of ``trials.enroll_paths``, or of the models, and ``(T, 2)`` of
+        ``trials.test_paths``; NaN where there are no such strangers.
+
+    Raises:
+        CheckpointError: the strangers are those of another model, or damaged.
+    """
+
+    def likeness(embeddings: np.ndarray) -> np.ndarray:
+        kinds = strangers.likeness(embeddings), strangers.own_likeness(embeddings)
+        return np.stack(kinds, axis=1)
+
+    trials, tested = embedded.trials, likeness(embedded.tested)
+    models = None if isinstance(trials, AllPairs) else trials.models
+    if models is not None:
+        is_unit = embedded.method != "raw-mean"
+        return likeness(mean_embeddings(embedded.tested, models, unit=is_unit)), tested
+    is_alike = embedded.enrolled is embedded.tested
+    return tested if is_alike else likeness(embedded.enrolled), tested
+
+
 def measure_trials(
-    encoder: SpeakerEncoder, trials: Trials, *, progress: bool = False
+    encoder: SpeakerEncoder,
+    trials: Trials,
+    likeness: SideLikeness | None = None,
+    *,
+    progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quality of both sides of trials; each clip is measured once, by all processes together.
+
+    ``likeness`` of both sides to strangers, from :func:`trial_likeness`, joins what is measured.
 
     Returns:
         :func:`mvector.evaluation.quality.side_measures`: ``(E, SIDE_MEASURES)`` of
@@ -224,7 +267,11 @@ def measure_trials(
     enrolled, tested = (
         quality[[row_of[path] for path in side]] for side in (enroll_paths, trials.test_paths)
     )
-    return enrolled if models is None else model_quality(enrolled, models), tested
+    sides = enrolled if models is None else model_quality(enrolled, models), tested
+    if likeness is not None:
+        for side, known in zip(sides, likeness, strict=True):
+            side[:, -2:] = known
+    return sides
 
 
 def metrics_of(measured: Calibration) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from mvector.audio.channel_difference import channel_difference
 from mvector.audio.clip_report import ClipReport, QualityLimits
 from mvector.recognition.decision import Decision, format_reasons
 from mvector.recognition.judge import Judge, Side
+from mvector.recognition.sides import clip_sides
+from mvector.scoring.strangers import Strangers
 from mvector.speakers.library import Match
 
 
@@ -27,6 +29,7 @@ class Score(float):
     """
 
     _judge: Judge
+    _sides: tuple[Side, ...]
     quality: tuple[ClipReport, ClipReport]
     reasons: tuple[str, ...]
 
@@ -35,17 +38,24 @@ class Score(float):
         value: float,
         judge: Judge,
         quality: tuple[ClipReport, ClipReport],
+        sides: tuple[Side, ...],
         reasons: tuple[str, ...] = (),
     ) -> Score:
         score = super().__new__(cls, value)
-        score._judge, score.quality, score.reasons = judge, quality, reasons
+        score._judge, score._sides = judge, sides
+        score.quality, score.reasons = quality, reasons
         return score
 
     @classmethod
     def of_clips(
-        cls, heard: Sequence[tuple[np.ndarray, ClipReport]], judge: Judge, limits: QualityLimits
+        cls,
+        heard: Sequence[tuple[np.ndarray, ClipReport]],
+        judge: Judge,
+        limits: QualityLimits,
+        strangers: Strangers,
     ) -> Score:
         """Of two clips, each given by its embedding and by what was measured on it."""
+        sides = clip_sides(heard, strangers)
         (first, second), quality = zip(*heard, strict=True)
         first, second = first.astype(np.float64), second.astype(np.float64)
         cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
@@ -57,10 +67,10 @@ class Score(float):
             if reason is not None
         )
         unlike = channel_difference(*(report.quality for report in quality)).reasons
-        return cls(max(-1.0, min(1.0, cosine)), judge, quality, reasons + unlike)
+        return cls(max(-1.0, min(1.0, cosine)), judge, quality, sides, reasons + unlike)
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return float(self), self._judge, self.quality, self.reasons
+        return float(self), self._judge, self.quality, self._sides, self.reasons
 
     def decide(self, threshold: float | None = None) -> Decision:
         """Verdict, log-likelihood ratio and probability; a threshold replaces the model's once.
@@ -69,8 +79,7 @@ class Score(float):
             MVectorError: there is no threshold, or it is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        one, other = (Side(report.quality) for report in self.quality)
-        return judge.decide(self, one, other, reasons=self.reasons)
+        return judge.decide(self, *self._sides, reasons=self.reasons)
 
     def to_dict(self) -> dict[str, Any]:
         """The score, the decision if there is a threshold, and the clips' quality; for JSON."""

@@ -20,8 +20,10 @@ from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.arguments import check_arguments, with_rate
 from mvector.recognition.decision import Decision
-from mvector.recognition.judge import Judge, Side
+from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
+from mvector.recognition.sides import match_sides
+from mvector.scoring.strangers import Strangers
 from mvector.speakers.library import SpeakerLibrary
 from mvector.speakers.names import checked_name
 
@@ -92,6 +94,7 @@ class MVectorPredictor:
         self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
         calibration = usable_calibration(info, listening, self.model_path)
         self._judge = Judge(calibration, threshold, str(self.model_path), purpose)
+        self._strangers = Strangers.of_model(info)
         self._channel = None if channel is None else parse_channel(channel)
         self._quality, self._enrolment_floor = quality, enrolment_floor
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
@@ -112,8 +115,7 @@ class MVectorPredictor:
     ) -> np.ndarray:
         """Embeddings of clips of any lengths: float32 of shape ``(clips, embd_dim)``.
 
-        Each is what :meth:`predict` gives. Clips are decoded a little ahead of need and sorted by
-        length; memory does not grow with their number, nor with their length.
+        Each is what :meth:`predict` gives. Memory grows neither with their number nor their length.
 
         Raises:
             AudioError: a clip cannot be used; the message names the first one.
@@ -132,17 +134,17 @@ class MVectorPredictor:
     ) -> Score:
         """Cosine similarity of two clips' embeddings: a float in [-1, 1].
 
-        ``.decide()`` of it gives verdict, threshold, log-likelihood ratio and probability;
-        ``.reasons`` says what the clips fall short of. A ``threshold`` takes the place of the
-        predictor's in this score's decisions.
+        ``.decide()`` of it gives the verdict, and ``.reasons`` says what the clips fall short of. A
+        ``threshold`` takes the place of the predictor's in this score's decisions.
 
         Raises:
             AudioError: a clip cannot be used.
             MVectorError: the threshold is not a cosine.
         """
         judge = self._judge.with_threshold(threshold)
-        clips = (self._heard(clip, sample_rate) for clip in (audio_data1, audio_data2))
-        return Score.of_clips([*map(self.encoder.embed_measured, clips)], judge, self._quality)
+        clips = [self._heard(clip, sample_rate) for clip in (audio_data1, audio_data2)]
+        heard = [*map(self.encoder.embed_measured, clips)]
+        return Score.of_clips(heard, judge, self._quality, self._strangers)
 
     @property
     def calibration(self) -> Calibration | None:
@@ -251,13 +253,12 @@ class MVectorPredictor:
         """Who is speaking; unpacks into the name, ``None`` for nobody enrolled, and the best score.
 
         The most alike enrolled person is the speaker, or nobody is, or it cannot be told. The
-        calibrated threshold depends on the quality of the clip and of that person's enrolled clips,
-        and is raised with the number of people compared, see
-        :meth:`mvector.recognition.judge.Judge.limits`; one given stays.
+        calibrated threshold depends on what is known of clip and person, and is raised with the
+        number of people compared, see :meth:`mvector.recognition.judge.Judge.limits`.
 
         Args:
             audio_data, sample_rate: the clip.
-            threshold: takes the place of the predictor's, this once.
+            threshold: takes the place of the predictor's, this once, and stays as it is.
             top_k: how many of the most alike people to tell.
             within: compare with people of these groups only.
             is_recorded: write the answer into the library's audit.
@@ -276,8 +277,7 @@ class MVectorPredictor:
         best = matches[0]
         decision = judge.decide(
             best.score,
-            Side(best.quality),
-            Side(report.quality),
+            *match_sides(best, embedding, report, self._strangers),
             num_people=library.num_people(within),
             reasons=self._quality.reasons(report),
         )

@@ -27,7 +27,7 @@ class Cohort:
     """Clips, or averaged speakers, that others are compared with.
 
     Attributes:
-        vectors: float64 ``(cohort, embd_dim)`` of length 1.
+        vectors: float64 ``(cohort, embd_dim)`` of length 1; float32 as read from a model folder.
         fingerprint: of the model that made them.
     """
 
@@ -158,7 +158,7 @@ def cohort_statistics(
     against = np.ascontiguousarray(cohort.vectors.T)
     with progress_bar(total=len(units), desc="Cohort", unit="clip", show=progress) as bar:
         for part in row_blocks(len(units), len(cohort.vectors), block_size):
-            cosines = _top_scores(units[part] @ against, num_cohort)
+            cosines = top_scores(units[part] @ against, num_cohort)
             mean[part], std[part] = cosines.mean(axis=1), cosines.std(axis=1)
             bar.update(part.stop - part.start)
     if not np.all(std > 1e-12):
@@ -191,7 +191,7 @@ def _cohort_size(cohort: Cohort, embd_dim: int, top_n: int | None) -> int:
     return num_cohort if top_n is None else min(top_n, num_cohort)
 
 
-def _top_scores(cosines: np.ndarray, count: int) -> np.ndarray:
+def top_scores(cosines: np.ndarray, count: int) -> np.ndarray:
     """The ``count`` highest of each row, in any order; the array is left in disorder."""
     if count == cosines.shape[1]:
         return cosines

@@ -63,7 +63,7 @@ def score_models(
         return compare(embeddings, embeddings, trials)
     if method in ("mean", "raw-mean"):
         return compare(
-            _mean_embeddings(embeddings, models, unit=method == "mean"), embeddings, trials
+            mean_embeddings(embeddings, models, unit=method == "mean"), embeddings, trials
         )
     top_n = 1 if method == "max" else _top_n(method)
     counts = models.num_clips[trials.enroll_index]
@@ -101,7 +101,7 @@ def concatenate_enrolment_clips(trials: PairTrials) -> tuple[PairTrials, list[tu
     return joined, [*((path,) for path in test_paths), *files]
 
 
-def _mean_embeddings(embeddings: np.ndarray, models: EnrolmentModels, *, unit: bool) -> np.ndarray:
+def mean_embeddings(embeddings: np.ndarray, models: EnrolmentModels, *, unit: bool) -> np.ndarray:
     """Mean embedding of each model's clips: float32 ``(M, D)``; ``unit``: of their directions."""
     rows = embeddings[models.clips].astype(np.float64)
     if unit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mvector.errors import LibraryError
 from mvector.speakers import people
 from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.others import OtherPeople
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.search import Search
 from mvector.speakers.voiceprints import Voiceprints
@@ -29,11 +30,18 @@ class Match:
         name: of the person.
         score: the cosine, in [-1, 1].
         quality: of the enrolled clips together; ``None`` if it is not known of all of them.
+        voiceprint: unit vector ``(embd_dim,)``; ``None`` where the clips have no mean direction.
+        own_likeness: how alike the voiceprint is to the other people of the library, see
+            :func:`mvector.scoring.strangers.own_likeness`; ``None`` where these are too few.
+        clip_own_likeness: how alike the clip is to these same people.
     """
 
     name: str
     score: float
     quality: SpeechQuality | None = None
+    voiceprint: np.ndarray | None = field(default=None, repr=False, compare=False)
+    own_likeness: float | None = None
+    clip_own_likeness: float | None = None
 
 
 class Identification:
@@ -46,6 +54,7 @@ class Identification:
         self.voiceprints = Voiceprints(store, fingerprint, context.embd_dim, cipher)
         is_kept = not store.read_only and not cipher.is_enabled
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
+        self._others = OtherPeople(self.voiceprints)
 
     def nearest(
         self, embedding: np.ndarray, top_k: int, within: Sequence[str] | None
@@ -60,16 +69,28 @@ class Identification:
             with self._context.store.snapshot() as database:
                 subset = None if within is None else people.members(database, within)
             numbers, scores = self._search.nearest(query, top_k, subset)
+            vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
+            likeness = self._others.likeness(vectors, numbers)
+            clip_likeness = self._others.likeness(np.broadcast_to(query, vectors.shape), numbers)
             with self._context.store.snapshot() as database:
                 names = people.names_of(database, numbers.tolist())
                 fingerprint = self._context.fingerprint
                 quality = {
                     number: voiceprint_quality(database, number, fingerprint) for number in names
                 }
-        found = zip(numbers.tolist(), np.clip(scores, -1.0, 1.0).tolist(), strict=True)
+        scores = np.clip(scores, -1.0, 1.0)
         matches = [
-            Match(names[number], score, quality[number])
-            for number, score in found
+            Match(
+                names[number],
+                score,
+                quality[number],
+                vectors[row] if vectors[row].any() else None,
+                _if_known(likeness[row]),
+                _if_known(clip_likeness[row]),
+            )
+            for row, (number, score) in enumerate(
+                zip(numbers.tolist(), scores.tolist(), strict=True)
+            )
             if number in names
         ]
         if not matches:
@@ -119,3 +140,7 @@ class Identification:
                 self.voiceprints.save()
             except LibraryError as error:
                 logger.warning("The voiceprints were not cached: %s", error)
+
+
+def _if_known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -16,6 +16,7 @@ from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, compute_eer
 from mvector.recognition.model_choice import DEFAULT_MODEL
+from mvector.scoring.strangers import save_cohort
 
 
 @pytest.fixture
@@ -102,6 +103,9 @@ def test_a_copy_of_the_model_takes_the_thresholds_and_the_model_keeps_its_own(
     model, people, tmp_path, capsys
 ):
     before, mine = (model / "model.yml").read_bytes(), tmp_path / "models" / "mine"
+    encoder = SpeakerEncoder.from_folder(model, "cpu")
+    strangers = np.random.default_rng(0).normal(size=(9, encoder.embd_dim))
+    save_cohort(model, strangers, encoder.fingerprint)  # of the model, and so of its copy
 
     assert calibrate("--clips", people, "--model_path", model, "--out", f"{mine}/") == 0
 
