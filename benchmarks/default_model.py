@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
 from mvector.evaluation.quality import side_measures
 from mvector.evaluation.run import verify_lists
+from mvector.models.adaptation import HOME
 from mvector.models.folder import (
     load_model_folder,
     load_training_config,
@@ -45,6 +47,8 @@ from mvector.recognition.verdict_rates import verdict_rates
 from mvector.scoring import PairTrials, cosine_scores, read_trials
 from mvector.scoring.strangers import Strangers
 from mvector.scoring.trial_speakers import trial_speakers
+
+os.environ[HOME] = os.devnull  # the model as it comes, whatever it is adapted to here
 
 RATE = 16000
 MOST_DRIFT = 0.002

@@ -32,9 +32,12 @@ from numpy.random import Generator, default_rng
 
 from mvector.evaluation import Calibration, calibrate
 from mvector.evaluation.quality import pair_quality, side_measures
+from mvector.models.adaptation import HOME
 from mvector.recognition.judge import Judge
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.scoring.strangers import Strangers, evenly_chosen, own_likeness
+
+os.environ[HOME] = os.devnull  # the model as it comes, whatever it is adapted to here
 
 NUM_DRAWS = 10
 NUM_TIMED = 40

@@ -6,6 +6,7 @@ import copy
 import logging
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ def untouched_logging() -> Iterator[None]:
     yield
     logger.handlers[:], logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
+
+
+@pytest.fixture(autouse=True)
+def no_data_of_the_user(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """What commands keep in the user's data folder goes into a new one for each test."""
+    folder = tmp_path_factory.getbasetemp() / "data_of_the_user"
+    shutil.rmtree(folder, ignore_errors=True)
+    monkeypatch.setenv("MVECTOR_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvector.errors import CheckpointError
 from mvector.evaluation.calibration import MIN_SPEAKERS, MIN_TARGETS
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 from mvector.evaluation.reports.tables import percent
-from mvector.files import replacing_folder, write_errors_as
 
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
@@ -20,6 +15,12 @@ if TYPE_CHECKING:
     from mvector.evaluation.bootstrap import Interval
     from mvector.evaluation.held_out import HeldOutCheck
     from mvector.evaluation.operating_points import OperatingPoint
+
+
+NO_GROUND = (
+    f"NOT written: fewer than {MIN_SPEAKERS} people or {MIN_TARGETS} comparisons of one person are "
+    "no ground for a threshold; add clips, or write it with --force."
+)
 
 
 def calibration_lines(
@@ -58,11 +59,8 @@ def write_calibration(
     before: Listening,
     now: Listening,
     force: bool,
-    out: str | Path | None = None,
 ) -> int:
     """Write a calibration into the model folder unless it rests on too little, and say so.
-
-    With ``out``, the model folder stays as it is, and a copy of it has the calibration.
 
     Returns:
         The exit code: 1 if nothing was written.
@@ -70,37 +68,22 @@ def write_calibration(
     from mvector.models.folder import update_model_folder
 
     if not (measured.is_supported or force):
-        print(
-            f"NOT written: fewer than {MIN_SPEAKERS} people or {MIN_TARGETS} comparisons of one "
-            "person are no ground for a threshold; add clips, or write it with --force."
-        )
+        print(NO_GROUND)
         return 1
-    with _copy_of(Path(folder), Path(out)) if out else nullcontext(folder) as changed:
-        update_model_folder(
-            changed, calibration=measured.to_dict(), listening=now.to_dict(), metrics=metrics
-        )
-    print(
-        f"Written to {Path(out or folder)}/model.yml: from now on {_deciding(measured):.4f} "
-        "decides; take another line of the table with --purpose or --threshold."
+    update_model_folder(
+        folder, calibration=measured.to_dict(), listening=now.to_dict(), metrics=metrics
     )
+    print(written_line(measured, Path(folder) / "model.yml"))
     print_listening_change(before, now)
     return 0
 
 
-@contextmanager
-def _copy_of(folder: Path, out: Path) -> Iterator[Path]:
-    """A copy of a model folder, which is at its place once the block ends."""
-    from mvector.models.folder import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
-    from mvector.scoring.strangers import COHORT, OWN_COHORT
-
-    with (
-        write_errors_as(CheckpointError, f"'{out}'", "choose another --out"),
-        replacing_folder(out) as new,
-    ):
-        for name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG, COHORT, OWN_COHORT):
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, new / name)
-        yield new
+def written_line(measured: Calibration, file: Path) -> str:
+    """Where a calibration was written, and what decides by it."""
+    return (
+        f"Written to {file}: from now on {_deciding(measured):.4f} decides; take another line of "
+        "the table with --purpose or --threshold."
+    )
 
 
 def print_listening_change(before: Listening, now: Listening) -> None:

@@ -56,6 +56,8 @@ class Calibration:
             most first; empty if nothing else was measured.
         threshold_miss_5pct: threshold below which 5 % of the target trials lie; ``None`` if it was
             not measured.
+        num_own_people: people of the user that it was adapted to; ``None`` if to none.
+        own_purposes: keys of :data:`PURPOSES` whose thresholds were measured on these people.
     """
 
     description: str
@@ -77,6 +79,8 @@ class Calibration:
     score_type: str = "cosine"
     ratios: tuple[LikelihoodRatio, ...] = ()
     threshold_miss_5pct: float | None = None
+    num_own_people: int | None = None
+    own_purposes: tuple[str, ...] = ()
 
     def operating_points(self) -> list[OperatingPoint]:
         """The thresholds, each with its error rates and the trials behind it."""
@@ -205,7 +209,8 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for YAML; :meth:`from_dict` reads them back exactly."""
-        return {**asdict(self), "ratios": [ratio.to_dict() for ratio in self.ratios]}
+        values = {**asdict(self), "ratios": [ratio.to_dict() for ratio in self.ratios]}
+        return {**values, "own_purposes": list(self.own_purposes)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:

@@ -125,6 +125,16 @@ def fit_ratio(
     ends = zip(np.min(taken, axis=0).tolist(), np.max(taken, axis=0).tolist(), strict=True)
     measures = tuple(TRIAL_MEASURES[column] for column in columns)
     ratio = LikelihoodRatio(measures, tuple(weights.tolist()), tuple(ends))
+    return with_limits(ratio, scores, is_target, quality)
+
+
+def with_limits(
+    ratio: LikelihoodRatio, scores: np.ndarray, is_target: np.ndarray, quality: np.ndarray
+) -> LikelihoodRatio:
+    """The same ratio, with what each purpose asks of it on these trials, as far as measurable.
+
+    The arguments are those of :func:`fit_ratio`.
+    """
     curve = error_rates(ratio.slope * scores + ratio.offset(quality), is_target)
     thresholds = {"eer": curve.eer()[1], "min_dcf": curve.min_dcf().threshold}
     for purpose, far in PURPOSES.items():

@@ -19,6 +19,7 @@ _MAY_BE_NONE = (
     "quality_weights",
     "quality_range",
     "threshold_miss_5pct",
+    "num_own_people",
 )
 
 
@@ -39,6 +40,8 @@ def read_value(name: str, value: Any) -> Any:
             return tuple(_number(weight) for weight in value)
         if name == "quality_range":
             return tuple((_number(low), _number(high)) for low, high in value)
+        if name == "own_purposes":
+            return tuple(_purpose(each) for each in value)
         if name in ("description", "score_type"):
             return _of_type(str, value)
         if name.startswith("num_"):
@@ -57,6 +60,12 @@ def _error_counts(values: Mapping[str, Mapping[str, int]]) -> dict[str, ErrorCou
         purpose: ErrorCounts(**{name: _of_type(int, number) for name, number in numbers.items()})
         for purpose, numbers in values.items()
     }
+
+
+def _purpose(name: str) -> str:
+    if name not in PURPOSES:
+        raise TypeError
+    return name
 
 
 def _of_type(kind: type, value: Any) -> Any:

@@ -79,7 +79,7 @@ def held_out_check(
     is_target = np.asarray(labels).astype(bool)
     names, numbers = np.unique(np.concatenate(speakers), return_inverse=True)
     one, other = np.split(numbers, 2)
-    in_first = _first_half(one, is_target, len(names), seed)
+    in_first = first_half(one, is_target, len(names), seed)
     sides = in_first[one], in_first[other]
     calibrating, measuring = sides[0] & sides[1], ~(sides[0] | sides[1])
     for half in (calibrating, measuring):
@@ -127,10 +127,19 @@ def held_out_check_if_possible(
         return None
 
 
-def _first_half(
+def first_half(
     speakers: np.ndarray, is_target: np.ndarray, num_speakers: int, seed: int
 ) -> np.ndarray:
-    """Whether each speaker is in the first half; speakers with target trials are shared evenly."""
+    """Whether each speaker is in the first half: bool ``(num_speakers,)``.
+
+    Speakers with target trials are shared evenly.
+
+    Args:
+        speakers: of one side of each trial, integers ``(num_trials,)``.
+        is_target: bool ``(num_trials,)``.
+        num_speakers: all of them.
+        seed: decides the halves.
+    """
     order = np.random.default_rng(seed).permutation(num_speakers)
     has_targets = np.bincount(speakers[is_target], minlength=num_speakers) > 0
     dealt = np.concatenate([order[has_targets[order]], order[~has_targets[order]]])

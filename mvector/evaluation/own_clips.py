@@ -1,117 +1,226 @@
-"""Calibration on a user's own clips: a folder for each person, every clip against every other."""
+"""A user's own clips: a folder for each person, every clip compared with every other."""
 
 from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mvector.audio import Channel, with_channel
+from mvector.audio.clip_report import ENROLMENT_FLOOR, ClipReport
 from mvector.corpus.recipes.clip import Clip
 from mvector.corpus.recipes.folder import scan_folder
 from mvector.data.lists import clips_of_each_speaker
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import DataError, EvaluationError, count_of
 from mvector.evaluation.bootstrap import Interval, bootstrap_intervals
-from mvector.evaluation.calibration import Calibration
-from mvector.evaluation.calibration_fit import calibrate
-from mvector.evaluation.held_out import HeldOutCheck, held_out_check_if_possible
-from mvector.evaluation.quality import clip_measures, trial_quality
+from mvector.evaluation.quality import clip_measures, pair_quality
+from mvector.scoring.cohort import Cohort
 from mvector.scoring.cosine import cosine_scores
+from mvector.scoring.leaving_out import likeness_to_others
+from mvector.scoring.strangers import Strangers, evenly_chosen, own_likeness
 from mvector.scoring.trials import PairTrials
 
 logger = logging.getLogger(__name__)
 
-MAX_CLIPS = 10_000  # 5 * 10^7 pairs
+MAX_CLIPS = 4_000  # 8 * 10^6 pairs, with 12 measures each
 _NUM_REPLICATES = 300
 
 # No two recordings are as alike as this; the same audio twice is, whatever its format.
 _SAME_AUDIO_COSINE = 0.99995
 
 
-@dataclass(frozen=True)
-class ClipCalibration:
-    """What a user's clips say of a model.
+@dataclass(frozen=True, eq=False)
+class OwnPairs:
+    """Pairs of a user's clips, and what is known of them.
 
     Attributes:
-        calibration: thresholds and ratio.
-        num_people: people with a clip that could be used.
-        num_clips: clips that were compared.
+        folder: that holds the clips.
+        names: of the people, P.
+        embeddings: float32 ``(N, D)`` of the clips.
+        person: ``(N,)``, whose each clip is, from 0.
+        measures: ``(N, SIDE_MEASURES)`` of the clips, without likeness to own strangers.
+        sides: clips of each pair, twice ``(pairs,)``.
+        scores: cosines ``(pairs,)``.
         num_skipped: clips that could not be used.
-        eer_interval: EER, and where it lies for other choices of people with a confidence of 95 %;
-            ``None`` with too few of them.
-        held_out: measured on people that did not calibrate; ``None`` with too few of them.
     """
 
-    calibration: Calibration
-    num_people: int
-    num_clips: int
+    folder: str
+    names: tuple[str, ...]
+    embeddings: np.ndarray
+    person: np.ndarray
+    measures: np.ndarray
+    sides: tuple[np.ndarray, np.ndarray]
+    scores: np.ndarray
     num_skipped: int
-    eer_interval: Interval | None
-    held_out: HeldOutCheck | None
+
+    @property
+    def speakers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The person of each side of the pairs, twice ``(pairs,)``."""
+        return self.person[self.sides[0]], self.person[self.sides[1]]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Bool ``(pairs,)``, True where both clips are of one person."""
+        one, other = self.speakers
+        return one == other
+
+    @property
+    def description(self) -> str:
+        """The pairs in words."""
+        people = len(np.unique(np.concatenate(self.speakers)))
+        return f"{self.folder} ({people} people, {len(self.scores)} trials)"
+
+    @property
+    def least_speech_s(self) -> np.ndarray:
+        """Seconds of speech of the side that has less, ``(pairs,)``."""
+        speech = self.measures[:, 0]
+        return np.minimum(speech[self.sides[0]], speech[self.sides[1]])
+
+    def of_people(self, chosen: np.ndarray) -> OwnPairs:
+        """The pairs of which both are among the people chosen, bool ``(P,)``."""
+        one, other = self.speakers
+        kept = chosen[one] & chosen[other]
+        sides = self.sides[0][kept], self.sides[1][kept]
+        return replace(self, sides=sides, scores=self.scores[kept])
+
+    def voiceprints(self, chosen: np.ndarray | None = None) -> np.ndarray:
+        """Mean direction of the clips of each person chosen, bool ``(P,)``: ``(people, D)``."""
+        clips = np.ones(len(self.person), bool) if chosen is None else chosen[self.person]
+        people = self.person[clips]
+        return Cohort.from_embeddings(self.embeddings[clips], speakers=people).vectors
+
+    def quality(self, strangers: Strangers) -> np.ndarray:
+        """``(pairs, TRIAL_MEASURES)`` beside the own strangers of a model, if it has any."""
+        return self._quality(
+            *[strangers.own_likeness(self.embeddings)[side] for side in self.sides]
+        )
+
+    def quality_beside(self, people: np.ndarray) -> np.ndarray:
+        """The same where others, ``(M, D)``, are the own strangers."""
+        likeness = own_likeness(self.embeddings, people[evenly_chosen(len(people))])
+        return self._quality(*[likeness[side] for side in self.sides])
+
+    def quality_among(self, chosen: np.ndarray | None = None) -> np.ndarray:
+        """The same where the people chosen, bool ``(P,)``, are strangers to each other.
+
+        To the clips of a pair, that is all of them but those two.
+        """
+        whose = np.arange(len(self.names)) if chosen is None else np.flatnonzero(chosen)
+        taken = evenly_chosen(len(whose))
+        strangers = self.voiceprints(chosen)[taken]
+        likeness = likeness_to_others(self.embeddings, self.person, strangers, whose[taken])
+        (one, other), (first, second) = self.sides, self.speakers
+        return self._quality(likeness[one, second], likeness[other, first])
+
+    def _quality(self, *likeness: np.ndarray) -> np.ndarray:
+        measured = []
+        for side, own in zip(self.sides, likeness, strict=True):
+            measures = self.measures[side]
+            measures[:, -1] = own
+            measured.append(measures)
+        return pair_quality(*measured)
+
+    def eer_interval(self) -> Interval | None:
+        """Where the EER lies for other choices of people, with a confidence of 95 %, if they are
+        enough to tell."""
+        try:
+            return bootstrap_intervals(
+                self.scores, self.labels, *self.speakers, num_replicates=_NUM_REPLICATES
+            ).eer
+        except EvaluationError as error:
+            logger.info("No interval: %s", error)
+            return None
+
+    def too_alike(self) -> list[tuple[str, str]]:
+        """Names of two people who may be one: as alike as the clips of one of them are.
+
+        The mean over the pairs of their clips is no lower than the mean over the own pairs of one
+        of both, nor than that of the lowest quarter of all people.
+        """
+        num_people = len(self.names)
+        sums, counts = np.zeros((2, num_people, num_people))
+        np.add.at(sums, self.speakers, self.scores)
+        np.add.at(counts, self.speakers, 1)
+        sums, counts = sums + np.triu(sums.T, 1), counts + np.triu(counts.T, 1)  # either way round
+        means = np.divide(sums, counts, where=counts > 0, out=np.full_like(sums, np.nan))
+        own = np.diagonal(means)
+        if np.isnan(own).all():
+            return []
+        own = np.where(np.isnan(own), np.nanmedian(own), own)  # of one clip
+        least = np.maximum(np.minimum(own[:, None], own), np.quantile(own, 0.25))
+        pairs = np.argwhere(np.triu(means >= least, 1)).tolist()
+        return [(self.names[one], self.names[other]) for one, other in pairs]
 
 
-def calibrate_on_clips(
+def compare_own_clips(
     encoder: SpeakerEncoder,
     folder: str | os.PathLike[str],
     *,
     max_clips_per_person: int | None = 50,
-    with_quality: bool = False,
     channel: Channel | None = None,
     progress: bool = False,
-) -> ClipCalibration:
-    """Compare every clip with every other one, and calibrate on these pairs.
+) -> OwnPairs:
+    """Compare every clip with every other one.
+
+    Clips that cannot be read, or hold too little speech to be enrolled, are told and left out.
 
     Args:
         encoder: the model.
         folder: holds ``<person>/**/<clip>``.
         max_clips_per_person: take so many clips of a person, evenly from the sorted ones; ``None``
             takes all.
-        with_quality: measure the clips too (speech, SNR, channel), for ratios that know it.
         channel: which channel is heard of all clips; ``None`` is what the model says.
         progress: show bars.
 
     Raises:
         DataError: the folder holds no clips of several people, or too many.
-        EvaluationError: the clips allow no error rate.
+        EvaluationError: no two clips are of one person, or of two.
+        CheckpointError: the strangers of the model are damaged, or those of another one.
     """
-    clips = _limit_clips(scan_folder(folder), max_clips_per_person)
+    found = _limit_clips(scan_folder(folder), max_clips_per_person)
     table = encoder.embed_readable(
-        [with_channel(clip.path, channel) for clip in clips],
-        measured=with_quality,
-        progress=progress,
+        [with_channel(clip.path, channel) for clip in found], measured=True, progress=progress
     )
-    for _, reason in table.failures[:5]:
-        logger.warning("Skipped: %s", reason)
-    clips = [clips[position] for position in table.good]
-    _, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
+    reports = table.reports or []
+    has_speech = np.array([_has_speech(report) for report in reports], dtype=bool)
+    clips = [found[position] for position in table.good]
+    failures = [reason for _, reason in table.failures]
+    failures += [
+        f"'{clip.path}' has only {report.speech_s:.1f} s of speech"
+        for clip, report in zip(clips, reports, strict=True)
+        if not _has_speech(report)
+    ]
+    for reason in failures[:5]:
+        logger.warning("Skipped: %s", reason.rstrip("."))
+    clips = [clip for clip, is_kept in zip(clips, has_speech, strict=True) if is_kept]
+    embeddings = table.embeddings[has_speech]
+    names, person = np.unique([clip.speaker for clip in clips], return_inverse=True)
     first, second = (side.astype(np.int32) for side in np.triu_indices(len(clips), 1))
     paths, labels = tuple(clip.path for clip in clips), person[first] == person[second]
-    trials = PairTrials(os.fspath(folder), paths, first, second, labels)
-    scores = cosine_scores(table.embeddings, table.embeddings, trials, progress=progress)
-    quality = None
-    if table.reports is not None:
-        measured = clip_measures(table.reports)
-        quality = trial_quality(measured, measured, trials)
-    is_pair = _is_distinct_audio(scores, trials)
-    scores, labels = scores[is_pair], trials.labels[is_pair]
-    quality = None if quality is None else quality[is_pair]
     _check_both_kinds(labels, folder)
-    speakers = person[trials.enroll_index[is_pair]], person[trials.test_index[is_pair]]
-    num_people = len(np.unique(person))
-    description = f"{os.fspath(folder)} ({num_people} people, {len(scores)} trials)"
-    return ClipCalibration(
-        calibrate(
-            scores, labels, description=description, quality=quality, num_speakers=num_people
-        ),
-        num_people,
-        len(clips),
-        len(table.failures),
-        _eer_interval(scores, labels, speakers),
-        held_out_check_if_possible(scores, labels, speakers, quality),
+    trials = PairTrials(os.fspath(folder), paths, first, second, labels)
+    scores = cosine_scores(embeddings, embeddings, trials, progress=progress)
+    measures = clip_measures([r for r, kept in zip(reports, has_speech, strict=True) if kept])
+    measures[:, -2] = Strangers.of_model(encoder.info).likeness(embeddings)
+    is_pair = _is_distinct_audio(scores, trials)
+    _check_both_kinds(labels[is_pair], folder)
+    return OwnPairs(
+        os.fspath(folder),
+        tuple(map(str, names)),
+        embeddings,
+        person,
+        measures,
+        (first[is_pair], second[is_pair]),
+        scores[is_pair],
+        len(failures),
     )
+
+
+def _has_speech(report: ClipReport) -> bool:
+    return report.speech_s >= (ENROLMENT_FLOOR.min_speech_s or 0.0)
 
 
 def _limit_clips(clips: list[Clip], max_per_person: int | None) -> list[Clip]:
@@ -161,13 +270,3 @@ def _check_both_kinds(labels: np.ndarray, folder: str | os.PathLike[str]) -> Non
             f"Nobody in '{folder}' has two usable clips, so nothing tells how alike the clips of "
             "one person are; add a second recording of some people."
         )
-
-
-def _eer_interval(
-    scores: np.ndarray, labels: np.ndarray, speakers: tuple[np.ndarray, np.ndarray]
-) -> Interval | None:
-    try:
-        return bootstrap_intervals(scores, labels, *speakers, num_replicates=_NUM_REPLICATES).eer
-    except EvaluationError as error:
-        logger.info("No interval: %s", error)
-        return None

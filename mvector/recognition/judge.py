@@ -254,6 +254,10 @@ class Judge:
         if self.given is not None or self.calibration is None:
             return "given"
         known, changes = self.calibration, []
+        if known.num_own_people is not None and self._is_own(known):
+            changes.append(f"calibrated on {known.num_own_people:,} of your people")
+        elif known.num_own_people is not None:
+            changes.append(f"adapted to {known.num_own_people:,} of your people")
         if num_people > 1 and known.slope > 0:
             changes.append(f"raised for {num_people:,} people")
         if is_adjusted:
@@ -263,3 +267,7 @@ class Judge:
         if known.num_speakers is not None:
             return f"calibrated on {known.num_speakers:,} speakers"
         return f"calibrated on {known.num_target + known.num_nontarget:,} trials"
+
+    def _is_own(self, known: Calibration) -> bool:
+        """Whether the threshold was measured on the user's people."""
+        return OPERATING_POINT_OF[self.purpose] in known.own_purposes

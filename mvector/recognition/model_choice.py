@@ -15,6 +15,7 @@ from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
 from mvector.models.folder import ModelInfo
 from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model, model_name
+from mvector.recognition.adaptation import adapted_calibration_of
 from mvector.speakers.model_memory import model_of_library
 
 if TYPE_CHECKING:
@@ -94,10 +95,7 @@ def choose_model(
     return ModelChoice(DEFAULT_MODEL)
 
 
-def check_thresholds_changeable(
-    path: str | os.PathLike[str],
-    cure: str = "tools/calibrate.py --out DIR makes a copy with others",
-) -> None:
+def check_thresholds_changeable(path: str | os.PathLike[str]) -> None:
     """Refuse to change the thresholds of the model in the box, which others rely on.
 
     Raises:
@@ -105,15 +103,26 @@ def check_thresholds_changeable(
     """
     if is_default_model(path):
         raise CheckpointError(
-            f"The model in the box keeps its thresholds: {cure}, which --model_path then names."
+            "The model in the box keeps its thresholds: tools/calibrate.py adapts it to clips of "
+            "your people, and with --out DIR makes a copy, which --model_path then names."
         )
 
 
-def usable_calibration(info: ModelInfo, listening: Listening, path: Path) -> Calibration | None:
-    """A model's calibration, if it is one of cosines and of clips heard as ``listening`` says."""
+def usable_calibration(
+    info: ModelInfo, listening: Listening, path: Path, *, adapted: bool = True
+) -> Calibration | None:
+    """A model's calibration, if it is one of cosines and of clips heard as ``listening`` says.
+
+    For the model in the box, that which was adapted to the user's people takes its place, unless
+    ``adapted`` is false.
+
+    Raises:
+        CheckpointError: the calibration is damaged.
+    """
     if not info.calibration:
         return None
-    calibration = Calibration.from_dict(info.calibration)
+    calibration = adapted_calibration_of(info) if adapted else None
+    calibration = calibration or Calibration.from_dict(info.calibration)
     measured_with = Listening.from_dict(info.listening)
     if calibration.score_type != "cosine":
         why = f"are those of {calibration.score_type} scores and are not used for cosines"

@@ -100,12 +100,9 @@ def verdict_rates(
             one, other = quality[0][enroll_index], quality[1][test_index]
             measures = pair_quality(one, other)
             least_speech_s = np.minimum(one[:, 0], other[:, 0])
-        threshold, low, high = judge.limits(measures, least_speech_s=least_speech_s)
-        score, is_target = scores[start:stop].astype(np.float64), trials.labels[start:stop]
-        is_unclear = (low <= score) & (score <= high)
-        is_wrong = ((score >= threshold) != is_target) & ~is_unclear
-        outcomes = np.stack([np.ones_like(is_wrong), is_wrong, is_unclear])
-        counts += [outcomes[:, is_target == kind].sum(axis=1) for kind in (False, True)]
+        counts += count_verdicts(
+            judge, scores[start:stop], trials.labels[start:stop], measures, least_speech_s
+        )
     is_adjusted = quality is not None and judge.uses_quality
     known = judge.calibration
     return VerdictRates(
@@ -115,6 +112,30 @@ def verdict_rates(
         judge.threshold_source(is_adjusted=is_adjusted),
         None if known is None else known.description,
     )
+
+
+def count_verdicts(
+    judge: Judge,
+    scores: np.ndarray,
+    is_target: np.ndarray,
+    measures: np.ndarray | None,
+    least_speech_s: np.ndarray | None,
+) -> np.ndarray:
+    """Verdicts on N trials whose measures are those of :meth:`Judge.limits`.
+
+    Returns:
+        int64 ``(2, 3)``: of non-target and of target trials, how many there are, are wrong, and
+        cannot be told.
+
+    Raises:
+        MVectorError: there is no threshold.
+    """
+    threshold, low, high = judge.limits(measures, least_speech_s=least_speech_s)
+    score = scores.astype(np.float64)
+    is_unclear = (low <= score) & (score <= high)
+    is_wrong = ((score >= threshold) != is_target) & ~is_unclear
+    outcomes = np.stack([np.ones_like(is_wrong), is_wrong, is_unclear])
+    return np.stack([outcomes[:, is_target == kind].sum(axis=1) for kind in (False, True)])
 
 
 def _share(count: int, num_trials: int) -> float | None:

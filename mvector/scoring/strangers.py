@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_errors_as, write_npz
+from mvector.models.adaptation import adaptation_folder
 from mvector.scoring.blocks import row_blocks
 from mvector.scoring.cohort import Cohort, top_scores
 from mvector.scoring.lda import length_normalise
@@ -96,13 +97,17 @@ def own_likeness(
     if left_out is not None:
         cosines[left_out] = np.inf  # behind all others
         num_strangers -= left_out.sum(axis=1)
-    num_kept = num_strangers - np.maximum(1, num_strangers // 10)
     is_known = num_strangers >= MIN_OWN
     means = np.full(len(units), np.nan)
     sums = np.cumsum(np.sort(cosines[is_known], axis=1), axis=1)
-    last = num_kept[is_known]
+    last = num_kept(num_strangers[is_known])
     means[is_known] = sums[np.arange(len(sums)), last - 1] / last
     return means
+
+
+def num_kept(num_strangers: np.ndarray) -> np.ndarray:
+    """How many of so many own strangers count: the most alike tenth, at least one, does not."""
+    return np.maximum(num_strangers - np.maximum(1, num_strangers // 10), 0)
 
 
 @dataclass(frozen=True)
@@ -112,15 +117,19 @@ class Strangers:
     Attributes:
         folder: that may hold them; ``None`` for a model that is in none.
         fingerprint: of the model.
+        own_folder: that may hold the user's own, if it is another one.
     """
 
     folder: Path | None
     fingerprint: str = ""
+    own_folder: Path | None = None
 
     @classmethod
     def of_model(cls, info: ModelInfo | None) -> Strangers:
         """Those beside a model that was read from its folder."""
-        return cls(None) if info is None else cls(info.folder, info.fingerprint)
+        if info is None:
+            return cls(None)
+        return cls(info.folder, info.fingerprint, adaptation_folder(info))
 
     @cached_property
     def cohort(self) -> Cohort | None:
@@ -130,7 +139,8 @@ class Strangers:
     @cached_property
     def own(self) -> Cohort | None:
         """The user's own, if there are enough; errors as :func:`load_own_cohort`."""
-        return None if self.folder is None else load_own_cohort(self.folder, self.fingerprint)
+        folder = self.own_folder or self.folder
+        return None if folder is None else load_own_cohort(folder, self.fingerprint)
 
     def likeness(self, embeddings: ArrayLike) -> np.ndarray:
         """:func:`likeness` to those of the model: ``(N,)``, NaN where there are none."""

@@ -323,7 +323,9 @@ REFUSED = {
         "it belongs to --recompute_bn.",
     },
     "calibrate": {
-        "": "The following arguments are required: --clips; --help tells more.",
+        "": "Give --forget, or --clips.",
+        "--forget --clips d": "--forget and --clips are two actions; give one of them.",
+        "--forget --model_path m": "--model_path has no use with --forget; it belongs to clips.",
         "my_people": "'my_people' is one word too many; did you mean --clips my_people?",
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
@@ -444,6 +446,7 @@ ACCEPTED = {
         "--use_gpu False",
         "--clips d --dry_run --configs c",
         "--clips d --out m --channel mix",
+        "--forget",
     ],
     "inspect_data": [
         "l --renumber o",

@@ -30,7 +30,7 @@ from mvector.embedding.extraction import extract_embeddings
 from mvector.embedding.listening import Listening, LongClip
 from mvector.errors import AudioError, CheckpointError, LibraryError, MVectorError
 from mvector.evaluation import own_clips, run
-from mvector.evaluation.own_clips import calibrate_on_clips
+from mvector.evaluation.own_clips import compare_own_clips
 from mvector.models.folder import load_model_folder, load_training_config, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers import SpeakerLibrary
@@ -121,7 +121,7 @@ def test_a_clip_has_one_embedding_whoever_asks(
         return score(enrolled, *args, **options)
 
     monkeypatch.setattr(own_clips, "cosine_scores", noted_scores)
-    calibrate_on_clips(predictor.encoder, Path(clips[0]).parents[1])
+    compare_own_clips(predictor.encoder, Path(clips[0]).parents[1])
     found["own clips"] = seen[0][0]
 
     embed = run.embed_trials
