@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -253,3 +254,12 @@ def test_clones_become_lists_whose_parts_share_nobody(
         first, second = (known[path] for path in pair)
         assert (label == "1") == (first["speaker"] == second["speaker"])
         assert (first["gender"], first["age"]) == (second["gender"], second["age"])
+
+
+def test_the_recipe_names_commands_and_configurations_that_are_there() -> None:
+    recipe = (ROOT / "benchmarks/train_default_model.sh").read_text(encoding="utf-8")
+    commands = set(re.findall(r"(?:benchmarks|tools)/\w+\.py", recipe))
+    configs = {f"configs/{name}" for name in re.findall(r"default_model\w*\.yml", recipe)}
+    assert len(commands) >= 6
+    assert len(configs) == 3
+    assert [name for name in commands | configs if not (ROOT / name).exists()] == []

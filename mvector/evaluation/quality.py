@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mvector.errors import EvaluationError
-from mvector.scoring.trials import EnrolmentModels, Trials
 
 if TYPE_CHECKING:
     from mvector.audio.clip_report import ClipReport
     from mvector.audio.quality import SpeechQuality
+    from mvector.scoring.trials import EnrolmentModels, Trials
 
 #: What is known of each side of a trial, a clip or an enrolled person, in this order; what is not
 #: known is NaN. Likeness is that to the strangers of the model, and to those of the user, see

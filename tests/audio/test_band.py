@@ -10,7 +10,7 @@ import soxr
 from mvector.audio import read_audio
 from mvector.audio.band import Band, measure_band
 from mvector.audio.quality import speech_frames
-from mvector.data.augmentation.codec import telephone_line, through_file
+from mvector.data.augmentation.codec import telephone_line, through_codec
 from mvector.shipped import shipped_folder
 
 RATE = 16000
@@ -105,8 +105,8 @@ def test_holes_are_counted(share: float) -> None:
 
 def test_mp3_leaves_holes_and_opus_does_not(voice: np.ndarray) -> None:
     natural = band_of(voice).hole_share
-    assert band_of(through_file(voice, RATE, "mp3", 0.9)).hole_share > 3 * natural
-    assert band_of(through_file(voice, RATE, "opus", 0.9)).hole_share < 2 * natural
+    assert band_of(through_codec(voice, RATE, "mp3", 24.0)).hole_share > 3 * natural
+    assert band_of(through_codec(voice, RATE, "opus", 16.0)).hole_share < 2 * natural
 
 
 def test_another_rate_has_another_upper_end(voice: np.ndarray) -> None:

@@ -98,8 +98,8 @@ def test_keywords_of_1_x_are_taken(predictor: MVectorPredictor) -> None:
     assert embedding.shape == (predictor.encoder.embd_dim,)
     assert predictor.contrast(audio_data1=SAMPLES, audio_data2=SAMPLES) == pytest.approx(1.0)
     assert predictor.register(user_name="Bob", audio_data=SAMPLES, force=True).name == "Bob"
-    name, _ = predictor.recognition(audio_data=SAMPLES, threshold=0.9, sample_rate=16000)
-    assert name in ("Ada", "Bob")
+    answer = predictor.recognition(audio_data=SAMPLES, threshold=0.9, sample_rate=16000)
+    assert answer.candidates[0].name in ("Ada", "Bob")
     predictor.remove_user("Bob")
 
 

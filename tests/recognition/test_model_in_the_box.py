@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from mvector import MVectorPredictor
+from mvector.audio import read_audio
 from mvector.cli import run_script
+from mvector.data.augmentation.codec import telephone_line, through_codec
 from mvector.embedding import SpeakerEncoder
 from mvector.errors import CheckpointError
 from mvector.models.folder import load_model_folder, load_training_config
 from mvector.models.named import model_folder
 from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default_model
+from mvector.scoring.strangers import load_cohort
 from mvector.training.averaging import average_model_folders
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +92,45 @@ def test_sample_clips_of_one_voice_are_the_same_person_and_of_two_are_not(
         assert predictor.contrast(own[0], own[1]).decide().same
     for one, other in itertools.pairwise(clips):
         assert not predictor.contrast(one[0], other[0]).decide().same
+
+
+def test_digital_silence_around_a_clip_changes_nobody(predictor: MVectorPredictor) -> None:
+    rate, zeros = predictor.encoder.sample_rate, np.zeros(3 * 16000, np.float32)
+    for clip in sorted(SAMPLES.glob("*/1.flac")):
+        waveform = read_audio(clip, rate)
+        middle = len(waveform) // 2
+        for parts in (
+            (zeros, waveform),
+            (waveform, zeros),
+            (waveform[:middle], zeros, waveform[middle:]),
+        ):
+            assert predictor.contrast((np.concatenate(parts), rate), clip) > 0.95
+
+
+def test_strangers_on_one_bad_line_do_not_log_in() -> None:
+    predictor = MVectorPredictor("box", use_gpu=False, purpose="login")
+    rate = predictor.encoder.sample_rate
+    clips = [read_audio(clip, rate) for clip in sorted(SAMPLES.glob("*/1.flac"))]
+    for change in (
+        lambda clip: telephone_line(clip, rate),
+        lambda clip: through_codec(clip, rate, "mp3", 24.0),
+        lambda clip: through_codec(clip, rate, "gsm"),
+    ):
+        for one, other in itertools.combinations([change(clip) for clip in clips], 2):
+            assert not predictor.contrast((one, rate), (other, rate)).decide().same
+
+
+def test_it_comes_with_strangers_that_its_calibration_knows(predictor: MVectorPredictor) -> None:
+    info = predictor.encoder.info
+    assert info is not None
+    cohort = load_cohort(DEFAULT_MODEL, info.fingerprint)
+    assert cohort is not None
+    assert len(cohort.vectors) >= 1000
+    assert (DEFAULT_MODEL / "cohort.npz").stat().st_size <= 2e6
+    calibration = predictor.calibration
+    assert calibration is not None
+    assert "lower likeness to strangers" in calibration.ratios[0].measures
+    assert "lower likeness to own strangers" in calibration.ratios[0].measures
 
 
 def test_its_folder_is_known_by_any_path(tmp_path: Path) -> None:

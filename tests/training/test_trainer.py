@@ -18,6 +18,7 @@ from small_settings import ROOT, SMALL_BACKBONES, no_pictures
 from mvector import MVectorTrainer
 from mvector.config import load_config
 from mvector.data import read_list, write_list
+from mvector.embedding.files import write_embeddings
 from mvector.errors import (
     CheckpointError,
     ConfigError,
@@ -308,16 +309,26 @@ def test_eight_voices_are_learned_without_a_mistake(small_config: dict, tmp_path
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_every_configuration_takes_two_steps(
-    small_config: dict, monkeypatch: pytest.MonkeyPatch, path: Path
+    small_config: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: Path
 ) -> None:
     monkeypatch.setattr("mvector.training.short_runs._MEASURED_S", 0.0)
     lists = small_config["dataset_conf"]
     short = ["max_duration=0.6", "dataLoader.batch_size=2", "dataLoader.num_workers=0"]
-    if load_config(path).dataset_conf.min_crop_duration is not None:
+    shipped, clips = load_config(path), read_list(lists["train_list"])
+    if shipped.dataset_conf.min_crop_duration is not None:
         short.append("min_crop_duration=0.5")
+    if shipped.dataset_conf.domains is not None:
+        domains = [f"{label}\t{'ab'[label % 2]}\n" for label in sorted(set(clips.labels.tolist()))]
+        (tmp_path / "domains.txt").write_text("".join(domains))
+        short.append(f"domains={tmp_path / 'domains.txt'}")
     settings = [f"dataset_conf.{setting}" for setting in short]
     settings += [f"dataset_conf.{key}={lists[key]}" for key in ("train_list", "trials_list")]
     settings.append("train_conf.early_stop_epochs=null")  # which needs an evaluation
+    settings.append("train_conf.classifier_from_means=false")  # which needs a trained backbone
+    if shipped.loss_conf.teacher is not None:
+        embeddings = np.random.default_rng(0).normal(size=(len(clips), 8)).astype(np.float32)
+        write_embeddings(tmp_path / "teacher.npz", list(clips.paths), embeddings)
+        settings.append(f"loss_conf.teacher={tmp_path / 'teacher.npz'}")
     config = load_config(path, settings)
     assert MVectorTrainer(config, use_gpu=False).dry_run(do_eval=False).num_steps == 2
 
