@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike
 
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.files import write_errors_as, write_npz
-from mvector.models.adaptation import adaptation_folder
 from mvector.scoring.blocks import row_blocks
 from mvector.scoring.cohort import Cohort, top_scores
 from mvector.scoring.lda import length_normalise
@@ -129,6 +128,9 @@ class Strangers:
         """Those beside a model that was read from its folder."""
         if info is None:
             return cls(None)
+        # the room of models brings torch, which asking for help or a list does without
+        from mvector.models.adaptation import adaptation_folder
+
         return cls(info.folder, info.fingerprint, adaptation_folder(info))
 
     @cached_property
