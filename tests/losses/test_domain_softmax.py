@@ -25,16 +25,23 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def head_of(name: str, args: dict[str, Any]) -> tuple[ClassifierHead, ClassDomains]:
+    torch.manual_seed(0)
+    loss = LOSSES[name](**args)
+    classifier = SpeakerClassifier(
+        EMBD_DIM, len(DOMAIN_OF) * loss.num_centers, classifier_type=loss.classifier_type
+    )
+    domains = ClassDomains(DOMAIN_OF, num_centers=loss.num_centers)
+    return ClassifierHead(classifier, loss, domains), domains
+
+
 @pytest.mark.parametrize(("name", "args"), CASES)
 def test_loss_gradients_and_accuracy_are_those_of_a_classifier_of_the_domain_alone(
     name: str, args: dict[str, Any]
 ) -> None:
-    torch.manual_seed(0)
-    loss = LOSSES[name](**args)
+    head, domains = head_of(name, args)
+    loss, classifier = head.loss, head.classifier
     kind = {"classifier_type": loss.classifier_type}
-    classifier = SpeakerClassifier(EMBD_DIM, len(DOMAIN_OF) * loss.num_centers, **kind)
-    domains = ClassDomains(DOMAIN_OF, num_centers=loss.num_centers)
-    head = ClassifierHead(classifier, loss, domains)
     for labels, speakers, among_own in BATCHES:
         alone = SpeakerClassifier(EMBD_DIM, 3 * loss.num_centers, **kind)
         rows = [s * loss.num_centers + c for s in speakers for c in range(loss.num_centers)]
@@ -61,12 +68,7 @@ def test_loss_gradients_and_accuracy_are_those_of_a_classifier_of_the_domain_alo
 def test_a_batch_of_several_domains_costs_the_mean_of_its_clips(
     name: str, args: dict[str, Any]
 ) -> None:
-    torch.manual_seed(0)
-    loss = LOSSES[name](**args)
-    kind = {"classifier_type": loss.classifier_type}
-    classifier = SpeakerClassifier(EMBD_DIM, len(DOMAIN_OF) * loss.num_centers, **kind)
-    domains = ClassDomains(DOMAIN_OF, num_centers=loss.num_centers)
-    head = ClassifierHead(classifier, loss, domains)
+    head, domains = head_of(name, args)
     labels, embeddings = torch.tensor([6, 2, 1, 5, 4]), torch.randn(5, EMBD_DIM)
     parts = []
     for clips in ([0, 2, 4], [1, 3]):
