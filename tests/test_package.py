@@ -209,6 +209,7 @@ ROOMS = (
     "scoring",
     "evaluation",
     "speakers",
+    "diarization",
     "recognition",
     "training",
     "compat",
