@@ -1,7 +1,8 @@
 """Checkpoints of other toolkits: WeSpeaker, 3D-Speaker, SpeechBrain and mvector 1.x.
 
 One module per toolkit says what it publishes and how it computes features; names of layers are in
-:mod:`mvector.compat.key_tables`, sizes are read in :mod:`mvector.compat.families`.
+:mod:`mvector.compat.key_tables` and ``key_tables2d``; a family is recognised in
+:mod:`mvector.compat.families`, and its sizes are read in ``readers1d`` and ``readers2d``.
 """
 
 from mvector.compat.conversion import SOURCES, Conversion, convert

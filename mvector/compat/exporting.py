@@ -35,6 +35,7 @@ _FAMILIES = {
     "ERes2NetV2": ("ERes2NetV2",),
     "Res2Net34": ("Res2Net",),
     "ResNet": ("ResNet",),
+    "SimAMResNet": ("SimAM-ResNet",),
     "EcapaTdnn": ("ECAPA-TDNN", "WeSpeaker's ECAPA-TDNN"),
     "TDNN": ("x-vector", "WeSpeaker's x-vector"),
 }

@@ -2,7 +2,8 @@
 
 A table maps the path of a layer of ours to the published one. ``{b}`` stands for a number, and
 ``{b+1}`` for the next one; the first row that fits a layer counts. Rows are read in both
-directions, so what is imported can be exported.
+directions, so what is imported can be exported. Tables of the networks over images are in
+:mod:`mvector.compat.key_tables2d`.
 """
 
 from __future__ import annotations
@@ -65,97 +66,17 @@ def _fill_numbers(template: str, numbers: re.Match[str]) -> str:
     return _NUMBER.sub(lambda hole: str(int(numbers[hole[1]]) + int(hole[2] or 0)), template)
 
 
-# ---- two-dimensional families ----------------------------------------------------------------
-
-_STEM_AND_BLOCKS = {
-    "stem.conv": "conv1",
-    "stem.norm": "bn1",
-    "stages.{s}.{b}.conv{n}.conv": "layer{s+1}.{b}.conv{n}",
-    "stages.{s}.{b}.conv{n}.norm": "layer{s+1}.{b}.bn{n}",
-}
-_SHORTCUTS = {
-    "stages.{s}.{b}.shortcut.conv": "layer{s+1}.{b}.shortcut.0",
-    "stages.{s}.{b}.shortcut.norm": "layer{s+1}.{b}.shortcut.1",
-}
-_DOWNSAMPLE_SHORTCUTS = {
-    "stages.{s}.{b}.shortcut.conv": "layer{s+1}.{b}.downsample.0",
-    "stages.{s}.{b}.shortcut.norm": "layer{s+1}.{b}.downsample.1",
-}
-_RES2_GROUPS = {
-    "stages.{s}.{b}.convs.{n}.conv": "layer{s+1}.{b}.convs.{n}",
-    "stages.{s}.{b}.convs.{n}.norm": "layer{s+1}.{b}.bns.{n}",
-}
-_FUSIONS = {
-    "stages.{s}.{b}.fusions.{n}.attention.{k}": "layer{s+1}.{b}.fuse_models.{n}.local_att.{k}",
-}
-_SEGMENT_LAYERS = {
+SEGMENT_LAYERS = {
     "embedding.0": "seg_1",
     "embedding.2": "seg_bn_1",
     "embedding.3": "seg_2",
 }
 # Behind the pooling of mvector 1.x; the pooling is ASP or SAP.
-_MVECTOR_POOLING = {
+MVECTOR_POOLING = {
     "pooling.hidden_norm": "pooling.tdnn.norm.norm",
     "pooling.hidden": "pooling.tdnn.conv.conv",
     "pooling.attention": "pooling.conv.conv",
 }
-_MVECTOR_2D_TAIL = {"pooling_norm": "bn2", "embedding": "linear", "embedding_norm": "bn3"}
-
-RESNET = KeyTable({**_STEM_AND_BLOCKS, **_SHORTCUTS, **_SEGMENT_LAYERS})
-RES2NET34 = KeyTable({**_STEM_AND_BLOCKS, **_RES2_GROUPS, **_SHORTCUTS, **_SEGMENT_LAYERS})
-ERES2NET = KeyTable(
-    {
-        **RES2NET34.layers,
-        **_FUSIONS,
-        "downsamplings.{d}": "layer{d+1}_downsample",
-        "fusions.0.attention.{k}": "fuse_mode12.local_att.{k}",
-        "fusions.1.attention.{k}": "fuse_mode123.local_att.{k}",
-        "fusions.2.attention.{k}": "fuse_mode1234.local_att.{k}",
-    }
-)
-# In stages 3 and 4 WeSpeaker gives the first convolution and its norm names of their own.
-ERES2NET_WESPEAKER = KeyTable(
-    {
-        "stages.2.{b}.convs.0.conv": "layer3.{b}.conv2_1",
-        "stages.2.{b}.convs.0.norm": "layer3.{b}.bn2_1",
-        "stages.2.{b}.convs.{n}.conv": "layer3.{b}.convs.{n-1}",
-        "stages.2.{b}.convs.{n}.norm": "layer3.{b}.bns.{n-1}",
-        "stages.3.{b}.convs.0.conv": "layer4.{b}.conv2_1",
-        "stages.3.{b}.convs.0.norm": "layer4.{b}.bn2_1",
-        "stages.3.{b}.convs.{n}.conv": "layer4.{b}.convs.{n-1}",
-        "stages.3.{b}.convs.{n}.norm": "layer4.{b}.bns.{n-1}",
-        **ERES2NET.layers,
-    }
-)
-ERES2NET_V2 = KeyTable(
-    {
-        **RES2NET34.layers,
-        **_FUSIONS,
-        "downsampling": "layer3_ds",
-        "fusion.attention.{k}": "fuse34.local_att.{k}",
-    }
-)
-RES2NET_MVECTOR = KeyTable(
-    {
-        **_STEM_AND_BLOCKS,
-        **_RES2_GROUPS,
-        **_DOWNSAMPLE_SHORTCUTS,
-        **_MVECTOR_POOLING,
-        **_MVECTOR_2D_TAIL,
-    }
-)
-RESNET_SE_MVECTOR = KeyTable(
-    {
-        **_STEM_AND_BLOCKS,
-        "stages.{s}.{b}.squeeze_excite.squeeze": "layer{s+1}.{b}.se.fc.0",
-        "stages.{s}.{b}.squeeze_excite.excite": "layer{s+1}.{b}.se.fc.2",
-        **_DOWNSAMPLE_SHORTCUTS,
-        **_MVECTOR_POOLING,
-        **_MVECTOR_2D_TAIL,
-    }
-)
-
-# ---- one-dimensional families ----------------------------------------------------------------
 
 _HEAD_BLOCKS = {  # ours are counted through, the published ones in two layers of two
     f"head.blocks.{2 * layer + block}.{ours}": f"head.layer{layer + 1}.{block}.{theirs}"
@@ -196,14 +117,14 @@ XVECTOR = KeyTable(
     {
         "frame_layers.{l}.conv": "frame_{l+1}.conv_1d",
         "frame_layers.{l}.norm": "frame_{l+1}.bn",
-        **_SEGMENT_LAYERS,
+        **SEGMENT_LAYERS,
     }
 )
 TDNN_MVECTOR = KeyTable(
     {
         "frame_layers.{l}.conv": "td_layer{l+1}",
         "frame_layers.{l}.norm": "bn{l+1}",
-        **_MVECTOR_POOLING,
+        **MVECTOR_POOLING,
         "pooling_norm": "bn5",
         "embedding.0": "linear",
         "embedding_norm": "bn6",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from mvector.compat import families, key_tables
+from mvector.compat import key_tables, key_tables2d, readers1d, readers2d
 from mvector.compat.containers import parse_file, section
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end, mean_normalised
 from mvector.errors import CheckpointError
@@ -84,27 +84,27 @@ SOURCE = Source(
     title="mvector 1.x",
     files=("model.pth", "best_model/model.pth", "model.pt", "*.safetensors"),
     families={
-        "CAM++": Published(families.read_campplus, key_tables.CAMPPLUS, {"pooling_eps": 0.0}),
-        "ERes2Net": Published(families.read_eres2net, key_tables.ERES2NET, _EPS),
-        "ERes2NetV2": Published(families.read_eres2net_v2, key_tables.ERES2NET_V2, _EPS),
+        "CAM++": Published(readers1d.read_campplus, key_tables.CAMPPLUS, {"pooling_eps": 0.0}),
+        "ERes2Net": Published(readers2d.read_eres2net, key_tables2d.ERES2NET, _EPS),
+        "ERes2NetV2": Published(readers2d.read_eres2net_v2, key_tables2d.ERES2NET_V2, _EPS),
         "ECAPA-TDNN": Published(
-            families.read_ecapa_speechbrain,
+            readers1d.read_ecapa_speechbrain,
             key_tables.ECAPA_SPEECHBRAIN,
             other_pooling=("asp", "asp_bn"),
         ),
         "mvector 1.x's TDNN": Published(
-            families.read_tdnn_mvector,
+            readers1d.read_tdnn_mvector,
             key_tables.TDNN_MVECTOR,
             other_pooling=("pooling", "bn5"),
         ),
         "mvector 1.x's Res2Net": Published(
-            families.read_res2net_mvector,
-            key_tables.RES2NET_MVECTOR,
+            readers2d.read_res2net_mvector,
+            key_tables2d.RES2NET_MVECTOR,
             other_pooling=("pooling", "bn2"),
         ),
         "mvector 1.x's ResNetSE": Published(
-            families.read_resnet_se_mvector,
-            key_tables.RESNET_SE_MVECTOR,
+            readers2d.read_resnet_se_mvector,
+            key_tables2d.RESNET_SE_MVECTOR,
             other_pooling=("pooling", "bn2"),
         ),
     },

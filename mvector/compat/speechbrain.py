@@ -5,7 +5,7 @@ Neither the classifier beside it nor ``mean_var_norm_emb.ckpt`` has a part in ve
 
 from __future__ import annotations
 
-from mvector.compat import families, key_tables
+from mvector.compat import key_tables, readers1d
 from mvector.compat.source import Hints, Published, Source, mean_normalised
 from mvector.features.front_end import FrontEnd
 
@@ -21,7 +21,7 @@ SOURCE = Source(
     title="SpeechBrain",
     files=("embedding_model.ckpt", "embedding_model.safetensors", "*.safetensors"),
     families={
-        "ECAPA-TDNN": Published(families.read_ecapa_speechbrain, key_tables.ECAPA_SPEECHBRAIN),
+        "ECAPA-TDNN": Published(readers1d.read_ecapa_speechbrain, key_tables.ECAPA_SPEECHBRAIN),
     },
     front_end=_front_end,
 )

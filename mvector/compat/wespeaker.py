@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from mvector.compat import families, key_tables
+from mvector.compat import key_tables, key_tables2d, readers1d, readers2d
 from mvector.compat.containers import parse_file, section
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end
 from mvector.errors import CheckpointError
@@ -57,16 +57,17 @@ SOURCE = Source(
     title="WeSpeaker",
     files=("avg_model.pt", "final_model.pt", "*.pt", "*.bin", "*.safetensors"),
     families={
-        "CAM++": Published(families.read_campplus, key_tables.CAMPPLUS, _EPS),
+        "CAM++": Published(readers1d.read_campplus, key_tables.CAMPPLUS, _EPS),
         "WeSpeaker's ERes2Net": Published(
-            families.read_eres2net, key_tables.ERES2NET_WESPEAKER, _EPS
+            readers2d.read_eres2net, key_tables2d.ERES2NET_WESPEAKER, _EPS
         ),
-        "Res2Net": Published(families.read_res2net34, key_tables.RES2NET34, _EPS),
-        "ResNet": Published(families.read_resnet, key_tables.RESNET, _EPS),
+        "Res2Net": Published(readers2d.read_res2net34, key_tables2d.RES2NET34, _EPS),
+        "ResNet": Published(readers2d.read_resnet, key_tables2d.RESNET, _EPS),
+        "SimAM-ResNet": Published(readers2d.read_simam_resnet, key_tables2d.SIMAM_RESNET),
         "WeSpeaker's ECAPA-TDNN": Published(
-            families.read_ecapa_wespeaker, key_tables.ECAPA_WESPEAKER
+            readers1d.read_ecapa_wespeaker, key_tables.ECAPA_WESPEAKER
         ),
-        "WeSpeaker's x-vector": Published(families.read_xvector, key_tables.XVECTOR, _EPS),
+        "WeSpeaker's x-vector": Published(readers1d.read_xvector, key_tables.XVECTOR, _EPS),
     },
     front_end=_front_end,
     heads=("projection.", "frontend."),

@@ -85,6 +85,16 @@ class ResNetOptions(Section):
     pooling_eps: Eps = 1e-7
 
 
+class SimAMResNetOptions(Section):
+    """See :class:`mvector.models.simam_resnet.SimAMResNet`."""
+
+    embd_dim: PositiveInt = 256
+    pooling_type: Pooling = "ASP"
+    depth: Literal[34, 100] = 34
+    channels: PositiveInt = 64
+    attention_channels: PositiveInt = 128
+
+
 class ResNetSEOptions(Section):
     """See :class:`mvector.models.resnet_se.ResNetSE`."""
 
@@ -169,6 +179,7 @@ BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "Res2Net34": Res2Net34Options,
     "ResNetSE": ResNetSEOptions,
     "ResNet": ResNetOptions,
+    "SimAMResNet": SimAMResNetOptions,
     "ERes2Net": ERes2NetOptions,
     "ERes2NetV2": ERes2NetV2Options,
     "CAMPPlus": CAMPPlusOptions,

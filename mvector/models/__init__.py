@@ -22,6 +22,7 @@ from mvector.models.eres2net import ERes2Net, ERes2NetV2
 from mvector.models.res2net import Res2Net, Res2Net34
 from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
+from mvector.models.simam_resnet import SimAMResNet
 from mvector.models.tdnn import TDNN
 
 # A new backbone: a file, a line here, and its options in mvector.config.backbone_options.
@@ -32,6 +33,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "Res2Net34": Res2Net34,
     "ResNetSE": ResNetSE,
     "ResNet": ResNet,
+    "SimAMResNet": SimAMResNet,
     "ERes2Net": ERes2Net,
     "ERes2NetV2": ERes2NetV2,
     "CAMPPlus": CAMPPlus,

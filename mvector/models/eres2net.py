@@ -46,7 +46,7 @@ class ERes2Net(ResNetBase):
         widths = [expansion * channels * factor for factor in (1, 2, 4, 8)]
         self.downsamplings = nn.ModuleList(downsampling(width) for width in widths[:-1])
         self.fusions = nn.ModuleList(AttentiveFusion(width) for width in widths[1:])
-        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
+        self.add_embedding(pooling_type, two_embedding_layers, eps=pooling_eps)
 
     def run_stages(
         self, x: torch.Tensor, mask: torch.Tensor | None
@@ -92,7 +92,7 @@ class ERes2NetV2(ResNetBase):
         width = 8 * channels * expansion
         self.downsampling = downsampling(width // 2)
         self.fusion = AttentiveFusion(width)
-        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
+        self.add_embedding(pooling_type, two_embedding_layers, eps=pooling_eps)
 
     def run_stages(
         self, x: torch.Tensor, mask: torch.Tensor | None

@@ -103,7 +103,7 @@ class Res2Net34(ResNetBase):
             Res2Block, base_width=base_width, scale=scale, expansion=expansion, convolve_last=False
         )
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks)
-        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
+        self.add_embedding(pooling_type, two_embedding_layers, eps=pooling_eps)
 
 
 class PoolingRes2Block(nn.Module):

@@ -54,7 +54,7 @@ class ResNet(ResNetBase):
             raise ConfigError(f"There is no ResNet of depth {depth}; choose from {depths}.")
         block: MakeBlock = BasicBlock if depth < 50 else Bottleneck
         super().__init__(feature_dim, embd_dim, channels, block, NUM_BLOCKS[depth])
-        self.add_embedding(pooling_type, pooling_eps, two_embedding_layers)
+        self.add_embedding(pooling_type, two_embedding_layers, eps=pooling_eps)
 
 
 class BasicBlock(nn.Module):

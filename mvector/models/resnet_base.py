@@ -80,11 +80,11 @@ class ResNetBase(nn.Module):
             self.stages.append(stage)
 
     def add_embedding(
-        self, pooling_type: str, pooling_eps: float, two_embedding_layers: bool
+        self, pooling_type: str, two_embedding_layers: bool = False, **pooling_options: Any
     ) -> None:
         """Pooling and one linear layer or two, without normalisation around them."""
         channels = self._pooled_channels(self.feature_dim)
-        self.pooling = build_pooling(pooling_type, channels, eps=pooling_eps)
+        self.pooling = build_pooling(pooling_type, channels, **pooling_options)
         self.pooling_norm = self.embedding_norm = nn.Identity()
         self.embedding = embedding_layers(
             self.pooling.output_dim, self.embd_dim, two_embedding_layers

@@ -27,6 +27,7 @@ ROUND_TRIPS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("wespeaker", "ResNet", 64, {"depth": 101, "channels": 4, "two_embedding_layers": True}),
     ("wespeaker", "ResNet", 80, {"depth": 152, "channels": 4}),
     ("wespeaker", "ResNet", 80, {"depth": 221, "channels": 4}),
+    ("wespeaker", "SimAMResNet", 80, {"channels": 4, "embd_dim": 512}),
     ("3dspeaker", "ResNet", 80, {"depth": 34, "channels": 8, "pooling_eps": 1e-8}),
     ("wespeaker", "Res2Net34", 80, {"channels": 8, "scale": 4, "base_width": 26}),
     ("3dspeaker", "Res2Net34", 80, {"channels": 8, "embd_dim": 512, "pooling_eps": 1e-8}),

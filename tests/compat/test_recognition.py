@@ -131,7 +131,6 @@ def test_a_wrong_source_is_refused_with_the_right_one(name: str, wrong: str, rig
 @pytest.mark.parametrize(
     ("keys", "family"),
     [
-        (["front.conv1.weight", "pooling.attention.0.weight", "bottleneck.weight"], "SimAM-ResNet"),
         (["frame_1.conv_1d.weight", "pool.prior_mean", "seg_1.weight"], "xi-vector"),
         (["fc_embed.weight", "norm_embed.norm.weight"], "SpeechBrain's ResNet"),
         (["blocks.0.conv.weight", "blocks.2.norm.weight"], "SpeechBrain's x-vector"),

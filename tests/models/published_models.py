@@ -38,6 +38,8 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "wespeaker_Res2Net34_Base": ("Res2Net34", {}),
     "wespeaker_ResNet293": ("ResNet", {"depth": 293}),
     "wespeaker_ResNet34": ("ResNet", {}),
+    "wespeaker_SimAM_ResNet34_ASP": ("SimAMResNet", {}),
+    "wespeaker_SimAM_ResNet100_ASP": ("SimAMResNet", {"depth": 100}),
     "wespeaker_XVEC": (
         "TDNN",
         {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True},

@@ -49,6 +49,7 @@ PUBLISHED = {
     "res2net": 5_611_840,
     "resnet_se": 9_123_896,
     "resnet": 6_634_336,  # at 256 dimensions
+    "simam_resnet": 25_213_760,  # at 256 dimensions
     "eres2net": 6_610_688,
     "eres2net_v2": 17_859_632,
     "campplus": 6_848_544,
@@ -154,6 +155,7 @@ def test_the_shortest_clip_is_taken_and_a_shorter_one_refused(name: str) -> None
         ("Res2Net", 4, {}, "at least 5 bins, not 4"),
         ("Res2Net34", 80, {"channels": 8, "base_width": 7}, "make base_width at least 8"),
         ("ResNet", 20, {"depth": 35}, "depth 35; choose from 18, 34, 50"),
+        ("SimAMResNet", 20, {"depth": 35}, "depth 35; choose 34 or 100"),
     ],
 )
 def test_impossible_arguments_are_refused(

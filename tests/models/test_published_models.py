@@ -16,6 +16,8 @@ LARGE = [
     "wespeaker_ERes2Net34_Base",
     "3dspeaker_ERes2NetV2_192",
     "wespeaker_ResNet293",
+    "wespeaker_SimAM_ResNet34_ASP",
+    "wespeaker_SimAM_ResNet100_ASP",
 ]
 # The published code repeats the clip's mean and deviation for each frame that the attention sees;
 # here their share of its hidden layer is computed once per clip: frames, channels of the pooling.
