@@ -330,6 +330,10 @@ REFUSED = {
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
     },
+    "score_diarization": {
+        "a": "The following arguments are required: HYP; --help tells more.",
+        "a b c --json": "'c' is one word too many; --help tells more.",
+    },
     "inspect_data": {"l m": "'m' is one word too many; --help tells more."},
     "extract_embeddings": {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
@@ -448,6 +452,7 @@ ACCEPTED = {
         "--clips d --out m --channel mix",
         "--forget",
     ],
+    "score_diarization": ["a b --collar 0.25 --skip_overlap --uem u --enrolled n --json"],
     "inspect_data": [
         "l --renumber o",
         "l --data_root d --num_workers 0 --min_duration 1 --json j --picture p.png",

@@ -1,0 +1,66 @@
+"""Errors of recordings as a table for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mvector.diarization.error_rate import DiarizationErrors
+from mvector.evaluation.reports.tables import Column, Table, make_table, percent
+
+_RATES: dict[str, Callable[[DiarizationErrors], float | None]] = {
+    "error_rate": lambda errors: errors.error_rate,
+    "miss_rate": lambda errors: errors.miss_rate,
+    "false_alarm_rate": lambda errors: errors.false_alarm_rate,
+    "confusion_rate": lambda errors: errors.confusion_rate,
+    "jaccard_error_rate": lambda errors: errors.jaccard_error_rate,
+    "purity": lambda errors: errors.purity,
+    "coverage": lambda errors: errors.coverage,
+    "named_error_rate": lambda errors: errors.named_error_rate,
+    "named_strangers_rate": lambda errors: errors.named_strangers_rate,
+}
+_HEADERS = {
+    "error_rate": "DER",
+    "miss_rate": "missed",
+    "false_alarm_rate": "false alarm",
+    "confusion_rate": "confusion",
+    "jaccard_error_rate": "JER",
+    "purity": "purity",
+    "coverage": "coverage",
+    "named_error_rate": "named error",
+    "named_strangers_rate": "strangers named",
+}
+_OF_NAMES = ("named_error_rate", "named_strangers_rate")
+
+
+def errors_to_dict(errors: DiarizationErrors) -> dict[str, Any]:
+    """Rates, ``None`` where there is no time to divide by, then times in seconds and counts."""
+    return {
+        **{name: rate(errors) for name, rate in _RATES.items()},
+        **dataclasses.asdict(errors),
+    }
+
+
+def error_table(
+    errors_of: Mapping[str, DiarizationErrors], total: DiarizationErrors, title: str
+) -> Table:
+    """A row for each recording and one for all; columns of names where somebody is enrolled."""
+    has_names = total.enrolled_s > 0
+    columns: list[Column] = [
+        ("recording", lambda row: row[0]),
+        ("speech", lambda row: f"{row[1].speech_s:.1f} s"),
+        *(
+            (header, lambda row, name=name: percent(_RATES[name](row[1])))
+            for name, header in _HEADERS.items()
+            if has_names or name not in _OF_NAMES
+        ),
+        ("people", lambda row: f"{row[1].num_people}"),
+        ("found", lambda row: f"{row[1].num_found}"),
+    ]
+    note = (
+        f"Number of people right in {total.num_counts_right:,} of {total.num_recordings:,} "
+        "recordings."
+    )
+    rows = [*errors_of.items(), ("in all", total)]
+    return make_table(title, columns, rows if len(errors_of) > 1 else rows[:1], [note])
