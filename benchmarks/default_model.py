@@ -35,12 +35,8 @@ from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
 from mvector.evaluation.quality import side_measures
 from mvector.models.adaptation import HOME
-from mvector.models.folder import (
-    load_model_folder,
-    load_training_config,
-    save_model_folder,
-    update_model_folder,
-)
+from mvector.models.description import load_training_config, update_model_folder
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import DEFAULT_MODEL
 from mvector.recognition.verdict_rates import verdict_rates

@@ -32,7 +32,7 @@ from mvector.evaluation.calibration_fit import calibrate
 from mvector.evaluation.llr_quality import cllr, min_cllr
 from mvector.evaluation.metrics import error_rates
 from mvector.evaluation.quality import SIDE_MEASURES, pair_quality
-from mvector.models.folder import read_model_info, update_model_folder
+from mvector.models.description import read_model_info, update_model_folder
 from mvector.recognition.judge import Judge
 from mvector.scoring.cohort import Cohort
 from mvector.scoring.strangers import likeness, save_cohort

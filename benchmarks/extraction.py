@@ -69,7 +69,7 @@ def print_row(channels: int, files: Sequence[str], copies: Sequence[str]) -> Non
 def bare(encoder: SpeakerEncoder, clips: list[np.ndarray]) -> None:
     """The model alone."""
     for start in range(0, len(clips), BATCH_SIZE):
-        encoder._inference.forward(clips[start : start + BATCH_SIZE])
+        encoder._inference.begin(clips[start : start + BATCH_SIZE])()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ The names below load on first use, so that ``import mvector`` costs next to noth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mvector.lazy import lazy_names
 from mvector.version import __version__
 
 if TYPE_CHECKING:
@@ -24,10 +25,4 @@ _HOMES = {
     "read_audio": "mvector.audio",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
-
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'mvector' has no attribute '{name}'")
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -8,6 +8,14 @@ failures apart by their ``code``. ``docs/errors.md`` lists the codes.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+# By the names they are imported by.
+_TRAINING_PACKAGES = {
+    "torch": "PyTorch",
+    "safetensors": "safetensors",
+    "scipy": "SciPy",
+    "sklearn": "scikit-learn",
+}
+
 
 class MVectorError(Exception):
     """Base of every failure that is the input's fault and not the program's.
@@ -89,3 +97,33 @@ def import_errors_as(message: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingDependencyError(message) from error
+
+
+def training_package_missing(package: str | None) -> MissingDependencyError | None:
+    """What to say where an import fails for want of a package of the extra ``train``, or ``None``.
+
+    Comparing and recognising do without them, where the model folder has a model.onnx.
+    """
+    name = _TRAINING_PACKAGES.get((package or "").partition(".")[0])
+    if name is None:
+        return None
+    return MissingDependencyError(
+        f"This needs {name}, which is not installed: pip install '.[train]' in the folder of "
+        "mvector."
+    )
+
+
+@contextmanager
+def needing_training_packages() -> Iterator[None]:
+    """Within the block, a missing package of the extra ``train`` becomes a sentence with the cure.
+
+    Raises:
+        MissingDependencyError: one is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = training_package_missing(error.name)
+        if missing is None:
+            raise
+        raise missing from error

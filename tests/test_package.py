@@ -216,7 +216,7 @@ ROOMS = (
     "demo",
     "cli",
 )
-FOR_ALL = {"errors", "files", "progress", "shipped", "version", "__version__"}
+FOR_ALL = {"errors", "files", "lazy", "progress", "shipped", "version", "__version__"}
 FAMILIAR = {"trainer", "predict"}  # short names of a module each, for those who import them
 
 

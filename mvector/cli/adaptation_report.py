@@ -19,7 +19,7 @@ from mvector.files import replacing_folder, write_errors_as
 if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
     from mvector.evaluation import Calibration
-    from mvector.models.folder import ModelInfo
+    from mvector.models.description import ModelInfo
     from mvector.recognition.adapting import Answers, Gain
 
 _HOW_MANY = (
@@ -100,7 +100,7 @@ def write_into_folder(
     Raises:
         CheckpointError: it cannot be written.
     """
-    from mvector.models.folder import update_model_folder
+    from mvector.models.description import update_model_folder
     from mvector.scoring.strangers import save_own_cohort
 
     assert info.folder is not None
@@ -117,7 +117,7 @@ def write_into_folder(
 @contextmanager
 def _copy_of(folder: Path, out: Path) -> Iterator[Path]:
     """A copy of a model folder, which is at its place once the block ends."""
-    from mvector.models.folder import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
+    from mvector.models.description import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
     from mvector.scoring.strangers import COHORT, OWN_COHORT
 
     with (

@@ -124,7 +124,7 @@ def run(args: Calibrate) -> int:
     from mvector.evaluation.adaptation import Plan
     from mvector.evaluation.held_out import held_out_check_if_possible
     from mvector.evaluation.own_clips import compare_own_clips
-    from mvector.models.folder import read_model_info
+    from mvector.models.description import read_model_info
     from mvector.models.named import is_default_model, model_folder
     from mvector.recognition.adaptation import save_adaptation
     from mvector.recognition.adapting import adapt, measure_gain
@@ -188,7 +188,7 @@ def run(args: Calibrate) -> int:
 def _check_target(args: Calibrate, in_box: bool, is_heard_otherwise: bool) -> None:
     """Fail now and not after the work."""
     from mvector.models.adaptation import HOME, adaptations_folder
-    from mvector.models.folder import new_model_folder
+    from mvector.models.description import new_model_folder
 
     if args.out is None:
         if in_box and is_heard_otherwise:

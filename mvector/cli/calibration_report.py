@@ -65,7 +65,7 @@ def write_calibration(
     Returns:
         The exit code: 1 if nothing was written.
     """
-    from mvector.models.folder import update_model_folder
+    from mvector.models.description import update_model_folder
 
     if not (measured.is_supported or force):
         print(NO_GROUND)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mvector.embedding.listening import Listening
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
-    from mvector.models.folder import ModelInfo
+    from mvector.models.description import ModelInfo
     from mvector.recognition.judge import Judge
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.config import load_config
     from mvector.embedding.listening import Listening
     from mvector.errors import ConfigError
-    from mvector.models.folder import load_training_config, read_model_info
+    from mvector.models.description import load_training_config, read_model_info
     from mvector.models.named import model_folder, model_name
     from mvector.recognition.model_choice import (
         check_thresholds_changeable,

@@ -86,7 +86,7 @@ def run(args: Extract) -> int:
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.files import check_embedding_file
     from mvector.embedding.listening import Listening
-    from mvector.models.folder import read_model_info
+    from mvector.models.description import read_model_info
     from mvector.recognition.model_choice import find_model
 
     check_embedding_file(args.out, ())  # before --overwrite is advised: it may be the list

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mvector.errors import CheckpointError, shorten_list
-from mvector.models.folder import DESCRIPTION
+from mvector.models.description import DESCRIPTION
 from mvector.models.weight_files import require_weights
 
 State = dict[str, torch.Tensor]

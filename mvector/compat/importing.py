@@ -17,7 +17,8 @@ from mvector.compat.source import SAMPLE_RATE, Hints
 from mvector.errors import CheckpointError, ConfigError
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
-from mvector.models.folder import new_model_folder, save_model_folder
+from mvector.models.description import new_model_folder
+from mvector.models.folder import save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from mvector.errors import MVectorError, needing_training_packages
 
-from mvector.errors import MVectorError
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +28,9 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
     Raises:
         MVectorError: it is none of these, or a GPU was asked for and there is none.
     """
-    if not isinstance(use_gpu, (bool, int, type(None))):
-        raise MVectorError(f"use_gpu is {use_gpu!r}; give True, False or None.")
+    check_use_gpu(use_gpu)
+    with needing_training_packages():
+        import torch
     if use_gpu is None:
         use_gpu = torch.cuda.is_available()
     if use_gpu and not torch.cuda.is_available():
@@ -35,6 +40,29 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
             code="gpu-not-found",
         )
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def check_use_gpu(use_gpu: bool | None) -> None:
+    """Raise MVectorError for what is neither ``True`` nor ``False`` nor ``None``."""
+    if not isinstance(use_gpu, (bool, int, type(None))):
+        raise MVectorError(f"use_gpu is {use_gpu!r}; give True, False or None.")
+
+
+def may_have_gpu() -> bool:
+    """Whether a driver of GPUs is here that PyTorch may use; asked of the system, and not of torch.
+
+    ``False`` is certain: a program that gets it need not import torch to find out.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    names = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libamdhip64.so")
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
 
 
 def choose_autocast_dtype(
@@ -51,6 +79,8 @@ def choose_autocast_dtype(
     Raises:
         MVectorError: float16 was asked for on a CPU.
     """
+    import torch
+
     if not enabled:
         return None
     if choice == "float16" and device.type == "cpu":
@@ -75,14 +105,30 @@ def allow_tf32(device: torch.device, allowed: bool) -> None:
     It holds for the whole process, and for products of matrices: the linear layers, and all
     convolutions over one frame. (Other convolutions are cuDNN's, which torch lets do so anyway.)
     """
+    import torch
+
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high" if allowed else "highest")
 
 
+def cpu_multiplies_int8() -> bool:
+    """Whether the CPU has instructions for products of int8 (VNNI, AMX, or those of ARM).
+
+    ``True`` where the system does not tell.
+    """
+    flags = _cpu_flags()
+    return not flags or any(name in flags for name in ("vnni", "amx_int8", "asimddp", "i8mm"))
+
+
 def _cpu_computes_bfloat16() -> bool:
     """Whether the CPU has AVX-512 BF16 or AMX instructions, as far as the system tells."""
-    try:
-        flags = _CPU_INFO.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
+    flags = _cpu_flags()
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _cpu_flags() -> str:
+    """What Linux tells of the CPU; empty where the system does not tell."""
+    try:
+        return _CPU_INFO.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mvector.config.options import PathText, Probability, Section
+from mvector.config.section import PathText, Probability, Section
 
 Seconds = Annotated[float, Field(gt=0.0, le=60.0)]
 Weight = Annotated[float, Field(ge=0.0)]

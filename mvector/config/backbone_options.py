@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mvector.config.options import PositiveInt, Section
+from mvector.config.section import PositiveInt, Section
 
 Pooling = Literal["TAP", "TSP", "TSTP", "SAP", "ASP", "MHASTP", "MQMHASTP"]
 Count = Annotated[int, Field(ge=1, le=1000)]  # of layers, which are made one by one

@@ -9,13 +9,8 @@ from pydantic import Field, SerializeAsAny, ValidationInfo, field_validator, mod
 
 from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.feature_options import FEATURE_ARGS
-from mvector.config.options import (
-    LOSS_ARGS,
-    SCHEDULER_ARGS,
-    MarginSchedulerArgs,
-    PathText,
-    Section,
-)
+from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, MarginSchedulerArgs
+from mvector.config.section import PathText, Section
 
 
 def _options_of_choice(table: Mapping[str, type[Section]], choice: Any, value: Any) -> Section:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mvector.config.options import PositiveInt, Section
+from mvector.config.section import PositiveInt, Section
 
 
 class _SpectrumArgs(Section):

@@ -15,9 +15,9 @@ from mvector.config.augment_options import AugmentConf
 from mvector.config.feature_options import MelSpectrogramArgs, MFCCArgs
 from mvector.config.legacy_keys import translate_keys
 from mvector.config.messages import describe_mistakes, join_mistakes
-from mvector.config.options import Section
 from mvector.config.reading import ConfigSource, parse_yaml, read_source
 from mvector.config.schema import Config
+from mvector.config.section import Section
 from mvector.errors import ConfigError
 
 logger = logging.getLogger(__name__)

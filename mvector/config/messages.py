@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.conditions import ContradictionsError
 from mvector.config.feature_options import FEATURE_ARGS
-from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS, Section
-from mvector.errors import ConfigError
+from mvector.config.options import LOSS_ARGS, SCHEDULER_ARGS
+from mvector.config.section import Section, short
 
 
 def join_mistakes(name: str, mistakes: list[str], overridden: Collection[str] = ()) -> str:
@@ -33,36 +33,6 @@ def join_mistakes(name: str, mistakes: list[str], overridden: Collection[str] = 
 def ended(sentence: str) -> str:
     """A sentence with its full stop, which a question has no need of."""
     return sentence if sentence.endswith("?") else f"{sentence}."
-
-
-def check_options(section: type[Section], values: Mapping[str, Any], name: str) -> None:
-    """Hold keyword arguments, as they stand in a file, to names, types and bounds of a section.
-
-    Nothing is converted: ``"8"`` is no number. A list passes for a tuple.
-
-    Raises:
-        ConfigError: what is wrong, each key with what is allowed.
-    """
-    try:
-        read = section.model_validate(dict(values))
-    except ValidationError as error:
-        found = describe_mistakes(section, error, {}, {})
-        raise ConfigError(join_mistakes(name, found)) from error
-    found = [
-        f"{key}: {_short(value)} is not valid; it must be {_short(getattr(read, key))}"
-        for key, value in values.items()
-        if not _is_as_read(value, getattr(read, key))
-    ]
-    if found:
-        raise ConfigError(join_mistakes(name, found))
-
-
-def _is_as_read(value: Any, read: Any) -> bool:
-    if isinstance(read, tuple):
-        return isinstance(value, list | tuple) and all(map(_is_as_read, value, read))
-    if isinstance(read, float):
-        return type(value) in (int, float)
-    return type(value) is type(read)
 
 
 _EXPECTED = {
@@ -126,16 +96,16 @@ def _describe_mistake(
         if near != location[-1]:
             near = " or ".join(full_keys(section, location[-1])) or near
         hint = f"did you mean '{near}'?" if near else f"known here: {', '.join(known)}"
-        return f"{key}: unknown key (value {_short(detail['input'])}); {hint}"
+        return f"{key}: unknown key (value {short(detail['input'])}); {hint}"
     if kind == "literal_error":
         wanted = str(context["expected"])
         near = _nearest_name(str(detail["input"]), re.findall(r"'([^']+)'", wanted))
         hint = f"; did you mean '{near}'?" if near else ""
-        return f"{key}: {_short(detail['input'])} is not allowed; allowed: {wanted}{hint}"
+        return f"{key}: {short(detail['input'])} is not allowed; allowed: {wanted}{hint}"
     if kind == "value_error":
         return f"{key}: {context['error']}" if key else str(context["error"])
     what = _EXPECTED.get(kind) or detail["msg"].replace("Input should be", "must be")
-    return f"{key}: {_short(detail['input'])} is not valid; {what}"
+    return f"{key}: {short(detail['input'])} is not valid; {what}"
 
 
 _EXAMPLES = {
@@ -190,8 +160,3 @@ def _nearest_name(word: str, known: list[str]) -> str | None:
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.5)
     return by_lower[near[0]] if near else None
-
-
-def _short(value: Any, width: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= width else text[: width - 1] + "…"

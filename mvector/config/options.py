@@ -7,32 +7,11 @@ each class is also the reference of what a section of the YAML file may say.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-PositiveInt = Annotated[int, Field(ge=1, le=1_000_000)]
-PathText = Annotated[str, Field(min_length=1)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that knows all of its keys."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_booleans_as_numbers(cls, values: Any) -> Any:
-        # pydantic would take True for 1: a slip in a YAML file that must not pass
-        if isinstance(values, dict):
-            for name, field in cls.model_fields.items():
-                if isinstance(values.get(name), bool) and field.annotation in (int, float):
-                    values = {**values, name: str(values[name])}
-        return values
-
+from mvector.config.section import PositiveInt, Probability, Section
 
 # ---- losses ---------------------------------------------------------------------------------
 

@@ -16,7 +16,9 @@ from mvector.config.choices import (
     PreprocessConf,
 )
 from mvector.config.conditions import require_no_contradiction
-from mvector.config.options import LOSS_ARGS, PathText, Section
+from mvector.config.front_end_options import FrontEndOptions
+from mvector.config.options import LOSS_ARGS
+from mvector.config.section import PathText, Section
 
 
 class DataLoaderConf(Section):
@@ -37,7 +39,7 @@ class EvalConf(Section):
     cache: PathText | None = None
 
 
-class DatasetConf(Section):
+class DatasetConf(FrontEndOptions):
     """Lists, clip lengths and loudness; durations in seconds."""
 
     dataLoader: DataLoaderConf = DataLoaderConf()
@@ -49,28 +51,11 @@ class DatasetConf(Section):
     num_speakers: int | None = Field(None, ge=2, le=10_000_000)
     domains: PathText | None = None
     domain_batches: bool = True
-    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
-    min_duration: float = Field(0.5, gt=0)
     max_duration: float = Field(3.0, gt=0)
     min_crop_duration: float | None = Field(None, gt=0)
     batch_sampler: Literal["random", "balanced", "speakers", "duration"] = "random"
     sample_per_id: int = Field(4, ge=2)
     batch_duration: float | None = Field(None, gt=0)
-    drop_silence: bool = False  # of older files; the shipped ones say True
-    do_vad: bool = False
-    vad_method: Literal["energy", "silero"] = "energy"
-    use_dB_normalization: bool = True
-    target_dB: float = Field(-20.0, le=0)
-    waveform_scale: float = Field(1.0, gt=0)
-    channel: int | Literal["mix", "auto"] = "auto"
-
-    @field_validator("channel", mode="before")
-    @classmethod
-    def _is_channel(cls, value: object) -> object:
-        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if is_number or value in ("mix", "auto"):
-            return value
-        raise ValueError(f"{value!r} is no channel; use auto, mix, or a number from 0")
 
 
 class TrainConf(Section):

@@ -24,6 +24,7 @@ from mvector.data.workers import map_in_order
 from mvector.errors import DataError
 from mvector.features import Featurizer, build_featurizer
 from mvector.features.front_end import FrontEnd
+from mvector.features.level import bring_to_level
 from mvector.files import file_sha256
 from mvector.progress import progress_bar
 
@@ -251,7 +252,7 @@ def _features_of_batch(
 ) -> np.ndarray:
     device = next(featurizer.transform.buffers()).device
     on_device, known = waveforms.to(device), lengths.to(device)
-    features, _ = featurizer(front_end.bring_to_level(on_device, known), known)
+    features, _ = featurizer(bring_to_level(front_end, on_device, known), known)
     stored = features.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
         raise DataError(

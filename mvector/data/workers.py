@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
+from mvector.compute.threads import num_processors
 from mvector.errors import DataError
 
 _TASKS_PER_WORKER = 4
@@ -58,12 +59,6 @@ def end_daemons() -> None:
             process.kill()
 
 
-def default_workers() -> int:
-    """Processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def map_in_order(
     task: Callable[[_Item], _Result],
     items: Iterable[_Item],
@@ -92,7 +87,7 @@ def map_in_order(
     if num_workers == 0:
         yield from map(task, items)
         return
-    num_workers = min(num_workers or default_workers(), max(num_items, 1), _MAX_WORKERS)
+    num_workers = min(num_workers or num_processors(), max(num_items, 1), _MAX_WORKERS)
     remaining = iter(items)
     while lost := (yield from _map_in_one_pool(task, remaining, num_workers)):
         if when_lost is None:

@@ -6,21 +6,27 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from mvector.audio.channels import Channel
 from mvector.audio.clip_report import ClipReport
-from mvector.compute.device import choose_device
-from mvector.embedding.inference import NO_DIRECTION, Inference
+from mvector.embedding.inference import NO_DIRECTION, Inference, embed_long
 from mvector.embedding.listening import Clip, Listening, LongClip, clip_name
 from mvector.embedding.measuring import Measures
+from mvector.embedding.onnx_inference import OnnxInference
 from mvector.embedding.reading import ClipAudio, ReadClip, length_sorted_batches, read_ahead
 from mvector.errors import AudioError, MVectorError
-from mvector.models.folder import ModelInfo, fingerprint_of, load_model_folder
-from mvector.models.speaker_model import SpeakerModel
+from mvector.models.description import ModelInfo
+from mvector.models.engine import Engine, load_model
+from mvector.models.onnx_model import OnnxModel
 from mvector.progress import progress_bar
+
+if TYPE_CHECKING:
+    import torch
+
+    from mvector.models.speaker_model import SpeakerModel
 
 # Clips decoded ahead are sorted by length, so that those of one batch need little padding.
 _BATCHES_AHEAD = 16
@@ -53,9 +59,9 @@ class SpeakerEncoder:
     weighted by what is heard of each, with the windows' mean length. Safe in several threads.
 
     Args:
-        model: front end and backbone.
+        model: front end and backbone, for the engine that it is made for.
         info: what the model's folder says of it, if it comes from one.
-        device: where to compute; ``None`` is a GPU if there is one.
+        device: where a model of torch computes; ``None`` is a GPU if there is one.
         listening: how much of clips is heard; ``None`` is what the folder says.
 
     Raises:
@@ -64,14 +70,12 @@ class SpeakerEncoder:
 
     def __init__(
         self,
-        model: SpeakerModel,
+        model: SpeakerModel | OnnxModel,
         info: ModelInfo | None = None,
         device: torch.device | str | None = None,
         listening: Listening | None = None,
     ) -> None:
-        self.device = choose_device() if device is None else torch.device(device)
-        self.model = model.to(self.device)
-        self.info = info
+        self.model, self.info = model, info
         self.listening = listening or Listening.from_dict(info.listening if info else None)
         least_s = model.front_end.min_duration
         if min(self.listening.window_s, self.listening.max_duration_s or least_s) < least_s:
@@ -79,7 +83,7 @@ class SpeakerEncoder:
                 f"Of clips would be heard: {self.listening}; the model takes none of less than "
                 f"{least_s:g} s. Give a longer duration."
             )
-        self._inference = Inference(self.model, self.device)
+        self._inference = _inference_of(model, device)
 
     @classmethod
     def from_folder(
@@ -87,22 +91,23 @@ class SpeakerEncoder:
         path: str | os.PathLike[str],
         device: torch.device | str | None = None,
         listening: Listening | None = None,
+        engine: Engine = "auto",
     ) -> SpeakerEncoder:
         """Load a model folder; ``listening`` takes the place of the folder's.
 
-        Raises:
-            CheckpointError: the folder is missing or damaged.
+        What the other arguments mean, and what can go wrong, says
+        :func:`mvector.models.engine.load_model`.
         """
-        model, info = load_model_folder(path)
+        model, info = load_model(path, engine, device)
         return cls(model, info, device, listening)
 
     @property
     def fingerprint(self) -> str:
-        """Ties embeddings to model and listening; computed of the weights as they are.
+        """Ties embeddings to model and listening; that of torch is of the weights as they are.
 
         With the default listening, it is the model's own.
         """
-        return fingerprint_of(self.model) + self.listening.suffix
+        return self._inference.fingerprint + self.listening.suffix
 
     @property
     def embd_dim(self) -> int:
@@ -132,8 +137,8 @@ class SpeakerEncoder:
         audio = self.listening.read(self.model.front_end, clip, measures=measures)
         with self._inference.evaluation_mode():
             if isinstance(audio, LongClip):
-                return self._inference.embed_long(audio)
-            embedding = self._inference.forward([audio]).float().cpu().numpy()[0]
+                return embed_long(self._inference, audio)
+            embedding = self._inference.begin([audio])()[0]
         if not (np.isfinite(embedding).all() and embedding.any()):
             raise AudioError(f"{clip_name(clip)} {NO_DIRECTION}")
         return embedding
@@ -232,13 +237,13 @@ class SpeakerEncoder:
             ``names``.
         """
         most_samples = round(_MAX_BATCH_S * self.sample_rate)
-        pending: tuple[list[int], torch.Tensor] | None = None
+        pending: tuple[list[int], Callable[[], np.ndarray]] | None = None
         with self._inference.evaluation_mode():
             for group in read_ahead(names, read, batch_size * _BATCHES_AHEAD):
                 yield self._failures_and_long_clips(group)
                 clips = [(k, clip) for k, clip in group if isinstance(clip, np.ndarray)]
                 for part in length_sorted_batches(clips, batch_size, most_samples):
-                    batch = self._inference.forward([clip for _, clip in part])
+                    batch = self._inference.begin([clip for _, clip in part])
                     if pending is not None:  # a GPU computes one batch while another is fetched
                         yield _fetch_batch(*pending, names)
                     pending = [position for position, _ in part], batch
@@ -251,7 +256,7 @@ class SpeakerEncoder:
         for position, clip in group:
             if isinstance(clip, LongClip):
                 try:
-                    embeddings.append(self._inference.embed_long(clip))
+                    embeddings.append(embed_long(self._inference, clip))
                     good.append(position)
                 except MVectorError as error:
                     failures.append((position, str(error)))
@@ -261,9 +266,19 @@ class SpeakerEncoder:
         return EmbeddedClips(table, np.array(good, dtype=np.int64), failures)
 
 
-def _fetch_batch(positions: list[int], batch: torch.Tensor, names: Sequence[str]) -> EmbeddedClips:
-    """A batch brought from the device, without embeddings that have no direction."""
-    embeddings = batch.float().cpu().numpy()
+def _inference_of(model: SpeakerModel | OnnxModel, device: torch.device | str | None) -> Inference:
+    if isinstance(model, OnnxModel):
+        return OnnxInference(model)
+    from mvector.embedding.torch_inference import TorchInference  # imports torch
+
+    return TorchInference(model, device)
+
+
+def _fetch_batch(
+    positions: list[int], batch: Callable[[], np.ndarray], names: Sequence[str]
+) -> EmbeddedClips:
+    """A batch that has been computed, without embeddings that have no direction."""
+    embeddings = batch()
     power = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
     is_good = np.isfinite(power) & (power > 0)
     failures = [

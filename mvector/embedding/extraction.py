@@ -29,6 +29,7 @@ from mvector.embedding.cache import (
 from mvector.embedding.encoder import EmbeddedClips, SpeakerEncoder
 from mvector.embedding.listening import clip_name
 from mvector.embedding.reading import ClipAudio
+from mvector.models.onnx_model import OnnxModel
 from mvector.progress import progress_bar
 
 ListedClip: TypeAlias = "str | tuple[str, ...] | PackedClip"
@@ -66,7 +67,7 @@ def extract_embeddings(
         DistributedError: another process was lost.
     """
     world = current_world()
-    if world.size > 1:
+    if world.size > 1 and not isinstance(encoder.model, OnnxModel):  # which is one file for all
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
     part = _RankShare(encoder, clips[world.rank :: world.size], cache)

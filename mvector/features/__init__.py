@@ -1,9 +1,19 @@
-"""Features: waveforms to (batch, frames, bins), the form every backbone reads."""
+"""Features: waveforms to (batch, frames, bins), the form every backbone reads.
 
-from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
-from mvector.features.kaldi import Fbank
-from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
-from mvector.features.speechbrain import SpeechbrainFbank
+The names below load on first use: :mod:`mvector.features.front_end` does without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mvector.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
+    from mvector.features.kaldi import Fbank
+    from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
+    from mvector.features.speechbrain import SpeechbrainFbank
 
 __all__ = [
     "FEATURE_METHODS",
@@ -15,3 +25,17 @@ __all__ = [
     "SpeechbrainFbank",
     "build_featurizer",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "FEATURE_METHODS": "mvector.features.featurizer",
+        "Featurizer": "mvector.features.featurizer",
+        "build_featurizer": "mvector.features.featurizer",
+        "Fbank": "mvector.features.kaldi",
+        "MFCC": "mvector.features.spectral",
+        "MelSpectrogram": "mvector.features.spectral",
+        "Spectrogram": "mvector.features.spectral",
+        "SpeechbrainFbank": "mvector.features.speechbrain",
+    },
+)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cache
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from pydantic import create_model
 
 from mvector.audio.channels import Channel, parse_channel
 from mvector.audio.io import read_audio
@@ -17,9 +14,8 @@ from mvector.audio.level import check_speech
 from mvector.audio.silence import drop_digital_silence
 from mvector.audio.sources import AudioSource, source_name
 from mvector.audio.vad import VadMethod, trim_silence
-from mvector.config.messages import check_options
-from mvector.config.options import Section
-from mvector.config.schema import DatasetConf
+from mvector.config.front_end_options import FrontEndOptions
+from mvector.config.section import check_options
 from mvector.errors import AudioError
 
 if TYPE_CHECKING:
@@ -63,7 +59,7 @@ class FrontEnd:
     def __post_init__(self) -> None:
         parse_channel(self.channel)
         settings = {name: value for name, value in vars(self).items() if name != "preprocess"}
-        check_options(_front_end_section(), settings, "The front end")
+        check_options(FrontEndOptions, settings, "The front end")
 
     @classmethod
     def from_config(cls, config: Config) -> FrontEnd:
@@ -93,24 +89,6 @@ class FrontEnd:
         if not self.drop_silence:
             del values["drop_silence"]
         return values
-
-    def bring_to_level(
-        self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Waveforms as the features are computed from: no offset, the level, then the scale.
-
-        Args:
-            waveforms: ``(batch, samples)``, zero-padded behind each clip's end.
-            lengths: ``(batch,)`` samples of each clip; ``None`` means that all are full.
-
-        Returns:
-            Tensor of the same shape.
-        """
-        if self.drop_silence:
-            waveforms = remove_offset(waveforms, lengths)
-        if self.use_dB_normalization:
-            waveforms = normalise_level(waveforms, lengths, self.target_dB)
-        return waveforms if self.waveform_scale == 1.0 else waveforms * self.waveform_scale
 
     def decode(
         self, source: AudioSource, *, offset_s: float = 0.0, duration_s: float | None = None
@@ -168,43 +146,3 @@ class FrontEnd:
             dropped_s=num_dropped / self.sample_rate,
         )
         return waveform
-
-
-@cache
-def _front_end_section() -> type[Section]:
-    """The settings of ``dataset_conf`` that a front end has, with their types and bounds."""
-    known = DatasetConf.model_fields
-    names = [key.name for key in fields(FrontEnd) if key.name in known]
-    settings: dict[str, Any] = {name: (known[name].annotation, known[name]) for name in names}
-    return create_model("FrontEndSection", __base__=Section, **settings)
-
-
-def remove_offset(waveforms: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
-    """Subtract the mean of each clip; padding behind its end stays zero.
-
-    See :meth:`FrontEnd.bring_to_level` for the arguments.
-    """
-    if lengths is None:
-        return waveforms - waveforms.mean(dim=1, keepdim=True)
-    count = lengths.to(waveforms.device, non_blocking=True).unsqueeze(1)
-    mean = waveforms.sum(dim=1, keepdim=True) / count.to(waveforms.dtype).clamp(min=1)
-    is_clip = torch.arange(waveforms.shape[1], device=waveforms.device) < count
-    return torch.where(is_clip, waveforms - mean, 0.0)
-
-
-def normalise_level(
-    waveforms: torch.Tensor, lengths: torch.Tensor | None, target_db: float
-) -> torch.Tensor:
-    """Scale each clip to an RMS level in dB relative to full scale, without a limiter.
-
-    Digital silence stays as it is; see :meth:`FrontEnd.bring_to_level` for the arguments.
-    """
-    energy = waveforms.square().sum(dim=1)
-    if lengths is None:
-        count = waveforms.new_full((len(waveforms),), waveforms.shape[1])
-    else:
-        count = lengths.to(waveforms.device, waveforms.dtype, non_blocking=True).clamp(min=1)
-    power = energy / count
-    target_power = 10.0 ** (target_db / 10.0)
-    gain = torch.where(power > 0, (target_power / power.clamp(min=1e-20)).sqrt(), 1.0)
-    return waveforms * gain.unsqueeze(1)

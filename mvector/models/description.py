@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError
 
-from mvector.config.messages import describe_mistakes, ended
-from mvector.config.options import Section
 from mvector.config.plain_yaml import parse_plain_yaml
+from mvector.config.section import Section
 from mvector.errors import CheckpointError, MVectorError
-from mvector.files import recover_folder
+from mvector.files import recover_folder, write_atomically, write_errors_as
+from mvector.models.named import BOX, model_folder
 from mvector.models.weight_files import how_to_import, require_weights
 
 FORMAT_VERSION = 1
@@ -149,6 +149,8 @@ def description_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
+        from mvector.config.messages import describe_mistakes, ended  # knows all sections
+
         mistake = describe_mistakes(_Description, error, {}, {})[0]
         raise _description_error(folder, ended(mistake)) from error
     except (MVectorError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
@@ -160,3 +162,84 @@ def _description_error(folder: Path, reason: str) -> CheckpointError:
         f"'{folder / DESCRIPTION}' does not describe a model: {reason.rstrip('.')}; the folder is "
         "damaged or edited: copy it again."
     )
+
+
+def read_model_info(path: str | os.PathLike[str]) -> ModelInfo:
+    """What a model folder says of its model, without loading the weights.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of a newer format.
+    """
+    folder = model_folder(path)
+    return info_of(read_description(folder), folder)
+
+
+def load_training_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The configuration that the model was trained with, or ``None`` if the folder has none."""
+    file = model_folder(path) / TRAINING_CONFIG
+    if not file.is_file():
+        return None
+    try:
+        config = parse_plain_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"'{file}' cannot be read; name one with --configs.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
+    data = config.get("dataset_conf")
+    evaluation = data.get("eval_conf") if isinstance(data, dict) else None
+    if not isinstance(evaluation, dict):
+        return config
+    if evaluation.get("max_duration") == 20.0 and read_model_info(path).listening is None:
+        # the default of versions that wrote no listening, and no wish of the user
+        del evaluation["max_duration"]
+    return config
+
+
+def update_model_folder(
+    path: str | Path,
+    *,
+    calibration: dict[str, Any],
+    listening: dict[str, Any],
+    metrics: dict[str, Any],
+) -> None:
+    """Replace calibration, listening and metrics of a model folder, leaving all else as it is.
+
+    See :class:`ModelInfo`; of the metrics, others stay.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or cannot be written to.
+    """
+    folder = Path(path)
+    description = read_description(folder)
+    description.update(listening=listening, calibration=calibration)
+    description["metrics"] = {**(description.get("metrics") or {}), **metrics}
+    with write_errors_as(CheckpointError, f"'{folder / DESCRIPTION}'"):
+        write_atomically(folder / DESCRIPTION, lambda file: write_yaml(file, description))
+
+
+def new_model_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder to write a model into that is made at once, such as an import.
+
+    Raises:
+        CheckpointError: something else is there, the process is in it, or it is ``box``.
+    """
+    if path == BOX:
+        raise CheckpointError(
+            f"'{BOX}' stands for the model in the box; give another name, or './{BOX}' for a "
+            "folder of that name."
+        )
+    if Path.cwd().is_relative_to(os.path.abspath(path)):
+        raise CheckpointError(
+            f"'{path}' is the current folder, or holds it; give the model a folder of its own."
+        )
+    folder = Path(path)
+    is_free = not os.path.exists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not (folder / DESCRIPTION).is_file():
+        raise CheckpointError(f"'{folder}' is there and is not a model folder; give a new name.")
+    return folder
+
+
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values as a file of a model folder."""
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")

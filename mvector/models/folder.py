@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
-from mvector.files import replacing_folder, write_atomically, write_errors_as
+from mvector.files import replacing_folder, write_errors_as
 from mvector.models.description import (
     DESCRIPTION,
     FORMAT_VERSION,
@@ -34,8 +32,9 @@ from mvector.models.description import (
     description_errors,
     info_of,
     read_description,
+    write_yaml,
 )
-from mvector.models.named import BOX, model_folder
+from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 
@@ -87,34 +86,12 @@ def save_model_folder(
         replacing_folder(folder) as new,
     ):
         description_file = new / DESCRIPTION
-        _write_yaml(description_file, description)
+        write_yaml(description_file, description)
         save_file(weights, new / WEIGHTS)
         shutil.copymode(description_file, new / WEIGHTS)  # it comes readable by its owner only
         if training_config is not None:
-            _write_yaml(new / TRAINING_CONFIG, training_config)
+            write_yaml(new / TRAINING_CONFIG, training_config)
     return str(description["fingerprint"])
-
-
-def new_model_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder to write a model into that is made at once, such as an import.
-
-    Raises:
-        CheckpointError: something else is there, the process is in it, or it is ``box``.
-    """
-    if path == BOX:
-        raise CheckpointError(
-            f"'{BOX}' stands for the model in the box; give another name, or './{BOX}' for a "
-            "folder of that name."
-        )
-    if Path.cwd().is_relative_to(os.path.abspath(path)):
-        raise CheckpointError(
-            f"'{path}' is the current folder, or holds it; give the model a folder of its own."
-        )
-    folder = Path(path)
-    is_free = not os.path.exists(folder) or (folder.is_dir() and not any(folder.iterdir()))
-    if not is_free and not (folder / DESCRIPTION).is_file():
-        raise CheckpointError(f"'{folder}' is there and is not a model folder; give a new name.")
-    return folder
 
 
 def load_model_folder(path: str | os.PathLike[str]) -> tuple[SpeakerModel, ModelInfo]:
@@ -138,59 +115,6 @@ def load_model_folder(path: str | os.PathLike[str]) -> tuple[SpeakerModel, Model
             code="checkpoint-damaged",
         )
     return model.eval(), info
-
-
-def read_model_info(path: str | os.PathLike[str]) -> ModelInfo:
-    """What a model folder says of its model, without loading the weights.
-
-    Raises:
-        CheckpointError: the folder is missing, damaged or of a newer format.
-    """
-    folder = model_folder(path)
-    return info_of(read_description(folder), folder)
-
-
-def load_training_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The configuration that the model was trained with, or ``None`` if the folder has none."""
-    file = model_folder(path) / TRAINING_CONFIG
-    if not file.is_file():
-        return None
-    try:
-        config = parse_plain_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"'{file}' cannot be read; name one with --configs.") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"'{file}' is no configuration; name one with --configs.")
-    data = config.get("dataset_conf")
-    evaluation = data.get("eval_conf") if isinstance(data, dict) else None
-    if not isinstance(evaluation, dict):
-        return config
-    if evaluation.get("max_duration") == 20.0 and read_model_info(path).listening is None:
-        # the default of versions that wrote no listening, and no wish of the user
-        del evaluation["max_duration"]
-    return config
-
-
-def update_model_folder(
-    path: str | Path,
-    *,
-    calibration: dict[str, Any],
-    listening: dict[str, Any],
-    metrics: dict[str, Any],
-) -> None:
-    """Replace calibration, listening and metrics of a model folder, leaving all else as it is.
-
-    See :class:`ModelInfo`; of the metrics, others stay.
-
-    Raises:
-        CheckpointError: the folder is missing, damaged or cannot be written to.
-    """
-    folder = Path(path)
-    description = read_description(folder)
-    description.update(listening=listening, calibration=calibration)
-    description["metrics"] = {**(description.get("metrics") or {}), **metrics}
-    with write_errors_as(CheckpointError, f"'{folder / DESCRIPTION}'"):
-        write_atomically(folder / DESCRIPTION, lambda file: _write_yaml(file, description))
 
 
 def _load_weights(file: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -259,8 +183,3 @@ def _round_to_half_precision(model: SpeakerModel) -> dict[str, torch.Tensor]:
     }
     model.backbone.load_state_dict(weights)
     return weights
-
-
-def _write_yaml(path: Path, content: dict[str, Any]) -> None:
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")

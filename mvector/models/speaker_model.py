@@ -11,7 +11,8 @@ from torch import nn
 
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
-from mvector.models import build_backbone
+from mvector.features.level import bring_to_level
+from mvector.models.backbones import build_backbone
 from mvector.models.layers import require_frames
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class SpeakerModel(nn.Module):
         self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Waveforms ``(batch, samples)`` to features ``(batch, frames, bins)`` and frame counts."""
-        return self.featurizer(self.front_end.bring_to_level(waveforms, lengths), lengths)
+        return self.featurizer(bring_to_level(self.front_end, waveforms, lengths), lengths)
 
     def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Embed a batch of clips.

@@ -13,7 +13,7 @@ from mvector.embedding.listening import Listening
 from mvector.errors import CheckpointError
 from mvector.evaluation.calibration import Calibration
 from mvector.files import recover_folder
-from mvector.models.folder import ModelInfo
+from mvector.models.description import ModelInfo
 from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model, model_name
 from mvector.recognition.adaptation import adapted_calibration_of
 from mvector.speakers.model_memory import model_of_library

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from mvector.audio import AudioLimits, AudioSource, Channel, ChannelOf, parse_channel, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
 from mvector.audio.sources import buffer_unseekable
-from mvector.compute.device import choose_device
+from mvector.compute.device import check_use_gpu
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, LibraryError
-from mvector.models.folder import load_model_folder
+from mvector.models.engine import Engine, load_model
 from mvector.models.named import model_folder
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.arguments import check_arguments, with_rate
@@ -53,6 +53,8 @@ class MVectorPredictor:
         purpose: what verdicts are for, of :data:`mvector.recognition.judge.OPERATING_POINT_OF`.
         audio_db_path: folder of the speaker library; opened when first needed.
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
+        engine: what runs the model: ``torch``, ``onnx`` (its model.onnx, on a CPU and without
+            torch), or ``auto``, which is onnx on a CPU where the folder has that file.
         listening: how much of clips is heard, in place of what the model folder says. Thresholds
             that were measured with another one are not used.
         limits: bounds on the clips that are accepted, in place of those of ``listening``.
@@ -76,6 +78,7 @@ class MVectorPredictor:
         purpose: str = "default",
         audio_db_path: str | os.PathLike[str] | None = None,
         use_gpu: bool | None = None,
+        engine: Engine = "auto",
         listening: Listening | None = None,
         limits: AudioLimits | None = None,
         channel: Channel | None = None,
@@ -87,11 +90,13 @@ class MVectorPredictor:
         check_arguments(limits=limits, quality=quality, enrolment_floor=enrolment_floor)
         check_arguments(library_options=library_options)
         self.model_path = model_folder(model_path or find_model(configs, library=audio_db_path))
-        model, info = load_model_folder(self.model_path)
+        check_use_gpu(use_gpu)
+        device = None if use_gpu is None else "cuda" if use_gpu else "cpu"
+        model, info = load_model(self.model_path, engine, device)
         listening = listening or Listening.from_dict(info.listening)
         if limits is not None:
             listening = replace(listening, limits=limits)
-        self.encoder = SpeakerEncoder(model, info, choose_device(use_gpu), listening)
+        self.encoder = SpeakerEncoder(model, info, device, listening)
         calibration = usable_calibration(info, listening, self.model_path)
         self._judge = Judge(calibration, threshold, str(self.model_path), purpose)
         self._strangers = Strangers.of_model(info)

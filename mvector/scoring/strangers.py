@@ -26,7 +26,7 @@ from mvector.scoring.cohort import Cohort, top_scores
 from mvector.scoring.lda import length_normalise
 
 if TYPE_CHECKING:  # it brings torch, which reading a library does without
-    from mvector.models.folder import ModelInfo
+    from mvector.models.description import ModelInfo
 
 #: The two kinds in a model folder.
 COHORT, OWN_COHORT = "cohort.npz", "own_cohort.npz"

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mvector.errors import LibraryError, MVectorError
-from mvector.models.folder import DESCRIPTION, read_model_info
+from mvector.models.description import DESCRIPTION, read_model_info
 from mvector.models.named import BOX, is_default_model, model_folder, model_name
 from mvector.speakers.access import library_folder
 from mvector.speakers.people import get_meta, set_meta

@@ -12,13 +12,8 @@ import torch
 from torch import nn
 
 from mvector.errors import CheckpointError
-from mvector.models.folder import (
-    ModelInfo,
-    load_model_folder,
-    load_training_config,
-    new_model_folder,
-    save_model_folder,
-)
+from mvector.models.description import ModelInfo, load_training_config, new_model_folder
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training.checkpoint import changed_settings

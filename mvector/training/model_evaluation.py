@@ -19,7 +19,7 @@ from mvector.evaluation.back_end import BackEnd
 from mvector.evaluation.calibration import Calibration, score_suffix
 from mvector.evaluation.plots import save_error_curves
 from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
-from mvector.models.folder import ModelInfo, read_model_info, update_model_folder
+from mvector.models.description import ModelInfo, read_model_info, update_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)

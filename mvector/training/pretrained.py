@@ -9,7 +9,8 @@ from pathlib import Path
 from mvector.data.augmentation.speed import SPEEDS
 from mvector.data.loader import TrainingData
 from mvector.errors import CheckpointError
-from mvector.models.folder import TRAINING_CONFIG, load_model_folder
+from mvector.models.description import TRAINING_CONFIG
+from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.training.checkpoint import has_checkpoint, load_checkpoint
 from mvector.training.fitting import architecture_mismatch, first_mismatch

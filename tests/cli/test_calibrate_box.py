@@ -19,7 +19,7 @@ from mvector.evaluation import Calibration
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.models import named
-from mvector.models.folder import read_model_info, update_model_folder
+from mvector.models.description import read_model_info, update_model_folder
 from mvector.scoring.strangers import OWN_COHORT, load_own_cohort
 
 OWN = tuple(name for name in TRIAL_MEASURES if "own strangers" in name)

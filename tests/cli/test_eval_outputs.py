@@ -27,7 +27,8 @@ from mvector.cli import run_script
 from mvector.compute import distributed
 from mvector.compute.distributed import World
 from mvector.evaluation import Calibration, compute_eer
-from mvector.models.folder import save_model_folder, update_model_folder
+from mvector.models.description import update_model_folder
+from mvector.models.folder import save_model_folder
 from mvector.scoring.trial_speakers import BY_PAIRS
 
 NUM_PEOPLE, CLIPS_EACH = 6, 3

@@ -26,7 +26,7 @@ from mvector.cli.clips import level_meter
 from mvector.errors import AudioError
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
-from mvector.models.folder import update_model_folder
+from mvector.models.description import update_model_folder
 
 
 def recognition(folder: Path, *options: str) -> int:

@@ -28,7 +28,7 @@ from mvector.cli.running import run_command
 from mvector.cli.terminal import Mark, coloured, marked
 from mvector.errors import AudioError, count_of
 from mvector.evaluation import calibrate
-from mvector.models.folder import update_model_folder
+from mvector.models.description import update_model_folder
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from mvector.data.packing import pack_corpus
 from mvector.errors import DataError
 from mvector.features import build_featurizer
 from mvector.features.front_end import FrontEnd
+from mvector.features.level import bring_to_level
 
 RATE = 16000
 FBANK = FrontEnd(RATE, {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}})
@@ -47,7 +48,7 @@ def clips(tmp_path: Path) -> Path:
 def alone(path: str, front_end: FrontEnd) -> torch.Tensor:
     """Features of one clip as a model hears it: ``(frames, bins)``, normalised."""
     waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
-    return build_featurizer(front_end.preprocess).eval()(front_end.bring_to_level(waveform))[0][0]
+    return build_featurizer(front_end.preprocess).eval()(bring_to_level(front_end, waveform))[0][0]
 
 
 @pytest.mark.parametrize(

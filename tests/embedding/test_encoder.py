@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from mvector import read_audio
 from mvector.embedding import SpeakerEncoder
 from mvector.errors import AudioError, CheckpointError
-from mvector.models.folder import load_model_folder, save_model_folder, update_model_folder
+from mvector.models.description import update_model_folder
+from mvector.models.folder import load_model_folder, save_model_folder
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ from mvector.embedding.listening import Listening, LongClip
 from mvector.errors import AudioError, CheckpointError, LibraryError, MVectorError
 from mvector.evaluation import own_clips, run
 from mvector.evaluation.own_clips import compare_own_clips
-from mvector.models.folder import load_model_folder, load_training_config, save_model_folder
+from mvector.models.description import load_training_config
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 from mvector.speakers import SpeakerLibrary
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mvector.embedding.inference import Inference
+from mvector.embedding.torch_inference import TorchInference
 from mvector.features.front_end import FrontEnd
 from mvector.models.speaker_model import SpeakerModel
 
@@ -42,7 +42,7 @@ class Watched(nn.Module):
 def threads_of(weights: torch.Tensor, duration_s: float, clips: int = 1) -> int:
     model = SpeakerModel(FrontEnd(RATE, FBANK), "TDNN", {"channels": 8, "embd_dim": 4})
     model.backbone = watched = Watched(nn.Parameter(weights))
-    inference = Inference(model, torch.device("cpu"))
+    inference = TorchInference(model, torch.device("cpu"))
     inference.forward([np.ones(round(duration_s * RATE), dtype=np.float32)] * clips)
     assert torch.get_num_threads() == 3
     return watched.num_threads
@@ -71,5 +71,5 @@ def test_the_threads_come_back_where_the_forward_pass_fails() -> None:
     model = SpeakerModel(FrontEnd(RATE, FBANK), "TDNN", {"channels": 8, "embd_dim": 4})
     model.backbone = nn.Identity()  # takes one argument
     with pytest.raises(TypeError):
-        Inference(model, torch.device("cpu")).forward([np.ones(RATE, dtype=np.float32)])
+        TorchInference(model, torch.device("cpu")).forward([np.ones(RATE, dtype=np.float32)])
     assert torch.get_num_threads() == 3

@@ -13,6 +13,7 @@ from small_encoder import small_encoder
 from mvector.demo.voices import random_voice, synthesise
 from mvector.errors import AudioError
 from mvector.features.front_end import FrontEnd
+from mvector.features.level import bring_to_level
 from mvector.models.folder import fingerprint_of
 from mvector.models.speaker_model import SpeakerModel
 
@@ -107,8 +108,8 @@ def test_an_offset_changes_neither_level_nor_anything_else(
     clips = torch.from_numpy(np.stack([burst(1.0), 0.2 * burst(1.0)]))
     known = None if lengths is None else torch.tensor(lengths)
     is_clip = torch.arange(RATE) < torch.tensor(lengths or [RATE, RATE])[:, None]
-    plain = DROPPING.bring_to_level(clips * is_clip, known)
-    shifted = DROPPING.bring_to_level((clips + offset) * is_clip, known)
+    plain = bring_to_level(DROPPING, clips * is_clip, known)
+    shifted = bring_to_level(DROPPING, (clips + offset) * is_clip, known)
     torch.testing.assert_close(shifted, plain, rtol=0, atol=1e-5)
     assert not shifted[~is_clip].any()
     power = plain.square().sum(dim=1) / is_clip.sum(dim=1)

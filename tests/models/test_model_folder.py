@@ -19,13 +19,8 @@ from small_settings import SMALL_BACKBONES
 from mvector import MVectorPredictor
 from mvector.errors import CheckpointError, MVectorError
 from mvector.features.front_end import FrontEnd
-from mvector.models.folder import (
-    load_model_folder,
-    load_training_config,
-    new_model_folder,
-    read_model_info,
-    save_model_folder,
-)
+from mvector.models.description import load_training_config, new_model_folder, read_model_info
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.speaker_model import SpeakerModel
 
 PREPROCESS = {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}}

@@ -20,7 +20,7 @@ from mvector.errors import MVectorError
 from mvector.evaluation import Calibration, calibrate
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
-from mvector.models.folder import ModelInfo
+from mvector.models.description import ModelInfo
 from mvector.recognition.decision import Decision
 from mvector.recognition.judge import Judge, Side
 from mvector.recognition.model_choice import usable_calibration

@@ -17,7 +17,8 @@ from mvector.cli import run_script
 from mvector.data.augmentation.codec import telephone_line, through_codec
 from mvector.embedding import SpeakerEncoder
 from mvector.errors import CheckpointError
-from mvector.models.folder import load_model_folder, load_training_config
+from mvector.models.description import load_training_config
+from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.recognition.model_choice import DEFAULT_MODEL, find_model, is_default_model
 from mvector.scoring.strangers import load_cohort

@@ -30,7 +30,7 @@ from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, MVectorError
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
-from mvector.models.folder import update_model_folder
+from mvector.models.description import update_model_folder
 from mvector.recognition.judge import Judge, Side
 
 WINDOW_S = Listening().window_s

@@ -14,7 +14,7 @@ from small_model import RATE, small_calibration, small_model, speech
 from mvector import MVectorPredictor
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
-from mvector.models.folder import update_model_folder
+from mvector.models.description import update_model_folder
 from mvector.recognition.judge import Judge, Side
 from mvector.scoring.strangers import (
     Cohort,

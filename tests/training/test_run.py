@@ -26,7 +26,8 @@ from small_settings import ROOT
 from mvector import MVectorTrainer
 from mvector.compute.distributed import World
 from mvector.errors import CheckpointError, ConfigError
-from mvector.models.folder import load_model_folder, read_model_info
+from mvector.models.description import read_model_info
+from mvector.models.folder import load_model_folder
 from mvector.training import run_folder
 from mvector.training.checkpoint import load_checkpoint
 from mvector.training.loggers import read_metrics

@@ -28,7 +28,8 @@ from mvector.errors import (
 )
 from mvector.losses import LOSSES
 from mvector.models import BACKBONES
-from mvector.models.folder import load_model_folder, read_model_info
+from mvector.models.description import read_model_info
+from mvector.models.folder import load_model_folder
 from mvector.training.checkpoint import load_checkpoint
 from mvector.training.model_evaluation import EpochEvaluation
 from mvector.training.schedules import learning_rate_at

@@ -1,0 +1,92 @@
+"""Forward passes of a speaker model in PyTorch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import torch
+
+from mvector.compute.device import choose_device
+from mvector.compute.threads import single_threaded
+from mvector.embedding.inference import FRAMES_PER_S, SINGLE_THREAD_MACS
+from mvector.models.folder import fingerprint_of
+from mvector.models.speaker_model import SpeakerModel
+
+
+class TorchInference:
+    """A model in evaluation mode, for several threads at once.
+
+    Args:
+        model: is moved to the device.
+        device: where to compute; ``None`` is a GPU if there is one.
+    """
+
+    def __init__(self, model: SpeakerModel, device: torch.device | str | None = None) -> None:
+        self.device = choose_device() if device is None else torch.device(device)
+        self.model = model.to(self.device)
+        self._lock = threading.Lock()
+        self._num_threads = 0
+        self._in_training: list[torch.nn.Module] = []
+        self._macs_per_s = FRAMES_PER_S * _macs_per_frame(model)
+
+    def _threads_for(self, num_samples: int) -> AbstractContextManager[None]:
+        """The torch threads that so many samples, of all clips together, are worth."""
+        macs = self._macs_per_s * num_samples / self.model.front_end.sample_rate
+        is_small = self.device.type == "cpu" and macs < SINGLE_THREAD_MACS
+        return single_threaded() if is_small else nullcontext()
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """The model in evaluation mode, until the last of several threads is done with it."""
+        with self._lock:
+            if self._num_threads == 0:
+                self._in_training = [part for part in self.model.modules() if part.training]
+                if self._in_training:
+                    self.model.eval()
+            self._num_threads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_threads -= 1
+                if self._num_threads == 0:
+                    for part in self._in_training:
+                        part.training = True
+
+    @property
+    def fingerprint(self) -> str:
+        """The model's, computed of the weights as they are."""
+        return fingerprint_of(self.model)
+
+    def begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
+        """As :meth:`mvector.embedding.inference.Inference.begin`; a GPU goes on by itself."""
+        batch = self.forward(clips)
+        return lambda: batch.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def forward(self, clips: list[np.ndarray]) -> torch.Tensor:
+        """Embeddings ``(clips, embd_dim)``, on the device."""
+        lengths = [len(clip) for clip in clips]
+        # from pinned memory a GPU fetches them while it still computes the batch before
+        pinned = self.device.type == "cuda"
+        waveforms = torch.zeros(len(clips), max(lengths), pin_memory=pinned)
+        for row, clip in zip(waveforms.numpy(), clips, strict=True):
+            row[: len(clip)] = clip
+        ragged = min(lengths) < max(lengths)
+        with self._threads_for(waveforms.numel()):
+            return self.model(
+                waveforms.to(self.device, non_blocking=True),
+                torch.tensor(lengths, pin_memory=pinned) if ragged else None,
+            )
+
+
+def _macs_per_frame(model: torch.nn.Module) -> int:
+    """About how many multiplications a frame takes, within a third for most backbones.
+
+    A weight is used once a frame; one of a convolution over time and frequency in about four bands,
+    after what the strides leave of both.
+    """
+    return sum(part.numel() * (4 if part.dim() == 4 else 1) for part in model.parameters())

@@ -1,0 +1,88 @@
+"""Which engine runs a model: PyTorch, or onnxruntime, which does without it."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, get_args
+
+from mvector.compute.device import choose_device, may_have_gpu
+from mvector.errors import MissingDependencyError, MVectorError, needing_training_packages
+from mvector.models.description import read_description
+from mvector.models.named import model_folder
+from mvector.models.onnx_file import ONNX_FILE
+from mvector.models.onnx_model import load_onnx_model
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    import torch
+
+    from mvector.models.description import ModelInfo
+    from mvector.models.onnx_model import OnnxModel
+    from mvector.models.speaker_model import SpeakerModel
+
+logger = logging.getLogger(__name__)
+
+#: ``auto`` is onnx on a CPU, where the model folder has a model.onnx, and else torch.
+Engine = Literal["auto", "torch", "onnx"]
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    engine: Engine = "auto",
+    device: torch.device | str | None = None,
+) -> tuple[SpeakerModel | OnnxModel, ModelInfo]:
+    """The model that a folder holds, or ``box``, for the engine that is to run it.
+
+    Args:
+        path: model folder.
+        engine: what is to run it. With ``auto``, a model.onnx that cannot be used is passed over
+            with a warning, where torch is installed.
+        device: where to compute; ``None`` is a GPU if there is one. Only torch computes on a GPU.
+
+    Raises:
+        CheckpointError: the folder is missing or damaged, or has no model.onnx and needs one.
+        MissingDependencyError: the engine is not installed.
+        MVectorError: there is no such engine, or it does not compute there.
+    """
+    if engine not in get_args(Engine):
+        raise MVectorError(f"There is no engine {engine!r}: choose {', '.join(get_args(Engine))}.")
+    folder = model_folder(path)
+    if engine == "onnx":
+        if device is not None and str(device) != "cpu":
+            raise MVectorError("The engine onnx computes on the CPU: ask for no GPU beside it.")
+        return load_onnx_model(folder)
+    has_torch = find_spec("torch") is not None
+    if engine == "auto" and (folder / ONNX_FILE).is_file():
+        if not has_torch:
+            return load_onnx_model(folder)
+        if not _is_gpu(device):
+            try:
+                return load_onnx_model(folder)
+            except MVectorError as error:
+                if not (folder / ONNX_FILE).is_file():
+                    raise
+                logger.warning("The engine torch is used: %s", error)
+    return _load_for_torch(folder, has_torch)
+
+
+def _load_for_torch(folder: Path, has_torch: bool) -> tuple[SpeakerModel, ModelInfo]:
+    if not has_torch:
+        read_description(folder)  # is it a model at all?
+        raise MissingDependencyError(
+            f"'{folder}' has no {ONNX_FILE}, and PyTorch is not installed: make the file where it "
+            f"is (python tools/export_onnx.py --model_path '{folder}'), or pip install '.[train]' "
+            "in the folder of mvector."
+        )
+    with needing_training_packages():
+        from mvector.models.folder import load_model_folder
+    return load_model_folder(folder)
+
+
+def _is_gpu(device: torch.device | str | None) -> bool:
+    """Whether it is computed on a GPU; torch, which takes seconds, is asked where one may be."""
+    if device is not None:
+        return str(device) != "cpu"
+    return may_have_gpu() and choose_device().type != "cpu"
