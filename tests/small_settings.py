@@ -53,6 +53,12 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "SimAMResNet": {"channels": 4},
     "ERes2Net": {"channels": 8, "num_blocks": [1, 1, 2, 1], "scale": 3},
     "ERes2NetV2": {"channels": 8, "num_blocks": [1, 2, 1, 1], "two_embedding_layers": True},
+    "ReDimNet": {
+        "channels": 4,
+        "block": "basic_resnet_fwse",
+        "group_divisor": 2,
+        "stages": [[1, 1, 2, None], [2, 1, 1, 8]],
+    },
     "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
 }
 

@@ -1,4 +1,4 @@
-"""Checkpoints of other toolkits: WeSpeaker, 3D-Speaker, SpeechBrain and mvector 1.x.
+"""Checkpoints of other toolkits: WeSpeaker, 3D-Speaker, SpeechBrain, mvector 1.x and others.
 
 One module per toolkit says what it publishes and how it computes features; names of layers are in
 :mod:`mvector.compat.key_tables` and ``key_tables2d``; a family is recognised in

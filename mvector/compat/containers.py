@@ -17,6 +17,7 @@ from mvector.models.description import DESCRIPTION
 from mvector.models.weight_files import require_weights
 
 State = dict[str, torch.Tensor]
+ModelConfig = dict[str, Any]
 
 # Where a file may keep a model's weights beside others', first what comes first.
 _USUAL_PLACES = ("state_dict", "model", "model_state_dict", "net", "speaker_encoder", "backbone")
@@ -49,15 +50,26 @@ def find_checkpoint_file(path: Path, names: tuple[str, ...]) -> Path:
     raise CheckpointError(f"'{path}' holds no checkpoint, looked for: {', '.join(names)}.")
 
 
-def read_state_dict(file: Path) -> State:
-    """The tensors of a checkpoint file, mapped from disk and not read where that is possible.
+def read_checkpoint(file: Path) -> tuple[State, ModelConfig | None]:
+    """The tensors of a file, mapped from disk where that is possible, and its ``model_config``.
 
     Raises:
         CheckpointError: the file cannot be read, would have to execute code, or holds no weights.
     """
     reader = require_weights(file)
     content = _load_safetensors(file) if reader == "safetensors" else _load_torch(file)
-    return extract_state_dict(content, str(file))
+    return extract_state_dict(content, str(file)), extract_model_config(content)
+
+
+def read_state_dict(file: Path) -> State:
+    """The tensors of a checkpoint file; see :func:`read_checkpoint`."""
+    return read_checkpoint(file)[0]
+
+
+def extract_model_config(content: Any) -> ModelConfig | None:
+    """What some toolkits put beside the weights, about the network; ``None`` if it is not there."""
+    config = content.get("model_config") if isinstance(content, Mapping) else None
+    return dict(config) if isinstance(config, Mapping) else None
 
 
 def extract_state_dict(content: Any, name: str) -> State:

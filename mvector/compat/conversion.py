@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
-from mvector.compat import mvector1, speechbrain, three_d_speaker, wespeaker
+from mvector.compat import idrnd, mvector1, speechbrain, three_d_speaker, wespeaker
 from mvector.compat.containers import State
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
@@ -20,6 +21,7 @@ SOURCES: dict[str, Source] = {
     "3dspeaker": three_d_speaker.SOURCE,
     "speechbrain": speechbrain.SOURCE,
     "mvector": mvector1.SOURCE,
+    "idrnd": idrnd.SOURCE,
 }
 
 _COUNTER = "num_batches_tracked"  # counts training steps; of no use, but part of the state
@@ -44,6 +46,7 @@ def convert(
     *,
     name: str = "the checkpoint",
     feature_dim: int | None = None,
+    model_config: Mapping[str, Any] | None = None,
 ) -> Conversion:
     """Recognise a published state dict and rename its entries.
 
@@ -52,6 +55,7 @@ def convert(
         source: key of :data:`SOURCES`; ``None`` if only one toolkit publishes such a checkpoint.
         name: what to call it in messages.
         feature_dim: bins, where the shapes leave them open; else they must agree.
+        model_config: what the published file carries beside the weights, where it does.
 
     Raises:
         CheckpointError: there is no such source; the checkpoint is of no known family, of one that
@@ -69,6 +73,8 @@ def convert(
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     try:
         architecture = published.read(shapes, feature_dim)
+        if model_config is not None and published.check_config is not None:
+            published.check_config(model_config, architecture)
     except (KeyError, IndexError) as error:
         raise CheckpointError(f"{what}, but has no entry {error}; it is incomplete.") from error
     except (UnreadableError, ValueError) as error:

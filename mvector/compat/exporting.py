@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mvector.compat.source import Hints, Published
 from mvector.config.backbone_options import tdnn_pooling
 from mvector.errors import CheckpointError
 from mvector.files import write_atomically, write_errors_as
-from mvector.models import BACKBONES
+from mvector.models import BACKBONES, redimnet
 from mvector.models.ecapa_tdnn import LAYOUTS
 from mvector.models.speaker_model import SpeakerModel
 from mvector.models.tdnn import TDNN
@@ -27,6 +28,8 @@ from mvector.models.tdnn import TDNN
 logger = logging.getLogger(__name__)
 
 TARGETS = ("wespeaker", "3dspeaker", "speechbrain")
+
+_REDIM_FORM = tuple(each.name for each in fields(redimnet.ReDimForm))
 
 # Which families a backbone may be published as.
 _FAMILIES = {
@@ -38,6 +41,7 @@ _FAMILIES = {
     "SimAMResNet": ("SimAM-ResNet",),
     "EcapaTdnn": ("ECAPA-TDNN", "WeSpeaker's ECAPA-TDNN"),
     "TDNN": ("x-vector", "WeSpeaker's x-vector"),
+    "ReDimNet": ("WeSpeaker's ReDimNet",),
 }
 
 
@@ -94,7 +98,8 @@ def save_state(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
 def _published_state(model: SpeakerModel, published: Published, what: str) -> State:
     feature_dim = model.featurizer.feature_dim
     architecture = Architecture(model.backbone_name, feature_dim, model.backbone_options)
-    expected = expected_entries(architecture, published.table, what)
+    options = options_in_full(model.backbone_name, model.backbone_options)
+    expected = expected_entries(architecture, published.table_for(options), what)
     state = model.backbone.state_dict()
     return {
         theirs: state[ours].detach().cpu().reshape(shape).contiguous()
@@ -139,9 +144,16 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
         is_xvector = full["layout"] == "xvector"
         full["pooling_type"] = tdnn_pooling(full["pooling_type"], full["layout"])
         full["attention_channels"] = None if is_xvector else full["attention_channels"]
+    elif backbone == "ReDimNet":
+        form = redimnet.form_of(full.pop("size"), **{key: full[key] for key in _REDIM_FORM})
+        full.update(asdict(form))
     if full["pooling_type"] != "TSTP":
         full.pop("pooling_eps", None)  # no other pooling looks at it
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in full.items()}
+    return {key: _with_lists(value) for key, value in full.items()}
+
+
+def _with_lists(value: Any) -> Any:
+    return [_with_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _warn_of_other_features(model: SpeakerModel, target: str) -> None:

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 
 from mvector.compat import mvector1
-from mvector.compat.containers import extract_state_dict, find_checkpoint_file, read_state_dict
+from mvector.compat.containers import (
+    extract_model_config,
+    extract_state_dict,
+    find_checkpoint_file,
+    read_checkpoint,
+)
 from mvector.compat.conversion import SOURCES, Conversion, convert
 from mvector.compat.source import SAMPLE_RATE, Hints
 from mvector.errors import CheckpointError, ConfigError
@@ -58,15 +63,15 @@ def import_checkpoint(
     front_end: str | FrontEnd | None = None,
     configs: str | Path | None = None,
 ) -> ImportedModel:
-    """Read a checkpoint of WeSpeaker, 3D-Speaker, SpeechBrain or mvector 1.x.
+    """Read a checkpoint of another toolkit.
 
     The architecture is recognised from keys and shapes. Which toolkit trained it cannot be: several
     publish the same keys with different features.
 
     Args:
         checkpoint: file, folder or state dict.
-        source: ``wespeaker``, ``3dspeaker``, ``speechbrain`` or ``mvector``; ``None`` if only one
-            of them publishes such a checkpoint.
+        source: a key of :data:`SOURCES`, such as ``wespeaker``; ``None`` if only one of them
+            publishes such a checkpoint.
         sample_rate: rate that the model was trained at, in Hz; by default what the files beside
             the checkpoint say, or 16000.
         feature_dim: bins of the features, where shapes leave them open.
@@ -84,16 +89,21 @@ def import_checkpoint(
     if isinstance(checkpoint, Mapping):
         file, name = None, "the state dict"
         state = extract_state_dict(checkpoint, name)
+        model_config = extract_model_config(checkpoint)
     else:
         file = find_checkpoint_file(Path(checkpoint), _checkpoint_names(source))
-        name, state = str(file), read_state_dict(file)
-    conversion = convert(state, source, name=name, feature_dim=feature_dim)
+        name = str(file)
+        state, model_config = read_checkpoint(file)
+    conversion = convert(
+        state, source, name=name, feature_dim=feature_dim, model_config=model_config
+    )
     toolkit = SOURCES[conversion.source]
     hints = Hints()
     if configs is not None:
         hints = _read_configuration_hints(conversion, Path(configs))
     elif file is not None and toolkit.read_hints is not None:
         hints = toolkit.read_hints(file)
+    hints = replace(hints, model_config=model_config)
     _check_hints(conversion, hints, name)
     if not isinstance(front_end, FrontEnd):
         front_end = _default_front_end(front_end, conversion, sample_rate, hints)

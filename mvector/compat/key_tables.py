@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -26,6 +26,8 @@ class KeyTable:
 
     layers: Mapping[str, str]  # path of our layer to path of the published layer
     as_convolutions: tuple[str, ...] = ()  # our linear layers, published as convolutions of 1 tap
+    # single entries whose published name is not that of a layer's entry
+    entries: Mapping[str, str] = field(default_factory=dict)
 
     def published(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, Shape]]:
         """For each entry of a backbone of ours: published key and shape.
@@ -33,7 +35,11 @@ class KeyTable:
         Raises:
             KeyError: the table has no row for a layer; the family has no such layer.
         """
-        layers = {layer: self._published_layer(layer) for layer in map(_layer_of, state)}
+        alone = {key: found for key in state if (found := _translate(self.entries, key))}
+        layers = {
+            layer: self._published_layer(layer)
+            for layer in (_layer_of(key) for key in state if key not in alone)
+        }
         with_tap = {
             layer
             for layer in layers
@@ -41,16 +47,26 @@ class KeyTable:
         }
         result = {}
         for key, value in state.items():
+            if key in alone:
+                result[key] = (alone[key], tuple(value.shape))
+                continue
             layer, entry = _layer_of(key), key.rpartition(".")[2]
             tap = (1,) if entry == "weight" and layer in with_tap else ()
             result[key] = (f"{layers[layer]}.{entry}", (*value.shape, *tap))
         return result
 
     def _published_layer(self, layer: str) -> str:
-        for ours, theirs in self.layers.items():
-            if (match := _pattern(ours).fullmatch(layer)) is not None:
-                return _fill_numbers(theirs, match)
-        raise KeyError(layer)
+        if (found := _translate(self.layers, layer)) is None:
+            raise KeyError(layer)
+        return found
+
+
+def _translate(rows: Mapping[str, str], name: str) -> str | None:
+    """The published name by the first row that fits; ``None`` if none does."""
+    for ours, theirs in rows.items():
+        if (match := _pattern(ours).fullmatch(name)) is not None:
+            return _fill_numbers(theirs, match)
+    return None
 
 
 def _layer_of(key: str) -> str:

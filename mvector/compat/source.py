@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mvector.compat.families import Reader
+from mvector.compat.families import Architecture, Reader
 from mvector.compat.key_tables import KeyTable
 from mvector.features.front_end import FrontEnd
 
@@ -19,13 +19,18 @@ class Published:
     """How a toolkit publishes one family."""
 
     read: Reader  # sizes from shapes
-    table: KeyTable  # names of the layers
+    # names of the layers, where need be by the arguments of the backbone
+    table: KeyTable | Callable[[Mapping[str, Any]], KeyTable]
     constants: Mapping[str, Any] = field(default_factory=dict)  # what shapes do not show
     # Where the pooling may be SAP, TAP or TSP: names of it and of the normalisation behind it.
     other_pooling: tuple[str, str] | None = None
+    # Holds the model_config that comes with the weights against what was read from shapes.
+    check_config: Callable[[Mapping[str, Any], Architecture], None] | None = None
 
     def table_for(self, options: Mapping[str, Any]) -> KeyTable:
         """The names of the layers of a backbone with these arguments."""
+        if not isinstance(self.table, KeyTable):
+            return self.table(options)
         if self.other_pooling is None or options["pooling_type"] == "ASP":
             return self.table
         pooling, pooling_norm = self.other_pooling
@@ -47,6 +52,7 @@ class Hints:
     preprocess: Mapping[str, Any] | None = None
     use_dB_normalization: bool | None = None  # noqa: N815 - the key of the YAML file
     target_dB: float | None = None  # noqa: N815 - the key of the YAML file
+    model_config: Mapping[str, Any] | None = None  # that the checkpoint itself carries
     origin: str = ""
 
 

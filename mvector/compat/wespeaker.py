@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from mvector.compat import key_tables, key_tables2d, readers1d, readers2d
+from mvector.compat import key_tables, key_tables2d, readers1d, readers2d, redimnet
 from mvector.compat.containers import parse_file, section
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end
 from mvector.errors import CheckpointError
@@ -64,6 +64,7 @@ SOURCE = Source(
         "Res2Net": Published(readers2d.read_res2net34, key_tables2d.RES2NET34, _EPS),
         "ResNet": Published(readers2d.read_resnet, key_tables2d.RESNET, _EPS),
         "SimAM-ResNet": Published(readers2d.read_simam_resnet, key_tables2d.SIMAM_RESNET),
+        "WeSpeaker's ReDimNet": Published(redimnet.read_wespeaker, redimnet.wespeaker_table),
         "WeSpeaker's ECAPA-TDNN": Published(
             readers1d.read_ecapa_wespeaker, key_tables.ECAPA_WESPEAKER
         ),

@@ -172,6 +172,27 @@ class CAMPPlusOptions(Section):
     bn_size: PositiveInt = 4
 
 
+ReDimSize = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6"]
+ReDimBlock = Literal["convnext_like", "basic_resnet", "basic_resnet_fwse"]
+# stride in bins, number of blocks, widening, reduction for what it knows of the whole clip
+ReDimStage = tuple[Count, Count, Count, PositiveInt | None]
+
+
+class ReDimNetOptions(Section):
+    """See :class:`mvector.models.redimnet.ReDimNet`; ``None`` means that the size decides."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    size: ReDimSize = "B2"
+    channels: PositiveInt | None = None
+    block: ReDimBlock | None = None
+    group_divisor: PositiveInt | None = None
+    stages: Annotated[tuple[ReDimStage, ...], Field(min_length=1, max_length=32)] | None = None
+    global_context: bool = True
+    pooling_norm: bool = True
+    attention_channels: PositiveInt = 128
+
+
 BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "EcapaTdnn": EcapaTdnnOptions,
     "TDNN": TDNNOptions,
@@ -183,4 +204,5 @@ BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "ERes2Net": ERes2NetOptions,
     "ERes2NetV2": ERes2NetV2Options,
     "CAMPPlus": CAMPPlusOptions,
+    "ReDimNet": ReDimNetOptions,
 }

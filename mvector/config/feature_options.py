@@ -110,10 +110,25 @@ class SpeechbrainFbankArgs(Section):
     top_db: float = Field(80.0, gt=0)
 
 
+class ReDimNetFbankArgs(Section):
+    """As the authors of ReDimNet compute it; lengths in samples, frequencies in Hz."""
+
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
+    n_mels: PositiveInt = 72
+    n_fft: PositiveInt = 512
+    win_length: int = Field(400, ge=2)
+    hop_length: PositiveInt = 160
+    f_min: float = Field(20.0, ge=0)
+    f_max: float = Field(7600.0, gt=0)
+    preemphasis: float = Field(0.97, ge=0, le=1)
+    normalize_signal: bool = False
+
+
 FEATURE_ARGS: dict[str, type[Section]] = {
     "Spectrogram": SpectrogramArgs,
     "MelSpectrogram": MelSpectrogramArgs,
     "MFCC": MFCCArgs,
     "Fbank": FbankArgs,
     "SpeechbrainFbank": SpeechbrainFbankArgs,
+    "ReDimNetFbank": ReDimNetFbankArgs,
 }

@@ -12,6 +12,7 @@ from mvector.lazy import lazy_names
 if TYPE_CHECKING:
     from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
     from mvector.features.kaldi import Fbank
+    from mvector.features.redimnet import ReDimNetFbank
     from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
     from mvector.features.speechbrain import SpeechbrainFbank
 
@@ -21,6 +22,7 @@ __all__ = [
     "Fbank",
     "Featurizer",
     "MelSpectrogram",
+    "ReDimNetFbank",
     "Spectrogram",
     "SpeechbrainFbank",
     "build_featurizer",
@@ -35,6 +37,7 @@ __getattr__ = lazy_names(
         "Fbank": "mvector.features.kaldi",
         "MFCC": "mvector.features.spectral",
         "MelSpectrogram": "mvector.features.spectral",
+        "ReDimNetFbank": "mvector.features.redimnet",
         "Spectrogram": "mvector.features.spectral",
         "SpeechbrainFbank": "mvector.features.speechbrain",
     },

@@ -12,6 +12,7 @@ from mvector.errors import ConfigError
 from mvector.models.campplus import CAMPPlus
 from mvector.models.ecapa_tdnn import EcapaTdnn
 from mvector.models.eres2net import ERes2Net, ERes2NetV2
+from mvector.models.redimnet import ReDimNet
 from mvector.models.res2net import Res2Net, Res2Net34
 from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
@@ -30,6 +31,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "ERes2Net": ERes2Net,
     "ERes2NetV2": ERes2NetV2,
     "CAMPPlus": CAMPPlus,
+    "ReDimNet": ReDimNet,
 }
 
 

@@ -18,6 +18,7 @@ from reference_weights import (  # noqa: E402
     load_golden,
     read_keys,
     state_dict,
+    waveform,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "shapes_of",
     "source_of",
     "state_dict",
+    "waveform",
 ]
 
 NAMES = sorted({path.name.split(".json")[0] for path in GOLDEN.glob("*.json*")})

@@ -85,7 +85,7 @@ def test_no_other_source_touches_the_level(source: str) -> None:
     assert imported(source).front_end.use_dB_normalization is False
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", ["wespeaker", "3dspeaker", "speechbrain", "mvector"])
 def test_models_for_8_khz(source: str) -> None:
     model = imported(source, bins=40, sample_rate=8000)
     assert model.front_end.sample_rate == model.featurizer.sample_rate == 8000

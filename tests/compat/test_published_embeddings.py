@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import NAMES, features, golden_weights, load_golden, source_of
+from published import NAMES, features, golden_weights, load_golden, source_of, waveform
 
-from mvector.compat import Conversion, convert, import_checkpoint
-from mvector.compat.containers import read_state_dict
+from mvector.compat import SOURCES, Conversion, convert, import_checkpoint
+from mvector.compat.containers import read_checkpoint
+from mvector.compat.source import Hints
+from mvector.features import build_featurizer
 from mvector.models import build_backbone
 
 FILES = {
@@ -17,12 +19,14 @@ FILES = {
     "3dspeaker": "model.ckpt",
     "speechbrain": "embedding_model.ckpt",
     "mvector": "model.pth",
+    "idrnd": "b2-vox2-ft_lm.pt",
 }
 ONE_OF_EACH_SOURCE = [
     "wespeaker_XVEC",
     "3dspeaker_Xvector",
     "speechbrain_ECAPA_TDNN_c1024",
     "mvector1_TDNN",
+    "idrnd_ReDimNet_b0",
 ]
 
 
@@ -40,8 +44,19 @@ def write_checkpoint(folder: Path, name: str, dtype: torch.dtype) -> Path:
         }
         weights["projection.weight"] = torch.zeros(7, 5)
     file = folder / FILES[source]
-    torch.save({"state_dict": weights} if "CAMPPlus" in name else weights, file)
+    model_config = load_golden(name).get("model_config")
+    if model_config is not None:
+        torch.save({"model_config": model_config, "state_dict": weights}, file)
+    else:
+        torch.save({"state_dict": weights} if "CAMPPlus" in name else weights, file)
     return file
+
+
+def dropped_of(name: str) -> tuple[str, ...]:
+    """Entries that a network without head and front end has no place for."""
+    heads = {"wespeaker": ("projection.weight",), "mvector": ("1.weight",)}
+    of_front_end = load_golden(name).get("front_end", {}).get("keys", ())
+    return (*heads.get(source_of(name), ()), *of_front_end)
 
 
 def backbone_of(conversion: Conversion) -> torch.nn.Module:
@@ -64,22 +79,44 @@ def first_clip(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_source_is_there_with_all_its_models() -> None:
-    assert len(NAMES) == 25
+    assert len(NAMES) == 30
     assert {source_of(name) for name in NAMES} == set(FILES)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_are_the_published_ones_in_float64(name: str, tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path, name, torch.float64)
-    conversion = convert(read_state_dict(file), source_of(name))
+    state, model_config = read_checkpoint(file)
+    conversion = convert(state, source_of(name), model_config=model_config)
     backbone = backbone_of(conversion)
     clip, published = first_clip(name)
     with torch.inference_mode():
         difference = (backbone(clip) - published).abs().max()
     assert difference <= 1e-8 * published.abs().max()
     assert sum(p.numel() for p in backbone.parameters()) == load_golden(name)["parameters"]
-    heads = {"wespeaker": ("projection.weight",), "mvector": ("1.weight",)}
-    assert conversion.dropped == heads.get(conversion.source, ())
+    assert conversion.dropped == dropped_of(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "waveforms" in load_golden(name)])
+def test_embeddings_of_waveforms_are_the_published_ones_in_float64(name: str) -> None:
+    golden, source = load_golden(name), source_of(name)
+    model_config = golden["model_config"]
+    conversion = convert(golden_weights(name), source, model_config=model_config)
+    bins = conversion.architecture.feature_dim
+    front_end = SOURCES[source].front_end(bins, 16000, Hints(model_config=model_config))
+    featurizer, backbone = build_featurizer(front_end.preprocess).double(), backbone_of(conversion)
+    clips = [
+        torch.from_numpy(waveform(spec["duration_s"], spec["sample_rate"], salt))
+        for spec in golden["waveforms"]
+        for salt in spec["salts"]
+    ]
+    lengths = torch.tensor([len(clip) for clip in clips[:2]])
+    batch = torch.nn.utils.rnn.pad_sequence(clips[:2], batch_first=True, padding_value=0.3)
+    with torch.inference_mode():
+        found = backbone(*featurizer(batch, lengths))
+    published = [golden["waveform_embeddings"][row][0] for row in (0, 1)]
+    published = torch.tensor(published, dtype=torch.float64)
+    assert (found - published).abs().max() <= 1e-8 * published.abs().max()
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_SOURCE)

@@ -33,6 +33,8 @@ CONFS: list[dict[str, Any]] = [
         "method_args": {"log_mels": True, "melkwargs": {"n_fft": 512}},
         "normalize_variance": True,
     },
+    {"feature_method": "ReDimNetFbank"},
+    {"feature_method": "ReDimNetFbank", "method_args": {"normalize_signal": True, "n_mels": 40}},
 ]
 every_method = pytest.mark.parametrize("conf", CONFS, ids=str)
 FBANK = {"feature_method": "Fbank", "method_args": {}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from reference_weights import golden_weights
+from reference_weights import golden_weights, load_golden
 from torch import nn
 
 from mvector.compat import convert
@@ -40,6 +40,11 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "wespeaker_ResNet34": ("ResNet", {}),
     "wespeaker_SimAM_ResNet34_ASP": ("SimAMResNet", {}),
     "wespeaker_SimAM_ResNet100_ASP": ("SimAMResNet", {"depth": 100}),
+    "idrnd_ReDimNet_b0": ("ReDimNet", {"size": "B0"}),
+    "idrnd_ReDimNet_b2": ("ReDimNet", {}),
+    "wespeaker_ReDimNetB0": ("ReDimNet", {"size": "B0", "pooling_norm": False}),
+    "wespeaker_ReDimNetB2": ("ReDimNet", {"pooling_norm": False}),
+    "wespeaker_ReDimNetB3": ("ReDimNet", {"size": "B3", "pooling_norm": False}),
     "wespeaker_XVEC": (
         "TDNN",
         {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True},
@@ -52,15 +57,21 @@ def source_of(name: str) -> str:
     return name.split("_")[0].replace("mvector1", "mvector")
 
 
+def bins_of(name: str) -> int:
+    """Bins of the features that the model hears."""
+    return load_golden(name)["inputs"][0]["shape"][2]
+
+
 def published_backbone(name: str, **other_options: Any) -> nn.Module:
-    """A published model for 80 bins in float64, with some of its options replaced by others."""
+    """A published model in float64, with some of its options replaced by others."""
     backbone, options = PUBLISHED[name]
-    model = build_backbone(backbone, 80, **{**options, **other_options}).double().eval()
+    options = {**options, **other_options}
+    model = build_backbone(backbone, bins_of(name), **options).double().eval()
     model.load_state_dict(convert(golden_weights(name), source_of(name)).weights, strict=True)
     return model
 
 
-def unbuilt_backbone(backbone: str, **options: Any) -> nn.Module:
-    """A backbone for 80 bins without memory behind its parameters."""
+def unbuilt_backbone(backbone: str, bins: int = 80, **options: Any) -> nn.Module:
+    """A backbone without memory behind its parameters."""
     with torch.device("meta"):
-        return build_backbone(backbone, 80, **options).eval()
+        return build_backbone(backbone, bins, **options).eval()

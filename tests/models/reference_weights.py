@@ -51,6 +51,33 @@ def features(shape: Iterable[int], salt: str) -> np.ndarray:
     return 4.0 * noise + 3.0 * spectrum
 
 
+def waveform(duration_s: float, sample_rate: int, salt: str) -> np.ndarray:
+    """A voice-like clip in [-1, 1], float64, all samples multiples of 2^-15.
+
+    Harmonics of a wavering pitch and bursts of noise, 0.3 s of zeros, and at the end a fall by
+    80 dB: what lies below the floors of features is heard as well.
+    """
+    count = round(duration_s * sample_rate)
+    t = np.arange(count) / sample_rate
+    draw = np.random.Generator(np.random.PCG64(zlib.crc32(f"{salt}/waveform".encode())))
+    pitch = draw.uniform(100.0, 220.0)
+    vibrato = 0.03 / (2 * np.pi * 5.5) * np.sin(2 * np.pi * 5.5 * t)
+    phase = 2 * np.pi * pitch * (t + vibrato)
+    clip = np.zeros(count)
+    for harmonic in range(1, 21):
+        gain, offset = draw.uniform(0.3, 1.0), draw.uniform(0.0, 2 * np.pi)
+        clip += gain / harmonic * np.sin(harmonic * phase + offset)
+    clip *= 0.55 + 0.45 * np.sin(2 * np.pi * 3.0 * t + draw.uniform(0.0, 2 * np.pi))
+    noise = draw.standard_normal(count)
+    for burst in draw.uniform(0.0, duration_s, 4):
+        clip += 0.6 * noise * np.exp(-0.5 * ((t - burst) / 0.03) ** 2)
+    clip += 0.003 * noise
+    silence = round(0.4 * count)
+    clip[silence : silence + round(0.3 * sample_rate)] = 0.0
+    fall = 10.0 ** (-4.0 * np.clip(4.0 * t / duration_s - 3.0, 0.0, 1.0))
+    return (0.7 * 2**15 * clip / np.abs(clip).max() * fall).round() / 2**15
+
+
 def checksum(arrays: Mapping[str, np.ndarray]) -> int:
     """CRC-32 of all arrays' little-endian bytes, one after the other."""
     result = 0

@@ -36,6 +36,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "ResNetSE",
         {"channels": 4, "num_blocks": [1, 1, 2, 1], "expansion": 3, "pooling_type": "TSTP"},
     ),
+    "ReDimNet, ConvNeXt": (
+        "ReDimNet",
+        {
+            "channels": 4,
+            "block": "convnext_like",
+            "group_divisor": 2,
+            "stages": [[2, 1, 2, 8], [3, 1, 1, 4]],
+            "pooling_norm": False,
+        },
+    ),
     "ResNet50, two layers": (
         "ResNet",
         {"channels": 4, "depth": 50, "two_embedding_layers": True, "pooling_type": "ASP"},
@@ -53,6 +63,7 @@ PUBLISHED = {
     "eres2net": 6_610_688,
     "eres2net_v2": 17_859_632,
     "campplus": 6_848_544,
+    "redimnet": 5_811_465,
 }
 TABLE = [(name, pooling) for name in BACKBONES for pooling in POOLINGS]
 
@@ -154,6 +165,9 @@ def test_the_shortest_clip_is_taken_and_a_shorter_one_refused(name: str) -> None
         ("TDNN", 20, {"channels": [32, 32, 32, 96]}, "one number or five, not 4"),
         ("Res2Net", 4, {}, "at least 5 bins, not 4"),
         ("Res2Net34", 80, {"channels": 8, "base_width": 7}, "make base_width at least 8"),
+        ("ReDimNet", 72, {"size": "B7"}, "size 'B7'; choose from B0 to B6"),
+        ("ReDimNet", 72, {"group_divisor": 32}, "group_divisor of 32 makes 0 groups of 16"),
+        ("ReDimNet", 72, {"stages": [[1, 1, 1, 300]]}, "300 leaves less than 4 of 1152 rows"),
         ("ResNet", 20, {"depth": 35}, "depth 35; choose from 18, 34, 50"),
         ("SimAMResNet", 20, {"depth": 35}, "depth 35; choose 34 or 100"),
     ],

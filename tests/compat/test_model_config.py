@@ -1,0 +1,83 @@
+"""What a published file says of its network beside the weights: features, and a second account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mvector.compat import SOURCES, import_checkpoint
+from mvector.errors import CheckpointError
+from mvector.models import build_backbone
+
+BINS = 24
+OPTIONS: dict[str, Any] = {
+    "embd_dim": 6,
+    "channels": 4,
+    "block": "basic_resnet",
+    "group_divisor": 2,
+    "stages": [[1, 1, 2, None], [2, 2, 1, 8]],
+}
+CONFIG: dict[str, Any] = {
+    "F": BINS,
+    "C": 4,
+    "embed_dim": 6,
+    "block_2d_type": "basic_resnet",
+    "stages_setup": [(1, 1, 2, [(3, 3)], None), (2, 2, 1, [(3, 3)], 8)],
+}
+
+
+def published_state() -> dict[str, torch.Tensor]:
+    """The entries of a small network, and a table of its front end, under the authors' names."""
+    torch.manual_seed(0)
+    state = build_backbone("ReDimNet", BINS, **OPTIONS).state_dict()
+    names = SOURCES["idrnd"].families["ReDimNet"].table_for(OPTIONS).published(state)
+    entries = {theirs: state[ours] for ours, (theirs, _) in names.items()}
+    return {**entries, "spec.torchfbank.2.spectrogram.window": torch.ones(400)}
+
+
+def imported(**changes: Any) -> Any:
+    return import_checkpoint({"model_config": CONFIG | changes, "state_dict": published_state()})
+
+
+def test_a_file_tells_how_it_hears_and_its_front_end_is_dropped(tmp_path: Path) -> None:
+    content = {"model_config": CONFIG | {"hop_length": 240}, "state_dict": published_state()}
+    torch.save(content, tmp_path / "b0-vox2-ptn.pt")
+    found = import_checkpoint(tmp_path, "idrnd")
+    assert found.dropped == ("spec.torchfbank.2.spectrogram.window",)
+    assert found.model.front_end.preprocess["feature_method"] == "ReDimNetFbank"
+    assert found.model.featurizer.num_frames(16000) == 1 + 16000 // 240
+    assert not found.model.front_end.use_dB_normalization
+    found.save(tmp_path / "model")
+
+
+def test_settings_of_the_features_are_those_of_the_file() -> None:
+    params = {"do_preemph": False, "norm_signal": True, "f_min": 50, "do_spec_aug": True}
+    args = imported(spec_params=params).model.front_end.preprocess["method_args"]
+    assert args["preemphasis"] == 0.0
+    assert args["normalize_signal"] is True
+    assert (args["f_min"], args["hop_length"], args["n_mels"]) == (50, 160, BINS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"C": 8}, "its model_config says C 8, its shapes 4"),
+        ({"F": 72}, "its model_config says F 72, its shapes 24"),
+        (
+            {"block_2d_type": "convnext_like"},
+            "block_2d_type convnext_like, its shapes basic_resnet",
+        ),
+        ({"stages_setup": []}, "its model_config has 0 stages, its shapes 2"),
+        ({"feat_type": "tf_spec"}, "feat_type 'tf_spec', which mvector does not"),
+        ({"spec_params": {"spec_norm": "bn"}}, "spec_norm 'bn', which mvector does not"),
+        ({"hop_length": "x"}, "front end of 'the state dict' cannot be built: .*hop_length"),
+    ],
+)
+def test_what_contradicts_the_weights_or_is_unknown_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        imported(**changes)
