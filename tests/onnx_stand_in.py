@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from mvector.models.onnx_file import OnnxMetadata
+from mvector.features.front_end import FrontEnd
+from mvector.models.description import DESCRIPTION, FORMAT_VERSION, write_yaml
+from mvector.models.onnx_file import ONNX_FILE, OnnxMetadata
 
 RATE, EMBD_DIM, _TAPS, _HOP = 16000, 16, 400, 160
 
@@ -93,3 +95,22 @@ def write_tiny_model(
     onnx.helper.set_model_props(model, given)
     file.write_bytes(model.SerializeToString())
     return file
+
+
+def stand_in_folder(folder: Path, *, calibration: dict[str, Any] | None = None) -> Path:
+    """A model folder of the tiny model: ``model.yml`` and ``model.onnx``, without weights."""
+    front_end = FrontEnd(RATE, {"feature_method": "Fbank"}).to_dict()
+    told = metadata(front_end=front_end)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "name": told.name,
+        "front_end": front_end,
+        "backbone": {"name": "TDNN", "options": {}},
+        "embd_dim": EMBD_DIM,
+        "fingerprint": told.fingerprint,
+        "calibration": calibration,
+    }
+    folder.mkdir(parents=True)
+    write_yaml(folder / DESCRIPTION, description)
+    write_tiny_model(folder / ONNX_FILE, told.to_properties())
+    return folder

@@ -118,7 +118,7 @@ def run(args: Calibrate) -> int:
     Raises:
         MVectorError: the model, the clips or an option cannot be used.
     """
-    from mvector.compute.device import choose_device
+    from mvector.compute.device import requested_device
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.listening import Listening
     from mvector.evaluation.adaptation import Plan
@@ -137,7 +137,7 @@ def run(args: Calibrate) -> int:
     now = before.with_duration(args.max_duration)
     in_box = is_default_model(folder)
     _check_target(args, in_box, now != before)
-    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu), now)
+    encoder = SpeakerEncoder.from_folder(folder, requested_device(args.use_gpu), now, args.engine)
     pairs = compare_own_clips(
         encoder,
         args.clips,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from mvector.cli.options import Condition, Options, flag, option, optional, required
 from mvector.errors import count_of
@@ -98,10 +98,21 @@ class ModelOptions(Options):
     )
     configs: str | None = optional("configuration that names the model instead", "FILE")
     use_gpu: bool | None = gpu_option()
+    engine: Literal["auto", "torch", "onnx"] = option(
+        "auto",
+        "what runs the model: torch; onnx, its model.onnx without torch; auto: onnx on a CPU where "
+        "the folder has that file (default: %(default)s)",
+        choices=("auto", "torch", "onnx"),
+    )
 
     def conditions(self) -> tuple[Condition, ...]:
         beside = "beside --model_path, which names the model already"
-        return (*super().conditions(), ("configs", self.model_path is None, beside))
+        on_cpu = "with --engine onnx, which computes on the CPU"
+        return (
+            *super().conditions(),
+            ("configs", self.model_path is None, beside),
+            ("use_gpu", not (self.engine == "onnx" and self.use_gpu), on_cpu),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,7 @@ def compare(args: Compare) -> int:
         threshold=args.threshold,
         purpose=args.purpose or "default",
         use_gpu=args.use_gpu,
+        engine=args.engine,
     )
     _ = predictor.threshold  # without one there is no verdict: say so before working
     if None in paths:  # nobody is asked for a clip beside one that cannot be read

@@ -94,12 +94,12 @@ def run(args: Extract) -> int:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
     paths, labels, clips = _read_clips(args)
     check_embedding_file(args.out, paths)
-    device = choose_device(args.use_gpu)
+    device = choose_device(False if args.engine == "onnx" else args.use_gpu)
     with open_world(device.type) as world:
         folder = args.model_path or find_model(args.configs)
         listening = Listening.from_dict(read_model_info(folder).listening)
         listening = listening.with_duration(args.max_duration)
-        encoder = SpeakerEncoder.from_folder(folder, device, listening)
+        encoder = SpeakerEncoder.from_folder(folder, device, listening, args.engine)
         return _extract(args, encoder, clips, paths, labels, is_main=world.is_main)
 
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 
 from mvector.cli.terminal import RED, coloured
-from mvector.errors import MissingDependencyError, MVectorError
+from mvector.errors import MissingDependencyError, MVectorError, training_package_missing
 
 EXIT_MISTAKE = 2  # what the user can mend
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: what the user cannot
@@ -59,6 +59,8 @@ def guarded(program: str, run: Callable[[Failure], int]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in _NOT_INSTALLED_BY_PIP:
             return failure.tell_internal(error)
+        if (missing := training_package_missing(error.name)) is not None:
+            return failure.tell(EXIT_MISTAKE, str(missing), missing.code)
         sentence = (
             f"{error.name} is not installed for this Python ({sys.executable}): activate the "
             "environment (. .venv/bin/activate) or run make."

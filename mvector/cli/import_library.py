@@ -45,7 +45,7 @@ class ImportLibrary(LibraryOptions, NoAudioOption):
 
 def run(args: ImportLibrary) -> int:
     """Copy the clips and let the library find them, or embed them where they are."""
-    from mvector.compute.device import choose_device
+    from mvector.compute.device import requested_device
     from mvector.embedding import SpeakerEncoder
     from mvector.speakers import SpeakerLibrary
 
@@ -56,7 +56,7 @@ def run(args: ImportLibrary) -> int:
             f"'{source}' is the library itself; its clips are enrolled whenever it is opened."
         )
     folder = named_or_chosen_model(args, args.audio_db_path)
-    encoder = SpeakerEncoder.from_folder(folder, choose_device(args.use_gpu))
+    encoder = SpeakerEncoder.from_folder(folder, requested_device(args.use_gpu), engine=args.engine)
     keep_audio = not args.no_audio
     with SpeakerLibrary(target, encoder, progress=True, keep_audio=keep_audio) as library:
         enrol = enrol_copies if keep_audio else enrol_embeddings

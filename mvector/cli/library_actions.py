@@ -44,7 +44,7 @@ class KeepOptions(LibraryOptions, JsonOption):
 
     def conditions(self) -> tuple[Condition, ...]:
         without = "without --model_path or --configs: no model is loaded"
-        return (*super().conditions(), ("use_gpu", self.names_model, without))
+        return (*super().conditions(), ("use_gpu engine", self.names_model, without))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,7 @@ def make_predictor(args: LibraryOptions, *, as_enrolled: bool = True) -> MVector
         purpose=(isinstance(args, SearchOptions) and args.purpose) or "default",
         audio_db_path=args.audio_db_path,
         use_gpu=args.use_gpu,
+        engine=args.engine,
         library_options={
             "progress": True,
             "keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio),

@@ -28,7 +28,7 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
     Raises:
         MVectorError: it is none of these, or a GPU was asked for and there is none.
     """
-    check_use_gpu(use_gpu)
+    requested_device(use_gpu)
     with needing_training_packages():
         import torch
     if use_gpu is None:
@@ -42,10 +42,17 @@ def choose_device(use_gpu: bool | None = None) -> torch.device:
     return torch.device("cuda" if use_gpu else "cpu")
 
 
-def check_use_gpu(use_gpu: bool | None) -> None:
-    """Raise MVectorError for what is neither ``True`` nor ``False`` nor ``None``."""
+def requested_device(use_gpu: bool | None) -> Literal["cpu", "cuda"] | None:
+    """The device that is asked for, without a look at whether it is there.
+
+    Raises:
+        MVectorError: it is neither ``True`` nor ``False`` nor ``None``.
+    """
     if not isinstance(use_gpu, (bool, int, type(None))):
         raise MVectorError(f"use_gpu is {use_gpu!r}; give True, False or None.")
+    if use_gpu is None:
+        return None
+    return "cuda" if use_gpu else "cpu"
 
 
 def may_have_gpu() -> bool:

@@ -15,7 +15,6 @@ from mvector.models.onnx_model import load_onnx_model
 
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
 
     import torch
 
@@ -50,26 +49,23 @@ def load_model(
     if engine not in get_args(Engine):
         raise MVectorError(f"There is no engine {engine!r}: choose {', '.join(get_args(Engine))}.")
     folder = model_folder(path)
+    wants_gpu = device is not None and str(device) != "cpu"
     if engine == "onnx":
-        if device is not None and str(device) != "cpu":
+        if wants_gpu:
             raise MVectorError("The engine onnx computes on the CPU: ask for no GPU beside it.")
         return load_onnx_model(folder)
-    has_torch = find_spec("torch") is not None
-    if engine == "auto" and (folder / ONNX_FILE).is_file():
+    has_file, has_torch = (folder / ONNX_FILE).is_file(), find_spec("torch") is not None
+    if engine == "auto" and has_file and not wants_gpu:
         if not has_torch:
             return load_onnx_model(folder)
-        if not _is_gpu(device):
+        # torch, which takes seconds to import, is asked for a GPU only where there may be one
+        if device is not None or not may_have_gpu() or choose_device().type == "cpu":
             try:
                 return load_onnx_model(folder)
             except MVectorError as error:
-                if not (folder / ONNX_FILE).is_file():
-                    raise
+                read_description(folder)  # which is no fault of the file's
                 logger.warning("The engine torch is used: %s", error)
-    return _load_for_torch(folder, has_torch)
-
-
-def _load_for_torch(folder: Path, has_torch: bool) -> tuple[SpeakerModel, ModelInfo]:
-    if not has_torch:
+    if not (has_file or has_torch):
         read_description(folder)  # is it a model at all?
         raise MissingDependencyError(
             f"'{folder}' has no {ONNX_FILE}, and PyTorch is not installed: make the file where it "
@@ -77,12 +73,9 @@ def _load_for_torch(folder: Path, has_torch: bool) -> tuple[SpeakerModel, ModelI
             "in the folder of mvector."
         )
     with needing_training_packages():
+        import torch  # noqa: F401
+
         from mvector.models.folder import load_model_folder
+    if wants_gpu:
+        choose_device(True)  # raises where there is none
     return load_model_folder(folder)
-
-
-def _is_gpu(device: torch.device | str | None) -> bool:
-    """Whether it is computed on a GPU; torch, which takes seconds, is asked where one may be."""
-    if device is not None:
-        return str(device) != "cpu"
-    return may_have_gpu() and choose_device().type != "cpu"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mvector.audio import AudioLimits, AudioSource, Channel, ChannelOf, parse_channel, source_name
 from mvector.audio.clip_report import ENROLMENT_FLOOR, TRUSTED, QualityLimits
 from mvector.audio.sources import buffer_unseekable
-from mvector.compute.device import check_use_gpu
+from mvector.compute.device import requested_device
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, LibraryError
@@ -90,8 +90,7 @@ class MVectorPredictor:
         check_arguments(limits=limits, quality=quality, enrolment_floor=enrolment_floor)
         check_arguments(library_options=library_options)
         self.model_path = model_folder(model_path or find_model(configs, library=audio_db_path))
-        check_use_gpu(use_gpu)
-        device = None if use_gpu is None else "cuda" if use_gpu else "cpu"
+        device = requested_device(use_gpu)
         model, info = load_model(self.model_path, engine, device)
         listening = listening or Listening.from_dict(info.listening)
         if limits is not None:

@@ -194,6 +194,8 @@ REFUSED = {
         "--watch and the menu.",
         "--list --use_gpu False": "--use_gpu has no use without --model_path or --configs: no "
         "model is loaded.",
+        "--identify a --engine onnx --use_gpu True": "--use_gpu has no use with --engine onnx, "
+        "which computes on the CPU.",
         "--list_devices --model_path m": "--model_path has no use with --list_devices; it "
         "belongs to all but --audit and --list_devices.",
         "--register Ada a.wav --device 1": "--device has no use with files to --register.",
@@ -379,7 +381,7 @@ ACCEPTED = {
         "--list_devices --json",
         "--audio_path1 a --audio_path2 b --json --threshold 0.5 --configs c --use_gpu False",
         "--audio_path1 a --record_seconds 2 --device usb --model_path m --channel 1",
-        "a b --json --purpose login",
+        "a b --json --purpose login --engine onnx --use_gpu False",
         "a --device usb",
     ],
     "recognition": [
@@ -387,16 +389,16 @@ ACCEPTED = {
         "--register Ada a.wav --channel mix",
         "--identify a b",
         "--identify a --within staff --top_k 3 --threshold 0.5 --json --channel auto "
-        "--use_gpu True",
+        "--use_gpu True --engine torch",
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
         "--watch a --json --top_k 2 --channel 0 --purpose search",
         "--list --audio_db_path db --model_path m --json",
-        "--list --model_path m --use_gpu False",
-        "--remove Ada --configs c --use_gpu False",
-        "--export f --configs c --use_gpu False --audit_days 9",
+        "--list --model_path m --use_gpu False --engine onnx",
+        "--remove Ada --configs c --use_gpu False --engine onnx",
+        "--export f --configs c --use_gpu False --audit_days 9 --engine onnx",
         "--audit --audio_db_path db --json",
         "--audit 7",
-        "--import f --no_audio --configs c --use_gpu False",
+        "--import f --no_audio --configs c --use_gpu False --engine onnx",
         "--reembed",
         "--list_devices",
         "--threshold 0.5 --within a --force --groups b --no_audio --top_k 2 --channel 0",
@@ -443,12 +445,12 @@ ACCEPTED = {
     "extract_embeddings": [
         "l o --model_path m --data_root d --batch_size 2 --max_duration 3 --cache c --overwrite "
         "--use_gpu False",
-        "l o --configs c --channel 1",
+        "l o --configs c --channel 1 --engine torch",
     ],
     "calibrate": [
         "--clips d --model_path m --force --quality True --max_clips_per_person 0 --max_duration 9 "
         "--use_gpu False",
-        "--clips d --dry_run --configs c",
+        "--clips d --dry_run --configs c --engine onnx",
         "--clips d --out m --channel mix",
         "--forget",
     ],
@@ -459,7 +461,7 @@ ACCEPTED = {
     ],
     "import_library": [
         "d --audio_db_path a --no_audio --model_path m --use_gpu False",
-        "d --configs c",
+        "d --configs c --engine onnx",
     ],
     "find_learning_rate": [
         "--configs c --set a=1 --use_gpu False --min_lr 1e-5 --max_lr 1 --num_steps 30 --out o"
