@@ -79,8 +79,8 @@ def adapted_calibration(
 ) -> Calibration:
     """A model's calibration adapted to pairs of the user's clips.
 
-    The ratios that a model has come from more people than a user has: they keep weights and
-    ranges, and what they are held to is measured on the pairs at hand. A purpose that these are
+    The ratios that a model has come from more people than a user has: they keep their weights,
+    and what they are held to is measured on the pairs at hand. A purpose that these are
     too few for keeps the ratio that the model asks for, or that of the purpose measured last
     where it is higher. All else is measured as :func:`calibrate` does.
 
@@ -120,12 +120,16 @@ def adapted_calibration(
 def _adapted_ratio(
     ratio: LikelihoodRatio, scores: np.ndarray, is_target: np.ndarray, quality: np.ndarray
 ) -> LikelihoodRatio:
-    """The same line, with the limits of the pairs that it knows; as it is if these are too few."""
+    """The same line, with the limits of the pairs that it knows; as it is if these are too few.
+
+    It is known for all of these pairs then: the ranges that it had grow to take them in.
+    """
     is_known = ratio.knows(quality)
     labels = is_target[is_known]
     if ratio.slope <= 0 or not labels.any() or labels.all():
         return ratio
-    own = with_limits(ratio, scores[is_known], labels, quality[is_known])
+    wider = replace(ratio, ranges=ratio.ranges_with(quality[is_known]))
+    own = with_limits(wider, scores[is_known], labels, quality[is_known])
     return replace(own, thresholds=_joined(ratio.thresholds, own.thresholds))
 
 

@@ -188,6 +188,17 @@ class Calibration:
                 offset = np.where(is_known, ratio.offset(quality), offset)
         return slope, offset
 
+    def beyond(self, quality: np.ndarray) -> np.ndarray:
+        """Which trials ``(..., TRIAL_MEASURES)`` are worse than all behind their ratio: bool.
+
+        See :meth:`mvector.evaluation.likelihood.LikelihoodRatio.beyond`.
+        """
+        is_beyond = np.zeros(np.shape(quality)[:-1], dtype=bool)
+        for ratio in self.ratios[::-1]:
+            if ratio.slope > 0:
+                is_beyond = np.where(ratio.knows(quality), ratio.beyond(quality) >= 0, is_beyond)
+        return is_beyond
+
     def probability(
         self, score: Scores, prior: float = 0.5, quality: np.ndarray | None = None
     ) -> Scores:

@@ -15,6 +15,18 @@ import numpy as np
 from mvector.errors import CheckpointError, EvaluationError
 from mvector.evaluation.quality import TRIAL_MEASURES
 
+#: Measures with an end that is worse for telling people apart, and what clips are that lie beyond
+#: the worst of the trials behind a ratio. Beyond the other end all is well.
+BEYOND = {
+    "lower log speech duration": "one side has less speech",
+    "lower SNR": "one clip is noisier",
+    "lower bandwidth": "the band of one clip is narrower",
+    "higher hole share": "one clip is more heavily compressed",
+    "higher likeness to strangers": "one voice is more like those of strangers",
+    "higher likeness to own strangers": "one voice is more like those of your own strangers",
+}
+_TOLERANCE = 0.02  # of a range's width: its ends are those of a sample
+
 
 @dataclass(frozen=True)
 class LikelihoodRatio:
@@ -24,8 +36,9 @@ class LikelihoodRatio:
         measures: which of :data:`mvector.evaluation.quality.TRIAL_MEASURES` it takes.
         weights: offset, slope over the score, and a weight for each measure.
         ranges: lowest and highest of each measure among the trials behind it. Clips beyond count as
-            the most extreme that were seen: nothing is known of what follows. ``None`` where that
-            was not measured, and then the line goes on.
+            the most extreme that were seen: nothing is known of what follows, and past the worse
+            end (:data:`BEYOND`) no score tells anything. ``None`` where that was not measured, and
+            then the line goes on.
         thresholds: the ratio that each purpose of
             :data:`mvector.evaluation.operating_points.PURPOSES` asks for, as far as measured.
         different: ratio below which a score speaks for two people: 5 % of the target trials behind
@@ -66,6 +79,31 @@ class LikelihoodRatio:
         for column, weight, (low, high) in zip(self._columns, self.weights[2:], ends, strict=True):
             total = total + weight * np.clip(quality[..., column], low, high)
         return total
+
+    def beyond(self, quality: np.ndarray) -> np.ndarray:
+        """Which measure of :data:`BEYOND` lies past the worse end, the first of several.
+
+        Of trials ``(..., TRIAL_MEASURES)`` that it knows: int64 ``(...)``, positions in
+        :attr:`measures`, or -1 where none does.
+        """
+        found = np.full(np.shape(quality)[:-1], -1)
+        for place, (column, (low, high)) in reversed(
+            [*enumerate(zip(self._columns, self.ranges or (), strict=False))]
+        ):
+            name, values = self.measures[place], quality[..., column]
+            if name in BEYOND:
+                slack = _TOLERANCE * (high - low)
+                is_past = values < low - slack if "lower" in name else values > high + slack
+                found = np.where(is_past, place, found)
+        return found
+
+    def ranges_with(self, quality: np.ndarray) -> tuple[tuple[float, float], ...] | None:
+        """The ranges, wide enough for trials ``(N, TRIAL_MEASURES)`` too that it knows."""
+        if self.ranges is None:
+            return None
+        own = quality[:, self._columns]
+        ends = zip(self.ranges, own.min(axis=0).tolist(), own.max(axis=0).tolist(), strict=True)
+        return tuple((min(low, least), max(high, most)) for (low, high), least, most in ends)
 
     def limits(self, point: str, same: float, different: float) -> tuple[float, float]:
         """Ratios that speak for one person, from there on, and for two, below.

@@ -17,6 +17,7 @@ from mvector.audio.clip_report import ENROLMENT_FLOOR
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import MVectorError
 from mvector.evaluation.calibration import DEFAULT_POINT, Calibration
+from mvector.evaluation.likelihood import BEYOND
 from mvector.evaluation.operating_points import PURPOSE_WORDS
 from mvector.evaluation.quality import pair_quality, side_measures
 from mvector.recognition.arguments import is_number
@@ -132,7 +133,8 @@ class Judge:
         purpose asks for, plus log N: a stranger has N chances to be taken for somebody, and among N
         people each is the speaker with 1/N of the prior odds. No purpose accepts more strangers
         than it rejects people. Two people are told below the ratio that 5 % of the target trials of
-        the calibration do not reach; what lies between cannot be told.
+        the calibration do not reach; what lies between cannot be told, nor anything of clips that
+        are worse than all that calibrated.
 
         Args:
             measures: what is known of both sides, ``(N, TRIAL_MEASURES)`` or ``(TRIAL_MEASURES,)``
@@ -171,7 +173,11 @@ class Judge:
         raised = math.log(num_people) - offset
         threshold = np.clip((same + raised) / slope, -1.0, 1.0)
         low = np.maximum((np.minimum(same, different) + raised) / slope, -1.0)
-        return Limits(threshold, low, np.nextafter(threshold, -np.inf))
+        high = np.nextafter(threshold, -np.inf)
+        if measures is not None:
+            is_beyond = known.beyond(measures)
+            low, high = np.where(is_beyond, -1.0, low), np.where(is_beyond, 1.0, high)
+        return Limits(threshold, low, high)
 
     def _required_ratios(
         self, known: Calibration, measures: np.ndarray | None
@@ -238,15 +244,26 @@ class Judge:
             num_people=num_people,
             calibrated_on=None if known is None else known.description,
             reasons=reasons,
-            reason=self._main_reason(least_speech_s, reasons) if low <= score <= high else None,
+            reason=self._main_reason(least_speech_s, measures, reasons)
+            if low <= score <= high
+            else None,
         )
 
-    def _main_reason(self, least_speech_s: float | None, reasons: tuple[str, ...]) -> str:
+    def _main_reason(
+        self,
+        least_speech_s: float | None,
+        measures: np.ndarray | None,
+        reasons: tuple[str, ...],
+    ) -> str:
         """Why nothing can be told, what matters most."""
         if least_speech_s is not None and least_speech_s < LEAST_SPEECH_S:
             return f"one side has only {least_speech_s:.1f} s of speech"
         if self.calibration is not None and self.calibration.slope <= 0:
             return "this model's scores do not tell people apart"
+        if self.calibration is not None and (ratio := self.calibration.ratio_for(measures)):
+            place = int(ratio.beyond(np.asarray(measures)))
+            if place >= 0:
+                return f"{BEYOND[ratio.measures[place]]} than any that calibrated the model"
         return reasons[0] if reasons else "the similarity is weak evidence for clips like these"
 
     def threshold_source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:

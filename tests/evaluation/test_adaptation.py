@@ -93,6 +93,20 @@ def test_twenty_people_set_what_ratios_are_held_to_and_their_lines_stay(known):
     assert adapted.threshold_far_0_01pct is None
 
 
+def test_what_twenty_people_sound_like_is_known_from_then_on(known):
+    pairs = own_pairs(24)
+    narrow = replace(known.ratios[0], ranges=((-0.1, 0.0), (0.0, 0.9)))
+    known = replace(known, ratios=(narrow,))
+    quality = pairs.quality_among()
+
+    (ratio,) = adapt(known, pairs, plan_of(known, pairs)).ratios
+
+    own = quality[:, [TRIAL_MEASURES.index(name) for name in OWN]]
+    for (low, high), before, values in zip(ratio.ranges, narrow.ranges, own.T, strict=True):
+        assert (low, high) == (min(before[0], values.min()), max(before[1], values.max()))
+    assert not adapt(known, pairs, plan_of(known, pairs)).beyond(quality).any()
+
+
 def test_a_purpose_that_pairs_are_too_few_for_keeps_the_models_or_the_stricter_one(known):
     pairs = own_pairs(24, 2)  # 1,104 pairs of two people
     strict = replace(known.ratios[0], thresholds={"far_0_1pct": 2.0, "far_0_01pct": 50.0})

@@ -99,6 +99,30 @@ def rule_of(
     return line, same, min(same, different)
 
 
+def is_beyond(known: Calibration, sides: list[Side | None]) -> bool:
+    """Whether a side is worse than all clips of the calibration, by the ratio that judges it."""
+    found = measures_of(sides)
+    for ratio in known.ratios:
+        if ratio.weights[1] > 0 and set(ratio.measures) <= set(found):
+            for name, (low, high) in zip(ratio.measures, ratio.ranges or ()):  # noqa: B905
+                margin = 0.02 * (high - low)
+                if name in ("lower log speech duration", "lower SNR", "lower bandwidth"):
+                    if found[name] < low - margin:
+                        return True
+                elif (
+                    name
+                    in (
+                        "higher hole share",
+                        "higher likeness to strangers",
+                        "higher likeness to own strangers",
+                    )
+                    and found[name] > high + margin
+                ):
+                    return True
+            return False
+    return False
+
+
 def random_ratio(rng: np.random.Generator, measures: tuple[str, ...]) -> LikelihoodRatio:
     """Of these measures, with or without ranges and limits of its own."""
     spread = [0.1 if "SNR" in name else 2.0 for name in measures]
@@ -176,6 +200,9 @@ def test_answer_threshold_text_and_json_never_disagree() -> None:
         elif judge.given is not None:
             assert decision.threshold == judge.given
             assert decision.answer == ("same" if score >= judge.given else "different")
+        elif is_beyond(known, case["sides"]):
+            assert decision.answer == "cannot tell"
+            assert decision.inconclusive_band == (-1.0, 1.0)
         elif min(abs(odds - same), abs(odds - different)) > 1e-9 and score < 1.0:
             unclear = "different" if odds < different else "cannot tell"
             assert decision.answer == ("same" if odds > same else unclear)
@@ -374,6 +401,41 @@ def test_without_speech_nothing_can_be_told(given: float | None, score: float) -
                 assert decision.reason in [f"one side has only {s} s of speech" for s in (0.0, 0.3)]
                 assert decision.cautions == ("noisy",)
         assert judge.decide(0.95, good, Side(SpeechQuality(0.3, 40.0))).same
+
+
+def test_nothing_can_be_told_of_clips_that_are_worse_than_all_that_calibrated() -> None:
+    measures = TRIAL_MEASURES[:10]
+    ranges = ((-1.0, 3.0), (-1.0, 3.0), (5.0, 60.0), (5.0, 60.0), (-1.0, 0.0), (-1.0, 0.0))
+    ranges += ((0.0, 0.2), (0.0, 0.2), (0.1, 0.4), (0.1, 0.4))
+    ratio = LikelihoodRatio(measures, (-4.0, 10.0, *[0.0] * 10), ranges)
+    judge = Judge(replace(small_calibration(), ratios=(ratio,)), None, "m")
+    fine = Side(SpeechQuality(6.0, 40.0, 100.0, 8000.0, 0.01), 0.2)
+    assert judge.decide(0.95, fine, fine).same
+    assert judge.decide(-0.5, fine, fine).answer == "different"
+    for worse, why in (
+        (Side(SpeechQuality(0.32, 40.0, 100.0, 8000.0, 0.01), 0.2), "one side has less speech"),
+        (Side(SpeechQuality(6.0, 3.0, 100.0, 8000.0, 0.01), 0.2), "one clip is noisier"),
+        (
+            Side(SpeechQuality(6.0, 40.0, 100.0, 3500.0, 0.01), 0.2),
+            "the band of one clip is narrower",
+        ),
+        (
+            Side(SpeechQuality(6.0, 40.0, 100.0, 8000.0, 0.3), 0.2),
+            "one clip is more heavily compressed",
+        ),
+        (Side(fine.quality, 0.5), "one voice is more like those of strangers"),
+    ):
+        for score in (0.95, -0.5):
+            for sides in ((worse, fine), (fine, worse)):
+                decision = judge.decide(score, *sides)
+                assert decision.answer == "cannot tell"
+                assert decision.reason == f"{why} than any that calibrated the model"
+        assert judge.with_threshold(0.9).decide(0.95, worse, fine).same
+    # what is better than all of them is no reason for doubt, nor are the ends themselves
+    better = Side(SpeechQuality(60.0, 70.0, 100.0, 8000.0, 0.0), 0.0)
+    assert judge.decide(0.95, better, better).same
+    last = Side(SpeechQuality(math.exp(-1.0), 5.0, 100.0, 4000.0, 0.2), 0.4)
+    assert judge.decide(0.95, last, fine).same
 
 
 def test_why_it_cannot_be_told_is_what_matters_most() -> None:
