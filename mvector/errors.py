@@ -14,6 +14,7 @@ _TRAINING_PACKAGES = {
     "safetensors": "safetensors",
     "scipy": "SciPy",
     "sklearn": "scikit-learn",
+    "filelock": "filelock",
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 BAR_AFTER_S = 1.0
 LINE_EVERY_S = 30.0
@@ -35,6 +36,8 @@ def progress_bar(
         unit_scale: count in thousands and millions.
         show: whether to show anything at all.
     """
+    from tqdm import tqdm
+
     where: dict[str, Any] = {"delay": BAR_AFTER_S}
     if sys.stderr is None:  # a program with windows, which has no console
         show = False

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from mvector.models.description import ModelInfo
 from mvector.models.named import is_default_model
 
@@ -20,7 +18,11 @@ HOME = "MVECTOR_HOME"
 
 def adaptations_folder() -> Path:
     """The folder in the user's data folder that holds a folder for each adapted model."""
-    home = os.environ.get(HOME) or platformdirs.user_data_dir("mvector", appauthor=False)
+    home = os.environ.get(HOME)
+    if not home:
+        import platformdirs
+
+        home = platformdirs.user_data_dir("mvector", appauthor=False)
     return Path(home) / "adapted"
 
 

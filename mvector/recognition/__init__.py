@@ -1,8 +1,30 @@
-"""Recognition: a model that compares clips and tells who is speaking, with verdicts."""
+"""Recognition: a model that compares clips and tells who is speaking, with verdicts.
 
-from mvector.recognition.answers import Recognition, Registration, Score
-from mvector.recognition.decision import Decision
-from mvector.recognition.model_choice import find_model
-from mvector.recognition.predictor import MVectorPredictor
+The names below load on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mvector.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mvector.recognition.answers import Recognition, Registration, Score
+    from mvector.recognition.decision import Decision
+    from mvector.recognition.model_choice import find_model
+    from mvector.recognition.predictor import MVectorPredictor
 
 __all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Decision": "mvector.recognition.decision",
+        "MVectorPredictor": "mvector.recognition.predictor",
+        "Recognition": "mvector.recognition.answers",
+        "Registration": "mvector.recognition.answers",
+        "Score": "mvector.recognition.answers",
+        "find_model": "mvector.recognition.model_choice",
+    },
+)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from mvector.recognition.decision import Decision, format_reasons
 from mvector.recognition.judge import Judge, Side
 from mvector.recognition.sides import clip_sides
 from mvector.scoring.strangers import Strangers
-from mvector.speakers.library import Match
+
+if TYPE_CHECKING:
+    from mvector.speakers.identification import Match
 
 
 class Score(float):

@@ -16,7 +16,6 @@ from mvector.files import recover_folder
 from mvector.models.description import ModelInfo
 from mvector.models.named import BOX, DEFAULT_MODEL, is_default_model, model_name
 from mvector.recognition.adaptation import adapted_calibration_of
-from mvector.speakers.model_memory import model_of_library
 
 if TYPE_CHECKING:
     from mvector.config import Config
@@ -76,6 +75,8 @@ def choose_model(
     for cut_off in _MODELS.glob("*/best_model.old"):
         recover_folder(cut_off.with_name("best_model"))
     if library is not None:
+        from mvector.speakers.model_memory import model_of_library
+
         others = (path.parent for path in sorted(_MODELS.glob("*/*/model.yml")))
         folder = model_of_library(library, others)
         if folder is not None:

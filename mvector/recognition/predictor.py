@@ -24,14 +24,13 @@ from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
 from mvector.recognition.sides import match_sides
 from mvector.scoring.strangers import Strangers
-from mvector.speakers.library import SpeakerLibrary
-from mvector.speakers.names import checked_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mvector.config import Config
     from mvector.evaluation.calibration import Calibration
+    from mvector.speakers.library import SpeakerLibrary
 
 
 class MVectorPredictor:
@@ -200,6 +199,8 @@ class MVectorPredictor:
         """
         with self._opening:
             if self._library is None:
+                from mvector.speakers.library import SpeakerLibrary
+
                 if self._audio_db_path is None:
                     raise LibraryError("There is no speaker library: give audio_db_path.")
                 self._library = SpeakerLibrary(
@@ -230,6 +231,8 @@ class MVectorPredictor:
             AudioError: the clip cannot be used, or is too bad to be enrolled.
             LibraryError: the name or the library cannot be used.
         """
+        from mvector.speakers.names import checked_name
+
         user_name, name = checked_name(user_name), source_name(audio_data)
         heard = self._heard(audio_data, sample_rate)
         audio = buffer_unseekable(heard, self.encoder.listening.limits)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mvector.audio.clip_report import ClipReport
 from mvector.recognition.judge import Side
 from mvector.scoring.strangers import Strangers
-from mvector.speakers.library import Match
+
+if TYPE_CHECKING:
+    from mvector.speakers.identification import Match
 
 
 def clip_sides(
