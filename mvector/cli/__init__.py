@@ -28,6 +28,7 @@ GROUPS = {
         "find_learning_rate": "show at which learning rates a training learns",
         "train": "train a model",
         "eval": "measure a model and its thresholds",
+        "simulate_meetings": "make conversations of clips, with reference turns",
         "score_diarization": "compare who is said to speak when with who does",
         "average_checkpoints": "make one model of the weights of several",
     },

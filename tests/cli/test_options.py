@@ -332,6 +332,11 @@ REFUSED = {
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
     },
+    "simulate_meetings": {
+        "l --out o --kind call --num_people 2 2": "--num_people has no use without --kind meeting: "
+        "a call has two.",
+        "l": "The following arguments are required: --out; --help tells more.",
+    },
     "score_diarization": {
         "a": "The following arguments are required: HYP; --help tells more.",
         "a b c --json": "'c' is one word too many; --help tells more.",
@@ -453,6 +458,11 @@ ACCEPTED = {
         "--clips d --dry_run --configs c --engine onnx",
         "--clips d --out m --channel mix",
         "--forget",
+    ],
+    "simulate_meetings": [
+        "l m --out o --kind stereo_call --style broadcast --num_recordings 2 --minutes 1 2 "
+        "--enrolled 0.3 --noise_dir n --data_root d --seed 1",
+        "l --out o --num_people 2 10",
     ],
     "score_diarization": ["a b --collar 0.25 --skip_overlap --uem u --enrolled n --json"],
     "inspect_data": [
