@@ -59,6 +59,12 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
         "group_divisor": 2,
         "stages": [[1, 1, 2, None], [2, 1, 1, 8]],
     },
+    "ReDimNet2": {
+        "channels": 4,
+        "stages": [[1, 2, 1, 2, 8], [2, 2, 1, 0.5, None]],
+        "out_channels": 6,
+        "group_norm": True,
+    },
     "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
 }
 

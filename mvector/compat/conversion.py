@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mvector.compat import idrnd, mvector1, speechbrain, three_d_speaker, wespeaker
+from mvector.compat import idrnd, mvector1, palabra, speechbrain, three_d_speaker, wespeaker
 from mvector.compat.containers import State
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
@@ -22,6 +22,7 @@ SOURCES: dict[str, Source] = {
     "speechbrain": speechbrain.SOURCE,
     "mvector": mvector1.SOURCE,
     "idrnd": idrnd.SOURCE,
+    "palabra": palabra.SOURCE,
 }
 
 _COUNTER = "num_batches_tracked"  # counts training steps; of no use, but part of the state
@@ -73,8 +74,8 @@ def convert(
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     try:
         architecture = published.read(shapes, feature_dim)
-        if model_config is not None and published.check_config is not None:
-            published.check_config(model_config, architecture)
+        if model_config is not None and published.apply_config is not None:
+            architecture = published.apply_config(model_config, architecture)
     except (KeyError, IndexError) as error:
         raise CheckpointError(f"{what}, but has no entry {error}; it is incomplete.") from error
     except (UnreadableError, ValueError) as error:

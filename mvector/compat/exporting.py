@@ -20,7 +20,7 @@ from mvector.compat.source import Hints, Published
 from mvector.config.backbone_options import tdnn_pooling
 from mvector.errors import CheckpointError
 from mvector.files import write_atomically, write_errors_as
-from mvector.models import BACKBONES, redimnet
+from mvector.models import BACKBONES, redimnet, redimnet2
 from mvector.models.ecapa_tdnn import LAYOUTS
 from mvector.models.speaker_model import SpeakerModel
 from mvector.models.tdnn import TDNN
@@ -29,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 TARGETS = ("wespeaker", "3dspeaker", "speechbrain")
 
-_REDIM_FORM = tuple(each.name for each in fields(redimnet.ReDimForm))
+_REDIM_FORMS: dict[str, tuple[Any, Any]] = {
+    "ReDimNet": (redimnet, redimnet.ReDimForm),
+    "ReDimNet2": (redimnet2, redimnet2.ReDim2Form),
+}
 
 # Which families a backbone may be published as.
 _FAMILIES = {
@@ -144,9 +147,10 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
         is_xvector = full["layout"] == "xvector"
         full["pooling_type"] = tdnn_pooling(full["pooling_type"], full["layout"])
         full["attention_channels"] = None if is_xvector else full["attention_channels"]
-    elif backbone == "ReDimNet":
-        form = redimnet.form_of(full.pop("size"), **{key: full[key] for key in _REDIM_FORM})
-        full.update(asdict(form))
+    elif backbone in _REDIM_FORMS:
+        module, form = _REDIM_FORMS[backbone]
+        chosen = {each.name: full[each.name] for each in fields(form)}
+        full.update(asdict(module.form_of(full.pop("size"), **chosen)))
     if full["pooling_type"] != "TSTP":
         full.pop("pooling_eps", None)  # no other pooling looks at it
     return {key: _with_lists(value) for key, value in full.items()}

@@ -11,10 +11,12 @@ that sizes fit together: everything is compared with the backbone that results, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+
+import torch
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -62,15 +64,16 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Gemini DF-ResNet", ("downsample_layers.*", "seg_1.weight")),
     ("RepVGG", ("*rbr_*",)),
     ("WeSpeaker's ReDimNet", ("backbone.stem.0.weight", "backbone.inputs_weights.*")),
-    ("ReDimNet", ("backbone.stem.0.weight", "backbone.stage0.0.w")),
+    ("ReDimNet", ("backbone.stem.0.weight", "backbone.stage0.0.w")),  # or its successor
 )
 
 
-def recognise_family(keys: Collection[str]) -> str | None:
-    """Name of the family that has these keys, or ``None``."""
+def recognise_family(state: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of the family that has these entries, or ``None``."""
     for family, required in FINGERPRINTS:
-        if all(any(fnmatchcase(key, pattern) for key in keys) for pattern in required):
-            return family
+        if all(any(fnmatchcase(key, pattern) for key in state) for pattern in required):
+            is_second = family == "ReDimNet" and state["backbone.stage0.0.w"].numel() > 1
+            return "ReDimNet2" if is_second else family
     return None
 
 

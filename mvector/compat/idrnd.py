@@ -8,6 +8,7 @@ from ``model_config``, so the tables are dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mvector.compat import redimnet
@@ -15,46 +16,67 @@ from mvector.compat.source import Hints, Published, Source, mean_normalised
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
-FEATURE_METHODS = {"pt": "ReDimNetFbank", "pt_mel": "ReDimNetFbank"}
+_METHODS = {
+    "pt": "ReDimNetFbank",
+    "pt_mel": "ReDimNetFbank",
+    "tf": "ReDimNet2Fbank",
+    "tf_mel": "ReDimNet2Fbank",
+}
+_ARGUMENTS = ("n_fft", "win_length", "f_min", "f_max")
+# heard in training only
+_OF_TRAINING = (
+    "do_spec_aug",
+    "freq_start_bin",
+    "num_apply_spec_aug",
+    "freq_mask_width",
+    "time_mask_width",
+)
+_OTHERS = {"spec_norm": "mn", "eps": 1e-8}  # of one value only
 
 
 def front_end_of(
-    feature_dim: int, sample_rate: int, hints: Hints, methods: Mapping[str, str], usual: str
+    feature_dim: int, sample_rate: int, hints: Hints, *, usual: str, normalises: bool
 ) -> FrontEnd:
-    """What ``model_config`` says of features, or else the defaults of the authors' class.
+    """What ``model_config`` says of features.
+
+    Args:
+        feature_dim: bins.
+        sample_rate: in Hz.
+        hints: with the ``model_config``, if there is one.
+        usual: the ``feat_type`` of a file that does not say.
+        normalises: whether such a file is of clips brought to mean 0 and deviation 1.
 
     Raises:
         CheckpointError: mvector does not compute such features.
     """
-    config = hints.model_config or {}
-    kind = config.get("feat_type", usual)
-    if kind not in methods:
+    config = hints.model_config
+    if config is None:
+        config = {"feat_type": usual, "spec_params": {"norm_signal": normalises}}
+    kind = config.get("feat_type", "pt")
+    if kind not in _METHODS:
         raise CheckpointError(
             f"The checkpoint's model_config says feat_type {kind!r}, which mvector does not "
-            f"compute; choose a model of one of: {', '.join(methods)}."
+            f"compute; choose a model of one of: {', '.join(_METHODS)}."
         )
     found = config.get("spec_params")
     params: dict[str, Any] = dict(found) if isinstance(found, Mapping) else {}
-    if params.get("spec_norm", "mn") != "mn":
-        raise CheckpointError(
-            f"The checkpoint's model_config says spec_norm {params['spec_norm']!r}, which mvector "
-            "does not compute; choose a model of spec_norm 'mn'."
-        )
-    usual_args = {"n_fft", "win_length", "f_min", "f_max"}
+    known = {*_ARGUMENTS, *_OF_TRAINING, "do_preemph", "norm_signal"}
+    for key, value in params.items():
+        if key not in known and _OTHERS.get(key) != value:
+            raise CheckpointError(
+                f"The checkpoint's model_config says {key} {value!r} of its features, which "
+                "mvector does not compute; choose another model."
+            )
     method_args = {
         "sample_rate": sample_rate,
         "n_mels": feature_dim,
         "hop_length": config.get("hop_length", 160),
         "preemphasis": 0.97 if params.get("do_preemph", True) else 0.0,
         "normalize_signal": bool(params.get("norm_signal", False)),
-        **{key: value for key, value in params.items() if key in usual_args},
+        **{key: value for key, value in params.items() if key in _ARGUMENTS},
     }
-    preprocess = mean_normalised(methods[kind], method_args)
+    preprocess = mean_normalised(_METHODS[kind], method_args)
     return FrontEnd(sample_rate, preprocess, use_dB_normalization=False)
-
-
-def _front_end(feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
-    return front_end_of(feature_dim, sample_rate, hints, FEATURE_METHODS, "pt")
 
 
 SOURCE = Source(
@@ -62,9 +84,11 @@ SOURCE = Source(
     files=("b[0-6]-*.pt", "*.pt", "*.safetensors"),
     families={
         "ReDimNet": Published(
-            redimnet.read_idrnd, redimnet.idrnd_table, check_config=redimnet.check_config
+            redimnet.read_authors_redimnet,
+            redimnet.authors_table,
+            apply_config=redimnet.apply_config,
         ),
     },
-    front_end=_front_end,
+    front_end=partial(front_end_of, usual="pt", normalises=False),
     heads=("spec.", "cls_head."),
 )

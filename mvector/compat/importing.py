@@ -183,7 +183,7 @@ def _check_front_end(conversion: Conversion, front_end: FrontEnd, name: str) -> 
 
 def _warn_of_assumptions(conversion: Conversion, name: str) -> None:
     for assumption in conversion.architecture.assumed:
-        logger.warning("%s: assumed %s; give feature_dim if it is another.", name, assumption)
+        logger.warning("%s: assumed %s.", name, assumption)
     if any(key.startswith("frontend.") for key in conversion.dropped):
         logger.warning(
             "%s was trained behind a network of its own (its entries frontend.*), which is "

@@ -36,7 +36,9 @@ def _bins_or_default(feature_dim: int | None) -> tuple[int, tuple[str, ...]]:
     """Bins where shapes do not tell, and what was assumed."""
     if feature_dim is not None:
         return feature_dim, ()
-    return DEFAULT_BINS, (f"{DEFAULT_BINS} bins, which the shapes do not tell",)
+    return DEFAULT_BINS, (
+        f"{DEFAULT_BINS} bins, which the shapes do not tell; give feature_dim if there are others",
+    )
 
 
 def _res2_options(shapes: Shapes, *, passing_groups: int) -> dict[str, Any]:

@@ -24,8 +24,8 @@ class Published:
     constants: Mapping[str, Any] = field(default_factory=dict)  # what shapes do not show
     # Where the pooling may be SAP, TAP or TSP: names of it and of the normalisation behind it.
     other_pooling: tuple[str, str] | None = None
-    # Holds the model_config that comes with the weights against what was read from shapes.
-    check_config: Callable[[Mapping[str, Any], Architecture], None] | None = None
+    # Joins the model_config that comes with the weights to what was read from shapes.
+    apply_config: Callable[[Mapping[str, Any], Architecture], Architecture] | None = None
 
     def table_for(self, options: Mapping[str, Any]) -> KeyTable:
         """The names of the layers of a backbone with these arguments."""

@@ -193,6 +193,28 @@ class ReDimNetOptions(Section):
     attention_channels: PositiveInt = 128
 
 
+Expansion = Annotated[int | float, Field(gt=0, le=1000)]
+# strides in bins and time, number of blocks, widening, reduction for what it knows of the clip
+ReDim2Stage = tuple[Count, Count, Count, Expansion, PositiveInt | None]
+
+
+class ReDimNet2Options(Section):
+    """See :class:`mvector.models.redimnet2.ReDimNet2`; ``None`` means that the size decides."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    size: ReDimSize = "B2"
+    channels: PositiveInt | None = None
+    block: ReDimBlock = "basic_resnet"
+    group_divisor: PositiveInt = 1
+    stages: Annotated[tuple[ReDim2Stage, ...], Field(min_length=1, max_length=32)] | None = None
+    out_channels: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    output_2d: bool = True
+    group_norm: bool = False
+    global_context: bool = True
+    attention_channels: PositiveInt = 128
+
+
 BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "EcapaTdnn": EcapaTdnnOptions,
     "TDNN": TDNNOptions,
@@ -205,4 +227,5 @@ BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "ERes2NetV2": ERes2NetV2Options,
     "CAMPPlus": CAMPPlusOptions,
     "ReDimNet": ReDimNetOptions,
+    "ReDimNet2": ReDimNet2Options,
 }

@@ -124,6 +124,12 @@ class ReDimNetFbankArgs(Section):
     normalize_signal: bool = False
 
 
+class ReDimNet2FbankArgs(ReDimNetFbankArgs):
+    """As the authors of ReDimNet2 compute it; lengths in samples, frequencies in Hz."""
+
+    normalize_signal: bool = True
+
+
 FEATURE_ARGS: dict[str, type[Section]] = {
     "Spectrogram": SpectrogramArgs,
     "MelSpectrogram": MelSpectrogramArgs,
@@ -131,4 +137,5 @@ FEATURE_ARGS: dict[str, type[Section]] = {
     "Fbank": FbankArgs,
     "SpeechbrainFbank": SpeechbrainFbankArgs,
     "ReDimNetFbank": ReDimNetFbankArgs,
+    "ReDimNet2Fbank": ReDimNet2FbankArgs,
 }

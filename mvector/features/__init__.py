@@ -12,7 +12,7 @@ from mvector.lazy import lazy_names
 if TYPE_CHECKING:
     from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
     from mvector.features.kaldi import Fbank
-    from mvector.features.redimnet import ReDimNetFbank
+    from mvector.features.redimnet import ReDimNet2Fbank, ReDimNetFbank
     from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
     from mvector.features.speechbrain import SpeechbrainFbank
 
@@ -22,6 +22,7 @@ __all__ = [
     "Fbank",
     "Featurizer",
     "MelSpectrogram",
+    "ReDimNet2Fbank",
     "ReDimNetFbank",
     "Spectrogram",
     "SpeechbrainFbank",
@@ -37,6 +38,7 @@ __getattr__ = lazy_names(
         "Fbank": "mvector.features.kaldi",
         "MFCC": "mvector.features.spectral",
         "MelSpectrogram": "mvector.features.spectral",
+        "ReDimNet2Fbank": "mvector.features.redimnet",
         "ReDimNetFbank": "mvector.features.redimnet",
         "Spectrogram": "mvector.features.spectral",
         "SpeechbrainFbank": "mvector.features.speechbrain",

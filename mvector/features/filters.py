@@ -107,6 +107,13 @@ def kaldi_mel_bank(
     return _triangles(mel, corners)
 
 
+def htk_mel_bank(frequencies: Tensor, n_mels: int, f_min: float, f_max: float) -> Tensor:
+    """Triangles equidistant and straight in HTK's mel, ``(len(frequencies), n_mels)``."""
+    first, last = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), "htk").tolist()
+    corners = torch.linspace(first, last, n_mels + 2, dtype=torch.float64)
+    return _triangles(hz_to_mel(frequencies, "htk"), corners)
+
+
 def _triangles(points: Tensor, corners: Tensor) -> Tensor:
     """Triangle k over corners k, k + 1, k + 2, read off at the points: (points, corners - 2)."""
     widths = corners.diff()

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from mvector.features.filters import (
     bank_without_gaps,
+    htk_mel_bank,
     hz_mel_bank,
     interleaved_squares,
+    power_spectrum,
     repeat_for_squares,
     zero_pad_window,
 )
@@ -24,6 +26,7 @@ from mvector.features.transform import (
 )
 
 _LOG_OFFSET = 1e-6
+_LEAST = 1e-8  # power of a bin or band in ReDimNet2Fbank, and what is added to it
 
 
 class ReDimNetFbank(FeatureTransform):
@@ -99,6 +102,90 @@ class ReDimNetFbank(FeatureTransform):
         return (squares @ self.mel_bank.to(squares.dtype)).add_(_LOG_OFFSET).log_()
 
 
+class ReDimNet2Fbank(FeatureTransform):
+    """Logarithms of mel bands, as the published ReDimNet2 computes them.
+
+    Clips are brought to mean 0 and deviation 1 and emphasised as a whole, with half a hop of zeros
+    at both ends; windows stand at the start of a spectrum, which is used without its last bin. That
+    bins are taken for frequencies a little too high, as if the last one were half of the rate, is
+    as in the published tables.
+
+    Args:
+        sample_rate: rate of the waveforms in Hz.
+        n_mels: number of bands.
+        n_fft: samples of a spectrum.
+        win_length: length of the window in samples.
+        hop_length: from one frame to the next, in samples.
+        f_min, f_max: where the first band starts and the last one ends, in Hz.
+        preemphasis: share of the sample before that is subtracted from each; 0 for none.
+        normalize_signal: subtract each clip's mean and divide by its deviation first.
+
+    Raises:
+        ConfigError: an argument has an impossible value.
+    """
+
+    window: Tensor
+    mel_bank: Tensor
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 16000,
+        n_mels: int = 72,
+        n_fft: int = 512,
+        win_length: int = 400,
+        hop_length: int = 160,
+        f_min: float = 20.0,
+        f_max: float = 7600.0,
+        preemphasis: float = 0.97,
+        normalize_signal: bool = True,
+    ) -> None:
+        super().__init__()
+        check_arguments(sample_rate, n_mels, n_fft, win_length, hop_length, f_min, f_max)
+        require_numbers(preemphasis=preemphasis)
+        require_bools(normalize_signal=normalize_signal)
+        self.sample_rate, self.feature_dim = sample_rate, n_mels
+        self.n_fft, self.win_length, self.hop_length = n_fft, win_length, hop_length
+        self.num_edge = hop_length // 2
+        self.min_samples = max(2, win_length - 2 * self.num_edge)
+        self.preemphasis, self.normalize_signal = preemphasis, normalize_signal
+        self._set_constant("window", torch.hamming_window(win_length, False, dtype=torch.float64))
+        bank = bank_without_gaps(
+            lambda count: _stretched_bank(n_fft // 2, count, sample_rate, f_min, f_max),
+            n_mels,
+            n_fft=n_fft,
+            bands="n_mels",
+            points="n_fft",
+        )
+        self._set_constant("mel_bank", bank)
+
+    def num_frames(self, num_samples: NumSamples) -> NumSamples:
+        return 1 + (num_samples + 2 * self.num_edge - self.win_length) // self.hop_length
+
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if self.normalize_signal:
+            waveforms = standardise(waveforms, lengths, eps=_LEAST)
+        emphasised = emphasise(waveforms, self.preemphasis)
+        padded = pad_ends(emphasised, lengths, self.num_edge, self.num_edge, "constant")
+        return map_frames(self._levels, padded, self.win_length, self.hop_length)
+
+    def _levels(self, frames: Tensor) -> Tensor:
+        spectra = torch.fft.rfft(frames * self.window.to(frames.dtype), n=self.n_fft)
+        power = power_spectrum(spectra)[..., :-1].clamp(_LEAST, 1.0 / _LEAST)
+        bands = (power @ self.mel_bank.to(power.dtype)).clamp_(_LEAST, 1.0 / _LEAST)
+        return bands.add_(_LEAST).log_()
+
+
+def _stretched_bank(
+    num_bins: int, n_mels: int, sample_rate: int, f_min: float, f_max: float
+) -> Tensor:
+    """Triangles straight in mel over bins from 0 Hz to half of the rate, none over the first."""
+    frequencies = torch.linspace(0, sample_rate // 2, num_bins, dtype=torch.float64)
+    bank = htk_mel_bank(frequencies, n_mels, f_min, f_max)
+    bank[0] = 0.0
+    return bank
+
+
 def check_arguments(
     sample_rate: int,
     n_mels: int,
@@ -137,7 +224,9 @@ def standardise(waveforms: Tensor, lengths: Tensor | None, eps: float) -> Tensor
         lengths = torch.full_like(waveforms[:, 0], waveforms.shape[1], dtype=torch.int64)
     behind = torch.arange(waveforms.shape[1], device=waveforms.device) >= lengths.unsqueeze(1)
     count = lengths.clamp(min=1).unsqueeze(1)
-    mean = waveforms.masked_fill(behind, 0.0).sum(dim=1, keepdim=True) / count
-    centred = (waveforms - mean).masked_fill_(behind, 0.0)
-    variance = centred.square().sum(dim=1, keepdim=True) / count
-    return centred / (variance.sqrt() + eps)
+    heard = waveforms.masked_fill(behind, 0.0)
+    # summed in float64: bands near the floor would tell in which order numbers were added
+    mean = heard.sum(dim=1, keepdim=True, dtype=torch.float64) / count
+    centred = (waveforms - mean.to(waveforms.dtype)).masked_fill_(behind, 0.0)
+    variance = centred.square().sum(dim=1, keepdim=True, dtype=torch.float64) / count
+    return centred / (variance.sqrt() + eps).to(waveforms.dtype)

@@ -13,6 +13,7 @@ from mvector.models.campplus import CAMPPlus
 from mvector.models.ecapa_tdnn import EcapaTdnn
 from mvector.models.eres2net import ERes2Net, ERes2NetV2
 from mvector.models.redimnet import ReDimNet
+from mvector.models.redimnet2 import ReDimNet2
 from mvector.models.res2net import Res2Net, Res2Net34
 from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
@@ -32,6 +33,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "ERes2NetV2": ERes2NetV2,
     "CAMPPlus": CAMPPlus,
     "ReDimNet": ReDimNet,
+    "ReDimNet2": ReDimNet2,
 }
 
 

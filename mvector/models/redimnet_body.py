@@ -11,11 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from mvector.errors import ConfigError
-from mvector.models.layers2d import feature_map, zero_padding
+from mvector.models.layers import require_frames
+from mvector.models.layers2d import feature_map, strided_mask, zero_padding
 from mvector.models.redimnet_layers import (
     ChannelNorm,
     ConvNeXtBlock,
     LayerMix,
+    RowNorm,
     SeparableBlock,
     TimeContext,
     map_of_rows,
@@ -47,8 +49,12 @@ class ReDimBody(nn.Module):
         stages: what each stage is.
         block: what their blocks are.
         group_divisor: convolutions have so many times fewer groups than channels.
+        second: as in ReDimNet2: strided convolutions have as many groups as can be, what makes
+            blocks narrow again is a single convolution, and a single input is weighted by rows.
+        group_norm: group normalisation of the stem and of each stage.
 
     Attributes:
+        time_stride: frames that become one in the last stages; those beyond are not heard.
         num_rows: rows of the result.
         channels: channels of these rows as a map.
         bins: bins of these rows as a map.
@@ -64,6 +70,9 @@ class ReDimBody(nn.Module):
         stages: Sequence[StageForm],
         block: BlockName,
         group_divisor: int,
+        *,
+        second: bool = False,
+        group_norm: bool = False,
     ) -> None:
         super().__init__()
         strides = math.prod(form.stride for form in stages)
@@ -72,22 +81,42 @@ class ReDimBody(nn.Module):
         self.num_rows = self.bins * channels
         self.stem = nn.Conv2d(1, channels, kernel_size=3, padding=1)
         self.stem_norm = ChannelNorm(channels)
+        self.stem_group_norm = RowNorm(channels, self.num_rows) if group_norm else None
         self.stages = nn.ModuleList()
+        self.time_stride = 1
         for form in stages:
-            stage = ReDimStage(self.channels, self.bins, form, block, group_divisor)
+            self.time_stride *= form.time_stride
+            stage = ReDimStage(
+                self.channels,
+                self.bins,
+                form,
+                block,
+                group_divisor,
+                time_stride=self.time_stride,
+                second=second,
+                norm_groups=channels if group_norm else None,
+            )
             self.stages.append(stage)
             self.channels, self.bins = stage.channels, self.bins // form.stride
-        rows = [1 if number == 1 else self.num_rows for number in range(1, len(stages) + 2)]
+        rows = [self.num_rows] * (len(stages) + 1)
+        if not second:
+            rows[0] = 1
         self.mixes = nn.ModuleList(LayerMix(number, n) for number, n in enumerate(rows, start=1))
 
     def forward(
         self, features: torch.Tensor, num_frames: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """``(batch, frames, feature_dim)`` to ``(batch, num_rows, frames)`` and their mask."""
+        require_frames(num_frames, features.shape[1], self.time_stride)
+        if self.time_stride > 1:
+            features = features[:, : features.shape[1] // self.time_stride * self.time_stride]
+            if num_frames is not None:
+                num_frames = num_frames // self.time_stride * self.time_stride
         x, mask = feature_map(features, num_frames)
         if self.empty_bins:
             x = F.pad(x, (0, 0, 0, self.empty_bins))
-        outputs = [rows_of_map(self.stem_norm(self.stem(x)))]
+        rows = rows_of_map(self.stem_norm(self.stem(x)))
+        outputs = [rows if self.stem_group_norm is None else self.stem_group_norm(rows, mask)]
         for mix, stage in zip(self.mixes, self.stages, strict=False):
             outputs.append(stage(mix(outputs), mask))
         return self.mixes[-1](outputs), None if mask is None else mask.squeeze(2)
@@ -102,21 +131,35 @@ class ReDimStage(nn.Module):
         form: what the stage is.
         block: what its blocks are.
         group_divisor: convolutions have so many times fewer groups than channels.
+        time_stride: of this stage and all before it.
+        second: see :class:`ReDimBody`.
+        norm_groups: of the normalisation of the result, if there is one.
 
     Attributes:
         channels: of the map within.
     """
 
     def __init__(
-        self, channels: int, bins: int, form: StageForm, block: BlockName, group_divisor: int
+        self,
+        channels: int,
+        bins: int,
+        form: StageForm,
+        block: BlockName,
+        group_divisor: int,
+        *,
+        time_stride: int,
+        second: bool,
+        norm_groups: int | None,
     ) -> None:
         super().__init__()
         self.in_channels = channels
         self.channels = channels * form.stride
         wide = int(self.channels * form.expansion)
         groups = _num_groups(wide, group_divisor)
-        stride = (form.stride, 1)
-        self.conv = nn.Conv2d(channels, wide, kernel_size=stride, stride=stride)
+        self.time_stride = time_stride
+        stride = (form.stride, time_stride)
+        together = math.gcd(channels, wide) if second else 1
+        self.conv = nn.Conv2d(channels, wide, kernel_size=stride, stride=stride, groups=together)
         bins //= form.stride
         self.blocks = nn.ModuleList(
             ConvNeXtBlock(wide, groups)
@@ -124,23 +167,44 @@ class ReDimStage(nn.Module):
             else SeparableBlock(wide, groups, bins if block == "basic_resnet_fwse" else None)
             for _ in range(form.num_blocks)
         )
-        self.narrow = None if form.expansion == 1 else Narrowing(wide, self.channels, group_divisor)
+        self.narrow: nn.Module | None = None
+        if form.expansion != 1:
+            self.narrow = (
+                PointwiseNarrowing(wide, self.channels)
+                if second
+                else Narrowing(wide, self.channels, group_divisor)
+            )
         rows = self.channels * bins
         self.context = None if form.reduction is None else TimeContext(rows, form.reduction)
+        self.norm = None if norm_groups is None else RowNorm(norm_groups, rows)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """``(batch, rows, frames) -> (batch, rows, frames)``; the mask is of a map."""
         y = self.conv(map_of_rows(x, self.in_channels))
+        whole_mask, mask = mask, strided_mask(mask, self.time_stride)
         for block in self.blocks:
             y = block(y, mask)
         if self.narrow is not None:
             y = self.narrow(y, mask)
         y = rows_of_map(y)
-        return (
-            y
-            if self.context is None
-            else self.context(y, None if mask is None else mask.squeeze(2))
-        )
+        if self.context is not None:
+            y = self.context(y, None if mask is None else mask.squeeze(2))
+        if self.time_stride > 1:
+            y = y.repeat_interleave(self.time_stride, dim=2)
+        return y if self.norm is None else self.norm(y, whole_mask)
+
+
+class PointwiseNarrowing(nn.Module):
+    """A 1x1 convolution from wide blocks to the stage's channels."""
+
+    def __init__(self, wide: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(wide, channels, kernel_size=1)
+        self.norm = nn.BatchNorm2d(channels, eps=_NORM_EPS)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Map to map of fewer channels, or more."""
+        return self.norm(self.conv(x))
 
 
 class Narrowing(nn.Module):

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
-from mvector.models.layers import ChannelGate
+from mvector.models.layers import ChannelGate, masked_mean
 from mvector.models.layers2d import zero_padding
 
 CONTEXT_KERNELS = (7, 19, 31, 59)
@@ -42,6 +43,21 @@ class ChannelNorm(nn.LayerNorm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Tensor ``(batch, channels, ...)`` to one of the same shape."""
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class RowNorm(nn.GroupNorm):
+    """Group normalisation of rows: over the rows of a group and the frames of a clip."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """``(batch, rows, frames)`` to the same shape; the mask is of a map."""
+        if mask is None:
+            return super().forward(x)
+        grouped = at_least_float32(x).unflatten(1, (self.num_groups, -1))
+        frames = mask.squeeze(2)
+        mean = masked_mean(grouped.mean(dim=2), frames)[:, :, None, None]
+        variance = masked_mean((grouped - mean).square().mean(dim=2), frames)[:, :, None, None]
+        y = ((grouped - mean) * (variance + self.eps).rsqrt()).flatten(1, 2)
+        return (y * self.weight[:, None] + self.bias[:, None]).to(x.dtype)
 
 
 class LayerMix(nn.Module):

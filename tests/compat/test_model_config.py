@@ -72,7 +72,10 @@ def test_settings_of_the_features_are_those_of_the_file() -> None:
         ),
         ({"stages_setup": []}, "its model_config has 0 stages, its shapes 2"),
         ({"feat_type": "tf_spec"}, "feat_type 'tf_spec', which mvector does not"),
-        ({"spec_params": {"spec_norm": "bn"}}, "spec_norm 'bn', which mvector does not"),
+        (
+            {"spec_params": {"spec_norm": "bn"}},
+            "spec_norm 'bn' of its features, which mvector does not",
+        ),
         ({"hop_length": "x"}, "front end of 'the state dict' cannot be built: .*hop_length"),
     ],
 )
@@ -81,3 +84,54 @@ def test_what_contradicts_the_weights_or_is_unknown_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         imported(**changes)
+
+
+SECOND: dict[str, Any] = {
+    "embd_dim": 6,
+    "channels": 4,
+    "stages": [[1, 1, 1, 2, 8], [2, 2, 2, 0.5, None]],
+    "out_channels": 0,
+}
+
+
+def second(model_config: dict[str, Any] | None, **options: Any) -> Any:
+    """A small ReDimNet2 as Palabra publishes it, imported."""
+    given = SECOND | options
+    state = build_backbone("ReDimNet2", BINS, **given).state_dict()
+    names = SOURCES["palabra"].families["ReDimNet2"].table_for(given).published(state)
+    entries = {theirs: state[ours] for ours, (theirs, _) in names.items()}
+    if model_config is None:
+        return import_checkpoint(entries)
+    return import_checkpoint({"model_config": model_config, "state_dict": entries}, "palabra")
+
+
+@pytest.mark.parametrize("is_map", [True, False])
+def test_whether_maps_are_pooled_is_what_the_file_says(is_map: bool) -> None:
+    config = {"C": 4, "F": BINS, "feat_type": "tf", "return_2d_output": is_map}
+    found = second(config)
+    assert found.model.backbone_options["output_2d"] is is_map
+    assert found.model.backbone_options["stages"] == SECOND["stages"]
+    assert "assumed" not in found.provenance
+    assert found.model.front_end.preprocess["method_args"]["normalize_signal"] is False
+
+
+@pytest.mark.parametrize("is_map", [True, False])
+def test_or_what_its_head_shows(is_map: bool) -> None:
+    found = second(None, out_channels=5, output_2d=is_map, group_norm=True)
+    assert found.model.backbone_options["output_2d"] is is_map
+    assert found.model.backbone_options["group_norm"] is True
+    assert found.conversion.source == "palabra"
+    assert found.model.front_end.preprocess["method_args"]["normalize_signal"] is True
+
+
+def test_or_else_it_is_assumed_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    found = second(None)
+    assert found.model.backbone_options["output_2d"] is True
+    assert "assumed that maps are pooled" in caplog.text
+    assert found.provenance["assumed"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("causal", "full"), ("block_1d_type", "att")])
+def test_another_network_of_the_same_shapes_is_refused(key: str, value: str) -> None:
+    with pytest.raises(CheckpointError, match=f"says {key} '{value}', which no backbone"):
+        second({"C": 4, "F": BINS, key: value})

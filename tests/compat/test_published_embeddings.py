@@ -20,6 +20,7 @@ FILES = {
     "speechbrain": "embedding_model.ckpt",
     "mvector": "model.pth",
     "idrnd": "b2-vox2-ft_lm.pt",
+    "palabra": "b2-vox2-lm.pt",
 }
 ONE_OF_EACH_SOURCE = [
     "wespeaker_XVEC",
@@ -27,6 +28,7 @@ ONE_OF_EACH_SOURCE = [
     "speechbrain_ECAPA_TDNN_c1024",
     "mvector1_TDNN",
     "idrnd_ReDimNet_b0",
+    "palabra_ReDimNet2_b0",
 ]
 
 
@@ -79,7 +81,7 @@ def first_clip(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_source_is_there_with_all_its_models() -> None:
-    assert len(NAMES) == 30
+    assert len(NAMES) == 33
     assert {source_of(name) for name in NAMES} == set(FILES)
 
 

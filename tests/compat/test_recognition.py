@@ -164,7 +164,7 @@ def test_bins_that_the_shapes_leave_open_are_assumed_and_said_so() -> None:
     open_bins = convert(state, "mvector").architecture
     assert (open_bins.feature_dim, open_bins.assumed) == (
         80,
-        ("80 bins, which the shapes do not tell",),
+        ("80 bins, which the shapes do not tell; give feature_dim if there are others",),
     )
     told = convert(state, "mvector", feature_dim=64).architecture
     assert (told.feature_dim, told.assumed) == (64, ())

@@ -34,6 +34,7 @@ CONFS: list[dict[str, Any]] = [
         "normalize_variance": True,
     },
     {"feature_method": "ReDimNetFbank"},
+    {"feature_method": "ReDimNet2Fbank"},
     {"feature_method": "ReDimNetFbank", "method_args": {"normalize_signal": True, "n_mels": 40}},
 ]
 every_method = pytest.mark.parametrize("conf", CONFS, ids=str)

@@ -45,6 +45,9 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "wespeaker_ReDimNetB0": ("ReDimNet", {"size": "B0", "pooling_norm": False}),
     "wespeaker_ReDimNetB2": ("ReDimNet", {"pooling_norm": False}),
     "wespeaker_ReDimNetB3": ("ReDimNet", {"size": "B3", "pooling_norm": False}),
+    "palabra_ReDimNet2_b0": ("ReDimNet2", {"size": "B0"}),
+    "palabra_ReDimNet2_b2": ("ReDimNet2", {}),
+    "palabra_ReDimNet2_b6": ("ReDimNet2", {"size": "B6", "group_norm": True}),
     "wespeaker_XVEC": (
         "TDNN",
         {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True},
@@ -67,7 +70,9 @@ def published_backbone(name: str, **other_options: Any) -> nn.Module:
     backbone, options = PUBLISHED[name]
     options = {**options, **other_options}
     model = build_backbone(backbone, bins_of(name), **options).double().eval()
-    model.load_state_dict(convert(golden_weights(name), source_of(name)).weights, strict=True)
+    model_config = load_golden(name).get("model_config")
+    conversion = convert(golden_weights(name), source_of(name), model_config=model_config)
+    model.load_state_dict(conversion.weights, strict=True)
     return model
 
 

@@ -46,12 +46,28 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "pooling_norm": False,
         },
     ),
+    "ReDimNet2, rows": (
+        "ReDimNet2",
+        {
+            "channels": 4,
+            "block": "basic_resnet_fwse",
+            "stages": [[2, 2, 1, 1, 4], [1, 1, 1, 3, 8]],
+            "out_channels": 12,
+            "output_2d": False,
+        },
+    ),
     "ResNet50, two layers": (
         "ResNet",
         {"channels": 4, "depth": 50, "two_embedding_layers": True, "pooling_type": "ASP"},
     ),
 }
-SHORTEST = {"TDNN": 15, "x-vector": 15, "EcapaTdnn, SpeechBrain": 5}  # frames; 1 for all others
+SHORTEST = {
+    "ReDimNet2": 4,
+    "ReDimNet2, rows": 2,
+    "TDNN": 15,
+    "x-vector": 15,
+    "EcapaTdnn, SpeechBrain": 5,
+}  # frames; 1 for all others
 # The configuration of each backbone: parameters at 80 bins.
 PUBLISHED = {
     "ecapa_tdnn": 6_186_560,
@@ -64,6 +80,7 @@ PUBLISHED = {
     "eres2net_v2": 17_859_632,
     "campplus": 6_848_544,
     "redimnet": 5_811_465,
+    "redimnet2": 4_474_100,
 }
 TABLE = [(name, pooling) for name in BACKBONES for pooling in POOLINGS]
 
@@ -165,6 +182,7 @@ def test_the_shortest_clip_is_taken_and_a_shorter_one_refused(name: str) -> None
         ("TDNN", 20, {"channels": [32, 32, 32, 96]}, "one number or five, not 4"),
         ("Res2Net", 4, {}, "at least 5 bins, not 4"),
         ("Res2Net34", 80, {"channels": 8, "base_width": 7}, "make base_width at least 8"),
+        ("ReDimNet2", 72, {"size": "B7"}, "no ReDimNet2 of size 'B7'; choose from B0 to B6"),
         ("ReDimNet", 72, {"size": "B7"}, "size 'B7'; choose from B0 to B6"),
         ("ReDimNet", 72, {"group_divisor": 32}, "group_divisor of 32 makes 0 groups of 16"),
         ("ReDimNet", 72, {"stages": [[1, 1, 1, 300]]}, "300 leaves less than 4 of 1152 rows"),

@@ -17,6 +17,7 @@ LARGE = [
     "3dspeaker_ERes2NetV2_192",
     "wespeaker_ResNet293",
     "wespeaker_SimAM_ResNet34_ASP",
+    "palabra_ReDimNet2_b6",
     "wespeaker_SimAM_ResNet100_ASP",
 ]
 # The published code repeats the clip's mean and deviation for each frame that the attention sees;
@@ -31,6 +32,9 @@ REPEATED_FRAMES = {
     "speechbrain_ECAPA_TDNN_c1024": (300, 3072),
     "idrnd_ReDimNet_b0": (300, 600),
     "idrnd_ReDimNet_b2": (300, 1152),
+    "palabra_ReDimNet2_b0": (300, 576),
+    "palabra_ReDimNet2_b2": (300, 1440),
+    "palabra_ReDimNet2_b6": (300, 2016),
     "wespeaker_ReDimNetB0": (300, 720),
     "wespeaker_ReDimNetB2": (300, 1152),
     "wespeaker_ReDimNetB3": (300, 1152),
@@ -47,6 +51,7 @@ def test_embeds_as_the_published_model(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong", "least"),
     [
+        ("palabra_ReDimNet2_b2", {"output_2d": False}, 1e-1),
         ("mvector1_EcapaTdnn", {"padding_mode": "zeros"}, 1e-3),
         ("mvector1_EcapaTdnn", {"res2_pass": "last"}, 1e-3),
         ("3dspeaker_Xvector", {"pooling_eps": 1e-7}, 1e-5),
