@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from mvector.cli.options import (
     required,
 )
 from mvector.errors import DataError, count_of
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMED = 5
 
 _DESCRIPTION = """\
 Make conversations of the clips of lists, of which it is known who speaks when: to choose settings
@@ -136,6 +141,10 @@ def run(args: Simulate) -> int:
             f"{made.duration_s / 60:.0f} min, of {count_of(made.num_people, 'person', 'people')}, "
             f"{made.num_enrolled:,} of them in library/"
         )
+        for sentence in made.left_out[:_MOST_NAMED]:
+            logger.warning("Left out: %s", sentence)
+        if made.left_out:
+            print(f"{args.out}/{made.name}: {count_of(len(made.left_out), 'clip')} left out")
     return 0
 
 

@@ -60,13 +60,14 @@ class Person:
 
 @dataclass(frozen=True)
 class MadePart:
-    """What was written of one part."""
+    """What was written of one part, and why clips were left out, a sentence for each."""
 
     name: str
     num_people: int
     num_enrolled: int
     num_recordings: int
     duration_s: float
+    left_out: Sequence[str]
 
 
 def write_sets(lists: Sequence[ClipList], folder: Path, options: SetOptions) -> list[MadePart]:
@@ -100,14 +101,24 @@ def write_sets(lists: Sequence[ClipList], folder: Path, options: SetOptions) -> 
         made = []
         for number, part in enumerate(PARTS):
             (new / part).mkdir()
-            duration_s = 0.0
+            duration_s, left_out = 0.0, set()
             for name, recording in _recordings(groups[part], number, options):
                 _write_recording(new / part, name, recording)
                 duration_s += len(recording.waveform) / recording.sample_rate
+                left_out |= {*recording.left_out}
                 bar.update()
-            people = sum(map(len, groups[part]))
-            num_enrolled = _write_library(new / part / "library", groups[part], number, options)
-            made.append(MadePart(part, people, num_enrolled, options.num_recordings, duration_s))
+            library = new / part / "library"
+            num_enrolled, missing = _write_library(library, groups[part], number, options)
+            made.append(
+                MadePart(
+                    name=part,
+                    num_people=sum(map(len, groups[part])),
+                    num_enrolled=num_enrolled,
+                    num_recordings=options.num_recordings,
+                    duration_s=duration_s,
+                    left_out=sorted({*left_out, *missing}),
+                )
+            )
     return made
 
 
@@ -171,8 +182,12 @@ def _write_recording(folder: Path, name: str, recording: Conversation) -> None:
 
 def _write_library(
     folder: Path, groups: Sequence[Sequence[Person]], part: int, options: SetOptions
-) -> int:
-    """Copy the clips of a share of the people of each list; returns how many people they are."""
+) -> tuple[int, list[str]]:
+    """Copy the clips of a share of the people of each list.
+
+    Returns:
+        How many people they are, and which clips are missing, a sentence for each.
+    """
     folder.mkdir()
     rng = np.random.default_rng([options.seed, part])
     enrolled = [
@@ -180,9 +195,13 @@ def _write_library(
         for group in groups
         for place in rng.permutation(len(group))[: round(options.enrolled_share * len(group))]
     ]
+    missing = []
     for person in enrolled:
         (folder / person.name).mkdir()
         for number, path in enumerate(person.enrolment):
             copy = folder / person.name / f"{number}{Path(path).suffix}"
-            write_atomically(copy, partial(shutil.copyfile, path))
-    return len(enrolled)
+            if Path(path).is_file():
+                write_atomically(copy, partial(shutil.copyfile, path))
+            else:
+                missing.append(f"'{path}' does not exist.")
+    return len(enrolled), missing

@@ -9,7 +9,6 @@ is made.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -26,8 +25,6 @@ from mvector.data.augmentation.rooms import draw_room, simulate_room
 from mvector.diarization.turn_taking import PlannedTurn, TurnTaking, draw_turns
 from mvector.diarization.turns import Turn
 from mvector.errors import DataError, MVectorError
-
-logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["meeting", "call", "stereo_call"]
 
@@ -50,11 +47,13 @@ class Conversation:
         waveform: float32 array of shape ``(samples, channels)``.
         sample_rate: in Hz.
         turns: who speaks when, by their names.
+        left_out: why clips could not be used, a sentence for each.
     """
 
     waveform: np.ndarray
     sample_rate: int
     turns: list[Turn]
+    left_out: list[str]
 
 
 class SpeechTape:
@@ -66,7 +65,7 @@ class SpeechTape:
 
     def __init__(self, name: str, paths: Sequence[str], sample_rate: int) -> None:
         self.sample_rate = sample_rate
-        self.num_bad = 0
+        self.left_out: list[str] = []
         pieces = [piece for path in paths for piece in self._read(path)]
         if not pieces:
             raise DataError(f"No clip of '{name}' has speech that can be read; leave them out.")
@@ -79,8 +78,7 @@ class SpeechTape:
             waveform = read_audio(path, self.sample_rate)
             segments = speech_segments(waveform, self.sample_rate)
         except MVectorError as error:
-            logger.warning("Left out: %s", error)
-            self.num_bad += 1
+            self.left_out.append(str(error))
             return
         pieces = [waveform[start:stop] for start, stop in segments]
         power = mean_power(np.concatenate([waveform[:0], *pieces]))
@@ -134,10 +132,12 @@ def make_conversation(
     num_microphones = 1 if kind == "meeting" else len(names)
     tracks = np.zeros((num_microphones, round(duration_s * sample_rate)), dtype=np.float32)
     room = draw_room(ReverbConf(), rng)
-    turns = []
+    turns: list[Turn] = []
+    left_out: list[str] = []
     for person, name in enumerate(names):
         tape = SpeechTape(name, _shuffled(clips_of[name], rng), sample_rate)
         tape.samples *= np.float32(10.0 ** (rng.uniform(-_SPREAD_DB, _SPREAD_DB) / 20.0))
+        left_out += tape.left_out
         response = None
         if kind == "meeting":
             place_m = _WALL_M + rng.random(3) * (room.size_m - 2 * _WALL_M)
@@ -155,7 +155,8 @@ def make_conversation(
     if kind == "call":
         tracks = tracks.sum(axis=0, keepdims=True)
     tracks *= np.float32(_PEAK / max(float(np.abs(tracks).max()), 1e-9))
-    return Conversation(tracks.T, sample_rate, sorted(turns, key=lambda turn: turn.start_s))
+    turns.sort(key=lambda turn: turn.start_s)
+    return Conversation(tracks.T, sample_rate, turns, left_out)
 
 
 def _shuffled(paths: Sequence[str], rng: np.random.Generator) -> list[str]:

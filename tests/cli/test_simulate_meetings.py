@@ -98,6 +98,24 @@ def test_what_cannot_be_made_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_clips_that_are_missing_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = [f"{label}_{number}" for label in range(4) for number in range(4)]
+    for name in names:
+        noise = np.random.default_rng(0).standard_normal(8000)
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * noise, 8000)
+    (tmp_path / "3_0.wav").unlink()  # for the library
+    (tmp_path / "3_3.wav").unlink()  # for recordings
+    lines = [f"{tmp_path}/{name}.wav\t{name[0]}\n" for name in names]
+    (tmp_path / "people.txt").write_text("".join(lines))
+    words = ("--kind", "call", "--enrolled", "1")
+    assert simulated(str(tmp_path / "people.txt"), tmp_path / "sets", *words) == 0
+    out, err = capsys.readouterr()
+    assert ": 2 clips left out" in out
+    assert all(f"{name}.wav' does not exist" in err for name in ("3_0", "3_3"))
+
+
 def test_a_folder_that_is_there_is_left_as_it_is(
     clip_list: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
