@@ -99,6 +99,12 @@ class Simulate(Options):
     noise_dir: str | None = optional(
         "folder of noise, which is then heard at 10 to 25 dB below the speech", "DIR"
     )
+    vad: Literal["silero", "energy"] = option(
+        "silero",
+        "finds the speech in clips, which turns are made of; energy takes breath and noise for "
+        "speech too (default: %(default)s)",
+        choices=("silero", "energy"),
+    )
     data_root: str | None = optional("where relative paths of the lists start", "DIR")
     seed: int = option(
         0, "another one makes other recordings (default: %(default)s)", "N", parse_count
@@ -132,6 +138,7 @@ def run(args: Simulate) -> int:
         minutes=(shortest, longest),
         enrolled_share=args.enrolled,
         seed=args.seed,
+        vad_method=args.vad,
         noises=_find_noises(args.noise_dir),
     )
     lists = [read_list(path, root=args.data_root) for path in args.lists]

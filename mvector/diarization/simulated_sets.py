@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from mvector.audio.vad import VadMethod
 from mvector.data.lists import ClipList
 from mvector.diarization.rttm import write_rttm
 from mvector.diarization.simulation import Conversation, Kind, make_conversation
@@ -36,6 +37,7 @@ class SetOptions:
         minutes: shortest and longest recording.
         enrolled_share: share of the people that the library of their part has.
         seed: other recordings of the same people by another seed.
+        vad_method: finds the speech in clips.
         noises: paths of recordings of noise.
     """
 
@@ -46,6 +48,7 @@ class SetOptions:
     minutes: tuple[float, float]
     enrolled_share: float
     seed: int
+    vad_method: VadMethod = "silero"
     noises: Sequence[str] = ()
 
 
@@ -166,6 +169,7 @@ def _recordings(
                 kind=options.kind,
                 seed=(options.seed, part, number, 1),
                 noises=options.noises,
+                vad_method=options.vad_method,
             ),
         )
 

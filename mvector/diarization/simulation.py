@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from mvector.audio import read_audio
-from mvector.audio.vad import speech_segments
+from mvector.audio.vad import VadMethod, speech_segments
 from mvector.config.augment_options import ReverbConf
 from mvector.data.augmentation.codec import telephone_line
 from mvector.data.augmentation.noise import add_noise, mean_power
@@ -24,7 +24,7 @@ from mvector.data.augmentation.reverb import add_reverb
 from mvector.data.augmentation.rooms import draw_room, simulate_room
 from mvector.diarization.turn_taking import PlannedTurn, TurnTaking, draw_turns
 from mvector.diarization.turns import Turn
-from mvector.errors import DataError, MVectorError
+from mvector.errors import DataError, MissingDependencyError, MVectorError
 
 Kind: TypeAlias = Literal["meeting", "call", "stereo_call"]
 
@@ -63,8 +63,10 @@ class SpeechTape:
         DataError: no clip can be read, or none has speech.
     """
 
-    def __init__(self, name: str, paths: Sequence[str], sample_rate: int) -> None:
-        self.sample_rate = sample_rate
+    def __init__(
+        self, name: str, paths: Sequence[str], sample_rate: int, vad_method: VadMethod
+    ) -> None:
+        self.sample_rate, self._vad_method = sample_rate, vad_method
         self.left_out: list[str] = []
         pieces = [piece for path in paths for piece in self._read(path)]
         if not pieces:
@@ -76,7 +78,9 @@ class SpeechTape:
         """The stretches of speech in a clip, at one level."""
         try:
             waveform = read_audio(path, self.sample_rate)
-            segments = speech_segments(waveform, self.sample_rate)
+            segments = speech_segments(waveform, self.sample_rate, self._vad_method)
+        except MissingDependencyError:
+            raise
         except MVectorError as error:
             self.left_out.append(str(error))
             return
@@ -110,6 +114,7 @@ def make_conversation(
     kind: Kind,
     seed: Sequence[int],
     noises: Sequence[str] = (),
+    vad_method: VadMethod = "silero",
 ) -> Conversation:
     """Make a recording of people from their clips.
 
@@ -121,9 +126,11 @@ def make_conversation(
             8 kHz, mixed; ``stereo_call``: one telephone a channel.
         seed: of all that is drawn.
         noises: paths of recordings of noise, of which each microphone hears one.
+        vad_method: finds the speech in clips; what it takes for speech, the turns call speech.
 
     Raises:
         DataError: a person has no speech.
+        MissingDependencyError: the detector is not installed.
     """
     rng = np.random.default_rng(list(seed))
     sample_rate = SAMPLE_RATES[kind]
@@ -135,7 +142,7 @@ def make_conversation(
     turns: list[Turn] = []
     left_out: list[str] = []
     for person, name in enumerate(names):
-        tape = SpeechTape(name, _shuffled(clips_of[name], rng), sample_rate)
+        tape = SpeechTape(name, _shuffled(clips_of[name], rng), sample_rate, vad_method)
         tape.samples *= np.float32(10.0 ** (rng.uniform(-_SPREAD_DB, _SPREAD_DB) / 20.0))
         left_out += tape.left_out
         response = None

@@ -461,7 +461,7 @@ ACCEPTED = {
     ],
     "simulate_meetings": [
         "l m --out o --kind stereo_call --style broadcast --num_recordings 2 --minutes 1 2 "
-        "--enrolled 0.3 --noise_dir n --data_root d --seed 1",
+        "--enrolled 0.3 --noise_dir n --data_root d --seed 1 --vad energy",
         "l --out o --num_people 2 10",
     ],
     "score_diarization": ["a b --collar 0.25 --skip_overlap --uem u --enrolled n --json"],

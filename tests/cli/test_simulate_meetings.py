@@ -30,6 +30,7 @@ def clip_list(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def simulated(clip_list: str, out: Path, *more: str) -> int:
     words = [clip_list, "--out", str(out), "--num_recordings", "2", "--minutes", "0.1", "0.15"]
+    words += ["--vad", "energy"]
     return run_script("simulate_meetings", [*words, *more])
 
 

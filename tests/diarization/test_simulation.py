@@ -11,6 +11,7 @@ from error_codes import raises_code
 
 from mvector.diarization.simulation import Conversation, Kind, make_conversation
 from mvector.diarization.turn_taking import STYLES
+from mvector.errors import MissingDependencyError
 
 TONES_HZ = {"Ada": 500.0, "Ben": 1100.0, "Eve": 2300.0}
 
@@ -31,7 +32,9 @@ def clips_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 def made(clips_of: dict[str, list[str]], kind: Kind, seed: int = 0) -> Conversation:
     people = clips_of if kind == "meeting" else {name: clips_of[name] for name in ("Ada", "Ben")}
-    return make_conversation(people, STYLES["meeting"], 20.0, kind=kind, seed=(seed,))
+    return make_conversation(
+        people, STYLES["meeting"], 20.0, kind=kind, seed=(seed,), vad_method="energy"
+    )
 
 
 def level_db(track: np.ndarray, tone_hz: float, rate: int, start_s: float, end_s: float) -> float:
@@ -85,7 +88,13 @@ def test_noise_is_louder_than_the_hiss(clips_of: dict[str, list[str]], tmp_path:
     one = {"Ada": clips_of["Ada"]}
     quiet, loud = (
         make_conversation(
-            one, STYLES["broadcast"], 8.0, kind="meeting", seed=(0,), noises=noises
+            one,
+            STYLES["broadcast"],
+            8.0,
+            kind="meeting",
+            seed=(0,),
+            noises=noises,
+            vad_method="energy",
         ).waveform
         for noises in ([], [str(tmp_path / "hum.wav")])
     )
@@ -98,11 +107,32 @@ def test_clips_that_cannot_be_used_are_left_out(
     clips_of: dict[str, list[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    people = {"Ada": [str(tmp_path / "broken.wav"), clips_of["Ada"][0]]}
-    recording = make_conversation(people, STYLES["meeting"], 5.0, kind="meeting", seed=(0,))
+
+    def make(paths: list[str]) -> Conversation:
+        return make_conversation(
+            {"Ada": paths},
+            STYLES["meeting"],
+            5.0,
+            kind="meeting",
+            seed=(0,),
+            vad_method="energy",
+        )
+
+    broken = str(tmp_path / "broken.wav")
+    recording = make([broken, clips_of["Ada"][0]])
     assert recording.turns
     (sentence,) = recording.left_out
     assert "broken.wav" in sentence
     with raises_code("data"):
-        people = {"Ada": [str(tmp_path / "broken.wav")]}
-        make_conversation(people, STYLES["meeting"], 5.0, kind="meeting", seed=(0,))
+        make([broken])
+
+
+def test_a_detector_that_is_not_installed_is_no_bad_clip(
+    clips_of: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingDependencyError("pip install silero-vad")
+
+    monkeypatch.setattr("mvector.diarization.simulation.speech_segments", missing)
+    with raises_code("missing-dependency"):
+        make_conversation(clips_of, STYLES["meeting"], 5.0, kind="meeting", seed=(0,))
