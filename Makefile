@@ -16,7 +16,7 @@ READY = $(VENV)/.requirements-installed
 LOWEST = $(VENV)-lowest
 LOWEST_READY = $(LOWEST)/.requirements-installed
 # All but the commands, the corpora, the demo and whole trainings.
-FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute config data embedding \
+FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute config data diarization embedding \
   evaluation features losses models recognition scoring speakers training/test_optimizers.py \
   training/test_network.py training/test_schedules.py training/test_loggers.py)
 TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \

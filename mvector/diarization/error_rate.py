@@ -56,7 +56,8 @@ class DiarizationErrors:
         unnamed_s: of them, those without their name, and without another's in its place.
         misnamed_s: of them, those with the name of another person in the place of theirs.
         strangers_s: seconds of people who are not enrolled.
-        named_strangers_s: of them, those with the name of somebody enrolled.
+        named_strangers_s: of them, those with the name of somebody enrolled. Where it is not said
+            who is enrolled, these five are 0.
     """
 
     speech_s: float
@@ -186,8 +187,8 @@ def score_turns(
 
 def _naming_times(timeline: Timeline, enrolled: Collection[str]) -> dict[str, float]:
     """What names are worth: a wrong one stands first for enrolled people without theirs."""
-    duration_s = timeline.duration_s
     names = sorted(enrolled)
+    duration_s = timeline.duration_s if names else np.zeros(len(timeline.duration_s))
     speaking = _columns_of(names, timeline.people, timeline.reference)
     said = _columns_of(names, timeline.found, timeline.hypothesis)
     num_enrolled = speaking.sum(axis=1)
