@@ -17,7 +17,7 @@ import mvector
 MODULES = sorted((ROOT / "mvector").rglob("*.py"))
 OPTIONAL = (
     *("torchaudio", "librosa", "matplotlib", "visualdl", "torchinfo", "pyaudio", "av"),
-    *("faiss", "cryptography", "silero_vad", "pyarrow", "tensorboard"),
+    *("faiss", "cryptography", "silero_vad", "onnx", "pyarrow", "tensorboard"),
 )
 
 
@@ -206,6 +206,7 @@ ROOMS = (
     "data",
     "corpus",
     "embedding",
+    "export",
     "scoring",
     "evaluation",
     "speakers",

@@ -35,6 +35,7 @@ GROUPS = {
     "come from elsewhere, and go there": {
         "import_checkpoint": "make a model folder of another toolkit's checkpoint",
         "export_checkpoint": "write a model's weights for another toolkit",
+        "export_onnx": "write a model as an ONNX file, which runs without PyTorch",
         "import_library": "enrol the people of an older library anew",
     },
     "look around": {
@@ -62,6 +63,7 @@ ALIASES = {
     "config": "configs",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
+    "onnx": "export_onnx",
 }
 #: What somebody may type for one action of a command, and how to say it.
 PHRASES = {

@@ -28,11 +28,11 @@ FEATURE_METHODS: dict[str, type[FeatureTransform]] = {
     "ReDimNet2Fbank": ReDimNet2Fbank,
 }
 
-_LOG_FLOOR = 1e-6
+LOG_FLOOR = 1e-6
 # A bin that never changes keeps a rounding error of about 1e-7 of its mean; a deviation below
 # this share of the mean is no signal and must not be blown up to 1.
-_STD_FLOOR = 1e-5
-_STD_MIN = 1e-10
+STD_FLOOR = 1e-5
+STD_MIN = 1e-10
 
 
 class Featurizer(nn.Module):
@@ -111,7 +111,7 @@ class Featurizer(nn.Module):
                 lengths = lengths.to(waveforms.device, torch.int64, non_blocking=True)
             features = self.transform(waveforms, lengths)
             if self.log_spectrum:
-                features.clamp_(min=_LOG_FLOOR).log_()
+                features.clamp_(min=LOG_FLOOR).log_()
             if lengths is None:
                 num_frames = torch.full_like(waveforms[:, 0], features.shape[1], dtype=torch.int64)
             else:
@@ -141,7 +141,7 @@ class Featurizer(nn.Module):
             if padded:
                 zero_invalid_frames_(centred, num_frames)
             deviation = mean_over_frames(centred.square_(), num_frames).sqrt_()
-            deviation = deviation.maximum(_STD_FLOOR * mean.abs()).clamp_(min=_STD_MIN)
+            deviation = deviation.maximum(STD_FLOOR * mean.abs()).clamp_(min=STD_MIN)
         if self.normalize_mean:
             features.sub_(mean)
         if self.normalize_variance:

@@ -28,7 +28,7 @@ from mvector.features.transform import (
     require_positive_int,
 )
 
-_EPSILON = 2.0**-23  # what Kaldi raises energies to under a logarithm, in every precision
+EPSILON = 2.0**-23  # what Kaldi raises energies to under a logarithm, in every precision
 
 
 class Fbank(FeatureTransform):
@@ -132,7 +132,7 @@ class Fbank(FeatureTransform):
         self.dither, self.preemphasis = dither, preemphasis_coefficient
         self.remove_dc_offset, self.subtract_mean = remove_dc_offset, subtract_mean
         self.use_energy, self.raw_energy, self.htk_compat = use_energy, raw_energy, htk_compat
-        self.energy_floor = max(energy_floor, _EPSILON)
+        self.energy_floor = max(energy_floor, EPSILON)
         self.use_power, self.use_log_fbank = use_power, use_log_fbank
         self.feature_dim = num_mel_bins + int(use_energy)
         self._set_constant("window", kaldi_window(window_type, self.frame_length, blackman_coeff))
@@ -199,11 +199,19 @@ class Fbank(FeatureTransform):
             features -= mean_over_frames(features, counts)
         return features
 
-    def _mirror_ends(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-        # Frame t lies about the middle of shift t. Where frames are shorter than shifts, the first
-        # starts inside the clip. At the right goes what makes num_frames() whole frames of it.
+    @property
+    def num_mirrored(self) -> tuple[int, int]:
+        """Samples in front of a clip and behind it, without ``snip_edges``.
+
+        Frame t lies about the middle of shift t. Where frames are shorter than shifts, the first
+        starts inside the clip, and the number is negative. At the right goes what makes
+        ``num_frames()`` whole frames of it.
+        """
         num_left = self.frame_length // 2 - self.hop_length // 2
-        num_right = self.frame_length - self.frame_length // 2 - self.hop_length % 2
+        return num_left, self.frame_length - self.frame_length // 2 - self.hop_length % 2
+
+    def _mirror_ends(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+        num_left, num_right = self.num_mirrored
         waveforms = pad_ends(waveforms, lengths, max(0, num_left), num_right, "symmetric")
         return waveforms[:, max(0, -num_left) :]
 
@@ -217,7 +225,7 @@ class Fbank(FeatureTransform):
         bins = interleaved_squares(spectra) if self.use_power else power_spectrum(spectra).sqrt_()
         bands = bins @ self.mel_bank.to(bins.dtype)
         if self.use_log_fbank:
-            bands.clamp_(min=_EPSILON).log_()
+            bands.clamp_(min=EPSILON).log_()
         if not self.use_energy:
             return bands
         energy = (frames if self.raw_energy else windowed).square().sum(dim=-1, keepdim=True)

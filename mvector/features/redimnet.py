@@ -25,8 +25,9 @@ from mvector.features.transform import (
     require_positive_int,
 )
 
-_LOG_OFFSET = 1e-6
-_LEAST = 1e-8  # power of a bin or band in ReDimNet2Fbank, and what is added to it
+LOG_OFFSET = 1e-6
+SIGNAL_EPS = 1e-6  # added to the deviation of a clip
+LEAST = 1e-8  # power of a bin or band in ReDimNet2Fbank, and what is added to it
 
 
 class ReDimNetFbank(FeatureTransform):
@@ -91,7 +92,7 @@ class ReDimNetFbank(FeatureTransform):
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.normalize_signal:
-            waveforms = standardise(waveforms, lengths, eps=1e-6)
+            waveforms = standardise(waveforms, lengths, eps=SIGNAL_EPS)
         half = self.n_fft // 2
         emphasised = emphasise(waveforms, self.preemphasis)
         padded = pad_ends(emphasised, lengths, half, half, "reflect")
@@ -99,7 +100,7 @@ class ReDimNetFbank(FeatureTransform):
 
     def _levels(self, frames: Tensor) -> Tensor:
         squares = interleaved_squares(torch.fft.rfft(frames * self.window.to(frames.dtype)))
-        return (squares @ self.mel_bank.to(squares.dtype)).add_(_LOG_OFFSET).log_()
+        return (squares @ self.mel_bank.to(squares.dtype)).add_(LOG_OFFSET).log_()
 
 
 class ReDimNet2Fbank(FeatureTransform):
@@ -164,16 +165,16 @@ class ReDimNet2Fbank(FeatureTransform):
 
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.normalize_signal:
-            waveforms = standardise(waveforms, lengths, eps=_LEAST)
+            waveforms = standardise(waveforms, lengths, eps=LEAST)
         emphasised = emphasise(waveforms, self.preemphasis)
         padded = pad_ends(emphasised, lengths, self.num_edge, self.num_edge, "constant")
         return map_frames(self._levels, padded, self.win_length, self.hop_length)
 
     def _levels(self, frames: Tensor) -> Tensor:
         spectra = torch.fft.rfft(frames * self.window.to(frames.dtype), n=self.n_fft)
-        power = power_spectrum(spectra)[..., :-1].clamp(_LEAST, 1.0 / _LEAST)
-        bands = (power @ self.mel_bank.to(power.dtype)).clamp_(_LEAST, 1.0 / _LEAST)
-        return bands.add_(_LEAST).log_()
+        power = power_spectrum(spectra)[..., :-1].clamp(LEAST, 1.0 / LEAST)
+        bands = (power @ self.mel_bank.to(power.dtype)).clamp_(LEAST, 1.0 / LEAST)
+        return bands.add_(LEAST).log_()
 
 
 def _stretched_bank(

@@ -30,7 +30,7 @@ from mvector.features.transform import (
     require_positive_int,
 )
 
-_TOP_DB = 80.0
+TOP_DB = 80.0
 
 
 class Spectrogram(FeatureTransform):
@@ -287,5 +287,5 @@ class MFCC(FeatureTransform):
             if lengths is not None:
                 zero_invalid_frames_(mel, self.num_frames(lengths))
             levels = mel.clamp_(min=1e-10).log10_().mul_(10.0)
-            levels = levels.maximum(levels.amax(dim=(1, 2), keepdim=True) - _TOP_DB)
+            levels = levels.maximum(levels.amax(dim=(1, 2), keepdim=True) - TOP_DB)
         return levels @ self.dct.to(levels.dtype)

@@ -24,7 +24,7 @@ from mvector.features.transform import (
     require_positive_int,
 )
 
-_AMIN = 1e-10  # least energy under the logarithm
+AMIN = 1e-10  # least energy under the logarithm
 
 
 class SpeechbrainFbank(FeatureTransform):
@@ -120,7 +120,7 @@ class SpeechbrainFbank(FeatureTransform):
         spectra = torch.fft.rfft(frames * self.window.to(frames.dtype))
         squares = interleaved_squares(spectra)
         bands = squares @ self.mel_bank.to(squares.dtype)
-        return bands.clamp_(min=_AMIN).log10_().mul_(10.0)
+        return bands.clamp_(min=AMIN).log10_().mul_(10.0)
 
 
 def _mel_bank(n_fft: int, n_mels: int, sample_rate: int, f_min: float, f_max: float) -> Tensor:

@@ -55,6 +55,10 @@ class FeatureTransform(nn.Module):
         self._exact[name] = values
         self.register_buffer(name, values.to(torch.float32), persistent=False)
 
+    def exact(self, name: str) -> Tensor:
+        """A window or matrix in float64, as it was computed."""
+        return self._exact[name]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # .double() must not double the digits of rounded constants, and .half() or .bfloat16() of
         # the model around must not round them further: float64 or float32, always from the exact.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
+from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
 
@@ -21,6 +22,8 @@ def masked_scores(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tens
 
 def softmax_over_frames(scores: torch.Tensor) -> torch.Tensor:
     """Weights that sum to 1 over the last axis, without a copy to get it together in memory."""
+    if is_in_onnx_export():
+        return torch.softmax(scores, dim=-1)
     return torch.softmax(scores.transpose(-1, -2), dim=-2).transpose(-1, -2)
 
 

@@ -184,7 +184,8 @@ class ContextAwareMasking(nn.Module):
         """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
         x = zero_padding(x, mask)
         gate = torch.sigmoid(self.excite(_relu_(self.squeeze(_clip_and_segment_mean(x, mask)))))
-        return self.local(x) * gate.repeat_interleave(SEGMENT_FRAMES, dim=2)[:, :, : x.shape[2]]
+        gates = gate.unsqueeze(3).expand(-1, -1, -1, SEGMENT_FRAMES).flatten(2)
+        return self.local(x) * gates[:, :, : x.shape[2]]
 
 
 def _clip_and_segment_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -203,7 +204,7 @@ def _clip_and_segment_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.
 
 
 def _segment_mean(x: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool1d(x, SEGMENT_FRAMES, ceil_mode=True)
+    return F.avg_pool1d(x, SEGMENT_FRAMES, ceil_mode=True, count_include_pad=False)
 
 
 def _relu_(x: torch.Tensor) -> torch.Tensor:

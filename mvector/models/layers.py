@@ -7,7 +7,8 @@ for maps ``(batch, channels, bins, frames)`` the mask is ``(batch, 1, 1, frames)
 
 In memory, the channels of a frame lie side by side: ``(batch, channels, frames)`` is a transposed
 view of ``(batch, frames, channels)``. A layer that sees one frame at a time is then one product of
-two matrices over all frames of the batch, the fastest thing that processors can do.
+two matrices over all frames of the batch, the fastest thing that processors can do. A graph that is
+exported has plain convolutions instead, which its runtime arranges by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
 from mvector.errors import AudioError
@@ -60,6 +62,8 @@ def blank_padding(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 def masked_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the valid frames: ``(batch, channels, frames) -> (batch, channels)``."""
     x = at_least_float32(x)
+    if is_in_onnx_export():  # where the number of frames might become that of the example
+        return x.mean(dim=-1)
     if mask is None:
         return x.sum(dim=-1) / x.shape[-1]  # unlike that of mean, its gradient stays one value
     mask = mask.to(x.dtype)
@@ -74,6 +78,10 @@ def masked_mean_and_variance(
     ``unbiased`` divides by one less than the number of frames; a single frame has variance 0.
     """
     x = at_least_float32(x)
+    if is_in_onnx_export():  # the number of frames is not known
+        mean, squares = x.mean(dim=-1), (x - x.mean(dim=-1, keepdim=True)).square().sum(dim=-1)
+        count = torch.ones_like(x[:1, :1]).sum(dim=-1)
+        return mean, squares / (count - int(unbiased)).clamp(min=1.0)
     if mask is None:
         variance, mean = torch.var_mean(x, dim=-1, correction=int(unbiased and x.shape[-1] > 1))
         return mean, variance
@@ -100,11 +108,15 @@ def reflect_pad(x: torch.Tensor, padding: int, mask: torch.Tensor | None) -> tor
 
 def split_channels(x: torch.Tensor, width: int) -> list[torch.Tensor]:
     """``(batch, channels, frames)`` to groups of channels, each ``(batch, width, frames)``."""
+    if is_in_onnx_export():
+        return list(x.split(width, dim=1))
     return [group.transpose(1, 2) for group in x.transpose(1, 2).split(width, dim=2)]
 
 
 def join_channels(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """The channels of all parts: several ``(batch, width, frames)`` to one tensor."""
+    if is_in_onnx_export():
+        return torch.cat(list(parts), dim=1)
     return torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
 
 
@@ -113,6 +125,8 @@ class FrameConv(nn.Conv1d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
+        if is_in_onnx_export():
+            return super().forward(x)
         if self.kernel_size == (1,) and self.groups == 1:
             weight = self.weight.squeeze(2)
             return F.linear(x.transpose(1, 2), weight, self.bias).transpose(1, 2)
@@ -169,6 +183,8 @@ class ConvReluNorm(nn.Module):
         x = torch.relu(self.conv(x))
         if self.norm is None:
             return x
+        if is_in_onnx_export():
+            return self.norm(x)
         rows = x.transpose(1, 2)
         return self.norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
 

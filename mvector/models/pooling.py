@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
@@ -145,8 +146,11 @@ class AttentiveStatisticsPooling(nn.Module):
         """The hidden layer of frame, mean and deviation; the latter two are not repeated."""
         mean, variance = masked_mean_and_variance(x, mask, unbiased=self.unbiased_context)
         variance = variance + 1e-7 if self.unbiased_context else variance.clamp(min=1e-12)
-        of_frame, of_context = self.hidden.weight.split([x.shape[1], 2 * x.shape[1]], dim=1)
+        channels = self.output_dim // 2
+        of_frame, of_context = self.hidden.weight.split([channels, 2 * channels], dim=1)
         context = F.linear(torch.cat([mean, variance.sqrt()], dim=1), of_context.squeeze(2))
+        if is_in_onnx_export():
+            return F.conv1d(x, of_frame, self.hidden.bias) + context.unsqueeze(2)
         frames = F.linear(x.transpose(1, 2), of_frame.squeeze(2), self.hidden.bias)
         return frames.transpose(1, 2) + context.unsqueeze(2)
 

@@ -42,7 +42,8 @@ class ChannelNorm(nn.LayerNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Tensor ``(batch, channels, ...)`` to one of the same shape."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        last = x.dim() - 1  # counted from the front, as exported graphs need it
+        return super().forward(x.movedim(1, last)).movedim(last, 1)
 
 
 class RowNorm(nn.GroupNorm):

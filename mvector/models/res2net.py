@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.onnx import is_in_onnx_export
 
 from mvector.errors import ConfigError
 from mvector.models.layers2d import (
@@ -65,7 +66,10 @@ class Res2Net(ResNetBase):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Convolution with stride 3, then the maximum over 3x3 cells with stride 2."""
         least = STEM_KERNEL - 2 * STEM_PADDING
-        if x.shape[3] < least:
+        if is_in_onnx_export():  # whose sizes are not known yet
+            size = torch.ones_like(x[0, 0, 0], dtype=torch.int64).sum().clamp(min=least)
+            x = F.pad(x, (0, least))[..., :size]
+        elif x.shape[3] < least:
             x = F.pad(x, (0, least - x.shape[3]))
         x = torch.relu(self.stem(x))
         if mask is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
@@ -95,7 +96,11 @@ def simple_attention(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch
     frames = None if mask is None else mask.squeeze(2)
     mean = masked_mean(values.mean(dim=2), frames)
     distances = (values - mean[:, :, None, None]).square()
-    cells = x.shape[2] * x.shape[3] if mask is None else x.shape[2] * mask.sum(dim=(1, 2, 3))
+    cells: int | torch.Tensor = x.shape[2] * x.shape[3]
+    if is_in_onnx_export():  # whose sizes are not known yet
+        cells = torch.ones_like(x[:1, 0]).sum(dim=(1, 2))
+    elif mask is not None:
+        cells = x.shape[2] * mask.sum(dim=(1, 2, 3))
     biased = masked_mean(distances.mean(dim=2), frames)
     variance = biased * _unbiased(cells, biased)
     weights = torch.sigmoid(

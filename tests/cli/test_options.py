@@ -481,6 +481,11 @@ ACCEPTED = {
         "--configs c"
     ],
     "export_checkpoint": ["--target wespeaker --model_path m --out o"],
+    "export_onnx": [
+        "--model_path m",
+        "--model_path m --out o --input features --precision float16",
+        "--model_path m --out o --target sherpa-onnx --precision float16",
+    ],
     "configs": ["", "--copy d", "tdnn"],
     "demo": ["--out d"],
 }

@@ -1,0 +1,112 @@
+"""Whether an exported graph gives the embeddings that its model gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mvector.errors import CheckpointError
+from mvector.export.assembly import FEATURES, NUM_FRAMES
+from mvector.models.onnx_file import (
+    EMBEDDING,
+    NUM_SAMPLES,
+    WAVEFORM,
+    OnnxInput,
+    OnnxPrecision,
+)
+from mvector.models.speaker_model import SpeakerModel
+from mvector.shipped import shipped_folder
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: The least cosine of an embedding of the file and one of the model.
+LEAST_COSINE: dict[OnnxPrecision, float] = {"float32": 0.99999, "float16": 0.9999, "int8": 0.99}
+
+_DURATIONS_S = (3.0, 1.4, 0.7, 2.2)  # none divides another
+
+
+@dataclass(frozen=True)
+class CheckClips:
+    """Clips of several lengths as one padded batch.
+
+    Attributes:
+        waveforms: ``(clips, samples)`` float32.
+        lengths: ``(clips,)`` int64.
+    """
+
+    waveforms: torch.Tensor
+    lengths: torch.Tensor
+
+    @classmethod
+    def of(cls, model: SpeakerModel) -> CheckClips:
+        """The clips of speech that come with the package, as long as the model takes them."""
+        rate, least = model.front_end.sample_rate, _least_samples(model)
+        files = sorted(shipped_folder("samples").glob("*/1.flac"))
+        lengths = [max(least, round(seconds * rate)) for seconds in _DURATIONS_S[: len(files)]]
+        waveforms = torch.zeros(len(files), max(lengths))
+        for row, file, length in zip(waveforms, files, lengths, strict=True):
+            clip = np.resize(model.front_end.decode(file), length)
+            row[:length] = torch.from_numpy(clip)
+        return cls(waveforms, torch.tensor(lengths))
+
+
+def compare(content: bytes, model: SpeakerModel, clips: CheckClips, input: OnnxInput) -> float:
+    """The least cosine of embeddings of a graph and of the model; 0 where one is not finite."""
+    with torch.inference_mode():
+        expected = model(clips.waveforms, clips.lengths).numpy()
+        if input == FEATURES:
+            features, num_frames = model.features(clips.waveforms, clips.lengths)
+            fed = {FEATURES: features.numpy(), NUM_FRAMES: num_frames.numpy()}
+        else:
+            fed = {WAVEFORM: clips.waveforms.numpy(), NUM_SAMPLES: clips.lengths.numpy()}
+    graph = open_graph(content)
+    if len(graph.get_inputs()) == 1:  # of sherpa-onnx: one clip after the other
+        pairs = zip(fed[FEATURES], fed[NUM_FRAMES], strict=True)
+        rows = [graph.run([EMBEDDING], {FEATURES: clip[None, :n]})[0] for clip, n in pairs]
+        return least_cosine(expected, np.concatenate(rows))
+    (found,) = graph.run([EMBEDDING], fed)
+    return least_cosine(expected, found)
+
+
+def least_cosine(expected: np.ndarray, found: np.ndarray) -> float:
+    """Of the rows of two arrays; 0 where a row is zero or not finite."""
+    first, second = expected.astype(np.float64), found.astype(np.float64)
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = np.einsum("ij,ij->i", first, second) / norms
+    return float(np.nan_to_num(cosines, nan=0.0).min())
+
+
+def require_alike(cosine: float, precision: OnnxPrecision) -> None:
+    """Raise CheckpointError where a graph's embeddings are not those of its model."""
+    least = LEAST_COSINE[precision]
+    if cosine >= least:
+        return
+    cure = "report the model's configuration"
+    if precision != "float32":
+        cure = "export it with --precision float32"
+    raise CheckpointError(
+        f"The exported graph is not the model: in {precision}, the cosine of their embeddings "
+        f"falls to {cosine:.5f}, and at least {least} is required; nothing was written; {cure}.",
+        code="export-inexact",
+    )
+
+
+def open_graph(content: bytes) -> InferenceSession:
+    """A graph made ready to run on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # what an optimiser tells of a graph helps nobody here
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _least_samples(model: SpeakerModel) -> int:
+    samples = max(model.featurizer.min_samples, round(0.1 * model.front_end.sample_rate))
+    while model.featurizer.num_frames(samples) < model.min_frames:
+        samples *= 2
+    return samples
