@@ -4,6 +4,7 @@
 # make help   these lines
 # make clean  remove what the demo and the tests wrote (not .venv)
 #
+# make test-runtime  what pip install . alone is enough for, in an environment of its own (a minute)
 # make test-lowest   tests of what other packages do for us, with the lowest versions that
 #                    pyproject.toml declares, and with workers that are spawned as on Windows and
 #                    macOS (Python 3.10 or 3.11, for which these have ready-made wheels; minutes)
@@ -13,6 +14,7 @@ VENV ?= .venv
 WORKERS ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.requirements-installed
+RUNTIME = $(VENV)-runtime
 LOWEST = $(VENV)-lowest
 LOWEST_READY = $(LOWEST)/.requirements-installed
 # All but the commands, the corpora, the demo and whole trainings.
@@ -22,7 +24,7 @@ FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute confi
 TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \
   data/test_packed.py data/test_packed_training.py audio/test_vad.py corpus/test_inspection.py)
 
-.PHONY: help demo test test-lowest lint clean
+.PHONY: help demo test test-runtime test-lowest lint clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
@@ -32,6 +34,13 @@ help:  # the comments above
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-runtime: $(READY)
+	rm -rf $(RUNTIME)
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install --quiet .
+	MVECTOR_RUNTIME_PYTHON=$(abspath $(RUNTIME))/bin/python \
+	  $(BIN)/python -m pytest -q tests/test_runtime_environment.py
 
 test-lowest: $(LOWEST_READY)
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(FAST_TESTS)

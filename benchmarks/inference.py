@@ -1,72 +1,85 @@
-"""Measure inference: start to first answer, latency, throughput, half precision, real-time factor.
+"""Measure inference by both engines in one run: start, memory, latency, batches, backbones.
 
-    python benchmarks/inference.py --part start --model_path MODEL a.wav b.wav
-    python benchmarks/inference.py --part latency
-    python benchmarks/inference.py --part batch --model_path MODEL
-    python benchmarks/inference.py --part precision --model_path MODEL a.wav b.wav ...
-    python benchmarks/inference.py --part rtf
-    python benchmarks/inference.py --part busy
+    python benchmarks/inference.py --part prepare --out DIR
+    python benchmarks/inference.py --part start --models DIR/box a.wav b.wav
+    python benchmarks/inference.py --part latency --models DIR/*
+    python benchmarks/inference.py --part batch --models DIR/*
+    python benchmarks/inference.py --part backbones
 
-start: wall time of `infer_contrast.py` from the start of its process to its end, and the time of
-each phase in a process that does the same. latency: waveform to embedding, of every backbone with
-its default size on Fbank of 80 bins, random weights. batch: clips of 3 s, one by one and in batches
-of 16. precision: the model in bfloat16 (autocast) and with its linear layers in int8 (dynamic
-quantisation), cosine to float32 and time. rtf: seconds of computing for a second of audio, in
-chunks of 5 s on one thread, beside published figures. busy: a clip of 3 s on the model in the box,
-while every core is busy with other work too. Medians throughout.
+prepare: model folders with both weights and model.onnx, of --precision: the model in the box, and
+ECAPA-TDNN with 512 channels, CAM++ and ResNet34 on Fbank of 80 bins, untrained, as speed does not
+depend on the weights. start: wall and processor time of `infer_contrast.py` from the start of its
+process to its end, and its peak memory; --python names another interpreter for onnx, such as one
+without torch, whose packages are weighed too. latency: a clip of 3 s in one thread, alone and while
+every core is busy with other work. batch: 64 clips of 3 s by two threads. backbones: waveform to
+embedding by torch, of every backbone with its default size. Shares of the peak are of the products
+of float32 matrices that the machine does in the same run. Medians throughout.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import torch
 from common import cpu_name, interleaved_times
+from torch.utils.flop_counter import FlopCounterMode
 
 from mvector.embedding import SpeakerEncoder
+from mvector.export import export_onnx
 from mvector.features.front_end import FrontEnd
 from mvector.models import BACKBONES
+from mvector.models.engine import Engine
+from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.models.named import DEFAULT_MODEL
+from mvector.models.onnx_file import ONNX_FILE, OnnxPrecision
 from mvector.models.speaker_model import SpeakerModel
 
-RATE = 16000
+ROOT = Path(__file__).resolve().parent.parent
+RATE, CLIP_S = 16000, 3.0
 FBANK = {
     "feature_method": "Fbank",
     "method_args": {"sample_frequency": RATE, "num_mel_bins": 80},
     "normalize_mean": True,
 }
-# Published for one thread of a CPU (not this one) and chunks of 5 s.
-PUBLISHED_RTF = {"EcapaTdnn, 512 channels": 0.0184, "CAMPPlus": 0.0230}
-
-_PHASES = """
-import json, sys, time
-marks = [("", time.perf_counter())]
-def mark(name): marks.append((name, time.perf_counter()))
-import numpy; mark("numpy")
-import torch; mark("torch")
-import mvector.predict; mark("mvector")
-predictor = mvector.MVectorPredictor(sys.argv[1], threshold=0.5, use_gpu=False)
-mark("model")
-str(predictor.contrast(*sys.argv[2:]).decide()); mark("first answer")
-str(predictor.contrast(*sys.argv[2:]).decide()); mark("second answer")
-print(json.dumps({name: end - begin for (_, begin), (name, end) in zip(marks, marks[1:])}))
-"""
+ZOO: dict[str, tuple[str, dict[str, object]]] = {
+    "ecapa512": ("EcapaTdnn", {"channels": 512}),
+    "campplus": ("CAMPPlus", {}),
+    "resnet34": ("ResNet", {}),
+}
+ENGINES: tuple[Engine, ...] = ("torch", "onnx")
 
 
-def random_encoder(backbone: str, **options: object) -> SpeakerEncoder:
-    """An untrained model: speed does not depend on the weights."""
+def prepare(args: argparse.Namespace) -> None:
+    """Write the model folders."""
+    for name in ("box", *ZOO):
+        folder = Path(args.out) / (
+            name if args.precision == "float32" else f"{name}-{args.precision}"
+        )
+        if name == "box":
+            shutil.copytree(DEFAULT_MODEL, folder)
+        else:
+            save_model_folder(folder, random_model(*ZOO[name]))
+        exported = export_onnx(
+            load_model_folder(folder)[0], folder / ONNX_FILE, precision=args.precision
+        )
+        print(f"{folder}: {exported.num_bytes / 1e6:.1f} MB", flush=True)
+
+
+def random_model(backbone: str, options: dict[str, object]) -> SpeakerModel:
+    """An untrained model."""
     torch.manual_seed(0)
-    return SpeakerEncoder(SpeakerModel(FrontEnd(RATE, FBANK), backbone, options), device="cpu")
+    return SpeakerModel(FrontEnd(RATE, FBANK), backbone, options).eval()
 
 
 def noise(duration_s: float, seed: int = 0) -> tuple[np.ndarray, int]:
@@ -75,111 +88,75 @@ def noise(duration_s: float, seed: int = 0) -> tuple[np.ndarray, int]:
     return samples.astype(np.float32), RATE
 
 
-def median_ms(task: Callable[[], object], num_runs: int) -> float:
-    """Median of some runs, in milliseconds."""
-    return 1000.0 * float(np.median(interleaved_times({"": task}, num_runs)[""]))
+def median_s(tasks: dict[str, Callable[[], object]], num_runs: int) -> dict[str, float]:
+    """Medians of tasks that take turns, in seconds."""
+    return {
+        name: float(np.median(each)) for name, each in interleaved_times(tasks, num_runs).items()
+    }
+
+
+def peak_flops(threads: int) -> float:
+    """Operations a second of products of large float32 matrices."""
+    torch.set_num_threads(threads)
+    matrix = torch.randn(1024, 1024)
+    return 2.0 * 1024**3 / median_s({"": lambda: matrix @ matrix}, 15)[""]
+
+
+def operations(model: SpeakerModel) -> int:
+    """Of the products and convolutions for a clip."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        model(torch.randn(1, round(CLIP_S * RATE)))
+    return counter.get_total_flops()
+
+
+# ---- parts -------------------------------------------------------------------------------------
 
 
 def measure_start(args: argparse.Namespace) -> None:
-    """Process start to first answer."""
-    clips = [str(clip) for clip in args.clips[:2]]
-    script = Path(__file__).resolve().parent.parent / "infer_contrast.py"
-    options = ["--model_path", args.model_path, "--threshold", "0.5", "--use_gpu", "False"]
-    command = [sys.executable, str(script), *options]
-    command += ["--audio_path1", clips[0], "--audio_path2", clips[1]]
-    walls, phases, bare = [], [], []
-    for _ in range(args.runs):
-        started = time.perf_counter()
-        subprocess.run(command, capture_output=True)
-        walls.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        bare.append(time.perf_counter() - started)
-        run = subprocess.run(
-            [sys.executable, "-c", _PHASES, args.model_path, *clips],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        phases.append(json.loads(run.stdout))
-    print(f"process start to end: median {np.median(walls):.2f} s, fastest {min(walls):.2f} s")
-    print(f"| python itself | {' | '.join(phases[0])} |\n{'|---' * (len(phases[0]) + 1)}|")
-    cells = [float(np.median([phase[name] for phase in phases])) for name in phases[0]]
-    print("| " + " | ".join(f"{seconds:.2f} s" for seconds in [np.median(bare), *cells]) + " |")
-
-
-def measure_latency(args: argparse.Namespace) -> None:
-    """Waveform to embedding by backbone, duration and threads."""
-    print("| backbone | 3 s, 1 thread | 3 s, 2 threads | 10 s, 1 thread | 10 s, 2 threads |")
-    print("|---" * 5 + "|")
-    for backbone in args.backbones or BACKBONES:
-        encoder, cells = random_encoder(backbone), []
-        for duration_s in (3.0, 10.0):
-            clip = noise(duration_s)
-            for threads in (1, 2):
-                torch.set_num_threads(threads)
-                cells.append(median_ms(partial(encoder.embed, clip), args.runs))
-        print(f"| {backbone} | {' | '.join(f'{cell:.0f} ms' for cell in cells)} |", flush=True)
-
-
-def measure_batch(args: argparse.Namespace) -> None:
-    """Clips of 3 s a second, alone and in batches."""
-    encoder = SpeakerEncoder.from_folder(args.model_path, "cpu")
-    clips = [noise(3.0, seed) for seed in range(64)]
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        alone = median_ms(lambda: [encoder.embed(clip) for clip in clips], 3)
-        batch = median_ms(lambda: encoder.embed_batch(clips), 3)
-        print(
-            f"{threads} threads: one by one {64000 / alone:.1f} clips/s, in batches of 16 "
-            f"{64000 / batch:.1f} clips/s"
-        )
-
-
-def measure_precision(args: argparse.Namespace) -> None:
-    """Cosine to float32, and time, of bfloat16 and int8."""
-    torch.set_num_threads(1)
-    full = SpeakerEncoder.from_folder(args.model_path, "cpu")
-    small = SpeakerEncoder.from_folder(args.model_path, "cpu")
-    quantised = torch.ao.quantization.quantize_dynamic(
-        small.model, {torch.nn.Linear}, dtype=torch.qint8
+    """Process start to end, by engine."""
+    (folder,) = args.models
+    print(
+        "| engine | wall | fastest | processor time | peak memory | packages |\n" + "|---" * 6 + "|"
     )
-    small = SpeakerEncoder(quantised, small.info, "cpu")
+    for engine in ENGINES:
+        python = args.python if engine == "onnx" else sys.executable
+        words = [
+            python,
+            str(ROOT / "infer_contrast.py"),
+            "--model_path",
+            folder,
+            "--engine",
+            engine,
+        ]
+        runs = np.array(
+            [timed_process([*words, *map(str, args.clips[:2])]) for _ in range(args.runs)]
+        )
+        wall, cpu, memory = np.median(runs, axis=0)
+        print(
+            f"| {engine} | {wall:.2f} s | {runs[:, 0].min():.2f} s | {cpu:.2f} s | "
+            f"{memory / 1e6:.0f} MB | {size_of_packages(python) / 1e6:.0f} MB |"
+        )
 
-    def in_bfloat16(clip: object) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
-            return full.embed(clip)  # type: ignore[arg-type]
 
-    ways: dict[str, Callable[[Any], np.ndarray]] = {
-        "float32": full.embed,
-        "bfloat16": in_bfloat16,
-        "int8 (linear layers)": small.embed,
-    }
-    expected = np.stack([full.embed(clip) for clip in args.clips])
-    print("| | lowest cosine to float32 | mean cosine | 3 s, 1 thread |\n|---|---|---|---|")
-    for name, embed in ways.items():
-        found = np.stack([embed(clip) for clip in args.clips])
-        lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
-        cosines = np.einsum("ij,ij->i", found, expected) / lengths
-        took = median_ms(partial(embed, noise(3.0)), args.runs)
-        print(f"| {name} | {cosines.min():.5f} | {cosines.mean():.5f} | {took:.0f} ms |")
+def timed_process(command: list[str]) -> tuple[float, float, float]:
+    """Wall and processor seconds, and the peak of memory in bytes."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in (0, 1, 3):
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0
 
 
-def measure_rtf(args: argparse.Namespace) -> None:
-    """Real-time factor in chunks of 5 s on one thread."""
-    torch.set_num_threads(1)
-    models = {
-        "EcapaTdnn, 512 channels": random_encoder("EcapaTdnn", channels=512),
-        "CAMPPlus": random_encoder("CAMPPlus"),
-    }
-    clip = noise(5.0)
-    tasks: dict[str, Callable[[], object]] = {
-        name: partial(encoder.embed, clip) for name, encoder in models.items()
-    }
-    times = interleaved_times(tasks, args.runs)
-    print("| | real-time factor | published |\n|---|---|---|")
-    for name, seconds in times.items():
-        print(f"| {name} | {np.median(seconds) / 5.0:.4f} | {PUBLISHED_RTF[name]:.4f} |")
+def size_of_packages(python: str) -> int:
+    """Bytes of all that is installed for an interpreter, but pip and setuptools."""
+    code = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    run = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    own = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+    folders = [path for path in Path(run.stdout.strip()).iterdir() if not path.name.startswith(own)]
+    files = {file for path in folders for file in (path, *path.rglob("*")) if file.is_file()}
+    return sum(file.stat().st_size for file in files)
 
 
 _BUSY = """
@@ -190,34 +167,90 @@ while True:
 """
 
 
-def measure_busy(args: argparse.Namespace) -> None:
-    """A clip on the model in the box, idle and beside a process for each core."""
-    encoder = SpeakerEncoder.from_folder(DEFAULT_MODEL, "cpu")
-    num_runs = max(30, args.runs)
+@contextmanager
+def every_core_busy() -> Iterator[None]:
+    """A process for each core that multiplies matrices."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    print("| | idle | every core busy | ratio |\n|---|---|---|---|")
-    for duration_s in (1.0, 3.0, 10.0):
-        task = partial(encoder.embed, noise(duration_s))
-        idle = median_ms(task, num_runs)
-        command = [sys.executable, "-c", _BUSY]
-        others = [subprocess.Popen(command, env=environment) for _ in range(os.cpu_count() or 1)]
-        try:
-            time.sleep(2.0)  # until they have imported
-            busy = median_ms(task, num_runs)
-        finally:
-            for other in others:
-                other.kill()
-                other.wait()
-        print(f"| {duration_s:g} s | {idle:.0f} ms | {busy:.0f} ms | {busy / idle:.1f} |")
+    words = [sys.executable, "-c", _BUSY]
+    others = [subprocess.Popen(words, env=environment) for _ in range(os.cpu_count() or 1)]
+    try:
+        time.sleep(2.0)  # until they have imported
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def measure_latency(args: argparse.Namespace) -> None:
+    """A clip in one thread, alone and beside other work."""
+    peak = peak_flops(1)
+    print(f"Products of matrices, one thread: {peak / 1e9:.0f} GFLOP/s")
+    print("| model | engine | alone | of torch | of the peak | every core busy | ratio |")
+    print("|---" * 7 + "|")
+    for folder in args.models:
+        tasks: dict[str, Callable[[], object]] = {
+            engine: partial(SpeakerEncoder.from_folder(folder, "cpu", engine=engine).embed, clip)
+            for clip in [noise(CLIP_S)]
+            for engine in ENGINES
+        }
+        count = operations(load_model_folder(folder)[0])
+        alone = median_s(tasks, args.runs)
+        with every_core_busy():
+            busy = median_s(tasks, args.runs)
+        for engine in ENGINES:
+            share = 100 * count / alone[engine] / peak
+            print(
+                f"| {Path(folder).name} | {engine} | {1e3 * alone[engine]:.1f} ms | "
+                f"{alone[engine] / alone['torch']:.2f} | {share:.0f} % | "
+                f"{1e3 * busy[engine]:.1f} ms | {busy[engine] / alone[engine]:.1f} |",
+                flush=True,
+            )
+
+
+def measure_batch(args: argparse.Namespace) -> None:
+    """Clips a second, 64 of 3 s at once, two threads."""
+    peak = peak_flops(2)
+    os.environ["OMP_NUM_THREADS"] = "2"
+    print(f"Products of matrices, two threads: {peak / 1e9:.0f} GFLOP/s")
+    print("| model | torch | onnx | ratio | onnx, of the peak |\n|---|---|---|---|---|")
+    clips = [noise(CLIP_S, seed) for seed in range(64)]
+    for folder in args.models:
+        encoders = {
+            engine: SpeakerEncoder.from_folder(folder, "cpu", engine=engine) for engine in ENGINES
+        }
+        times = median_s(
+            {name: partial(each.embed_batch, clips) for name, each in encoders.items()}, 3
+        )
+        rates = {engine: 64 / times[engine] for engine in ENGINES}
+        share = 100 * operations(load_model_folder(folder)[0]) * rates["onnx"] / peak
+        print(
+            f"| {Path(folder).name} | {rates['torch']:.0f} clips/s | {rates['onnx']:.0f} clips/s | "
+            f"{rates['onnx'] / rates['torch']:.2f} | {share:.0f} % |",
+            flush=True,
+        )
+
+
+def measure_backbones(args: argparse.Namespace) -> None:
+    """Waveform to embedding in torch by backbone, duration and threads."""
+    print("| backbone | 3 s, 1 thread | 3 s, 2 threads | 10 s, 1 thread | 10 s, 2 threads |")
+    print("|---" * 5 + "|")
+    for backbone in BACKBONES:
+        encoder, cells = SpeakerEncoder(random_model(backbone, {}), device="cpu"), []
+        for duration_s in (3.0, 10.0):
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                task = partial(encoder.embed, noise(duration_s))
+                cells.append(1e3 * median_s({"": task}, args.runs)[""])
+        print(f"| {backbone} | {' | '.join(f'{cell:.0f} ms' for cell in cells)} |", flush=True)
 
 
 PARTS = {
+    "prepare": prepare,
     "start": measure_start,
     "latency": measure_latency,
     "batch": measure_batch,
-    "precision": measure_precision,
-    "rtf": measure_rtf,
-    "busy": measure_busy,
+    "backbones": measure_backbones,
 }
 
 
@@ -227,17 +260,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", required=True, choices=PARTS)
-    parser.add_argument("--model_path", help="model folder")
-    parser.add_argument("--backbones", nargs="+", help="of these only")
+    parser.add_argument("--models", nargs="+", help="model folders, as --part prepare makes them")
+    parser.add_argument("--out", help="folder for --part prepare")
+    parser.add_argument("--precision", choices=get_args(OnnxPrecision), default="float32")
+    parser.add_argument(
+        "--python", default=sys.executable, help="interpreter for onnx, of the start"
+    )
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("clips", nargs="*", type=Path)
     args = parser.parse_args()
     print(f"{cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, ", end="")
     print(f"torch {torch.__version__}", flush=True)
-    if args.part in ("start", "batch", "precision") and not args.model_path:
-        parser.error(f"--part {args.part} needs --model_path")
-    if args.part in ("start", "precision") and len(args.clips) < 2:
-        parser.error(f"--part {args.part} needs clips")
+    if args.part in ("start", "latency", "batch") and not args.models:
+        parser.error(f"--part {args.part} needs --models")
+    if args.part == "start" and (len(args.clips) < 2 or len(args.models) != 1):
+        parser.error("--part start needs one of --models and two clips")
     PARTS[args.part](args)
 
 

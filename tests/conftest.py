@@ -104,3 +104,11 @@ def trained_model(lists: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("trained")
     with no_pictures():
         return MVectorTrainer(config, use_gpu=False).train(folder / "models", folder / "log")
+
+
+@pytest.fixture(scope="session")
+def trained_onnx_model(trained_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model, with a ``model.onnx`` beside its weights."""
+    from onnx_folder import with_onnx
+
+    return with_onnx(shutil.copytree(trained_model, tmp_path_factory.mktemp("onnx") / "model"))

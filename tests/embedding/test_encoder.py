@@ -16,11 +16,17 @@ from mvector.embedding import SpeakerEncoder
 from mvector.errors import AudioError, CheckpointError
 from mvector.models.description import update_model_folder
 from mvector.models.folder import load_model_folder, save_model_folder
+from mvector.models.speaker_model import SpeakerModel
 
 
-@pytest.fixture(scope="module")
-def encoder(trained_model: Path) -> SpeakerEncoder:
-    return SpeakerEncoder.from_folder(trained_model, "cpu")
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def encoder(request: pytest.FixtureRequest, trained_onnx_model: Path) -> SpeakerEncoder:
+    return SpeakerEncoder.from_folder(trained_onnx_model, "cpu", engine=request.param)
+
+
+@pytest.fixture
+def model(trained_model: Path) -> SpeakerModel:
+    return load_model_folder(trained_model)[0]
 
 
 @pytest.fixture(scope="module")
@@ -53,21 +59,22 @@ def test_clips_that_cannot_be_read_are_listed_and_the_others_embedded(
 
 
 def test_a_folder_gives_back_the_model_that_was_saved(
-    encoder: SpeakerEncoder, clips: list[str], tmp_path: Path
+    model: SpeakerModel, clips: list[str], tmp_path: Path
 ) -> None:
-    fingerprint = save_model_folder(tmp_path / "copy", encoder.model)
+    fingerprint = save_model_folder(tmp_path / "copy", model)
     copy = SpeakerEncoder.from_folder(tmp_path / "copy", "cpu")
     assert copy.info is not None
     assert copy.info.fingerprint == fingerprint
-    np.testing.assert_array_equal(copy.embed(clips[0]), encoder.embed(clips[0]))
+    own = SpeakerEncoder(model, device="cpu")
+    np.testing.assert_array_equal(copy.embed(clips[0]), own.embed(clips[0]))
 
 
 def test_an_older_folder_is_replaced_and_an_interrupted_replacement_recovered(
-    encoder: SpeakerEncoder, tmp_path: Path
+    model: SpeakerModel, tmp_path: Path
 ) -> None:
     folder = tmp_path / "model"
     for epochs in (1, 2):
-        save_model_folder(folder, encoder.model, provenance={"epochs": epochs})
+        save_model_folder(folder, model, provenance={"epochs": epochs})
     assert load_model_folder(folder)[1].provenance == {"epochs": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     folder.rename(tmp_path / "model.old")  # as a kill between the two renames leaves it
@@ -75,25 +82,23 @@ def test_an_older_folder_is_replaced_and_an_interrupted_replacement_recovered(
 
 
 def test_a_failed_write_leaves_the_older_folder(
-    encoder: SpeakerEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: SpeakerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "model"
-    save_model_folder(folder, encoder.model, provenance={"epochs": 1})
+    save_model_folder(folder, model, provenance={"epochs": 1})
 
     def full_disk(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mvector.models.folder.save_file", full_disk)
     with pytest.raises(CheckpointError, match="No space left on device"):
-        save_model_folder(folder, encoder.model, provenance={"epochs": 2})
+        save_model_folder(folder, model, provenance={"epochs": 2})
     assert load_model_folder(folder)[1].provenance == {"epochs": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_the_folder_of_a_run_is_told_from_its_model(
-    encoder: SpeakerEncoder, tmp_path: Path
-) -> None:
-    save_model_folder(tmp_path / "best_model", encoder.model)
+def test_the_folder_of_a_run_is_told_from_its_model(model: SpeakerModel, tmp_path: Path) -> None:
+    save_model_folder(tmp_path / "best_model", model)
     with pytest.raises(
         CheckpointError, match="is the folder of a training run; give its model, "
     ) as e:
@@ -101,14 +106,14 @@ def test_the_folder_of_a_run_is_told_from_its_model(
     assert str(e.value).endswith(f"'{tmp_path / 'best_model'}'.")
 
 
-def test_damaged_folders_are_one_sentence(encoder: SpeakerEncoder, tmp_path: Path) -> None:
+def test_damaged_folders_are_one_sentence(model: SpeakerModel, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     with pytest.raises(CheckpointError, match=r"does not exist; train a model"):
         load_model_folder(folder)
     folder.mkdir()
     with pytest.raises(CheckpointError, match=r"is not a model folder: it has no model\.yml"):
         load_model_folder(folder)
-    save_model_folder(folder, encoder.model)
+    save_model_folder(folder, model)
     state = load_file(folder / "model.safetensors")
     changed = {**state, "embedding.bias": state["embedding.bias"] + 1}
     save_file(changed, folder / "model.safetensors")
@@ -131,8 +136,8 @@ def test_damaged_folders_are_one_sentence(encoder: SpeakerEncoder, tmp_path: Pat
         load_model_folder(folder)
 
 
-def test_calibration_can_be_replaced_alone(encoder: SpeakerEncoder, tmp_path: Path) -> None:
-    save_model_folder(tmp_path, encoder.model, metrics={"eer": 0.5, "old": 1})
+def test_calibration_can_be_replaced_alone(model: SpeakerModel, tmp_path: Path) -> None:
+    save_model_folder(tmp_path, model, metrics={"eer": 0.5, "old": 1})
     before = load_model_folder(tmp_path)[1].fingerprint
     heard = {"window_s": 30.0, "max_duration_s": 20.0}
     update_model_folder(tmp_path, calibration={"a": 1}, listening=heard, metrics={"eer": 0.1})
@@ -155,3 +160,15 @@ def test_the_voices_are_told_apart(encoder: SpeakerEncoder, voices: Path) -> Non
     cosines = embeddings[::2] @ embeddings[1::2].T
     same, different = np.diag(cosines), cosines[~np.eye(8, dtype=bool)]
     assert same.mean() > different.mean() + 0.2
+
+
+def test_both_engines_give_one_embedding_and_one_fingerprint(
+    trained_onnx_model: Path, clips: list[str]
+) -> None:
+    torch_, onnx = (
+        SpeakerEncoder.from_folder(trained_onnx_model, "cpu", engine=engine)
+        for engine in ("torch", "onnx")
+    )
+    assert torch_.fingerprint == onnx.fingerprint
+    expected, found = (encoder.embed_batch(clips) for encoder in (torch_, onnx))
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 import torch
 from error_codes import raises_code
+from onnx_folder import with_onnx
 from small_model import RATE, small_calibration, small_model, speech
 
 from mvector import MVectorPredictor
@@ -31,6 +32,8 @@ from mvector.errors import AudioError, MVectorError
 from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.quality import TRIAL_MEASURES
 from mvector.models.description import update_model_folder
+from mvector.models.engine import Engine
+from mvector.models.speaker_model import SpeakerModel
 from mvector.recognition.judge import Judge, Side
 
 WINDOW_S = Listening().window_s
@@ -40,16 +43,16 @@ WINDOW_S = Listening().window_s
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model and three clips of each of four voices, ``voice_<voice>_<clip>.wav``."""
     folder = tmp_path_factory.mktemp("predictor")
-    small_model(folder / "model")
+    with_onnx(small_model(folder / "model"))
     for voice in range(4):
         for take in range(3):
             write_wav(folder / f"voice_{voice}_{take}.wav", speech(voice, seed=take), RATE)
     return folder
 
 
-@pytest.fixture(scope="module")
-def predictor(folder: Path) -> MVectorPredictor:
-    return MVectorPredictor(folder / "model", use_gpu=False)
+@pytest.fixture(scope="module", params=["torch", "onnx"])
+def predictor(request: pytest.FixtureRequest, folder: Path) -> MVectorPredictor:
+    return MVectorPredictor(folder / "model", use_gpu=False, engine=request.param)
 
 
 @pytest.fixture
@@ -329,8 +332,9 @@ def test_memory_grows_neither_with_the_length_of_a_clip_nor_with_their_number(
 ) -> None:
     monkeypatch.setattr("mvector.embedding.reading._MOST_SAMPLES", 10 * RATE)
     monkeypatch.setattr("mvector.embedding.reading._MAX_READERS", 2)
+    inference = predictor.encoder._inference
     monkeypatch.setattr(
-        predictor.encoder._inference, "forward", lambda clips: torch.ones(len(clips), 16)
+        inference, "begin", lambda clips: lambda: np.ones((len(clips), 16), np.float32)
     )
     minute = 0.1 * np.random.default_rng(0).normal(size=(60 * 44100, 2))
     with soundfile.SoundFile(tmp_path / "long.wav", "w", 44100, 2) as clip:
@@ -389,9 +393,14 @@ def test_limits_of_the_predictor_hold(folder: Path) -> None:
 # ---- threads ----------------------------------------------------------------------------------
 
 
-def test_many_threads_get_what_one_gets(folder: Path, tmp_path: Path) -> None:
-    predictor = MVectorPredictor(folder / "model", use_gpu=False, audio_db_path=tmp_path)
-    predictor.encoder.model.train()  # as a model under training is: each call evaluates it
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_many_threads_get_what_one_gets(folder: Path, tmp_path: Path, engine: Engine) -> None:
+    predictor = MVectorPredictor(
+        folder / "model", use_gpu=False, audio_db_path=tmp_path, engine=engine
+    )
+    model = predictor.encoder.model
+    if isinstance(model, SpeakerModel):
+        model.train()  # as one under training is: each call evaluates it
     clips = [folder / f"voice_{k % 4}_{k // 4}.wav" for k in range(12)]
     alone = [predictor.predict(clip) for clip in clips]
     predictor.register(clips[0], "voice 0")
@@ -411,4 +420,4 @@ def test_many_threads_get_what_one_gets(folder: Path, tmp_path: Path) -> None:
         for outcome in [pool.submit(work, number) for number in range(8)]:
             outcome.result()
     assert len(predictor.get_users()) == 7
-    assert predictor.encoder.model.training
+    assert engine == "onnx" or model.training

@@ -1,0 +1,76 @@
+"""An environment with ``pip install .`` alone; make test-runtime makes one and runs this."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from onnx_folder import with_onnx
+from small_settings import ROOT
+
+from mvector import MVectorPredictor
+from mvector.models.named import DEFAULT_MODEL
+
+PYTHON = os.environ.get("MVECTOR_RUNTIME_PYTHON", "")
+
+pytestmark = pytest.mark.skipif(not PYTHON, reason="make test-runtime makes the environment")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model in the box with ``model.onnx``, and the sample clips as ``voice_a_1.flac`` …"""
+    folder = tmp_path_factory.mktemp("runtime")
+    with_onnx(shutil.copytree(DEFAULT_MODEL, folder / "model"))
+    for clip in (ROOT / "dataset" / "samples").glob("*/*.flac"):
+        shutil.copy(clip, folder / f"{clip.parent.name}_{clip.name}")
+    return folder
+
+
+def run(workplace: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [PYTHON, "-m", "mvector", *words]
+    environment = {**os.environ, "MVECTOR_HOME": str(workplace / "home")}
+    return subprocess.run(
+        command, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_it_has_neither_torch_nor_anything_else_of_training() -> None:
+    code = "import importlib.util as u; print([n for n in %r if u.find_spec(n)])"
+    names = ("torch", "scipy", "sklearn", "safetensors", "librosa", "onnx")
+    told = subprocess.run([PYTHON, "-c", code % (names,)], capture_output=True, text=True)
+    assert told.stdout.strip() == "[]", told.stderr
+
+
+@pytest.mark.parametrize("other", ["voice_a_2.flac", "voice_b_1.flac"])
+def test_a_contrast_has_the_score_of_torch(workplace: Path, other: str) -> None:
+    clips = ["voice_a_1.flac", other]
+    told = run(workplace, "contrast", "--model_path", "model", *clips, "--json")
+    assert told.returncode in (0, 1, 3), told.stderr
+    assert told.stderr == ""
+    expected = MVectorPredictor(workplace / "model", use_gpu=False, engine="torch").contrast(
+        *(workplace / clip for clip in clips)
+    )
+    assert json.loads(told.stdout)["score"] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_people_are_enrolled_recognised_and_heard_in_a_file(workplace: Path) -> None:
+    library = ["recognition", "--model_path", "model", "--audio_db_path", "db"]
+    for name in ("a", "b"):
+        told = run(workplace, *library, "--register", name, f"voice_{name}_1.flac")
+        assert told.returncode == 0, told.stderr
+    told = run(workplace, *library, "--identify", "voice_b_2.flac", "--json")
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["speaker"] == "b"
+    told = run(workplace, *library, "--watch", "voice_a_1.flac")
+    assert told.returncode == 0, told.stderr
+    assert run(workplace, "recognition", "--audio_db_path", "db", "--list").returncode == 0
+
+
+def test_what_needs_torch_says_how_to_get_it(workplace: Path) -> None:
+    told = run(workplace, "train", "--configs", "ecapa_tdnn")
+    assert told.returncode == 2
+    assert "needs PyTorch, which is not installed: pip install '.[train]'" in told.stderr
