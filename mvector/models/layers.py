@@ -80,7 +80,7 @@ def masked_mean_and_variance(
     x = at_least_float32(x)
     if is_in_onnx_export():  # the number of frames is not known
         mean, squares = x.mean(dim=-1), (x - x.mean(dim=-1, keepdim=True)).square().sum(dim=-1)
-        count = torch.ones_like(x[:1, :1]).sum(dim=-1)
+        count = (0.0 * x[:1, :1] + 1.0).sum(dim=-1)  # of values, so that no example's size is kept
         return mean, squares / (count - int(unbiased)).clamp(min=1.0)
     if mask is None:
         variance, mean = torch.var_mean(x, dim=-1, correction=int(unbiased and x.shape[-1] > 1))
