@@ -50,6 +50,8 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "Res2Net34": {"channels": 8, "num_blocks": [1, 2, 1, 1], "scale": 3},
     "ResNetSE": {"channels": 4, "num_blocks": [1, 2, 1, 1]},
     "ResNet": {"channels": 4, "depth": 18},
+    "PreActResNet": {"channels": [4, 4, 8, 8], "num_blocks": [1, 2, 1, 1]},
+    "DFResNet": {"channels": 4, "num_blocks": [1, 2, 1, 1]},
     "SimAMResNet": {"channels": 4},
     "ERes2Net": {"channels": 8, "num_blocks": [1, 1, 2, 1], "scale": 3},
     "ERes2NetV2": {"channels": 8, "num_blocks": [1, 2, 1, 1], "two_embedding_layers": True},
@@ -65,6 +67,7 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
         "out_channels": 6,
         "group_norm": True,
     },
+    "TitaNet": {"channels": 8, "out_channels": 16, "num_repeats": 2, "se_reduction": 2},
     "CAMPPlus": {"head_channels": 4, "init_channels": 16, "growth_rate": 4},
 }
 

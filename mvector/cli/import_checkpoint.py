@@ -26,7 +26,7 @@ examples:
   python tools/import_checkpoint.py --source mvector --path CAMPPlus_Fbank/best_model --out models/m
 """
 
-SOURCES = ("wespeaker", "3dspeaker", "speechbrain", "mvector", "idrnd", "palabra")
+SOURCES = ("wespeaker", "3dspeaker", "speechbrain", "mvector", "idrnd", "palabra", "nemo")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,10 @@ ModelConfig = dict[str, Any]
 # Where a file may keep a model's weights beside others', first what comes first.
 _USUAL_PLACES = ("state_dict", "model", "model_state_dict", "net", "speaker_encoder", "backbone")
 _DEEPEST = 3
+# What a .nemo file holds; configurations of speaker models have some kilobytes.
+_NEMO_WEIGHTS, _NEMO_CONFIG = "model_weights.ckpt", "model_config.yaml"
+_LARGEST_CONFIG = 1 << 20
+_MOST_MEMBERS = 100
 
 
 def find_checkpoint_file(path: Path, names: tuple[str, ...]) -> Path:
@@ -56,9 +64,56 @@ def read_checkpoint(file: Path) -> tuple[State, ModelConfig | None]:
     Raises:
         CheckpointError: the file cannot be read, would have to execute code, or holds no weights.
     """
+    if _is_archive(file):
+        return read_nemo_archive(file)
     reader = require_weights(file)
     content = _load_safetensors(file) if reader == "safetensors" else _load_torch(file)
     return extract_state_dict(content, str(file)), extract_model_config(content)
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(file)
+    except OSError:
+        return False  # what cannot be read is told where it is read
+
+
+def read_nemo_archive(file: Path) -> tuple[State, ModelConfig | None]:
+    """Weights and configuration of a ``.nemo`` file, of which nothing is unpacked to the disk.
+
+    Raises:
+        CheckpointError: it is no such file, is damaged, or would have to execute code.
+    """
+    try:
+        with tarfile.open(file) as archive:
+            parts = {Path(member.name).name: member for member in islice(archive, _MOST_MEMBERS)}
+            weights = _read_part(archive, parts.get(_NEMO_WEIGHTS), 4 * file.stat().st_size)
+            config = _read_part(archive, parts.get(_NEMO_CONFIG), _LARGEST_CONFIG)
+        model_config = yaml.safe_load(config)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, yaml.YAMLError) as error:
+        raise _damaged_file_error(file, error) from error
+    if not weights:
+        raise CheckpointError(
+            f"'{file}' is an archive without {_NEMO_WEIGHTS}; unpack it and give the checkpoint in "
+            "it.",
+            code="checkpoint-damaged",
+        )
+    state = extract_state_dict(_load_torch(file, io.BytesIO(weights)), str(file))
+    return state, model_config if isinstance(model_config, dict) else None
+
+
+def _read_part(archive: tarfile.TarFile, member: tarfile.TarInfo | None, largest: int) -> bytes:
+    """A file of an archive; nothing if it is not there.
+
+    Raises:
+        tarfile.TarError: it is larger than what was compressed honestly can be.
+    """
+    stream = None if member is None else archive.extractfile(member)
+    if member is None or stream is None:
+        return b""
+    if member.size > largest:
+        raise tarfile.TarError(f"{member.name} would have {member.size} bytes")
+    return stream.read()
 
 
 def read_state_dict(file: Path) -> State:
@@ -155,8 +210,10 @@ def _load_safetensors(file: Path) -> State:
         raise CheckpointError(f"'{file}' cannot be read: {error}; copy it again.") from error
 
 
-def _load_torch(file: Path) -> Any:
+def _load_torch(file: Path, content: io.BytesIO | None = None) -> Any:
     try:
+        if content is not None:
+            return torch.load(content, map_location="cpu", weights_only=True)
         try:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mvector.compat import idrnd, mvector1, palabra, speechbrain, three_d_speaker, wespeaker
+from mvector.compat import idrnd, mvector1, nemo, palabra, speechbrain, three_d_speaker, wespeaker
 from mvector.compat.containers import State
 from mvector.compat.families import Architecture, UnreadableError, recognise_family
 from mvector.compat.key_tables import KeyTable, Shape
@@ -23,6 +23,7 @@ SOURCES: dict[str, Source] = {
     "mvector": mvector1.SOURCE,
     "idrnd": idrnd.SOURCE,
     "palabra": palabra.SOURCE,
+    "nemo": nemo.SOURCE,
 }
 
 _COUNTER = "num_batches_tracked"  # counts training steps; of no use, but part of the state
@@ -89,7 +90,7 @@ def convert(
     table = published.table_for(architecture.options)
     expected = expected_entries(architecture, table, what)
     _check_entries(weights, expected, what)
-    renamed, made_integers = _rename_entries(weights, expected)
+    renamed, made_integers = _rename_entries(weights, expected, table)
     return Conversion(source, family, architecture, renamed, tuple(dropped), tuple(made_integers))
 
 
@@ -224,7 +225,7 @@ def _check_entries(
 
 
 def _rename_entries(
-    weights: State, expected: Mapping[str, tuple[str, Shape, Shape]]
+    weights: State, expected: Mapping[str, tuple[str, Shape, Shape]], table: KeyTable
 ) -> tuple[State, list[str]]:
     renamed: State = {}
     made_integers = []
@@ -233,5 +234,5 @@ def _rename_entries(
         if theirs.endswith(_COUNTER) and value.dtype != torch.int64:
             made_integers.append(theirs)
             value = value.round().to(torch.int64)
-        renamed[ours] = value.reshape(shape)
+        renamed[ours] = table.turned(value).reshape(shape)
     return renamed, made_integers

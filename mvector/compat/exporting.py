@@ -42,8 +42,10 @@ _FAMILIES = {
     "Res2Net34": ("Res2Net",),
     "ResNet": ("ResNet",),
     "SimAMResNet": ("SimAM-ResNet",),
+    "DFResNet": ("Gemini DF-ResNet",),
     "EcapaTdnn": ("ECAPA-TDNN", "WeSpeaker's ECAPA-TDNN"),
-    "TDNN": ("x-vector", "WeSpeaker's x-vector"),
+    "TDNN": ("x-vector", "WeSpeaker's x-vector", "SpeechBrain's x-vector"),
+    "PreActResNet": ("SpeechBrain's ResNet",),
     "ReDimNet": ("WeSpeaker's ReDimNet",),
 }
 
@@ -102,10 +104,11 @@ def _published_state(model: SpeakerModel, published: Published, what: str) -> St
     feature_dim = model.featurizer.feature_dim
     architecture = Architecture(model.backbone_name, feature_dim, model.backbone_options)
     options = options_in_full(model.backbone_name, model.backbone_options)
-    expected = expected_entries(architecture, published.table_for(options), what)
+    table = published.table_for(options)
+    expected = expected_entries(architecture, table, what)
     state = model.backbone.state_dict()
     return {
-        theirs: state[ours].detach().cpu().reshape(shape).contiguous()
+        theirs: table.turned(state[ours]).detach().cpu().reshape(shape).contiguous()
         for ours, (theirs, shape, _) in expected.items()
     }
 
@@ -144,7 +147,7 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
         with torch.device("meta"):
             built: Any = TDNN(4, **full)
         full["channels"] = [layer.conv.out_channels for layer in built.frame_layers]
-        is_xvector = full["layout"] == "xvector"
+        is_xvector = full["layout"] != "mvector"
         full["pooling_type"] = tdnn_pooling(full["pooling_type"], full["layout"])
         full["attention_channels"] = None if is_xvector else full["attention_channels"]
     elif backbone in _REDIM_FORMS:

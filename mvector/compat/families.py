@@ -63,6 +63,7 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("SpeechBrain's x-vector", ("blocks.0.conv.weight", "blocks.2.norm.*")),
     ("Gemini DF-ResNet", ("downsample_layers.*", "seg_1.weight")),
     ("RepVGG", ("*rbr_*",)),
+    ("TitaNet", ("encoder.encoder.0.mconv.0.conv.weight", "decoder._pooling.*")),
     ("WeSpeaker's ReDimNet", ("backbone.stem.0.weight", "backbone.inputs_weights.*")),
     ("ReDimNet", ("backbone.stem.0.weight", "backbone.stage0.0.w")),  # or its successor
 )

@@ -26,6 +26,7 @@ class KeyTable:
 
     layers: Mapping[str, str]  # path of our layer to path of the published layer
     as_convolutions: tuple[str, ...] = ()  # our linear layers, published as convolutions of 1 tap
+    time_first: bool = False  # images are published as (frames, bins), and so are kernels over them
     # single entries whose published name is not that of a layer's entry
     entries: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +55,10 @@ class KeyTable:
             tap = (1,) if entry == "weight" and layer in with_tap else ()
             result[key] = (f"{layers[layer]}.{entry}", (*value.shape, *tap))
         return result
+
+    def turned(self, value: torch.Tensor) -> torch.Tensor:
+        """An entry from one side to the other: kernels over images the other way up."""
+        return value.transpose(2, 3) if self.time_first and value.dim() == 4 else value
 
     def _published_layer(self, layer: str) -> str:
         if (found := _translate(self.layers, layer)) is None:
@@ -134,6 +139,13 @@ XVECTOR = KeyTable(
         "frame_layers.{l}.conv": "frame_{l+1}.conv_1d",
         "frame_layers.{l}.norm": "frame_{l+1}.bn",
         **SEGMENT_LAYERS,
+    }
+)
+XVECTOR_SPEECHBRAIN = KeyTable(
+    {
+        **{f"frame_layers.{n}.conv": f"blocks.{3 * n}.conv" for n in range(5)},
+        **{f"frame_layers.{n}.norm": f"blocks.{3 * n + 2}.norm" for n in range(5)},
+        "embedding.0": "blocks.16.w",
     }
 )
 TDNN_MVECTOR = KeyTable(

@@ -18,6 +18,10 @@ _DOWNSAMPLE_SHORTCUTS = {
     "stages.{s}.{b}.shortcut.conv": "layer{s+1}.{b}.downsample.0",
     "stages.{s}.{b}.shortcut.norm": "layer{s+1}.{b}.downsample.1",
 }
+_SQUEEZE_EXCITE = {
+    "stages.{s}.{b}.squeeze_excite.squeeze": "layer{s+1}.{b}.se.fc.0",
+    "stages.{s}.{b}.squeeze_excite.excite": "layer{s+1}.{b}.se.fc.2",
+}
 _RES2_GROUPS = {
     "stages.{s}.{b}.convs.{n}.conv": "layer{s+1}.{b}.convs.{n}",
     "stages.{s}.{b}.convs.{n}.norm": "layer{s+1}.{b}.bns.{n}",
@@ -73,20 +77,48 @@ RES2NET_MVECTOR = KeyTable(
 RESNET_SE_MVECTOR = KeyTable(
     {
         **_STEM_AND_BLOCKS,
-        "stages.{s}.{b}.squeeze_excite.squeeze": "layer{s+1}.{b}.se.fc.0",
-        "stages.{s}.{b}.squeeze_excite.excite": "layer{s+1}.{b}.se.fc.2",
+        **_SQUEEZE_EXCITE,
         **_DOWNSAMPLE_SHORTCUTS,
         **MVECTOR_POOLING,
         **_MVECTOR_2D_TAIL,
+    }
+)
+_ATTENTION = {
+    "pooling.hidden_norm": "attention.2",
+    "pooling.hidden": "attention.0",
+    "pooling.attention": "attention.3",
+}
+RESNET_SPEECHBRAIN = KeyTable(
+    {
+        "stem.conv": "conv1",
+        "stem.norm": "bn1",
+        "stages.{s}.{b}.conv{n}": "layer{s+1}.{b}.conv{n}",
+        "stages.{s}.{b}.norm{n}": "layer{s+1}.{b}.bn{n}",
+        **_SQUEEZE_EXCITE,
+        **_DOWNSAMPLE_SHORTCUTS,
+        **_ATTENTION,
+        "pooling_norm": "norm_stats",
+        "embedding": "fc_embed",
+        "embedding_norm": "norm_embed",
+    },
+    time_first=True,
+)
+DF_RESNET = KeyTable(
+    {
+        "stem.conv": "downsample_layers.0.0",
+        "stem.norm": "downsample_layers.0.1",
+        "downsamplings.{s}.conv": "downsample_layers.{s+1}.0",
+        "downsamplings.{s}.norm": "downsample_layers.{s+1}.1",
+        "stages.{s}.{b}.conv{n}.conv": "stages.{s}.{b}.conv{n}",
+        "stages.{s}.{b}.conv{n}.norm": "stages.{s}.{b}.bn{n}",
+        **SEGMENT_LAYERS,
     }
 )
 _OF_FRONT = {**_STEM_AND_BLOCKS, **_DOWNSAMPLE_SHORTCUTS}
 SIMAM_RESNET = KeyTable(
     {
         **{ours: f"front.{theirs}" for ours, theirs in _OF_FRONT.items()},
-        "pooling.hidden_norm": "pooling.attention.2",
-        "pooling.hidden": "pooling.attention.0",
-        "pooling.attention": "pooling.attention.3",
+        **{ours: f"pooling.{theirs}" for ours, theirs in _ATTENTION.items()},
         "embedding.0": "bottleneck",
     }
 )

@@ -40,6 +40,18 @@ def read_xvector(shapes: Shapes, feature_dim: int | None) -> Architecture:
     return Architecture("TDNN", frames[0][1], options)
 
 
+def read_xvector_speechbrain(shapes: Shapes, feature_dim: int | None) -> Architecture:
+    """x-vector of SpeechBrain."""
+    frames = [shapes[f"blocks.{3 * n}.conv.weight"] for n in range(5)]
+    options = {
+        "layout": "speechbrain",
+        "embd_dim": shapes["blocks.16.w.weight"][0],
+        "pooling_type": "TSTP",
+        "channels": [shape[0] for shape in frames],
+    }
+    return Architecture("TDNN", frames[0][1], options)
+
+
 def read_tdnn_mvector(shapes: Shapes, feature_dim: int | None) -> Architecture:
     """TDNN of mvector 1.x."""
     frames = [shapes[f"td_layer{n}.weight"] for n in (1, 2, 3, 4, 5)]

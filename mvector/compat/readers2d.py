@@ -123,6 +123,30 @@ def read_resnet_se_mvector(shapes: Shapes, feature_dim: int | None) -> Architect
     return Architecture("ResNetSE", bins, options, assumed)
 
 
+def read_resnet_speechbrain(shapes: Shapes, feature_dim: int | None) -> Architecture:
+    """ResNet of SpeechBrain, with attentive pooling."""
+    channels = [shapes[f"layer{n}.0.conv1.weight"][0] for n in (1, 2, 3, 4)]
+    hidden, rows = shapes["attention.0.weight"][:2]
+    options = {
+        "embd_dim": shapes["fc_embed.weight"][0],
+        "pooling_type": "ASP",
+        "channels": channels,
+        "num_blocks": list(_num_blocks(shapes)),
+        "num_gated": num_keys(shapes, "layer#.0.se.fc.0.weight"),
+        "attention_channels": hidden,
+    }
+    return Architecture("PreActResNet", _bins_before(rows, channels[-1], statistics=1), options)
+
+
+def read_df_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
+    """Gemini DF-ResNet of WeSpeaker."""
+    channels = shapes["downsample_layers.0.0.weight"][0]
+    num_blocks = [num_keys(shapes, f"stages.{n}.#.conv1.weight") for n in range(4)]
+    rows = divide(shapes["seg_1.weight"][1], 2 * 8 * channels, "a sixteenth of the bins")
+    options = {**segment_layer_options(shapes), "num_blocks": num_blocks, "channels": channels}
+    return Architecture("DFResNet", 16 * rows, options)
+
+
 def read_simam_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
     """SimAM-ResNet with attentive pooling."""
     channels = shapes["front.conv1.weight"][0]

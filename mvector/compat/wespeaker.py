@@ -63,6 +63,7 @@ SOURCE = Source(
         ),
         "Res2Net": Published(readers2d.read_res2net34, key_tables2d.RES2NET34, _EPS),
         "ResNet": Published(readers2d.read_resnet, key_tables2d.RESNET, _EPS),
+        "Gemini DF-ResNet": Published(readers2d.read_df_resnet, key_tables2d.DF_RESNET, _EPS),
         "SimAM-ResNet": Published(readers2d.read_simam_resnet, key_tables2d.SIMAM_RESNET),
         "WeSpeaker's ReDimNet": Published(redimnet.read_wespeaker, redimnet.wespeaker_table),
         "WeSpeaker's ECAPA-TDNN": Published(

@@ -52,7 +52,7 @@ class EcapaTdnnOptions(Section):
 
 def tdnn_pooling(pooling_type: str | None, layout: str) -> str:
     """The pooling that is asked for, or else the one of a TDNN's layout."""
-    return pooling_type or ("TSTP" if layout == "xvector" else "ASP")
+    return pooling_type or ("ASP" if layout == "mvector" else "TSTP")
 
 
 class TDNNOptions(Section):
@@ -62,7 +62,7 @@ class TDNNOptions(Section):
     pooling_type: Pooling | None = None
     channels: PositiveInt | tuple[PositiveInt, ...] | None = None
     attention_channels: PositiveInt = 128
-    layout: Literal["mvector", "xvector"] = "mvector"
+    layout: Literal["mvector", "xvector", "speechbrain"] = "mvector"
     two_embedding_layers: bool = False
     pooling_eps: float = Field(1e-7, ge=0)
 
@@ -93,6 +93,28 @@ class SimAMResNetOptions(Section):
     depth: Literal[34, 100] = 34
     channels: PositiveInt = 64
     attention_channels: PositiveInt = 128
+
+
+class PreActResNetOptions(Section):
+    """See :class:`mvector.models.preact_resnet.PreActResNet`."""
+
+    embd_dim: PositiveInt = 256
+    pooling_type: Pooling = "ASP"
+    channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (128, 128, 256, 256)
+    num_blocks: Blocks = (3, 4, 6, 3)
+    num_gated: int = Field(2, ge=0, le=4)
+    attention_channels: PositiveInt = 128
+
+
+class DFResNetOptions(Section):
+    """See :class:`mvector.models.df_resnet.DFResNet`."""
+
+    embd_dim: PositiveInt = 256
+    pooling_type: Pooling = "TSTP"
+    num_blocks: Blocks = (3, 3, 27, 3)
+    channels: PositiveInt = 32
+    two_embedding_layers: bool = False
+    pooling_eps: Eps = 1e-7
 
 
 class ResNetSEOptions(Section):
@@ -215,6 +237,19 @@ class ReDimNet2Options(Section):
     attention_channels: PositiveInt = 128
 
 
+class TitaNetOptions(Section):
+    """See :class:`mvector.models.titanet.TitaNet`."""
+
+    embd_dim: PositiveInt = 192
+    pooling_type: Pooling = "ASP"
+    channels: PositiveInt = 256
+    out_channels: PositiveInt = 3072
+    num_repeats: Count = 3
+    se_reduction: PositiveInt = 8
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_channels: PositiveInt = 128
+
+
 BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "EcapaTdnn": EcapaTdnnOptions,
     "TDNN": TDNNOptions,
@@ -223,9 +258,12 @@ BACKBONE_OPTIONS: dict[str, type[Section]] = {
     "ResNetSE": ResNetSEOptions,
     "ResNet": ResNetOptions,
     "SimAMResNet": SimAMResNetOptions,
+    "DFResNet": DFResNetOptions,
+    "PreActResNet": PreActResNetOptions,
     "ERes2Net": ERes2NetOptions,
     "ERes2NetV2": ERes2NetV2Options,
     "CAMPPlus": CAMPPlusOptions,
     "ReDimNet": ReDimNetOptions,
     "ReDimNet2": ReDimNet2Options,
+    "TitaNet": TitaNetOptions,
 }

@@ -130,6 +130,19 @@ class ReDimNet2FbankArgs(ReDimNetFbankArgs):
     normalize_signal: bool = True
 
 
+class NemoFbankArgs(Section):
+    """As NeMo computes it for speaker models; lengths in samples, frequencies in Hz."""
+
+    sample_rate: int = Field(16000, ge=1000, le=1_000_000)
+    n_mels: PositiveInt = 80
+    n_fft: PositiveInt = 512
+    win_length: int = Field(400, ge=2)
+    hop_length: PositiveInt = 160
+    f_min: float = Field(0.0, ge=0)
+    f_max: float | None = Field(None, gt=0)
+    preemphasis: float = Field(0.97, ge=0, le=1)
+
+
 FEATURE_ARGS: dict[str, type[Section]] = {
     "Spectrogram": SpectrogramArgs,
     "MelSpectrogram": MelSpectrogramArgs,
@@ -138,4 +151,5 @@ FEATURE_ARGS: dict[str, type[Section]] = {
     "SpeechbrainFbank": SpeechbrainFbankArgs,
     "ReDimNetFbank": ReDimNetFbankArgs,
     "ReDimNet2Fbank": ReDimNet2FbankArgs,
+    "NemoFbank": NemoFbankArgs,
 }

@@ -7,6 +7,7 @@ the rounding, which is some times that of a fast transform, and of little cost b
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from mvector.features.featurizer import LOG_FLOOR, STD_FLOOR, STD_MIN
 from mvector.features.kaldi import EPSILON, Fbank
 from mvector.features.level import bring_to_level
+from mvector.features.nemo import LOG_OFFSET as NEMO_LOG_OFFSET
+from mvector.features.nemo import STD_OFFSET, NemoFbank
 from mvector.features.redimnet import (
     LEAST,
     LOG_OFFSET,
@@ -170,13 +173,15 @@ class _MfccGraph(nn.Module):
         return _above_floor(_in_db(mel, 1e-10), TOP_DB) @ self.dct
 
 
-class _SpeechbrainGraph(nn.Module):
-    def __init__(self, transform: SpeechbrainFbank) -> None:
+class _BandsGraph(nn.Module):
+    def __init__(self, transform: Any) -> None:
         super().__init__()
         self.made = transform
         window, bank = transform.exact("window"), transform.exact("mel_bank")[::2]
         self.bands = _Bands(window, transform.n_fft, bank, 2.0)
 
+
+class _SpeechbrainGraph(_BandsGraph):
     def forward(self, waveform: Tensor) -> Tensor:
         half = self.made.n_fft // 2
         waveform = _continued(waveform, half, half, "constant")
@@ -184,13 +189,7 @@ class _SpeechbrainGraph(nn.Module):
         return _above_floor(_in_db(self.bands(frames), AMIN), self.made.top_db)
 
 
-class _RedimnetGraph(nn.Module):
-    def __init__(self, transform: ReDimNetFbank) -> None:
-        super().__init__()
-        self.made = transform
-        window, bank = transform.exact("window"), transform.exact("mel_bank")[::2]
-        self.bands = _Bands(window, transform.n_fft, bank, 2.0)
-
+class _RedimnetGraph(_BandsGraph):
     def forward(self, waveform: Tensor) -> Tensor:
         made = self.made
         if made.normalize_signal:
@@ -199,6 +198,17 @@ class _RedimnetGraph(nn.Module):
         waveform = _continued(emphasise(waveform, made.preemphasis), half, half, "reflect")
         frames = _frames(waveform, made.n_fft, made.hop_length)
         return (self.bands(frames) + LOG_OFFSET).log()
+
+
+class _NemoGraph(_BandsGraph):
+    def forward(self, waveform: Tensor) -> Tensor:
+        half = self.made.n_fft // 2
+        waveform = _continued(self.made.emphasise(waveform), half, half, "constant")
+        frames = _frames(waveform, self.made.n_fft, self.made.hop_length)[:, :-1]
+        levels = (self.bands(frames) + NEMO_LOG_OFFSET).log()
+        return (levels - levels.mean(dim=1, keepdim=True)) / (
+            levels.std(1, True, True) + STD_OFFSET
+        )
 
 
 class _Redimnet2Graph(nn.Module):
@@ -235,6 +245,8 @@ def _graph_of(transform: FeatureTransform) -> nn.Module:
         return _RedimnetGraph(transform)
     if isinstance(transform, ReDimNet2Fbank):
         return _Redimnet2Graph(transform)
+    if isinstance(transform, NemoFbank):
+        return _NemoGraph(transform)
     assert isinstance(transform, Spectrogram)
     return _SpectrogramGraph(transform)
 

@@ -12,6 +12,7 @@ from mvector.lazy import lazy_names
 if TYPE_CHECKING:
     from mvector.features.featurizer import FEATURE_METHODS, Featurizer, build_featurizer
     from mvector.features.kaldi import Fbank
+    from mvector.features.nemo import NemoFbank
     from mvector.features.redimnet import ReDimNet2Fbank, ReDimNetFbank
     from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
     from mvector.features.speechbrain import SpeechbrainFbank
@@ -22,6 +23,7 @@ __all__ = [
     "Fbank",
     "Featurizer",
     "MelSpectrogram",
+    "NemoFbank",
     "ReDimNet2Fbank",
     "ReDimNetFbank",
     "Spectrogram",
@@ -38,6 +40,7 @@ __getattr__ = lazy_names(
         "Fbank": "mvector.features.kaldi",
         "MFCC": "mvector.features.spectral",
         "MelSpectrogram": "mvector.features.spectral",
+        "NemoFbank": "mvector.features.nemo",
         "ReDimNet2Fbank": "mvector.features.redimnet",
         "ReDimNetFbank": "mvector.features.redimnet",
         "Spectrogram": "mvector.features.spectral",

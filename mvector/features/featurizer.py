@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mvector.errors import AudioError, ConfigError
 from mvector.features.framing import mean_over_frames, zero_invalid_frames_
 from mvector.features.kaldi import Fbank
+from mvector.features.nemo import NemoFbank
 from mvector.features.redimnet import ReDimNet2Fbank, ReDimNetFbank
 from mvector.features.spectral import MFCC, MelSpectrogram, Spectrogram
 from mvector.features.speechbrain import SpeechbrainFbank
@@ -26,6 +27,7 @@ FEATURE_METHODS: dict[str, type[FeatureTransform]] = {
     "SpeechbrainFbank": SpeechbrainFbank,
     "ReDimNetFbank": ReDimNetFbank,
     "ReDimNet2Fbank": ReDimNet2Fbank,
+    "NemoFbank": NemoFbank,
 }
 
 LOG_FLOOR = 1e-6

@@ -10,8 +10,10 @@ from mvector.config.backbone_options import BACKBONE_OPTIONS
 from mvector.config.section import check_options
 from mvector.errors import ConfigError
 from mvector.models.campplus import CAMPPlus
+from mvector.models.df_resnet import DFResNet
 from mvector.models.ecapa_tdnn import EcapaTdnn
 from mvector.models.eres2net import ERes2Net, ERes2NetV2
+from mvector.models.preact_resnet import PreActResNet
 from mvector.models.redimnet import ReDimNet
 from mvector.models.redimnet2 import ReDimNet2
 from mvector.models.res2net import Res2Net, Res2Net34
@@ -19,6 +21,7 @@ from mvector.models.resnet import ResNet
 from mvector.models.resnet_se import ResNetSE
 from mvector.models.simam_resnet import SimAMResNet
 from mvector.models.tdnn import TDNN
+from mvector.models.titanet import TitaNet
 
 # A new backbone: a file, a line here, and its options in mvector.config.backbone_options.
 BACKBONES: dict[str, type[nn.Module]] = {
@@ -29,11 +32,14 @@ BACKBONES: dict[str, type[nn.Module]] = {
     "ResNetSE": ResNetSE,
     "ResNet": ResNet,
     "SimAMResNet": SimAMResNet,
+    "DFResNet": DFResNet,
+    "PreActResNet": PreActResNet,
     "ERes2Net": ERes2Net,
     "ERes2NetV2": ERes2NetV2,
     "CAMPPlus": CAMPPlus,
     "ReDimNet": ReDimNet,
     "ReDimNet2": ReDimNet2,
+    "TitaNet": TitaNet,
 }
 
 

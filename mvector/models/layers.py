@@ -147,6 +147,7 @@ class ConvReluNorm(nn.Module):
             padded with to keep the number of frames; ``none`` keeps only the frames that all taps
             see.
         norm: ``affine`` normalisation has trainable gains and offsets, ``plain`` has not.
+        negative_slope: what is left of negative values, as a factor; 0 is a ReLU.
     """
 
     def __init__(
@@ -159,8 +160,10 @@ class ConvReluNorm(nn.Module):
         bias: bool = False,
         padding_mode: PaddingMode = "zeros",
         norm: NormKind = "affine",
+        negative_slope: float = 0.0,
     ) -> None:
         super().__init__()
+        self.negative_slope = negative_slope
         self.reach = dilation * (kernel_size - 1) // 2
         self.padding_mode = padding_mode
         self.conv = FrameConv(
@@ -180,7 +183,9 @@ class ConvReluNorm(nn.Module):
             x = reflect_pad(x, self.reach, mask)
         elif self.reach and self.padding_mode == "zeros" and mask is not None:
             x = x * mask.to(x.dtype)
-        x = torch.relu(self.conv(x))
+        x = self.conv(x)
+        slope = self.negative_slope
+        x = F.leaky_relu(x, slope) if slope else torch.relu(x)
         if self.norm is None:
             return x
         if is_in_onnx_export():
@@ -195,10 +200,10 @@ class ChannelGate(nn.Module):
     Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018.
     """
 
-    def __init__(self, channels: int, hidden_channels: int) -> None:
+    def __init__(self, channels: int, hidden_channels: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.squeeze = nn.Linear(channels, hidden_channels)
-        self.excite = nn.Linear(hidden_channels, channels)
+        self.squeeze = nn.Linear(channels, hidden_channels, bias)
+        self.excite = nn.Linear(hidden_channels, channels, bias)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, channels)``, factors between 0 and 1."""

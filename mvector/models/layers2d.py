@@ -69,10 +69,13 @@ class ConvNorm(nn.Module):
         kernel_size: int = 1,
         stride: int | tuple[int, int] = 1,
         padding: int | None = None,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         padding = kernel_size // 2 if padding is None else padding
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False
+        )
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

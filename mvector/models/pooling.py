@@ -57,19 +57,21 @@ class TemporalStatisticsPooling(nn.Module):
     Args:
         eps: added to the unbiased variance under the root: 1e-7 in WeSpeaker, 1e-8 in 3D-Speaker;
             0 is the plain standard deviation, as in the CAM++ of 3D-Speaker.
+        std_offset: added to the deviation itself: 1e-5 in the x-vector of SpeechBrain.
     """
 
-    def __init__(self, channels: int, *, eps: float = 1e-7) -> None:
+    def __init__(self, channels: int, *, eps: float = 1e-7, std_offset: float = 0.0) -> None:
         super().__init__()
         self.output_dim = 2 * channels
         self.eps = eps
+        self.std_offset = std_offset
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, channels, frames) -> (batch, 2 * channels)``: means, then deviations."""
         mean, variance = masked_mean_and_variance(blank_padding(x, mask), mask, unbiased=True)
         # the clamp is far below any variance; it stops the infinite slope of the root at 0
         variance = (variance + self.eps).clamp(min=torch.finfo(variance.dtype).tiny)
-        return torch.cat([mean, variance.sqrt()], dim=1)
+        return torch.cat([mean, variance.sqrt() + self.std_offset], dim=1)
 
 
 class SelfAttentivePooling(nn.Module):
@@ -102,11 +104,12 @@ class AttentiveStatisticsPooling(nn.Module):
     Args:
         global_context: the attention also sees the clip's unweighted mean and deviation.
         unbiased_context: that deviation is sqrt(unbiased variance + 1e-7), as in WeSpeaker; if
-            not, sqrt(max(biased variance, 1e-12)), as in SpeechBrain.
+            not, sqrt(max(biased variance, context_floor)), as in SpeechBrain.
+        context_floor: 1e-12 in SpeechBrain, 1e-10 in TitaNet.
         attention_norm: ReLU and batch normalisation follow the hidden layer.
         attention_tanh: tanh follows the hidden layer, behind the normalisation if there is one.
         variance_floor: least weighted variance: 1e-12 in SpeechBrain's ECAPA-TDNN, 1e-7 in
-            WeSpeaker's, 1e-5 in SimAM-ResNet.
+            WeSpeaker's, 1e-10 in TitaNet, 1e-5 in SimAM-ResNet.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class AttentiveStatisticsPooling(nn.Module):
         *,
         global_context: bool = False,
         unbiased_context: bool = False,
+        context_floor: float = 1e-12,
         attention_norm: bool = False,
         attention_tanh: bool = True,
         variance_floor: float = 1e-9,
@@ -124,6 +128,7 @@ class AttentiveStatisticsPooling(nn.Module):
         self.output_dim = 2 * channels
         self.global_context = global_context
         self.unbiased_context = unbiased_context
+        self.context_floor = context_floor
         self.attention_tanh = attention_tanh
         self.variance_floor = variance_floor
         seen = 3 * channels if global_context else channels
@@ -145,7 +150,8 @@ class AttentiveStatisticsPooling(nn.Module):
     def _hidden_with_context(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """The hidden layer of frame, mean and deviation; the latter two are not repeated."""
         mean, variance = masked_mean_and_variance(x, mask, unbiased=self.unbiased_context)
-        variance = variance + 1e-7 if self.unbiased_context else variance.clamp(min=1e-12)
+        floor = self.context_floor
+        variance = variance + 1e-7 if self.unbiased_context else variance.clamp(min=floor)
         channels = self.output_dim // 2
         of_frame, of_context = self.hidden.weight.split([channels, 2 * channels], dim=1)
         context = F.linear(torch.cat([mean, variance.sqrt()], dim=1), of_context.squeeze(2))

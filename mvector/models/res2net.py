@@ -23,6 +23,7 @@ from mvector.models.layers2d import (
     strided_mask,
     zero_padding,
 )
+from mvector.models.pooling import SPEECHBRAIN_ATTENTION
 from mvector.models.resnet_base import ResNetBase
 
 STEM_KERNEL, STEM_STRIDE, STEM_PADDING = 7, 3, 1
@@ -59,7 +60,12 @@ class Res2Net(ResNetBase):
         stem = ConvNorm(1, channels, STEM_KERNEL, STEM_STRIDE, STEM_PADDING)
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks, stem=stem)
         stem_bins = -(-stem_size(feature_dim) // 2)
-        self.add_normalised_embedding(pooling_type, attention_channels, stem_bins)
+        self.add_normalised_embedding(
+            pooling_type,
+            stem_bins,
+            attention_channels=attention_channels,
+            **SPEECHBRAIN_ATTENTION,
+        )
 
     def run_stem(
         self, x: torch.Tensor, mask: torch.Tensor | None

@@ -15,7 +15,7 @@ from torch import nn
 
 from mvector.models.layers import embedding_layers
 from mvector.models.layers2d import ConvNorm, feature_map, flat_map
-from mvector.models.pooling import SPEECHBRAIN_ATTENTION, build_pooling
+from mvector.models.pooling import build_pooling
 
 
 class MakeBlock(Protocol):
@@ -38,6 +38,8 @@ class ResNetBase(nn.Module):
         blocks: what builds the blocks of every stage, or one for each stage.
         num_blocks: how many blocks each stage has.
         stem: the first layer, from one channel to ``channels``; ``None`` is a 3x3 convolution.
+        widths: inner width of each stage's blocks, where a stage is not twice as wide as the one
+            before it.
 
     Arguments of the subclasses, the same in all that have them:
         pooling_eps: added to the variance under the root of TSTP pooling: 1e-7 in WeSpeaker, 1e-8
@@ -63,19 +65,22 @@ class ResNetBase(nn.Module):
         num_blocks: Sequence[int],
         *,
         stem: ConvNorm | None = None,
+        widths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.feature_dim = feature_dim
         self.embd_dim = embd_dim
         self.stem = ConvNorm(1, channels, kernel_size=3) if stem is None else stem
         self.stages = nn.ModuleList()
+        if widths is None:
+            widths = [channels * 2**index for index in range(len(num_blocks))]
         makers = blocks if isinstance(blocks, Sequence) else [blocks] * len(num_blocks)
         in_channels = channels
         for index, (make_block, count) in enumerate(zip(makers, num_blocks, strict=True)):
             stage = Stage()
             for position in range(count):
                 stride = 2 if index > 0 and position == 0 else 1
-                stage.append(make_block(in_channels, channels * 2**index, stride))
+                stage.append(make_block(in_channels, widths[index], stride))
                 in_channels = int(stage[-1].out_channels)  # type: ignore[arg-type]
             self.stages.append(stage)
 
@@ -91,14 +96,11 @@ class ResNetBase(nn.Module):
         )
 
     def add_normalised_embedding(
-        self, pooling_type: str, attention_channels: int, stem_bins: int
+        self, pooling_type: str, stem_bins: int, **pooling_options: Any
     ) -> None:
         """Pooling and a linear layer, each normalised, behind a stem's map of so many bins."""
         self.pooling = build_pooling(
-            pooling_type,
-            self._pooled_channels(stem_bins),
-            attention_channels=attention_channels,
-            **SPEECHBRAIN_ATTENTION,
+            pooling_type, self._pooled_channels(stem_bins), **pooling_options
         )
         self.pooling_norm = nn.BatchNorm1d(self.pooling.output_dim)
         self.embedding = nn.Linear(self.pooling.output_dim, self.embd_dim)

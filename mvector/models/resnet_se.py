@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from mvector.models.pooling import SPEECHBRAIN_ATTENTION
 from mvector.models.resnet import Bottleneck
 from mvector.models.resnet_base import ResNetBase
 
@@ -37,4 +38,9 @@ class ResNetSE(ResNetBase):
     ) -> None:
         block = partial(Bottleneck, expansion=expansion, se_reduction=se_reduction)
         super().__init__(feature_dim, embd_dim, channels, block, num_blocks)
-        self.add_normalised_embedding(pooling_type, attention_channels, feature_dim)
+        self.add_normalised_embedding(
+            pooling_type,
+            feature_dim,
+            attention_channels=attention_channels,
+            **SPEECHBRAIN_ATTENTION,
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from error_codes import raises_code
 
 from mvector.compat import SOURCES, import_checkpoint
 from mvector.errors import CheckpointError
@@ -135,3 +139,73 @@ def test_or_else_it_is_assumed_and_said_so(caplog: pytest.LogCaptureFixture) -> 
 def test_another_network_of_the_same_shapes_is_refused(key: str, value: str) -> None:
     with pytest.raises(CheckpointError, match=f"says {key} '{value}', which no backbone"):
         second({"C": 4, "F": BINS, key: value})
+
+
+TITANET: dict[str, Any] = {"channels": 8, "out_channels": 16, "num_repeats": 2, "embd_dim": 6}
+NEMO_CONFIG: dict[str, Any] = {
+    "preprocessor": {"window_size": 0.02, "window_stride": 0.0125, "n_fft": 512, "window": "hann"},
+    "encoder": {"feat_in": BINS, "activation": "relu"},
+    "decoder": {"pool_mode": "attention"},
+}
+
+
+def write_nemo(file: Path, config: str, mode: str = "w", **parts: bytes) -> None:
+    """A file as NeMo writes it, of a small network; ``parts`` replace what is in it."""
+    torch.manual_seed(0)
+    state = build_backbone("TitaNet", BINS, **TITANET).state_dict()
+    table = SOURCES["nemo"].families["TitaNet"].table_for(TITANET)
+    names = table.published(state)
+    entries = {theirs: state[ours].reshape(shape) for ours, (theirs, shape) in names.items()}
+    buffer = io.BytesIO()
+    torch.save(entries | {"decoder.final.weight": torch.zeros(3, 6)}, buffer)
+    contents = {"weights": buffer.getvalue(), "config": config.encode(), **parts}
+    with tarfile.open(file, mode) as archive:
+        for name, content in zip(
+            ("model_weights.ckpt", "model_config.yaml"), contents.values(), strict=True
+        ):
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_nemo_file_is_read_without_unpacking_it(mode: str, tmp_path: Path) -> None:
+    write_nemo(tmp_path / "titanet-s.nemo", yaml.safe_dump(NEMO_CONFIG), mode)
+    found = import_checkpoint(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["titanet-s.nemo"]
+    assert (found.conversion.source, found.dropped) == ("nemo", ("decoder.final.weight",))
+    assert found.model.backbone_options["num_repeats"] == 2
+    args = found.model.front_end.preprocess["method_args"]
+    assert (args["win_length"], args["hop_length"]) == (320, 200)
+    assert not found.model.front_end.preprocess["normalize_mean"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"decoder": {"pool_mode": "xvector"}}, "says decoder.pool_mode 'xvector', and not"),
+        ({"encoder": {"feat_in": 80}}, "says encoder.feat_in 80, and not 24"),
+        ({"preprocessor": {"normalize": "all_features"}}, "normalize 'all_features' of its feat"),
+        ({"preprocessor": {"window_size": "long"}}, "no number as win_length: 'long'"),
+    ],
+)
+def test_a_nemo_file_of_another_network_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    write_nemo(tmp_path / "a.nemo", yaml.safe_dump(NEMO_CONFIG | changes))
+    with pytest.raises(CheckpointError, match=message):
+        import_checkpoint(tmp_path / "a.nemo", "nemo")
+
+
+def test_an_archive_of_something_else_or_of_zeros_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.nemo"
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("readme.txt"))
+    with pytest.raises(CheckpointError, match=r"archive without model_weights\.ckpt; unpack it"):
+        import_checkpoint(file)
+    write_nemo(file, "[", weights=b"")
+    with raises_code("checkpoint-damaged"):
+        import_checkpoint(file)
+    write_nemo(file, "{}", "w:gz", weights=bytes(10_000_000))
+    with pytest.raises(CheckpointError, match="cannot be read as a PyTorch file"):
+        import_checkpoint(file)

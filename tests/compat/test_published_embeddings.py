@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from published import NAMES, features, golden_weights, load_golden, source_of, waveform
 
 from mvector.compat import SOURCES, Conversion, convert, import_checkpoint
@@ -21,6 +24,7 @@ FILES = {
     "mvector": "model.pth",
     "idrnd": "b2-vox2-ft_lm.pt",
     "palabra": "b2-vox2-lm.pt",
+    "nemo": "titanet-s.nemo",
 }
 ONE_OF_EACH_SOURCE = [
     "wespeaker_XVEC",
@@ -29,6 +33,7 @@ ONE_OF_EACH_SOURCE = [
     "mvector1_TDNN",
     "idrnd_ReDimNet_b0",
     "palabra_ReDimNet2_b0",
+    "nemo_TitaNet_small",
 ]
 
 
@@ -47,18 +52,31 @@ def write_checkpoint(folder: Path, name: str, dtype: torch.dtype) -> Path:
         weights["projection.weight"] = torch.zeros(7, 5)
     file = folder / FILES[source]
     model_config = load_golden(name).get("model_config")
-    if model_config is not None:
+    if source == "nemo":
+        write_nemo_archive(file, weights, model_config)
+    elif model_config is not None:
         torch.save({"model_config": model_config, "state_dict": weights}, file)
     else:
         torch.save({"state_dict": weights} if "CAMPPlus" in name else weights, file)
     return file
 
 
+def write_nemo_archive(file: Path, weights: dict[str, Any], model_config: dict[str, Any]) -> None:
+    """A tar file with the two files that NeMo puts into it."""
+    torch.save(weights, file.with_name("model_weights.ckpt"))
+    file.with_name("model_config.yaml").write_text(yaml.safe_dump(model_config))
+    with tarfile.open(file, "w") as archive:
+        for name in ("model_config.yaml", "model_weights.ckpt"):
+            archive.add(file.with_name(name), arcname=f"./{name}")
+            file.with_name(name).unlink()
+
+
 def dropped_of(name: str) -> tuple[str, ...]:
     """Entries that a network without head and front end has no place for."""
     heads = {"wespeaker": ("projection.weight",), "mvector": ("1.weight",)}
-    of_front_end = load_golden(name).get("front_end", {}).get("keys", ())
-    return (*heads.get(source_of(name), ()), *of_front_end)
+    golden = load_golden(name)
+    of_front_end = golden.get("front_end", {}).get("keys", ())
+    return (*heads.get(source_of(name), ()), *of_front_end, *golden.get("head_keys", ()))
 
 
 def backbone_of(conversion: Conversion) -> torch.nn.Module:
@@ -81,7 +99,7 @@ def first_clip(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_source_is_there_with_all_its_models() -> None:
-    assert len(NAMES) == 33
+    assert len(NAMES) == 38
     assert {source_of(name) for name in NAMES} == set(FILES)
 
 

@@ -76,6 +76,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("SpeechbrainFbank", {"n_mels": 40}, {}),
     ("ReDimNetFbank", {"n_mels": 40, "normalize_signal": True}, {}),
     ("ReDimNet2Fbank", {"n_mels": 40}, {}),
+    ("NemoFbank", {"n_mels": 40}, {"normalize_mean": False}),
 ]
 
 

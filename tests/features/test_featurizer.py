@@ -35,6 +35,7 @@ CONFS: list[dict[str, Any]] = [
     },
     {"feature_method": "ReDimNetFbank"},
     {"feature_method": "ReDimNet2Fbank"},
+    {"feature_method": "NemoFbank", "normalize_mean": False},
     {"feature_method": "ReDimNetFbank", "method_args": {"normalize_signal": True, "n_mels": 40}},
 ]
 every_method = pytest.mark.parametrize("conf", CONFS, ids=str)

@@ -48,6 +48,14 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "palabra_ReDimNet2_b0": ("ReDimNet2", {"size": "B0"}),
     "palabra_ReDimNet2_b2": ("ReDimNet2", {}),
     "palabra_ReDimNet2_b6": ("ReDimNet2", {"size": "B6", "group_norm": True}),
+    "speechbrain_ResNet_256": ("PreActResNet", {}),
+    "speechbrain_Xvector_512": (
+        "TDNN",
+        {"layout": "speechbrain", "embd_dim": 512, "pooling_eps": 0.0},
+    ),
+    "wespeaker_Gemini_DF_ResNet114": ("DFResNet", {}),
+    "nemo_TitaNet_small": ("TitaNet", {}),
+    "nemo_TitaNet_large": ("TitaNet", {"channels": 1024}),
     "wespeaker_XVEC": (
         "TDNN",
         {"layout": "xvector", "embd_dim": 512, "two_embedding_layers": True},

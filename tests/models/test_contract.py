@@ -28,6 +28,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         {**SMALL_BACKBONES["EcapaTdnn"], "layout": "wespeaker"},
     ),
     "x-vector": ("TDNN", {"channels": 16, "layout": "xvector", "pooling_eps": 0.0}),
+    "x-vector, SpeechBrain": ("TDNN", {"channels": 16, "layout": "speechbrain"}),
     "Res2Net, 4 groups": (
         "Res2Net",
         {"channels": 8, "num_blocks": [1, 1, 1, 2], "scale": 4, "pooling_type": "TSTP"},
@@ -66,6 +67,7 @@ SHORTEST = {
     "ReDimNet2, rows": 2,
     "TDNN": 15,
     "x-vector": 15,
+    "x-vector, SpeechBrain": 4,
     "EcapaTdnn, SpeechBrain": 5,
 }  # frames; 1 for all others
 # The configuration of each backbone: parameters at 80 bins.
@@ -76,6 +78,9 @@ PUBLISHED = {
     "resnet_se": 9_123_896,
     "resnet": 6_634_336,  # at 256 dimensions
     "simam_resnet": 25_213_760,  # at 256 dimensions
+    "preact_resnet": 15_438_336,  # at 256 dimensions
+    "df_resnet": 6_531_552,  # at 256 dimensions
+    "titanet": 6_825_264,
     "eres2net": 6_610_688,
     "eres2net_v2": 17_859_632,
     "campplus": 6_848_544,

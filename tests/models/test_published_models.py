@@ -17,6 +17,7 @@ LARGE = [
     "3dspeaker_ERes2NetV2_192",
     "wespeaker_ResNet293",
     "wespeaker_SimAM_ResNet34_ASP",
+    "speechbrain_ResNet_256",
     "palabra_ReDimNet2_b6",
     "wespeaker_SimAM_ResNet100_ASP",
 ]
@@ -32,6 +33,8 @@ REPEATED_FRAMES = {
     "speechbrain_ECAPA_TDNN_c1024": (300, 3072),
     "idrnd_ReDimNet_b0": (300, 600),
     "idrnd_ReDimNet_b2": (300, 1152),
+    "nemo_TitaNet_small": (300, 3072),
+    "nemo_TitaNet_large": (300, 3072),
     "palabra_ReDimNet2_b0": (300, 576),
     "palabra_ReDimNet2_b2": (300, 1440),
     "palabra_ReDimNet2_b6": (300, 2016),
@@ -73,6 +76,8 @@ def test_has_the_published_parameters_and_multiply_adds(name: str) -> None:
     assert count_parameters(model) == golden["parameters"]
     frames, channels = REPEATED_FRAMES.get(name, (1, 0))
     saved = (frames - 1) * 128 * 2 * channels
+    if backbone == "TitaNet":  # NeMo computes the embedding twice, and scores 7205 speakers
+        saved += 2 * 3072 * 192 + 7205 * 192
     if backbone == "CAMPPlus":  # each of 52 gates is computed for 2 segments, not for 150 frames
         saved = 52 * (128 * 64 + 64 * 32) * (150 - 2)
     multiply_adds = count_multiply_adds(model, torch.empty(1, 300, bins, device="meta"))
@@ -84,6 +89,7 @@ def test_has_the_published_parameters_and_multiply_adds(name: str) -> None:
     [
         ("ERes2Net", {"channels": 64, "base_width": 24, "scale": 3, "expansion": 4}, 55.165, 47.03),
         ("ERes2NetV2", {"base_width": 24, "scale": 4, "expansion": 4}, 53.514, 37.01),
+        ("DFResNet", {"num_blocks": [3, 3, 9, 3]}, 4.048, 4.19),
         ("ResNet", {"depth": 18}, 4.105, 3.26),
         ("ResNet", {"depth": 50}, 11.131, 7.62),
         ("ResNet", {"depth": 101}, 15.892, 14.73),
