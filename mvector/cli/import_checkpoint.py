@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mvector.cli.common import parse_number
 from mvector.cli.options import Action, Command, Options, optional, required
 from mvector.cli.subcommand import as_started
+from mvector.errors import MVectorError
+from mvector.models.onnx_file import ONNX_FILE
+
+if TYPE_CHECKING:
+    from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +23,8 @@ A checkpoint of another toolkit as a model folder.
 
 The architecture is read from the checkpoint; the source must be said, because several toolkits
 publish the same architecture with different features. Nothing in the checkpoint is executed.
+
+Where onnx is installed, the folder gets a model.onnx too, with which it is used without PyTorch.
 """
 
 _EPILOG = """\
@@ -65,12 +74,25 @@ def run(args: Import) -> int:
     print(f"Written:    {args.out} ({fingerprint})")
     print(f"Recognised: {conversion.family}, {model.featurizer.feature_dim} bins")
     print(f"Front end:  {level}scale {front_end.waveform_scale:g}, {dict(front_end.preprocess)}")
+    print(f"ONNX:       {_write_onnx(model, Path(args.out))}")
     if imported.dropped:
         print(f"Dropped:    {', '.join(imported.dropped)}")
     print(f"Next:       {as_started('python eval.py')} --model_path {args.out} measures thresholds")
     logger.info("backbone: %s %s", model.backbone_name, model.backbone_options)
     logger.info("made int64: %s", ", ".join(conversion.made_integers) or "nothing")
     return 0
+
+
+def _write_onnx(model: SpeakerModel, folder: Path) -> str:
+    """Put ``model.onnx`` into the folder, and say so; or why not: it is whole without."""
+    from mvector.export import export_onnx
+
+    try:
+        exported = export_onnx(model, folder / ONNX_FILE)
+    except MVectorError as error:
+        command = as_started("python tools/export_onnx.py")
+        return f"none. {error} Later: {command} --model_path '{folder}'"
+    return f"{exported.path}, for use without PyTorch (cosine {exported.cosine:.6f} or more)"
 
 
 COMMAND = Command(
