@@ -44,7 +44,8 @@ class CheckClips:
     @classmethod
     def of(cls, model: SpeakerModel) -> CheckClips:
         """The clips of speech that come with the package, as long as the model takes them."""
-        rate, least = model.front_end.sample_rate, _least_samples(model)
+        rate = model.front_end.sample_rate
+        least = max(model.min_samples, round(0.1 * rate))
         files = sorted(shipped_folder("samples").glob("*/1.flac"))
         lengths = [max(least, round(seconds * rate)) for seconds in _DURATIONS_S[: len(files)]]
         waveforms = torch.zeros(len(files), max(lengths))
@@ -103,10 +104,3 @@ def open_graph(content: bytes) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # what an optimiser tells of a graph helps nobody here
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _least_samples(model: SpeakerModel) -> int:
-    samples = max(model.featurizer.min_samples, round(0.1 * model.front_end.sample_rate))
-    while model.featurizer.num_frames(samples) < model.min_frames:
-        samples *= 2
-    return samples

@@ -138,6 +138,7 @@ def _properties(model: SpeakerModel, input: OnnxInput, precision: OnnxPrecision)
         name=model.name,
         front_end=model.front_end.to_dict(),
         mvector_version=__version__,
+        min_samples=model.min_samples,
     ).to_properties()
 
 

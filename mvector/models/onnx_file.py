@@ -45,6 +45,8 @@ class OnnxMetadata:
         name: backbone and feature method.
         front_end: :meth:`mvector.features.front_end.FrontEnd.to_dict`.
         mvector_version: that exported it.
+        min_samples: of the shortest clip that the model takes; 0 where the file does not say, as
+            those of the first versions do not.
     """
 
     fingerprint: str
@@ -55,6 +57,7 @@ class OnnxMetadata:
     name: str
     front_end: dict[str, Any]
     mvector_version: str
+    min_samples: int = 0
 
     def to_properties(self) -> dict[str, str]:
         """Keys and texts of ``metadata_props``."""
@@ -84,9 +87,10 @@ class OnnxMetadata:
                 "update mvector."
             )
         try:
+            properties = {"min_samples": "0", **properties}
             values: dict[str, Any] = {key.name: properties[key.name] for key in fields(cls)}
             values["front_end"] = json.loads(values["front_end"])
-            for key in ("embd_dim", "sample_rate"):
+            for key in ("embd_dim", "sample_rate", "min_samples"):
                 values[key] = int(values[key])
         except KeyError as error:
             raise damaged(file, f"it does not tell its {error.args[0]}") from error

@@ -54,6 +54,7 @@ class OnnxModel:
         fingerprint: of the embeddings; an int8 model gives others than its weights in full.
         name: backbone and feature method.
         embd_dim: size of the embedding.
+        min_samples: of the shortest clip that it takes, if the file says it, else 0.
         num_weights: about how many.
 
     Raises:
@@ -80,14 +81,22 @@ class OnnxModel:
             )
         self.fingerprint = fingerprint + ("-int8" if found.precision == "int8" else "")
         self.name, self.embd_dim = found.name, found.embd_dim
+        self.min_samples = found.min_samples
         self.num_weights = file.stat().st_size // _BYTES_OF_WEIGHT[found.precision]
 
     def embed(self, clip: np.ndarray, num_threads: int = 1) -> np.ndarray:
         """The embedding ``(embd_dim,)`` of float32 ``(samples,)``, not length-normalised.
 
         Raises:
-            AudioError: the model cannot compute it, which is too short as a rule.
+            AudioError: it is too short, or the model cannot compute it.
         """
+        if len(clip) < self.min_samples:
+            raise AudioError(
+                f"A clip of {len(clip)} samples is too short for this model, which needs at least "
+                f"{self.min_samples} samples ({self.min_samples / self.front_end.sample_rate:.3f} "
+                "s); give longer clips.",
+                code="audio-too-short",
+            )
         given = {
             WAVEFORM: np.ascontiguousarray(clip, dtype=np.float32)[None],
             NUM_SAMPLES: np.array([len(clip)], dtype=np.int64),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,12 @@ class SpeakerModel(nn.Module):
     def min_frames(self) -> int:
         """Frames of the shortest clip that the backbone takes."""
         return getattr(self.backbone, "min_frames", 1)
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest clip that front end and backbone take."""
+        numbers = range(self.featurizer.min_samples, 1 << 31)
+        return numbers[bisect_left(numbers, self.min_frames, key=self.featurizer.num_frames)]
 
     @property
     def name(self) -> str:

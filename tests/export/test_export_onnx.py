@@ -83,6 +83,18 @@ def test_the_file_tells_which_model_it_is(model: SpeakerModel, file: Path) -> No
     assert (told.input, told.precision) == ("waveform", "float32")
 
 
+def test_the_file_tells_the_shortest_clip_that_the_model_takes(
+    model: SpeakerModel, file: Path
+) -> None:
+    shortest = open_session(file)[1].min_samples
+    with torch.inference_mode():
+        model(torch.ones(1, shortest))
+        with raises_code("audio-too-short"):
+            model(torch.ones(1, shortest - 1))
+    clip = torch.linspace(-0.1, 0.1, shortest)[None]
+    assert np.isfinite(embeddings(file, clip, torch.tensor([shortest]))).all()
+
+
 def test_features_of_a_front_end_of_ones_own_can_be_given(
     model: SpeakerModel, batch: torch.Tensor, tmp_path: Path
 ) -> None:

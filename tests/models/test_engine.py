@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from error_codes import raises_code
@@ -71,6 +72,15 @@ def test_an_engine_or_device_that_there_is_not_is_refused(both: Path) -> None:
         load_model(both, "tflite")  # type: ignore[arg-type]
     with pytest.raises(MVectorError, match="computes on the CPU"):
         load_model(both, "onnx", "cuda")
+
+
+def test_a_clip_shorter_than_the_file_says_is_too_short(weights: Path, tmp_path: Path) -> None:
+    folder = add_onnx(shutil.copytree(weights, tmp_path / "both"), min_samples=800)
+    model, _ = load_model(folder, "onnx")
+    assert isinstance(model, OnnxModel)
+    model.embed(np.ones(800, np.float32))
+    with raises_code("audio-too-short"):
+        model.embed(np.ones(799, np.float32))
 
 
 def test_a_folder_without_the_file_says_how_to_make_it(weights: Path) -> None:

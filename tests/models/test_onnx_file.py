@@ -28,6 +28,13 @@ def test_metadata_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert OnnxMetadata.from_properties(properties, tmp_path) == written
 
 
+def test_a_file_of_the_first_versions_tells_no_shortest_clip(tmp_path: Path) -> None:
+    properties = metadata(min_samples=400).to_properties()
+    assert OnnxMetadata.from_properties(properties, tmp_path).min_samples == 400
+    del properties["min_samples"]
+    assert OnnxMetadata.from_properties(properties, tmp_path).min_samples == 0
+
+
 def test_a_file_is_opened_and_computes_each_clip_by_itself(tmp_path: Path) -> None:
     session, found = open_session(write_tiny_model(tmp_path / "model.onnx"))
     assert found == metadata()
