@@ -34,7 +34,7 @@ from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
 from mvector.evaluation.quality import side_measures
-from mvector.models.adaptation import HOME
+from mvector.home import HOME
 from mvector.models.description import load_training_config, update_model_folder
 from mvector.models.folder import load_model_folder, save_model_folder
 from mvector.recognition.judge import Judge

@@ -32,7 +32,7 @@ from numpy.random import Generator, default_rng
 
 from mvector.evaluation import Calibration, calibrate
 from mvector.evaluation.quality import pair_quality, side_measures
-from mvector.models.adaptation import HOME
+from mvector.home import HOME
 from mvector.recognition.judge import Judge
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.scoring.strangers import Strangers, evenly_chosen, own_likeness

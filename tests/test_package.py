@@ -201,6 +201,7 @@ ROOMS = (
     "audio",
     "compute",
     "features",
+    "published",
     "models",
     "losses",
     "data",
@@ -217,7 +218,7 @@ ROOMS = (
     "demo",
     "cli",
 )
-FOR_ALL = {"errors", "files", "lazy", "progress", "shipped", "version", "__version__"}
+FOR_ALL = {"errors", "files", "home", "lazy", "progress", "shipped", "version", "__version__"}
 FAMILIAR = {"trainer", "predict"}  # short names of a module each, for those who import them
 
 

@@ -33,6 +33,7 @@ GROUPS = {
         "average_checkpoints": "make one model of the weights of several",
     },
     "come from elsewhere, and go there": {
+        "models": "models that others published, by name: list them, download them",
         "import_checkpoint": "make a model folder of another toolkit's checkpoint",
         "export_checkpoint": "write a model's weights for another toolkit",
         "export_onnx": "write a model as an ONNX file, which runs without PyTorch",
@@ -74,6 +75,7 @@ PHRASES = {
     **dict.fromkeys(("remove", "delete", "forget"), "recognition --remove NAME"),
     **dict.fromkeys(("devices", "list_devices"), "recognition --list_devices"),
     **dict.fromkeys(("finetune", "fine_tune"), "train --pretrained_model DIR"),
+    **dict.fromkeys(("download", "get", "fetch", "pull"), "models get NAME"),
     "resume": "train --resume_model DIR",
     "infer": "contrast or recognition",
     "predict": "extract_embeddings",

@@ -187,7 +187,8 @@ def run(args: Calibrate) -> int:
 
 def _check_target(args: Calibrate, in_box: bool, is_heard_otherwise: bool) -> None:
     """Fail now and not after the work."""
-    from mvector.models.adaptation import HOME, adaptations_folder
+    from mvector.home import HOME
+    from mvector.models.adaptation import adaptations_folder
     from mvector.models.description import new_model_folder
 
     if args.out is None:

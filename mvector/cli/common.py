@@ -92,8 +92,8 @@ class ModelOptions(Options):
     TITLE = "model"
 
     model_path: str | None = optional(
-        "model folder, or box for the one in the box (default: that of --configs or of the speaker "
-        "library, the one trained here, or box)",
+        "model folder, box for the one in the box, or a name of mvector models (default: that of "
+        "--configs or of the speaker library, the one trained here, or box)",
         "DIR",
     )
     configs: str | None = optional("configuration that names the model instead", "FILE")

@@ -7,15 +7,18 @@ One module per toolkit says what it publishes and how it computes features; name
 
 from mvector.compat.conversion import SOURCES, Conversion, convert
 from mvector.compat.exporting import TARGETS, export_checkpoint, save_state
+from mvector.compat.getting import GotModel, get_published
 from mvector.compat.importing import ImportedModel, import_checkpoint
 
 __all__ = [
     "SOURCES",
     "TARGETS",
     "Conversion",
+    "GotModel",
     "ImportedModel",
     "convert",
     "export_checkpoint",
+    "get_published",
     "import_checkpoint",
     "save_state",
 ]

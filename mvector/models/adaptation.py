@@ -6,24 +6,16 @@ belongs to it lies in the user's data folder, by the model's fingerprint.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from mvector.home import data_home
 from mvector.models.description import ModelInfo
 from mvector.models.named import is_default_model
-
-#: The environment variable that names another data folder.
-HOME = "MVECTOR_HOME"
 
 
 def adaptations_folder() -> Path:
     """The folder in the user's data folder that holds a folder for each adapted model."""
-    home = os.environ.get(HOME)
-    if not home:
-        import platformdirs
-
-        home = platformdirs.user_data_dir("mvector", appauthor=False)
-    return Path(home) / "adapted"
+    return data_home() / "adapted"
 
 
 def adaptation_folder(info: ModelInfo) -> Path | None:

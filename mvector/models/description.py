@@ -18,6 +18,8 @@ from mvector.errors import CheckpointError, MVectorError
 from mvector.files import recover_folder, write_atomically, write_errors_as
 from mvector.models.named import BOX, model_folder
 from mvector.models.weight_files import how_to_import, require_weights
+from mvector.published.places import published_name
+from mvector.published.table import is_published, near_names
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
@@ -76,10 +78,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise _not_a_model_folder(folder)
     recover_folder(folder)
     if not os.path.isdir(folder):
-        raise _not_found(
-            f"The model folder '{folder}' does not exist; train a model with train.py or give "
-            "another --model_path."
-        )
+        raise _missing(folder)
     file = folder / DESCRIPTION
     best = folder / "best_model"
     if not file.is_file() and (best / DESCRIPTION).is_file():
@@ -103,6 +102,22 @@ def read_description(folder: Path) -> dict[str, Any]:
     with description_errors(folder):
         _Description.model_validate(description)
     return description
+
+
+def _missing(folder: Path) -> CheckpointError:
+    """What to say of a model folder that does not exist; a published model may be meant."""
+    name = published_name(folder)
+    if name is not None and is_published(name):
+        return CheckpointError(
+            f"The model '{name}' is not here yet: 'mvector models get {name}' downloads it.",
+            code="model-not-downloaded",
+        )
+    near = near_names(folder.name) if len(folder.parts) == 1 else []
+    cure = "train a model with train.py or give another --model_path."
+    if near:
+        names = " or ".join(f"'{each}'" for each in near)
+        cure = f"did you mean the published model {names} (mvector models)?"
+    return _not_found(f"The model folder '{folder}' does not exist; {cure}")
 
 
 def _not_a_model_folder(file: Path) -> CheckpointError:

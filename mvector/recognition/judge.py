@@ -162,8 +162,8 @@ class Judge:
             return Limits(given, math.inf, -math.inf)
         if known is None:
             raise MVectorError(
-                f"The model '{self.model}' has no calibrated threshold: measure one with "
-                f"eval.py --model_path '{self.model}', or give --threshold.",
+                f"The model '{self.model}' has no calibrated threshold: measure one with eval.py "
+                f"or tools/calibrate.py and --model_path '{self.model}', or give --threshold.",
                 code="threshold-not-calibrated",
             )
         if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach

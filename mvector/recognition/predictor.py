@@ -16,7 +16,7 @@ from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
 from mvector.errors import AudioError, LibraryError
 from mvector.models.engine import Engine, load_model
-from mvector.models.named import model_folder
+from mvector.models.named import model_folder, model_name
 from mvector.recognition.answers import Recognition, Registration, Score
 from mvector.recognition.arguments import check_arguments, with_rate
 from mvector.recognition.decision import Decision
@@ -43,7 +43,8 @@ class MVectorPredictor:
     channel: ``path.wav#channel=1``, or :class:`mvector.audio.ChannelOf`.
 
     Args:
-        model_path: model folder, or ``box`` for the model in the box; ``None`` takes
+        model_path: model folder, ``box`` for the model in the box, or the name of a published one
+            that was downloaded (``mvector models``); ``None`` takes
             ``models/<Model>_<Feature>/best_model`` of ``configs``, or else the model that the
             people of the library were enrolled with, the only one under ``models/``, or the one in
             the box.
@@ -96,7 +97,7 @@ class MVectorPredictor:
             listening = replace(listening, limits=limits)
         self.encoder = SpeakerEncoder(model, info, device, listening)
         calibration = usable_calibration(info, listening, self.model_path)
-        self._judge = Judge(calibration, threshold, str(self.model_path), purpose)
+        self._judge = Judge(calibration, threshold, model_name(self.model_path), purpose)
         self._strangers = Strangers.of_model(info)
         self._channel = None if channel is None else parse_channel(channel)
         self._quality, self._enrolment_floor = quality, enrolment_floor

@@ -16,6 +16,7 @@ from pathlib import Path
 from mvector.errors import LibraryError, MVectorError
 from mvector.models.description import DESCRIPTION, read_model_info
 from mvector.models.named import BOX, is_default_model, model_folder, model_name
+from mvector.published.places import models_folder, published_name
 from mvector.speakers.access import library_folder
 from mvector.speakers.people import get_meta, set_meta
 from mvector.speakers.store import DATABASE, Store
@@ -97,6 +98,8 @@ def model_of_library(path: str | os.PathLike[str], others: Iterable[Path]) -> Pa
 def _describe(library: Path, folder: Path) -> dict[str, str]:
     if is_default_model(folder):
         return {"name": BOX}
+    if (name := published_name(folder)) is not None:
+        return {"name": name}
     place = {"path": str(folder.absolute())}
     with suppress(ValueError):  # on another drive of Windows
         place["relative"] = Path(os.path.relpath(folder.resolve(), library.resolve())).as_posix()
@@ -109,6 +112,8 @@ def _places(database: sqlite3.Connection, library: Path) -> list[Path]:
         place = json.loads(get_meta(database, _PLACE) or "{}")
         if place.get("name") == BOX:
             return [model_folder(BOX)]
+        if "name" in place:  # in whatever home of the user it lies now
+            return [models_folder() / str(place["name"])]
         moved = [library.resolve() / place["relative"]] if "relative" in place else []
         return [*(Path(os.path.normpath(path)) for path in moved), Path(place["path"])]
     except (ValueError, TypeError, AttributeError, KeyError):

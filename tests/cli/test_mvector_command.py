@@ -102,6 +102,10 @@ def test_other_names_lead_to_commands_and_hide_none() -> None:
             "finetune",
             "There is no command 'finetune'; did you mean mvector train --pretrained_model DIR?",
         ),
+        (
+            "download campplus-zh",
+            "There is no command 'download'; did you mean mvector models get NAME?",
+        ),
         ("xyzzy", "There is no command 'xyzzy'; mvector --help lists them."),
         (
             "--configs c train",

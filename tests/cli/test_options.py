@@ -332,6 +332,17 @@ REFUSED = {
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
     },
+    "models": {
+        "get": "Give the NAME of the model to get; 'mvector models' lists them.",
+        "campplus-zh again": "'again' is one word too many; did you mean mvector models get "
+        "campplus-zh?",
+        "get campplus-zh --from f --mirror m": "--mirror has no use with --from.",
+        "get campplus-zh --language zh": "--language has no use with get NAME; it belongs to a "
+        "list.",
+        "campplus-zh --out d": "--out has no use with one of them; it belongs to get NAME.",
+        "--sha256 s": "--sha256 has no use with a list; it belongs to get NAME.",
+        "download campplus-zh x": "'x' is one word too many; --help tells more.",
+    },
     "simulate_meetings": {
         "l --out o --kind call --num_people 2 2": "--num_people has no use without --kind meeting: "
         "a call has two.",
@@ -458,6 +469,12 @@ ACCEPTED = {
         "--clips d --dry_run --configs c --engine onnx",
         "--clips d --out m --channel mix",
         "--forget",
+    ],
+    "models": [
+        "get campplus-zh --mirror m --out d --sha256 s --json",
+        "get campplus-zh --from f --out d",
+        "campplus-zh --json",
+        "--language zh --json",
     ],
     "simulate_meetings": [
         "l m --out o --kind stereo_call --style broadcast --num_recordings 2 --minutes 1 2 "
