@@ -112,10 +112,10 @@ def get_published(
         try:
             imported = _import(model, got, downloads)
             fingerprint = imported.save(folder)
-            if exports and find_spec("onnx") is not None:
-                _export(imported, folder)
             if trust in ("first seen", "given"):
                 remember(downloads, part.name, Seen(got.sha256, got.url))
+            if exports and find_spec("onnx") is not None:
+                _export(imported, folder)
         finally:
             if file is None:
                 got.path.unlink(missing_ok=True)

@@ -43,6 +43,19 @@ def test_every_model_is_in_the_document() -> None:
             assert (file.sha256 or "") in text
 
 
+def test_the_document_names_the_numbers_that_every_import_is_held_to() -> None:
+    text = (ROOT / "docs" / "published_models.md").read_text(encoding="utf-8")
+    rows = text.split("## What stands behind an import")[1].split("\n| `")[1:]
+    golden = {path.name.split(".")[0] for path in (ROOT / "tests/models/golden").iterdir()}
+    beginnings: list[str] = []
+    for models, numbers, *_ in (f"`{row}".split(" | ") for row in rows):
+        beginnings += re.findall(r"`([a-z0-9-]+)…?`", models)
+        told = {*re.findall(r"`(\w+)`", numbers)}
+        assert told
+        assert told <= golden
+    assert [name for name in MODELS if not name.startswith(tuple(beginnings))] == []
+
+
 @pytest.mark.parametrize(
     "spelled", ["campplus-zh", "CAMPPLUS_ZH", "cam++-zh", "3dspeaker-campplus-zh"]
 )

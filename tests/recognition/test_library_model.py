@@ -17,6 +17,7 @@ from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.errors import LibraryError
 from mvector.models.named import DEFAULT_MODEL
+from mvector.published import models_folder
 from mvector.recognition.model_choice import find_model
 from mvector.speakers import SpeakerLibrary
 
@@ -156,6 +157,20 @@ def test_the_model_in_the_box_is_remembered_by_its_name(
     with pytest.raises(LibraryError, match=r"another model, 'box' \(.*give --model_path 'box', or"):
         other.recognition(made / "ada.wav")
     assert str(made) not in (tmp_path / "audio_db/voiceprints.db").read_bytes().decode("latin-1")
+
+
+def test_a_published_model_is_remembered_by_its_name_wherever_it_lies(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MVECTOR_HOME", str(tmp_path / "home"))
+    shutil.copytree(made / "second", models_folder() / "campplus-zh")
+    opened(model_path="campplus-zh").register(made / "ada.wav", "Ada")
+    (tmp_path / "home").rename("another_home")
+    with pytest.raises(LibraryError, match="with the model 'campplus-zh' "):
+        opened()
+    monkeypatch.setenv("MVECTOR_HOME", str(tmp_path / "another_home"))
+    assert opened().model_path == models_folder() / "campplus-zh"
 
 
 def test_reembedding_takes_the_library_over_for_good(place: Path) -> None:
