@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mvector.cli.options import Action, Command, Condition, Options, option, optional, required
 from mvector.models.onnx_file import ONNX_FILE
+
+if TYPE_CHECKING:
+    from mvector.models.description import ModelInfo
+    from mvector.models.onnx_model import OnnxModel
+    from mvector.models.speaker_model import SpeakerModel
 
 _DESCRIPTION = """\
 A model folder as an ONNX file: from a waveform to its embedding in one graph, for programs without
@@ -22,6 +27,7 @@ examples:
   python tools/export_onnx.py --model_path models/EcapaTdnn_Fbank/best_model
   python tools/export_onnx.py --model_path models/campplus --out campplus.onnx --precision float16
   python tools/export_onnx.py --model_path box --out box.onnx
+  python tools/export_onnx.py --model_path box --out small.onnx --precision int8 --list trials.txt
   python tools/export_onnx.py --model_path box --target sherpa-onnx --out for_sherpa.onnx
 """
 
@@ -38,8 +44,9 @@ class ExportOnnx(Options):
     )
     precision: str = option(
         "float32",
-        "of the weights; float16 halves the file, and computes in float32 (default: %(default)s)",
-        choices=("float32", "float16"),
+        "of the weights; float16 halves the file, and computes in float32; int8 computes with "
+        "integers, faster and less exact (default: %(default)s)",
+        choices=("float32", "float16", "int8"),
     )
     target: str = option(
         "onnx",
@@ -48,8 +55,19 @@ class ExportOnnx(Options):
         choices=("onnx", "sherpa-onnx"),
     )
 
+    list: str | None = optional(
+        "trials 'label path path': tell the EER of the model and of the file", "TRIALS"
+    )
+    data_root: str | None = optional("where relative paths of the list start", "DIR")
+
     def conditions(self) -> tuple[Condition, ...]:
-        return (("input", self.target == "onnx", "with --target sherpa-onnx"),)
+        for_sherpa = "with --target sherpa-onnx"
+        return (
+            ("input", self.target == "onnx", for_sherpa),
+            ("list", self.target == "onnx", for_sherpa),
+            ("list", self.input == "waveform", "with --input features"),
+            ("data_root", self.list is not None, "without --list"),
+        )
 
 
 def run(args: ExportOnnx) -> int:
@@ -58,15 +76,36 @@ def run(args: ExportOnnx) -> int:
     from mvector.models.folder import load_model_folder
 
     out = _file_to_write(args)
-    model, _ = load_model_folder(args.model_path)
+    if args.list is not None:
+        from mvector.evaluation.run import check_lists
+
+        check_lists(args.list, None, root=args.data_root)
+    model, info = load_model_folder(args.model_path)
     chosen: Any = {"input": args.input, "precision": args.precision, "target": args.target}
     exported = export_onnx(model, out, **chosen)
     taken = args.input if args.target == "onnx" else "features of sherpa-onnx"
     print(f"Written: {out} ({exported.num_bytes / 1e6:.1f} MB, {args.precision}, takes {taken})")
-    print(f"Checked: cosine to the model's embeddings {exported.cosine:.6f} or more")
+    print(
+        f"Checked: cosine to the model's embeddings {exported.cosine:.6f} or more, "
+        f"{exported.mean_cosine:.6f} in the mean"
+    )
     if exported.cosine_in_sherpa is not None:
         print(f"         {exported.cosine_in_sherpa:.4f} or more with the features of sherpa-onnx")
+    if args.list is not None:
+        from mvector.models.onnx_model import OnnxModel
+
+        of_file = _eer(OnnxModel(out, model.front_end, info.fingerprint), info, args)
+        print(f"EER:     {100 * of_file:.2f} %, of the model {100 * _eer(model, info, args):.2f} %")
     return 0
+
+
+def _eer(model: SpeakerModel | OnnxModel, info: ModelInfo, args: ExportOnnx) -> float:
+    from mvector.embedding import SpeakerEncoder
+    from mvector.evaluation.run import verify_lists
+
+    assert args.list is not None
+    encoder = SpeakerEncoder(model, info, "cpu")
+    return verify_lists(encoder, args.list, root=args.data_root, progress=True).calibration.eer
 
 
 def _file_to_write(args: ExportOnnx) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LEAST_COSINE: dict[OnnxPrecision, float] = {"float32": 0.99999, "float16": 0.9999, "int8": 0.99}
 
 _DURATIONS_S = (3.0, 1.4, 0.7, 2.2)  # none divides another
+_EXAMPLE_DURATIONS_S = (3.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class CheckClips:
         """The clips of speech that come with the package, as long as the model takes them."""
         rate = model.front_end.sample_rate
         least = max(model.min_samples, round(0.1 * rate))
-        files = sorted(shipped_folder("samples").glob("*/1.flac"))
+        files = _sample_clips(1)
         lengths = [max(least, round(seconds * rate)) for seconds in _DURATIONS_S[: len(files)]]
         waveforms = torch.zeros(len(files), max(lengths))
         for row, file, length in zip(waveforms, files, lengths, strict=True):
@@ -55,8 +57,20 @@ class CheckClips:
         return cls(waveforms, torch.tensor(lengths))
 
 
-def compare(content: bytes, model: SpeakerModel, clips: CheckClips, input: OnnxInput) -> float:
-    """The least cosine of embeddings of a graph and of the model; 0 where one is not finite."""
+def example_features(model: SpeakerModel) -> list[np.ndarray]:
+    """Features ``(clips, frames, bins)`` of other clips of the same voices, by lengths."""
+    rate = model.front_end.sample_rate
+    clips = [model.front_end.decode(file) for file in _sample_clips(2)]
+    found = []
+    for seconds in _EXAMPLE_DURATIONS_S:
+        length = max(model.min_samples, round(seconds * rate))
+        batch = torch.from_numpy(np.stack([np.resize(clip, length) for clip in clips]))
+        found.append(model.features(batch)[0].numpy())
+    return found
+
+
+def compare(content: bytes, model: SpeakerModel, clips: CheckClips, input: OnnxInput) -> np.ndarray:
+    """Cosines of embeddings of a graph and of the model, ``(clips,)``; see :func:`cosines`."""
     with torch.inference_mode():
         expected = model(clips.waveforms, clips.lengths).numpy()
         if input == FEATURES:
@@ -68,18 +82,18 @@ def compare(content: bytes, model: SpeakerModel, clips: CheckClips, input: OnnxI
     if len(graph.get_inputs()) == 1:  # of sherpa-onnx: one clip after the other
         pairs = zip(fed[FEATURES], fed[NUM_FRAMES], strict=True)
         rows = [graph.run([EMBEDDING], {FEATURES: clip[None, :n]})[0] for clip, n in pairs]
-        return least_cosine(expected, np.concatenate(rows))
+        return cosines(expected, np.concatenate(rows))
     (found,) = graph.run([EMBEDDING], fed)
-    return least_cosine(expected, found)
+    return cosines(expected, found)
 
 
-def least_cosine(expected: np.ndarray, found: np.ndarray) -> float:
-    """Of the rows of two arrays; 0 where a row is zero or not finite."""
+def cosines(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Of the rows of two arrays, float64; 0 where a row is zero or not finite."""
     first, second = expected.astype(np.float64), found.astype(np.float64)
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = np.einsum("ij,ij->i", first, second) / norms
-    return float(np.nan_to_num(cosines, nan=0.0).min())
+        products = np.einsum("ij,ij->i", first, second) / norms
+    return np.nan_to_num(products, nan=0.0)
 
 
 def require_alike(cosine: float, precision: OnnxPrecision) -> None:
@@ -95,6 +109,10 @@ def require_alike(cosine: float, precision: OnnxPrecision) -> None:
         f"falls to {cosine:.5f}, and at least {least} is required; nothing was written; {cure}.",
         code="export-inexact",
     )
+
+
+def _sample_clips(number: int) -> list[Path]:
+    return sorted(shipped_folder("samples").glob(f"*/{number}.flac"))
 
 
 def open_graph(content: bytes) -> InferenceSession:

@@ -12,9 +12,10 @@ import torch
 
 from mvector.errors import CheckpointError
 from mvector.export.assembly import FEATURES, NUM_FRAMES, joined, over_batch
-from mvector.export.checking import CheckClips, compare, require_alike
+from mvector.export.checking import CheckClips, compare, example_features, require_alike
 from mvector.export.front_end_graph import FrontEndGraph
 from mvector.export.halving import store_in_half
+from mvector.export.quantising import quantised
 from mvector.export.sherpa import cosine_in_sherpa, sherpa_properties
 from mvector.export.tracing import require_onnx, trace
 from mvector.files import check_file_writable, write_atomically, write_errors_as
@@ -45,12 +46,14 @@ class Exported:
         path: of the file.
         num_bytes: its size.
         cosine: the least, of embeddings of the file and of the model, on a few clips.
+        mean_cosine: of the same.
         cosine_in_sherpa: the same with the features that sherpa-onnx computes, for a file for it.
     """
 
     path: Path
     num_bytes: int
     cosine: float
+    mean_cosine: float
     cosine_in_sherpa: float | None = None
 
 
@@ -74,6 +77,8 @@ def export_onnx(
 
     Both give ``embedding (batch, embd_dim)`` float32, not length-normalised. The precision
     ``float16`` stores the backbone's matrices in half of the space, and computes in float32.
+    ``int8`` computes most of the backbone's products with integers, which makes other embeddings:
+    close to the model's, and with a fingerprint of their own.
 
     ``target="sherpa-onnx"`` is for that program, which computes Fbank by itself: the graph takes
     ``features (batch, frames, 80)`` of clips of one length, and has no second input.
@@ -87,8 +92,8 @@ def export_onnx(
 
     Raises:
         CheckpointError: the file cannot be written, or its embeddings are not those of the model
-            (a cosine below 0.99999, for float16 below 0.9999), or the model hears what sherpa-onnx
-            cannot compute: then nothing is written.
+            (a cosine below 0.99999, for float16 below 0.9999, for int8 below 0.99), or the model
+            hears what sherpa-onnx cannot compute: then nothing is written.
         MissingDependencyError: onnx or onnxruntime is not installed.
     """
     require_onnx()
@@ -103,19 +108,22 @@ def export_onnx(
     graph = backbone if for_sherpa else _whole(model, backbone, input)
     content = _described(graph, told)
     clips = CheckClips.of(model)
-    cosine = compare(content, model, clips, "features" if for_sherpa else input)
-    require_alike(cosine, precision)
+    cosines = compare(content, model, clips, "features" if for_sherpa else input)
+    least, mean = float(cosines.min()), float(cosines.mean())
+    require_alike(least, precision)
     with write_errors_as(CheckpointError, what):
         write_atomically(file, lambda new: _write(new, content))
     in_sherpa = cosine_in_sherpa(model, clips) if for_sherpa else None
-    return Exported(file, len(content), cosine, in_sherpa)
+    return Exported(file, len(content), least, mean, in_sherpa)
 
 
 def _backbone(model: SpeakerModel, precision: OnnxPrecision) -> ModelProto:
     bins = model.featurizer.feature_dim
     example = torch.randn(1, max(model.min_frames, 100), bins)
     backbone = trace(model.backbone, example, FEATURES, EMBEDDING)
-    if precision == "float16":
+    if precision == "int8":
+        backbone = quantised(backbone, example_features(model))
+    if precision != "float32":
         store_in_half(backbone)
     return backbone
 

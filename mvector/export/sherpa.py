@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from mvector.errors import CheckpointError
-from mvector.export.checking import CheckClips, least_cosine
+from mvector.export.checking import CheckClips, cosines
 from mvector.features.featurizer import Featurizer
 from mvector.features.kaldi import Fbank
 from mvector.models.folder import fingerprint_of
@@ -78,4 +78,4 @@ def cosine_in_sherpa(model: SpeakerModel, clips: CheckClips) -> float:
         own = model(clips.waveforms, clips.lengths)
         scaled = clips.waveforms * model.front_end.waveform_scale
         there = model.backbone(*features_there(scaled, clips.lengths))
-    return least_cosine(own.numpy(), there.numpy())
+    return float(cosines(own.numpy(), there.numpy()).min())

@@ -357,6 +357,14 @@ REFUSED = {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
         "names the model already.",
     },
+    "export_onnx": {
+        "--model_path m --input features --target sherpa-onnx": "--input has no use with --target "
+        "sherpa-onnx.",
+        "--model_path m --list l --target sherpa-onnx": "--list has no use with --target "
+        "sherpa-onnx.",
+        "--model_path m --list l --input features": "--list has no use with --input features.",
+        "--model_path m --data_root d": "--data_root has no use without --list.",
+    },
 }
 
 
@@ -502,6 +510,7 @@ ACCEPTED = {
         "--model_path m",
         "--model_path m --out o --input features --precision float16",
         "--model_path m --out o --target sherpa-onnx --precision float16",
+        "--model_path m --precision int8 --list l --data_root d",
     ],
     "configs": ["", "--copy d", "tdnn"],
     "demo": ["--out d"],

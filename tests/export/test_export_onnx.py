@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mvector.export import checking, export_onnx
 from mvector.models.folder import fingerprint_of, save_model_folder
 from mvector.models.onnx_file import ONNX_FILE, open_session
 from mvector.models.speaker_model import SpeakerModel
+from mvector.shipped import shipped_folder
 
 LENGTHS = torch.tensor([16000, 4400, 2800, 7777])
 
@@ -118,8 +120,33 @@ def test_float16_halves_the_weights_and_hardly_moves_embeddings(
     saved = file.stat().st_size - half.num_bytes
     assert saved == pytest.approx(2 * num_weights, rel=0.1)
     found, exact = embeddings(half.path, batch), embeddings(file, batch)
-    assert 0.9999 <= checking.least_cosine(exact, found) < 1.0
+    assert 0.9999 <= checking.cosines(exact, found).min() < 1.0
     assert open_session(half.path)[1].precision == "float16"
+
+
+def test_int8_makes_a_smaller_file_of_close_embeddings_that_tells_what_it_is(
+    model: SpeakerModel, batch: torch.Tensor, tmp_path: Path
+) -> None:
+    exported = export_onnx(model, tmp_path / "i.onnx", precision="int8")
+    assert 0.99 <= exported.cosine <= exported.mean_cosine < 1.0
+    _, told = open_session(exported.path)
+    assert told.precision == "int8"
+    assert (told.fingerprint, told.front_end) == (fingerprint_of(model), model.front_end.to_dict())
+    with torch.inference_mode():
+        expected = model(batch, LENGTHS).numpy()
+    found = embeddings(exported.path, batch)
+    assert checking.cosines(expected, found).min() > 0.95  # of noise, which it was not scaled by
+    alone = embeddings(exported.path, batch[2:3, : LENGTHS[2]], LENGTHS[2:3])
+    np.testing.assert_array_equal(found[2:3], alone)
+
+
+def test_int8_that_is_not_close_is_not_written(
+    model: SpeakerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checking.LEAST_COSINE, "int8", 1.1)
+    with raises_code("export-inexact"):
+        export_onnx(model, tmp_path / "m.onnx", precision="int8")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exporting_leaves_the_model_as_it_was(model: SpeakerModel, tmp_path: Path) -> None:
@@ -176,6 +203,23 @@ def test_the_command_puts_the_file_into_the_models_folder(
     out = capsys.readouterr().out
     assert str(folder / ONNX_FILE) in out
     assert "1.00000" in out
+
+
+def test_the_command_tells_the_error_rates_of_the_file_and_of_the_model(
+    model: SpeakerModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, samples = tmp_path / "model", shipped_folder("samples")
+    save_model_folder(folder, model)
+    (tmp_path / "trials").write_text(
+        "1 voice_a/1.flac voice_a/2.flac\n0 voice_a/1.flac voice_b/1.flac\n"
+    )
+    words = ["--model_path", str(folder), "--list", str(tmp_path / "trials")]
+    assert run_script("export_onnx", [*words, "--data_root", str(samples)]) == 0
+    assert re.search(r"EER: +\d+\.\d\d %, of the model \d+\.\d\d %", capsys.readouterr().out)
+    assert run_script("export_onnx", words) == 2  # clips that are not here are told before the work
+    told = capsys.readouterr()
+    assert "voice_a/1.flac" in told.err
+    assert "Written" not in told.out
 
 
 @pytest.mark.parametrize(
