@@ -185,6 +185,8 @@ def _download(
         seen = seen_before(downloads, part.name)
         expected = wanted or part.sha256 or (seen.sha256 if seen else None)
         urls = addresses(part, mirror)
+        if wanted not in (None, part.sha256):  # another file is wanted, of whatever size
+            part = part.model_copy(update={"num_bytes": None})
         try:
             return part, download(
                 *(part, urls, downloads),

@@ -19,6 +19,10 @@ class NotGotError(Exception):
     """A place that does not have the file, with the reason."""
 
 
+class OtherFileError(NotGotError):
+    """A place that has another file, by its size."""
+
+
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows to other hosts, and never from an encrypted connection to a plain one."""
 

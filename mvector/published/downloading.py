@@ -21,6 +21,7 @@ from mvector.progress import progress_bar
 from mvector.published.connections import (
     FOR_GOOD,
     NotGotError,
+    OtherFileError,
     Redirects,
     length_of,
     reason_of,
@@ -101,6 +102,7 @@ def download(
         except NotGotError as reason:
             logger.info("%s: %s", url, reason)
             reasons.append(f"{url}: {reason}")
+            is_other |= isinstance(reason, OtherFileError)
             continue
         if sha256 in (None, found):
             os.replace(part, folder / file.name)
@@ -233,7 +235,7 @@ def _check_size(file: PublishedFile, size: int | None, *, is_all: bool = True) -
     if size is None:
         return
     if known is not None and (size > known or (is_all and size != known)):
-        raise NotGotError(f"it has {size:,} bytes, and {known:,} are published")
+        raise OtherFileError(f"it has {size:,} bytes, and {known:,} are published")
     if size > _MOST_BYTES:
         raise NotGotError(f"it has more than {_MOST_BYTES:,} bytes")
 

@@ -21,6 +21,7 @@ from mvector import MVectorPredictor
 from mvector.cli import run_script
 from mvector.compat import SOURCES, GotModel, export_checkpoint, get_published, save_state
 from mvector.compat.source import Hints
+from mvector.errors import CheckpointError
 from mvector.home import data_home
 from mvector.models.description import read_model_info
 from mvector.models.named import model_folder
@@ -98,6 +99,20 @@ def test_where_no_sum_is_published_the_first_download_decides(
     assert trusted.trust == "given"
     with raises_code("download-mismatch"):
         get(NAME, sha256=first.sha256)  # the one that is here is another
+
+
+def test_a_file_of_another_size_than_the_published_one_is_taken_by_its_sum(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = published_models()[NAME].model_copy(deep=True)
+    file = pinned.files[0].model_copy(update={"num_bytes": 5, "sha256": "0" * 64})
+    pinned = pinned.model_copy(update={"files": (file,)})
+    monkeypatch.setattr("mvector.compat.getting.find_published", lambda name: pinned)
+    mine = checkpoint(tmp_path / "avg_model.pt", seed=2)
+    server.on("/avg_model.pt", content(mine.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"and 5 are published.*--sha256 SUM takes"):
+        get(NAME, mirror=server.url)
+    assert get(NAME, mirror=server.url, sha256=sum_of(mine)).trust == "given"
 
 
 def test_a_published_sum_is_insisted_on(server: Loopback, tmp_path: Path) -> None:
