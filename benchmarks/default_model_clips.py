@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import csv
 import itertools
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from mvector.audio import read_audio
 from mvector.errors import MVectorError
 
 RATE = 16000
 JOINED_S, LONGEST_S = 2.8, 5.6
+SPEEDS, SHARE_OF_COPIES = (0.9, 1.1), 0.42
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip to make: pieces ``(path, offset_s, duration_s)`` that follow one another."""
+    """A clip to make: pieces ``(path, offset_s, duration_s)`` that follow one another.
+
+    Played faster or slower, it is another voice.
+    """
 
     name: str
     corpus: str
     speaker: str
     session: str
     pieces: tuple[tuple[str, float, float | None], ...]
+    speed: float = 1.0
 
 
 def speaker_of(clip: Clip) -> tuple[str, str]:
@@ -60,6 +67,16 @@ def plan(folders: list[Path]) -> Iterator[Clip]:
         for number, pieces in enumerate(pieces_of(recordings)):
             name = f"{corpus}_{speaker}_{session}_{number}".replace("/", "-")
             yield Clip(name, corpus, speaker, session, pieces)
+
+
+def copies_at_other_speeds(clips: Iterable[Clip]) -> Iterator[Clip]:
+    """New voices: some of the clips, faster or slower, as their checksums say."""
+    for clip in clips:
+        drawn = zlib.crc32(clip.name.encode()) / 2**32
+        if drawn < SHARE_OF_COPIES:
+            speed = SPEEDS[int(drawn * len(SPEEDS) / SHARE_OF_COPIES)]
+            speaker = f"{clip.speaker} at {speed}"
+            yield replace(clip, name=f"speed{speed}/{clip.name}", speaker=speaker, speed=speed)
 
 
 def pieces_of(
@@ -95,6 +112,8 @@ def read(clip: Clip, folders: list[Path]) -> np.ndarray | str:
         )
     except MVectorError as error:
         return str(error)
+    if clip.speed != 1.0:
+        waveform = soxr.resample(waveform, RATE * clip.speed, RATE)
     return np.rint(waveform * 32768).clip(-32768, 32767).astype("<i2")
 
 

@@ -12,9 +12,11 @@ tell how the model does where it knows nobody.
 
 Single words are joined, a speaker's words of one session to clips of about three seconds, and long
 recordings are cut into pieces of that length, so that every second of speech is heard as often as
-any other. Some speakers are kept for calibration: the model never hears them in training. They
-are those of a folder's lists/calibration.txt or, in a folder without one, one speaker in fifteen of
-each corpus, and at least four, drawn by a checksum of their names. Written below --out:
+any other. With --speed_copies, two in five of the training clips are there once more, a tenth
+faster or slower, as those of other people. Some speakers are kept for calibration: the model never
+hears them in training. They are those of a folder's lists/calibration.txt or, in a folder without
+one, one speaker in fifteen of each corpus, and at least four, drawn by a checksum of their names.
+Written below --out:
 
   train/                   packed corpus of the training clips
   domains.txt              'label<TAB>corpus' of each training speaker; a corpus of a few people is
@@ -41,7 +43,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from default_model_clips import RATE, Clip, listed, plan, read, speaker_of
+from default_model_clips import RATE, Clip, copies_at_other_speeds, listed, plan, read, speaker_of
 
 from mvector.audio import write_wav
 from mvector.data.pack_writer import PackWriter
@@ -65,6 +67,7 @@ def main() -> None:
         "--data", required=True, nargs="+", type=Path, help="folders of the corpora and lists"
     )
     parser.add_argument("--leave_out", default=[], nargs="+", metavar="CORPUS")
+    parser.add_argument("--speed_copies", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("dataset/default_model"))
     args = parser.parse_args()
     clips = list(plan(args.data))
@@ -73,10 +76,13 @@ def main() -> None:
     clips = [clip for clip in clips if clip.corpus not in args.leave_out]
     held_out = set().union(*map(kept_for_calibration, args.data))
     training = [clip for clip in clips if speaker_of(clip) not in held_out]
+    if args.speed_copies:
+        training += list(copies_at_other_speeds(training))
     calibration = a_few_of_each([clip for clip in clips if speaker_of(clip) in held_out])
     args.out.mkdir(parents=True, exist_ok=True)
     described = {
         "left_out": args.leave_out,
+        "speed_copies": args.speed_copies,
         "lists": [
             {
                 file.name: file_sha256(file)

@@ -25,7 +25,7 @@ train() { # FOLDER CONFIG MODEL [OPTION ...]: one stage from the weights of the 
 [ -f "${data}_pool/data.json" ] ||
   python benchmarks/default_model_data.py --data "$pool" --out "${data}_pool"
 [ -f "$data/data.json" ] ||
-  python benchmarks/default_model_data.py --data "$pool" "$more" "$voices" --out "$data"
+  python benchmarks/default_model_data.py --data "$pool" "$more" "$voices" --speed_copies --out "$data"
 set -- --overrides "dataset_conf.train_list=${data}_pool/train" \
   --overrides "dataset_conf.trials_list=${data}_pool/calibration.trials" \
   --overrides "dataset_conf.data_root=${data}_pool"
@@ -52,6 +52,4 @@ fi
   --model_path models/teacher
 
 train models/third default_model_channels.yml models/second
-[ -d models/default ] || python tools/average_checkpoints.py \
-  models/second models/third/EcapaTdnn_Fbank/last_model --output models/default
-python benchmarks/default_model.py --data "$pool" --publish models/default
+python benchmarks/default_model.py --data "$pool" --publish models/third/EcapaTdnn_Fbank/last_model

@@ -120,6 +120,27 @@ def test_corpora_left_out_are_neither_trained_on_nor_calibrated_with(
         run("default_model_data", "--data", *folders, "--leave_out", "poems", "--out", out)
 
 
+def test_copies_at_other_speeds_are_other_people_and_only_in_the_training(
+    tmp_path: Path, folders: list[Path], run: Run
+) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    run("default_model_data", "--data", *folders, "--out", plain)
+    run("default_model_data", "--data", *folders, "--speed_copies", "--out", out)
+    before, after = PackedCorpus(plain / "train"), PackedCorpus(out / "train")
+    originals = {str(path): n for n, path in enumerate(before.paths)}
+    copies = [n for n, path in enumerate(after.paths) if str(path).startswith("speed")]
+    assert copies
+    assert len(after) == len(before) + len(copies)
+    for n in copies:
+        speed, name = str(after.paths[n]).split("/", 1)
+        assert speed in ("speed0.9", "speed1.1")
+        assert after.labels[n] > before.labels.max()
+        expected = before.num_samples[originals[name]] / float(speed[5:])
+        assert abs(after.num_samples[n] - expected) <= 1
+    trials = "calibration.trials"
+    assert (out / trials).read_bytes() == (plain / trials).read_bytes()
+
+
 @pytest.mark.parametrize(
     ("num_aishell", "others", "domains"),
     [

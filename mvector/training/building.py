@@ -40,7 +40,7 @@ def build_learner(
     )
     teacher = None
     if config.loss_conf.teacher is not None:
-        teacher = read_teacher(config.loss_conf.teacher, data.clips)
+        teacher = read_teacher(config.loss_conf.teacher, data.clips, data.domain_of_class)
         size = teacher.shape[1]
         if config.loss_conf.teacher_loss == "embedding" and size != model.embd_dim:
             raise ConfigError(

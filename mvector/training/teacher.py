@@ -17,16 +17,20 @@ logger = logging.getLogger(__name__)
 _MOST_MISSING = 0.01  # of all clips: silent ones, which the training passes over as well
 
 
-def read_teacher(path: str | os.PathLike[str], clips: ClipList) -> torch.Tensor:
+def read_teacher(
+    path: str | os.PathLike[str], clips: ClipList, domain_of_class: torch.Tensor | None = None
+) -> torch.Tensor:
     """A teacher's embeddings of all training clips, as their similarities are taken.
 
-    Each has length 1 before the mean of all is subtracted: what all clips share says nothing about
-    which of them are alike. Clips that the teacher could not use are without a target: zeros, to
-    which no loss holds a student. They are warned of once, and must be few.
+    Each has length 1 before the mean of all is subtracted, or that of its domain's clips: what they
+    all share, as a microphone, says nothing about which of them are alike. Clips that the teacher
+    could not use are without a target: zeros, to which no loss holds a student. They are warned of
+    once, and must be few.
 
     Args:
         path: an ``.npz`` of :func:`mvector.embedding.files.write_embeddings`.
         clips: the training list; each clip is found by its path.
+        domain_of_class: int64 domain of each label, if speakers are told apart within domains.
 
     Returns:
         ``(clips, D)`` float32.
@@ -53,7 +57,12 @@ def read_teacher(path: str | os.PathLike[str], clips: ClipList) -> torch.Tensor:
     is_known = np.array([clip in row_of for clip in wanted])
     known = embeddings[[row_of[clip] for clip in wanted if clip in row_of]]
     known /= np.linalg.norm(known, axis=1, keepdims=True)
-    known -= known.mean(axis=0, dtype=np.float64).astype(np.float32)
+    domain_of_known = np.zeros(len(known), dtype=np.int64)
+    if domain_of_class is not None:
+        domain_of_known = domain_of_class.numpy()[clips.labels[is_known]]
+    for domain in np.unique(domain_of_known):
+        among = domain_of_known == domain
+        known[among] -= known[among].mean(axis=0, dtype=np.float64).astype(np.float32)
     rows = np.zeros((len(wanted), embeddings.shape[1]), dtype=np.float32)
     rows[is_known] = known
     return torch.from_numpy(rows)

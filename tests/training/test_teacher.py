@@ -287,6 +287,22 @@ def test_embeddings_are_found_by_path_and_centred_by_the_training_clips(tmp_path
     assert found.dtype == torch.float32
 
 
+def test_what_the_clips_of_a_domain_share_says_nothing_either(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names, labels = [f"{n}.wav" for n in range(40)], np.arange(40) // 10
+    rows = rng.normal(size=(40, 8)) + np.where(labels[:, None] < 2, 3.0, -1.0)
+    write_embeddings(tmp_path / "t.npz", names, rows.astype(np.float32))
+    clips = ClipList("train_list.txt", names, labels)
+
+    found = read_teacher(tmp_path / "t.npz", clips, torch.tensor([0, 0, 1, 1])).numpy()
+
+    directions = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    for own in (labels < 2, labels >= 2):
+        np.testing.assert_allclose(
+            found[own], directions[own] - directions[own].mean(axis=0), atol=1e-6
+        )
+
+
 def test_a_few_clips_may_lack_a_teacher_and_have_no_target(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
