@@ -28,9 +28,11 @@ from verdict_trials import AS_IT_IS, ChannelPairs, Clip, HeardClips, draw_pairs,
 from mvector.data.packed import PackedCorpus
 from mvector.embedding.listening import Listening
 from mvector.evaluation import Calibration
-from mvector.evaluation.calibration_fit import calibrate
+from mvector.evaluation.calibration_fit import calibrate, with_limits
+from mvector.evaluation.likelihood import LikelihoodRatio
 from mvector.evaluation.llr_quality import cllr, min_cllr
 from mvector.evaluation.metrics import error_rates
+from mvector.evaluation.operating_points import PURPOSES
 from mvector.evaluation.quality import SIDE_MEASURES, pair_quality
 from mvector.models.description import read_model_info, update_model_folder
 from mvector.recognition.judge import Judge
@@ -234,14 +236,42 @@ def cohort_without(strangers: HeardClips, corpus: str | None) -> Cohort:
 
 
 def fit(pairs: Sequence[JudgedPairs], description: str, num_speakers: int) -> Calibration:
-    """A calibration by pairs of all kinds."""
-    scores, labels, measures = (
-        np.concatenate([getattr(each, name) for each in pairs])
-        for name in ("scores", "labels", "measures")
-    )
-    return calibrate(
+    """A calibration by pairs of all kinds, its rates of strangers accepted held on each corpus."""
+    scores, labels, measures = joined(pairs)
+    calibration = calibrate(
         scores, labels, description=description, quality=measures, num_speakers=num_speakers
     )
+    every = [joined([each for each in pairs if each.corpus == name]) for name in names_of(pairs)]
+    return replace(
+        calibration, ratios=tuple(strictest(ratio, every) for ratio in calibration.ratios)
+    )
+
+
+def names_of(pairs: Sequence[JudgedPairs]) -> list[str]:
+    """Their corpora."""
+    return sorted({each.corpus for each in pairs})
+
+
+def joined(pairs: Sequence[JudgedPairs]) -> list[np.ndarray]:
+    """Scores, labels and measures of all."""
+    return [
+        np.concatenate([getattr(each, name) for each in pairs])
+        for name in ("scores", "labels", "measures")
+    ]
+
+
+def strictest(ratio: LikelihoodRatio, corpora: Sequence[list[np.ndarray]]) -> LikelihoodRatio:
+    """The ratio, asking of each purpose what the most demanding corpus does.
+
+    A new corpus is unlike those of the calibration as these are unlike each other: a rate that
+    holds on their whole is passed on many of them.
+    """
+    asked = dict(ratio.thresholds)
+    for parts in corpora:
+        own = with_limits(ratio, *parts).thresholds
+        for purpose in PURPOSES.keys() & own.keys() - {"eer"}:
+            asked[purpose] = max(asked.get(purpose, own[purpose]), own[purpose])
+    return replace(ratio, thresholds=asked)
 
 
 def corpora_of(heard: HeardClips) -> list[str]:
