@@ -25,7 +25,9 @@ BEYOND = {
     "higher likeness to strangers": "one voice is more like those of strangers",
     "higher likeness to own strangers": "one voice is more like those of your own strangers",
 }
-_TOLERANCE = 0.02  # of a range's width: its ends are those of a sample
+# Shares of a range's width beyond its end, which is that of a sample. White noise hides the band of a
+# voice, so that it seems narrower than it is.
+_TOLERANCE = dict.fromkeys(BEYOND, 0.02) | {"lower bandwidth": 0.25}
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class LikelihoodRatio:
         ):
             name, values = self.measures[place], quality[..., column]
             if name in BEYOND:
-                slack = _TOLERANCE * (high - low)
+                slack = _TOLERANCE[name] * (high - low)
                 is_past = values < low - slack if "lower" in name else values > high + slack
                 found = np.where(is_past, place, found)
         return found

@@ -260,11 +260,13 @@ class Judge:
             return f"one side has only {least_speech_s:.1f} s of speech"
         if self.calibration is not None and self.calibration.slope <= 0:
             return "this model's scores do not tell people apart"
+        if reasons:
+            return reasons[0]
         if self.calibration is not None and (ratio := self.calibration.ratio_for(measures)):
             place = int(ratio.beyond(np.asarray(measures)))
             if place >= 0:
                 return f"{BEYOND[ratio.measures[place]]} than any that calibrated the model"
-        return reasons[0] if reasons else "the similarity is weak evidence for clips like these"
+        return "the similarity is weak evidence for clips like these"
 
     def threshold_source(self, num_people: int = 1, *, is_adjusted: bool = False) -> str:
         """Where a threshold comes from, in few words; ``is_adjusted`` to the clips' quality."""

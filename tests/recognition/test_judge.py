@@ -105,7 +105,7 @@ def is_beyond(known: Calibration, sides: list[Side | None]) -> bool:
     for ratio in known.ratios:
         if ratio.weights[1] > 0 and set(ratio.measures) <= set(found):
             for name, (low, high) in zip(ratio.measures, ratio.ranges or ()):  # noqa: B905
-                margin = 0.02 * (high - low)
+                margin = (0.25 if name == "lower bandwidth" else 0.02) * (high - low)
                 if name in ("lower log speech duration", "lower SNR", "lower bandwidth"):
                     if found[name] < low - margin:
                         return True
@@ -416,7 +416,7 @@ def test_nothing_can_be_told_of_clips_that_are_worse_than_all_that_calibrated() 
         (Side(SpeechQuality(0.32, 40.0, 100.0, 8000.0, 0.01), 0.2), "one side has less speech"),
         (Side(SpeechQuality(6.0, 3.0, 100.0, 8000.0, 0.01), 0.2), "one clip is noisier"),
         (
-            Side(SpeechQuality(6.0, 40.0, 100.0, 3500.0, 0.01), 0.2),
+            Side(SpeechQuality(6.0, 40.0, 100.0, 3000.0, 0.01), 0.2),
             "the band of one clip is narrower",
         ),
         (
