@@ -25,7 +25,7 @@ BEYOND = {
     "higher likeness to strangers": "one voice is more like those of strangers",
     "higher likeness to own strangers": "one voice is more like those of your own strangers",
 }
-# Shares of a range's width beyond its end, which is that of a sample. White noise hides the band of a
+# Shares of a range beyond its end, which is that of a sample. White noise hides the band of a
 # voice, so that it seems narrower than it is.
 _TOLERANCE = dict.fromkeys(BEYOND, 0.02) | {"lower bandwidth": 0.25}
 
