@@ -43,7 +43,7 @@ class SpeedConf(Augmentation):
 
 
 class VolumeConf(Augmentation):
-    """A random gain in dB."""
+    """A random gain in dB, from ``min_gain_dBFS`` to ``max_gain_dBFS``."""
 
     min_gain_dBFS: float = -15.0
     max_gain_dBFS: float = 15.0

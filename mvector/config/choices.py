@@ -59,7 +59,8 @@ class PreprocessConf(Section):
 
 
 class ClassifierConf(Section):
-    """The layers between embedding and logits, used in training only."""
+    """The layers between embedding and logits, used in training only: ``num_blocks`` dense ones
+    of ``inter_dim`` units before the last."""
 
     classifier_type: Literal["Cosine", "Linear"] | None = None
     num_blocks: int = Field(0, ge=0)
@@ -111,7 +112,7 @@ class LossConf(Section):
 
 
 class OptimizerConf(Section):
-    """Optimizer and learning-rate schedule."""
+    """Optimizer and learning-rate schedule; ``momentum`` is that of SGD."""
 
     optimizer: Literal["Adam", "AdamW", "SGD"] = "Adam"
     learning_rate: float = Field(0.001, gt=0)

@@ -97,7 +97,10 @@ LOSS_ARGS: dict[str, type[LossArgs]] = {
 
 
 class MarginSchedulerArgs(Section):
-    """Epochs are counted from 0; ``None`` is 30 % (start) and 70 % (end) of ``max_epoch``."""
+    """From ``initial_margin`` to ``final_margin``, evenly (``increase_type`` linear) or steeply at
+    first (exp). Epochs are counted from 0; ``None`` is 30 % (start) and 70 % (end) of
+    ``max_epoch``.
+    """
 
     initial_margin: float = Field(0.0, ge=0, lt=1.5708)
     final_margin: float = Field(0.3, ge=0, lt=1.5708)

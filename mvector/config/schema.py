@@ -30,7 +30,11 @@ class DataLoaderConf(Section):
 
 
 class EvalConf(Section):
-    """How embeddings are extracted for evaluation; durations in seconds."""
+    """How embeddings are extracted for evaluation; durations in seconds.
+
+    ``enrolment``, ``skip_missing`` and ``cache`` are the options of ``eval.py`` with these names,
+    for the evaluations during a training too.
+    """
 
     batch_size: int = Field(16, ge=1)
     max_duration: float | None = Field(None, gt=0, allow_inf_nan=True)
