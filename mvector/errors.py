@@ -46,6 +46,20 @@ class AudioError(MVectorError):
     code = "audio"
 
 
+class ClipTooBadError(AudioError):
+    """A clip of too bad a quality to enrol somebody.
+
+    Attributes:
+        reasons: what it falls short of, each in a few words.
+    """
+
+    code = "audio-too-bad"
+
+    def __init__(self, *args: object, reasons: Sequence[str] = ()) -> None:
+        super().__init__(*args)
+        self.reasons = tuple(reasons)
+
+
 class DataError(MVectorError):
     """A list or corpus that is missing, empty or malformed."""
 

@@ -12,7 +12,8 @@ import pytest
 
 from mvector.cli.options import OptionError
 from mvector.compute.distributed import DistributedError
-from mvector.errors import AudioError, MVectorError
+from mvector.errors import AudioError, ClipTooBadError, MVectorError
+from mvector.service.errors import RequestError
 from mvector.speakers.store import DamagedDatabaseError
 from mvector.training.stopping import TrainingStopped
 
@@ -22,9 +23,11 @@ CLASSES = {
     for found in [
         MVectorError,
         *MVectorError.__subclasses__(),
+        ClipTooBadError,
         DamagedDatabaseError,
         DistributedError,
         OptionError,
+        RequestError,
         TrainingStopped,
     ]
 }

@@ -216,6 +216,7 @@ ROOMS = (
     "training",
     "compat",
     "demo",
+    "service",
     "cli",
 )
 FOR_ALL = {"errors", "files", "home", "lazy", "progress", "shipped", "version", "__version__"}

@@ -69,6 +69,14 @@ with SpeakerLibrary("db", encoder) as people:
 predictor = MVectorPredictor("tiny", engine="onnx")
 score = predictor.contrast("voice_0.wav", "voice_1.wav")
 batch = predictor.predict_batch(["voice_0.wav", "voice_1.wav"])
+from fastapi.testclient import TestClient
+from mvector.service.app import build_app
+from mvector.service.service import Service
+from mvector.service.settings import ServiceSettings
+served = MVectorPredictor("tiny", audio_db_path="db", threshold=0.9)
+with TestClient(build_app(Service(served, ServiceSettings(), None)), "http://localhost") as client:
+    clip = {"file": open("voice_0.wav", "rb")}
+    assert client.post("/v1/identify", files=clip).json()["name"] == "Ada"
 print(json.dumps({"codes": codes, "best": best.name, "score": score, "shape": batch.shape}))
 """,
         workplace,

@@ -39,6 +39,10 @@ GROUPS = {
         "export_onnx": "write a model as an ONNX file, which runs without PyTorch",
         "import_library": "enrol the people of an older library anew",
     },
+    "serve other programs": {
+        "serve": "compare, enrol and recognise over HTTP",
+        "keys": "who may ask that service, and for what",
+    },
     "look around": {
         "demo": "a tour in a few minutes: everything above on synthetic voices",
     },

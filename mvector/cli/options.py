@@ -115,6 +115,7 @@ class Command:
         shows_progress: it takes hours, and tells what it does beside what is wrong.
         stray: the option, by field name, that a word belongs to which has no place.
         guesses: what people type for an option that has another name -> what to type.
+        reads_environment: ``--port`` may be given as ``MVECTOR_PORT``, and so may all options.
     """
 
     prog: str
@@ -124,6 +125,7 @@ class Command:
     shows_progress: bool = False
     stray: str = ""
     guesses: Mapping[str, str] = field(default_factory=dict)
+    reads_environment: bool = False
 
     def owners(self, name: str, *, required: bool = False) -> list[Action[Any]]:
         """The actions that take an option, or those that need it."""
@@ -242,6 +244,27 @@ def parse_words(parser: _Parser, words: Sequence[str]) -> dict[str, Any]:
         cure = word_cure(command, word, parser.spellings, stray_flag(command, named))
         raise OptionError(f"'{word}' is one word too many; {cure}")
     return named
+
+
+def words_of_environment(command: Command, environment: Mapping[str, str]) -> list[str]:
+    """Options that the environment gives a command that reads it, as words to stand before others.
+
+    Raises:
+        OptionError: an option without a value is given one that is neither true nor false.
+    """
+    words: list[str] = []
+    for action in command.actions if command.reads_environment else ():
+        for name, own in action.fields().items():
+            value = environment.get(variable := f"MVECTOR_{name.upper()}", "")
+            if not value:
+                continue
+            if "action" not in own.metadata:
+                words.append(f"{_flag_of(own)}={value}")
+            elif value.lower() in ("1", "true", "yes", "on"):
+                words.append(_flag_of(own))
+            elif value.lower() not in ("0", "false", "no", "off"):
+                raise OptionError(f"{variable} is '{value}'; give true or false.")
+    return words
 
 
 def build_parser(command: Command) -> _Parser:

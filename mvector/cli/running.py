@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 
 from mvector.cli.failures import Failure, guarded
 from mvector.cli.guesses import with_setting
-from mvector.cli.options import Command, Options, bind_options, build_parser, parse_words
+from mvector.cli.options import (
+    Command,
+    Options,
+    bind_options,
+    build_parser,
+    parse_words,
+    words_of_environment,
+)
 from mvector.cli.subcommand import as_started
 from mvector.cli.terminal import RED, YELLOW, coloured
 from mvector.errors import MVectorError
@@ -43,7 +50,7 @@ def _run(load: Callable[[], Command], words: list[str], failure: Failure) -> int
         "--debug", action="store_true", help="as -v, and show the traceback of a mistake"
     )
     parser.add_argument("--version", action="version", version=__version__)
-    given = parse_words(parser, words)
+    given = parse_words(parser, [*words_of_environment(command, os.environ), *words])
     failure.is_debug = given.pop("debug", False)
     failure.is_verbose = given.pop("verbose", False) or failure.is_debug
     set_up_logging(verbose=failure.is_verbose, shows_progress=command.shows_progress)

@@ -101,6 +101,13 @@ class SpeakerEncoder:
         model, info = load_model(path, engine, device)
         return cls(model, info, device, listening)
 
+    def compute_through(self, wrap: Callable[[Inference], Inference]) -> None:
+        """Let what ``wrap`` makes of the inference compute from now on, before clips are embedded.
+
+        A service gathers the clips of several callers in it.
+        """
+        self._inference = wrap(self._inference)
+
     @property
     def fingerprint(self) -> str:
         """Ties embeddings to model and listening; that of torch is of the weights as they are.

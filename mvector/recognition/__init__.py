@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING
 from mvector.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from mvector.recognition.answers import Recognition, Registration, Score
+    from mvector.recognition.answers import Recognition, Registration, Score, Verification
     from mvector.recognition.decision import Decision
     from mvector.recognition.model_choice import find_model
     from mvector.recognition.predictor import MVectorPredictor
 
-__all__ = ["Decision", "MVectorPredictor", "Recognition", "Registration", "Score", "find_model"]
+__all__ = [
+    "Decision",
+    "MVectorPredictor",
+    "Recognition",
+    "Registration",
+    "Score",
+    "Verification",
+    "find_model",
+]
 
 __getattr__ = lazy_names(
     __name__,
@@ -25,6 +33,7 @@ __getattr__ = lazy_names(
         "Recognition": "mvector.recognition.answers",
         "Registration": "mvector.recognition.answers",
         "Score": "mvector.recognition.answers",
+        "Verification": "mvector.recognition.answers",
         "find_model": "mvector.recognition.model_choice",
     },
 )

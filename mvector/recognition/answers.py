@@ -201,6 +201,33 @@ class Recognition:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """Whether clips are of the person that they are said to be of.
+
+    Attributes:
+        name: of the person, as the library spells it.
+        decision: of the clips together.
+        purpose: what the verdict is for, which decides how rarely a stranger is accepted.
+        num_clips: how many clips there were.
+        quality: what was measured on them together.
+    """
+
+    name: str
+    decision: Decision
+    purpose: str
+    num_clips: int
+    quality: ClipReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        told = {"name": self.name, "purpose": self.purpose, "num_clips": self.num_clips}
+        return {**told, **self.decision.to_dict(), "quality": self.quality.to_dict()}
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.decision}"
+
+
+@dataclass(frozen=True)
 class Registration(os.PathLike[str]):
     """A clip that was enrolled; stands for the path of the stored clip.
 

@@ -14,15 +14,15 @@ from mvector.audio.sources import buffer_unseekable
 from mvector.compute.device import requested_device
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.embedding.listening import Listening
-from mvector.errors import AudioError, LibraryError
+from mvector.errors import AudioError, ClipTooBadError, LibraryError, MVectorError
 from mvector.models.engine import Engine, load_model
 from mvector.models.named import model_folder, model_name
-from mvector.recognition.answers import Recognition, Registration, Score
+from mvector.recognition.answers import Recognition, Registration, Score, Verification
 from mvector.recognition.arguments import check_arguments, with_rate
 from mvector.recognition.decision import Decision
 from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
-from mvector.recognition.sides import match_sides
+from mvector.recognition.sides import match_sides, together
 from mvector.scoring.strangers import Strangers
 
 if TYPE_CHECKING:
@@ -240,10 +240,10 @@ class MVectorPredictor:
         report = self.encoder.measure(audio)
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
-            raise AudioError(
+            raise ClipTooBadError(
                 f"{name} is too bad to be enrolled: {'; '.join(refused)}; record it again, or "
                 "insist by --force.",
-                code="audio-too-bad",
+                reasons=refused,
             )
         clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)
         return Registration(user_name, clip, report, self._quality.reasons(report))
@@ -293,6 +293,53 @@ class MVectorPredictor:
         result = Recognition(decision, tuple(matches[:top_k]), margin, report)
         if is_recorded:
             library.record("recognition", result.name, result.score)
+        return result
+
+    def verify(
+        self,
+        audios: Sequence[AudioSource],
+        user_name: str,
+        *,
+        purpose: str | None = None,
+        threshold: float | None = None,
+        min_speech_s: float = 0.0,
+        is_recorded: bool = True,
+    ) -> Verification:
+        """Whether the clips, taken together, are of one enrolled person, whoever else is enrolled.
+
+        Args:
+            audios: clips of one speaker.
+            user_name: the person.
+            purpose, threshold: take the place of the predictor's, this once.
+            min_speech_s: of all clips together, for an answer to be given.
+            is_recorded: write the answer into the library's audit.
+
+        Raises:
+            AudioError: a clip cannot be used, or there is too little speech.
+            LibraryError: there is nobody of that name, or no library.
+            MVectorError: there is no clip, or no threshold for the purpose.
+        """
+        check_arguments(audios=audios)
+        judge = self._judge.with_threshold(threshold)
+        judge = judge if purpose is None else replace(judge, purpose=purpose)
+        _ = judge.threshold  # without one there is no answer: say so before working
+        if not audios:
+            raise MVectorError("audios holds no clip; give one or more.")
+        library = self.open_library(create=False)
+        heard = [self.encoder.embed_measured(self._heard(audio, None)) for audio in audios]
+        embedding, report = together(heard)
+        if report.speech_s < min_speech_s:
+            raise AudioError(
+                f"There are only {report.speech_s:.1f} s of speech, and {min_speech_s:g} s are "
+                "asked for; speak longer, or give more clips.",
+                code="audio-too-little-speech",
+            )
+        match = library.match_embedding(embedding, user_name)
+        sides = match_sides(match, embedding, report, self._strangers)
+        decision = judge.decide(match.score, *sides, reasons=self._quality.reasons(report))
+        result = Verification(match.name, decision, judge.purpose, len(heard), report)
+        if is_recorded:
+            library.record(f"verification: {decision.answer}", match.name, match.score)
         return result
 
     def _heard(self, audio: AudioSource, sample_rate: int | None) -> AudioSource:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mvector.audio.clip_report import ClipReport
+from mvector.audio.clip_report import ClipReport, combine_reports
+from mvector.errors import AudioError
 from mvector.recognition.judge import Side
 from mvector.scoring.strangers import Strangers
 
@@ -25,6 +26,25 @@ def clip_sides(
         Side(report.quality, _if_known(one), _if_known(own))
         for (_, report), one, own in zip(heard, *likeness, strict=True)
     )
+
+
+def together(
+    heard: Sequence[tuple[np.ndarray, ClipReport]],
+) -> tuple[np.ndarray, ClipReport]:
+    """Several clips of one speaker as one: the mean of their directions, and a report on all.
+
+    The direction is that of a voiceprint of these clips; the length has no meaning.
+
+    Raises:
+        AudioError: the clips have no mean direction.
+    """
+    if len(heard) == 1:
+        return heard[0]
+    embeddings = np.stack([embedding for embedding, _ in heard]).astype(np.float64)
+    mean = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).mean(axis=0)
+    if not mean.any():
+        raise AudioError("The clips contradict each other; give clips of one speaker.")
+    return mean.astype(np.float32), combine_reports([report for _, report in heard])
 
 
 def match_sides(

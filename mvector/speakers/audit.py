@@ -10,6 +10,9 @@ import getpass
 import os
 import platform
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -22,6 +25,7 @@ from mvector.speakers.store import Store
 _DEFAULT_DAYS = 90.0
 _MOST_DAYS = 100_000.0  # the calendar of Python ends some time
 _FORGOTTEN_AT_ONCE = 1000
+_caller: ContextVar[str] = ContextVar("caller", default="")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class AuditEntry:
 
     Attributes:
         at: ISO 8601, UTC.
-        who: user, host and process.
+        who: user, host and process, and for whom these did it, see :func:`acting_for`.
         action: such as ``register``, ``remove`` or ``identify``.
         name: of the person it was about, if any.
         score: of a recognition.
@@ -47,13 +51,23 @@ class AuditEntry:
         return asdict(self)
 
 
+@contextmanager
+def acting_for(caller: str) -> Iterator[None]:
+    """Within the block, and in this thread, entries tell for whom the process does it."""
+    token = _caller.set(f"{caller}, ")
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
 def append(
     database: sqlite3.Connection, action: str, name: str | None, score: float | None
 ) -> None:
     """Add an entry, inside the transaction of what it tells of; some too old ones go."""
     database.execute(
         "INSERT INTO audit (at, who, action, name, score) VALUES (?, ?, ?, ?, ?)",
-        (utc_now(), f"{_user_and_host()}:{os.getpid()}", action, name, score),
+        (utc_now(), f"{_caller.get()}{_user_and_host()}:{os.getpid()}", action, name, score),
     )
     oldest = _oldest_kept(database)
     query = "SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?) WHERE at < ?"

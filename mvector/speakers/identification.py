@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from mvector.errors import LibraryError
 from mvector.speakers import people
 from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.names import normalise_name
 from mvector.speakers.others import OtherPeople
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.search import Search
@@ -60,6 +62,32 @@ class Identification:
         self, embedding: np.ndarray, top_k: int, within: Sequence[str] | None
     ) -> list[Match]:
         """As :meth:`mvector.speakers.SpeakerLibrary.identify_embedding`."""
+
+        def members(database: sqlite3.Connection) -> np.ndarray | None:
+            return None if within is None else people.members(database, within)
+
+        whose = "" if within is None else f" of {', '.join(map(repr, within))}"
+        return self._matches(embedding, top_k, members, f"Nobody{whose}")
+
+    def of_person(self, embedding: np.ndarray, name: str) -> Match:
+        """As :meth:`mvector.speakers.SpeakerLibrary.match_embedding`."""
+
+        def number(database: sqlite3.Connection) -> np.ndarray:
+            return np.array([people.find_person(database, name)])
+
+        return self._matches(embedding, 1, number, f"Nobody called '{normalise_name(name)}'")[0]
+
+    def _matches(
+        self,
+        embedding: np.ndarray,
+        top_k: int,
+        whom: Callable[[sqlite3.Connection], np.ndarray | None],
+        nobody: str,
+    ) -> list[Match]:
+        """The people most alike of the numbers that ``whom`` finds, or of all where it says none.
+
+        ``nobody`` begins the sentence where none of them has a voiceprint.
+        """
         query = unit_vector(embedding, self._context.encoder.embd_dim)
         if top_k < 1:
             raise LibraryError(f"top_k must be at least 1; got {top_k}.")
@@ -67,7 +95,7 @@ class Identification:
         with self._lock:
             self.refresh()
             with self._context.store.snapshot() as database:
-                subset = None if within is None else people.members(database, within)
+                subset = whom(database)
             numbers, scores = self._search.nearest(query, top_k, subset)
             vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
             likeness = self._others.likeness(vectors, numbers)
@@ -94,9 +122,8 @@ class Identification:
             if number in names
         ]
         if not matches:
-            whose = "" if within is None else f" of {', '.join(map(repr, within))}"
             raise LibraryError(
-                f"Nobody{whose} in '{self._context.folder}' has a voiceprint of this model; "
+                f"{nobody} in '{self._context.folder}' has a voiceprint of this model; "
                 "register a clip of each person again.",
                 code="library-empty",
             )

@@ -144,16 +144,32 @@ class SpeakerLibrary:
 
     def set_metadata(self, name: str, metadata: Mapping[str, Any]) -> None:
         """Replace what is known of a person: JSON values, or a ``LibraryError`` is raised."""
-        with self._store.transaction() as database:
-            person = people.find_person(database, name)
-            people.set_metadata(database, person, metadata, keep=False)
-            self._context.append_audit(database, "metadata", normalise_name(name))
+        self.change(name, metadata=metadata)
 
     def set_groups(self, name: str, groups: Sequence[str]) -> None:
         """Replace the groups that a person is in; a ``LibraryError`` where a name is none."""
+        self.change(name, groups=groups)
+
+    def change(
+        self,
+        name: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> None:
+        """Replace metadata and groups of a person, both or neither; ``None`` leaves one as it is.
+
+        Raises:
+            LibraryError: there is nobody of that name, or what is given can be none.
+        """
         with self._store.transaction() as database:
-            people.set_groups(database, people.find_person(database, name), groups, keep=False)
-            self._context.append_audit(database, "groups", normalise_name(name))
+            person = people.find_person(database, name)
+            if metadata is not None:
+                people.set_metadata(database, person, metadata, keep=False)
+                self._context.append_audit(database, "metadata", normalise_name(name))
+            if groups is not None:
+                people.set_groups(database, person, groups, keep=False)
+                self._context.append_audit(database, "groups", normalise_name(name))
 
     # ---- who is it? -------------------------------------------------------------------------
 
@@ -179,6 +195,14 @@ class SpeakerLibrary:
         """As :meth:`identify`, of an embedding ``(embd_dim,)`` that this model computed."""
         return self._identification.nearest(embedding, top_k, within)
 
+    def match_embedding(self, embedding: np.ndarray, name: str) -> Match:
+        """How alike an embedding ``(embd_dim,)`` that this model computed is to one person.
+
+        Raises:
+            LibraryError: there is nobody of that name, or without a voiceprint of this model.
+        """
+        return self._identification.of_person(embedding, name)
+
     # ---- who is there? ----------------------------------------------------------------------
 
     @property
@@ -195,10 +219,15 @@ class SpeakerLibrary:
         """Who is enrolled, in alphabetical order."""
         return [name for (name,) in self._store.rows("SELECT name FROM people ORDER BY name")]
 
-    def people(self) -> list[Person]:
-        """Everybody who is enrolled, in alphabetical order."""
+    def people(self, *, after: str | None = None, most: int | None = None) -> list[Person]:
+        """Who is enrolled, in alphabetical order: ``most`` people behind a name, or everybody."""
         with self._store.snapshot() as database:
-            return people.all_people(database, self.fingerprint)
+            return people.all_people(database, self.fingerprint, after=after, most=most)
+
+    def person(self, name: str) -> Person:
+        """Somebody who is enrolled; a ``LibraryError`` where there is nobody of that name."""
+        with self._store.snapshot() as database:
+            return people.one_person(database, self.fingerprint, name)
 
     def num_people(self, within: Sequence[str] | None = None) -> int:
         """How many people are enrolled, or are in any of some groups."""

@@ -229,17 +229,45 @@ def groups_of_people(database: sqlite3.Connection) -> dict[int, list[str]]:
     return groups
 
 
-def all_people(database: sqlite3.Connection, fingerprint: str) -> list[Person]:
-    """Everybody, in alphabetical order."""
-    groups = groups_of_people(database)
-    query = """SELECT people.id, name, metadata, enrolled_at, count(clips.id),
-        EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?)
-        FROM people LEFT JOIN clips ON clips.person = people.id GROUP BY people.id ORDER BY name"""
+def all_people(
+    database: sqlite3.Connection,
+    fingerprint: str,
+    *,
+    after: str | None = None,
+    most: int | None = None,
+) -> list[Person]:
+    """Everybody, in alphabetical order; or those ``after`` a name, and no more than ``most``."""
+    return _people_where(
+        database, fingerprint, "WHERE name > ?", (after or "",), -1 if most is None else most
+    )
+
+
+def one_person(database: sqlite3.Connection, fingerprint: str, name: str) -> Person:
+    """What is known of a person; a :class:`LibraryError` where there is none of that name."""
+    number = find_person(database, name)
+    return _people_where(database, fingerprint, "WHERE people.id = ?", (number,), 1)[0]
+
+
+def _people_where(
+    database: sqlite3.Connection, fingerprint: str, where: str, values: tuple[Any, ...], most: int
+) -> list[Person]:
+    query = f"""SELECT name, metadata, enrolled_at,
+        (SELECT count(*) FROM clips WHERE clips.person = people.id),
+        EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?),
+        (SELECT json_group_array(group_name) FROM memberships WHERE person = people.id)
+        FROM people {where} ORDER BY name LIMIT ?"""
     return [
         Person(
-            name, num_clips, tuple(groups.get(number, ())), decode_metadata(metadata), at, bool(has)
+            name,
+            num_clips,
+            tuple(sorted(json.loads(groups))),
+            decode_metadata(metadata),
+            at,
+            bool(has_voiceprint),
         )
-        for number, name, metadata, at, num_clips, has in database.execute(query, (fingerprint,))
+        for name, metadata, at, num_clips, has_voiceprint, groups in database.execute(
+            query, (fingerprint, *values, most)
+        )
     ]
 
 

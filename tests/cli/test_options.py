@@ -26,6 +26,7 @@ from mvector.cli.options import (
     option,
     parse_words,
     required,
+    words_of_environment,
 )
 
 OF_PROGRAM = {find_command(name).prog: find_command(name) for name in COMMANDS}
@@ -353,6 +354,15 @@ REFUSED = {
         "a b c --json": "'c' is one word too many; --help tells more.",
     },
     "inspect_data": {"l m": "'m' is one word too many; --help tells more."},
+    "serve": {
+        "people": "'people' is one word too many; did you mean --audio_db_path people?",
+        "--max_tries 0 --tries_seconds 9": "--tries_seconds has no use with --max_tries 0.",
+    },
+    "keys": {
+        "list app --keys k": "NAME has no use with list.",
+        "list --keys k --scope read": "--scope has no use with list.",
+        "add --keys k": "add and remove need NAME: what a new key is for, or the id of one.",
+    },
     "extract_embeddings": {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
         "names the model already.",
@@ -513,6 +523,18 @@ ACCEPTED = {
         "--model_path m --precision int8 --list l --data_root d",
     ],
     "configs": ["", "--copy d", "tdnn"],
+    "serve": [
+        "--host h --port 0 --keys k --max_body_mib 1 --max_clip_seconds 9 --max_waiting 1 "
+        "--batch_size 2 --requests_per_minute 0 --max_tries 3 --tries_seconds 60 --no_audio "
+        "--audit_days 9 --audio_db_path d --model_path m --use_gpu False --engine onnx "
+        "--threshold 0.5",
+        "--configs c --purpose login",
+    ],
+    "keys": [
+        "add 'the app' --keys k --scope admin --json",
+        "list --keys k",
+        "remove 1f0c93aa --keys k",
+    ],
     "demo": ["--out d"],
 }
 
@@ -549,6 +571,21 @@ def test_an_option_is_the_same_in_every_action(name: str) -> None:
     for action in find_command(name).actions:
         for own in action.fields().values():
             assert known.setdefault(own.name, own.metadata) == own.metadata
+
+
+def test_a_command_may_read_its_options_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    command = find_command("serve")
+    values = {"MVECTOR_PORT": "9000", "MVECTOR_NO_AUDIO": "true", "MVECTOR_JSON": "1", "PORT": "1"}
+    words = words_of_environment(command, {**values, "MVECTOR_KEYS": ""})
+    assert sorted(words) == ["--no_audio", "--port=9000"]
+    options = parsed(command, [*words, "--port", "8001"])[1]
+    assert (options.port, options.no_audio) == (8001, True)
+    assert words_of_environment(find_command("recognition"), values) == []
+    monkeypatch.setenv("MVECTOR_NO_AUDIO", "perhaps")
+    assert run_script("serve", []) == 2
+    assert "MVECTOR_NO_AUDIO is 'perhaps'; give true or false." in capsys.readouterr().err
 
 
 # ---- what is documented -------------------------------------------------------------------------

@@ -421,3 +421,51 @@ def test_many_threads_get_what_one_gets(folder: Path, tmp_path: Path, engine: En
             outcome.result()
     assert len(predictor.get_users()) == 7
     assert engine == "onnx" or model.training
+
+
+# ---- one person or not ---------------------------------------------------------------------------
+
+
+def test_a_person_is_verified_against_their_own_voiceprint_alone(
+    folder: Path, library: MVectorPredictor
+) -> None:
+    own, other = folder / "voice_1_1.wav", folder / "voice_2_1.wav"
+    verified = library.verify([own], "Bob")
+    embedding = library.predict(own)
+    (bob,) = [m for m in library.library.identify_embedding(embedding, 3) if m.name == "Bob"]
+    assert verified.decision.score == pytest.approx(bob.score, abs=1e-6)
+    assert (verified.name, verified.num_clips, verified.decision.num_people) == ("Bob", 1, 1)
+    assert library.verify([other], "Bob").name == "Bob"  # whoever else it may be
+    assert [entry.action.split(":")[0] for entry in library.library.audit_log(2)] == [
+        "verification",
+        "verification",
+    ]
+    assert verified.to_dict()["answer"] == verified.decision.answer
+    with raises_code("speaker-not-found"):
+        library.verify([own], "Dan")
+    with raises_code("usage"):
+        library.verify([], "Bob")
+
+
+def test_several_clips_are_verified_by_their_mean_direction(
+    folder: Path, library: MVectorPredictor
+) -> None:
+    clips = [folder / f"voice_1_{take}.wav" for take in (1, 2)]
+    verified = library.verify(clips, "Bob", threshold=0.9)
+    enrolled, *asked = [library.predict(c) for c in (folder / "voice_1_0.wav", *clips)]
+    mean = sum(e / np.linalg.norm(e) for e in asked)
+    cosine = mean @ enrolled / (np.linalg.norm(mean) * np.linalg.norm(enrolled))
+    assert verified.decision.score == pytest.approx(cosine, abs=1e-5)
+    assert verified.quality.duration_s == pytest.approx(5.0, abs=0.01)
+    assert verified.decision.threshold == 0.9
+
+
+def test_a_purpose_of_one_verification_takes_the_place_of_the_predictors(
+    folder: Path, library: MVectorPredictor
+) -> None:
+    clip = folder / "voice_1_1.wav"
+    usual, search = (library.verify([clip], "Bob", purpose=p) for p in (None, "search"))
+    assert (usual.purpose, search.purpose) == ("default", "search")
+    assert usual.decision.threshold >= search.decision.threshold
+    with raises_code("usage"):
+        library.verify([clip], "Bob", purpose="fun")

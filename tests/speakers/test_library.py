@@ -113,6 +113,38 @@ def test_a_person_has_groups_and_metadata(library: SpeakerLibrary) -> None:
             library.set_metadata("Person 1", bad)  # type: ignore[arg-type]
 
 
+def test_a_change_of_a_person_is_made_whole_or_not_at_all(library: SpeakerLibrary) -> None:
+    library.change("Person 1", groups=["staff"], metadata={"id": 7})
+    assert library.person("Person 1").groups == ("staff",)
+    with raises_code("name-invalid"):
+        library.change("Person 1", metadata={"id": 8}, groups=[""])
+    library.change("Person 1", groups=[])
+    person = library.person("Person 1")
+    assert (person.groups, person.metadata) == ((), {"id": 7})
+
+
+def test_people_are_listed_page_by_page(library: SpeakerLibrary) -> None:
+    everybody = library.people()
+    pages = [library.people(most=2)]
+    while pages[-1]:
+        pages.append(library.people(after=pages[-1][-1].name, most=2))
+    assert [person for page in pages for person in page] == everybody
+    assert library.person(everybody[-1].name) == everybody[-1]
+    with raises_code("speaker-not-found"):
+        library.person("Nobody")
+
+
+def test_one_person_is_matched_whoever_is_more_alike(library: SpeakerLibrary, encoder: Any) -> None:
+    embedding = encoder.embed(clip_of(0, 5))
+    everybody = library.identify_embedding(embedding, 10)
+    for match in everybody:
+        alone = library.match_embedding(embedding, match.name)
+        assert (alone.name, alone.quality) == (match.name, match.quality)
+        assert alone.score == pytest.approx(match.score, abs=1e-6)
+    with raises_code("speaker-not-found"):
+        library.match_embedding(embedding, "Nobody")
+
+
 def test_embeddings_alone_can_be_enrolled(library: SpeakerLibrary, encoder: Any) -> None:
     probe = encoder.embed(clip_of(9))
     library.register_embeddings(["Ida", "Joe", "Ida"], np.stack([probe, -probe, probe]))

@@ -20,6 +20,7 @@ from mvector.audio import write_wav
 from mvector.cli import run_script
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary
+from mvector.speakers.audit import acting_for
 
 
 @pytest.fixture
@@ -161,3 +162,12 @@ def test_watching_notes_who_speaks_when_that_changes(
             ("register", "Ada"),
         ]
         assert library._store.rows("SELECT value FROM meta WHERE key = 'audit_days'") == [("7",)]
+
+
+def test_entries_tell_for_whom_a_process_works(library: SpeakerLibrary) -> None:
+    with acting_for("key 7f3a request 12"):
+        library.register("Bob", clip_of(1))
+    library.record("recognition", "Bob", 0.9)
+    asked, enrolled = library.audit_log(2)
+    assert enrolled.who == f"key 7f3a request 12, {asked.who}"
+    assert "key" not in asked.who

@@ -1,0 +1,199 @@
+"""``mvector serve``: comparing, enrolling and recognising over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mvector.cli.common import (
+    AuditDaysOption,
+    LibraryOptions,
+    NoAudioOption,
+    ThresholdOption,
+    named_or_chosen_model,
+    parse_count,
+    parse_length,
+    parse_number,
+)
+from mvector.cli.options import Action, Command, Condition, option, optional
+from mvector.errors import MVectorError, import_errors_as
+
+if TYPE_CHECKING:
+    from mvector.recognition.predictor import MVectorPredictor
+
+logger = logging.getLogger(__name__)
+
+_EPILOG = """\
+examples:
+  mvector serve --audio_db_path people                       programs of this machine, no keys
+  mvector keys add "the app" --keys keys.json --scope enrol  a key, shown once
+  mvector serve --host 0.0.0.0 --keys keys.json              others, behind a proxy with TLS
+  curl -F file1=@a.wav -F file2=@b.wav http://127.0.0.1:8000/v1/compare
+
+Each option may come from the environment instead: MVECTOR_PORT=9000, MVECTOR_AUDIO_DB_PATH=people,
+MVECTOR_NO_AUDIO=true. docs/service.md tells about the API, keys, TLS and privacy.
+"""
+_GRACE_S = 30  # for what is under way when the service is stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
+    host: str = option("127.0.0.1", "address to listen on (default: %(default)s)", "ADDRESS")
+    port: int = option(8000, "0: a free one (default: %(default)s)", "N", parse_count)
+    keys: str | None = optional(
+        "file of mvector keys; without, programs of this machine only are answered", "FILE"
+    )
+    max_body_mib: int = option(
+        16, "largest request, in MiB (default: %(default)s)", "N", parse_number
+    )
+    max_clip_seconds: float = option(
+        300.0, "longest clip (default: %(default)s)", "SECONDS", parse_length
+    )
+    max_waiting: int = option(
+        64,
+        "requests under way at once; more are told to come again (default: %(default)s)",
+        "N",
+        parse_number,
+    )
+    batch_size: int = option(16, "clips computed at once (default: %(default)s)", "N", parse_number)
+    requests_per_minute: int = option(
+        600,
+        "of a key, or of an address without keys; 0: any number (default: %(default)s)",
+        "N",
+        parse_count,
+    )
+    max_tries: int = option(
+        5,
+        "failed verifications of a person within --tries_seconds; 0: any number "
+        "(default: %(default)s)",
+        "N",
+        parse_count,
+    )
+    tries_seconds: float = option(
+        300.0, "see --max_tries (default: %(default)s)", "SECONDS", parse_length
+    )
+
+    def conditions(self) -> tuple[Condition, ...]:
+        return (
+            *super().conditions(),
+            ("tries_seconds", self.max_tries > 0, "with --max_tries 0"),
+        )
+
+
+def _serve(args: Serve) -> int:
+    _require_keys_or_loopback(args)
+    with import_errors_as(
+        "The service needs packages that are not installed: pip install '.[serve]' in the folder "
+        "of mvector."
+    ):
+        import uvicorn
+
+        from mvector.service.app import build_app
+        from mvector.service.keys import KeyFile
+        from mvector.service.service import Service
+        from mvector.service.settings import ServiceSettings
+    keys = None if args.keys is None else KeyFile(args.keys)
+    listening = _listen(args.host, args.port)
+    predictor = _predictor(args)
+    settings = ServiceSettings(
+        max_body_bytes=args.max_body_mib << 20,
+        max_waiting=args.max_waiting,
+        batch_size=args.batch_size,
+        requests_per_minute=args.requests_per_minute,
+        max_tries=args.max_tries,
+        tries_window_s=args.tries_seconds,
+    )
+    app = build_app(Service(predictor, settings, keys))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # paths hold names of people
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    _tell(args, predictor, listening)
+    uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+def _predictor(args: Serve) -> MVectorPredictor:
+    from mvector.audio import AudioLimits
+    from mvector.recognition.predictor import MVectorPredictor
+
+    limits = AudioLimits(
+        max_duration_s=args.max_clip_seconds, max_stream_bytes=args.max_body_mib << 20
+    )
+    return MVectorPredictor(
+        named_or_chosen_model(args, args.audio_db_path),
+        threshold=args.threshold,
+        purpose=args.purpose or "default",
+        audio_db_path=args.audio_db_path,
+        use_gpu=args.use_gpu,
+        engine=args.engine,
+        limits=limits,
+        library_options={
+            "progress": True,
+            "keep_audio": not args.no_audio,
+            "audit_days": args.audit_days,
+        },
+    )
+
+
+def _require_keys_or_loopback(args: Serve) -> None:
+    """Refuse to answer others without keys, and warn where nobody is asked for one.
+
+    Raises:
+        MVectorError: the address is not of this machine alone.
+    """
+    if args.keys is not None:
+        return
+    try:
+        is_loopback = ipaddress.ip_address(args.host).is_loopback
+    except ValueError:
+        is_loopback = args.host == "localhost"
+    if not is_loopback:
+        raise MVectorError(
+            f"Without keys the service answers this machine only, and {args.host} is reached from "
+            "others: give --keys FILE (mvector keys add NAME --keys FILE makes one)."
+        )
+    logger.warning(
+        "There are no keys: every program of this machine may enrol, ask and remove people."
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        MVectorError: there can be none.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MVectorError(
+            f"Cannot listen on {host}, port {port}: {reason}; choose another --port or --host."
+        ) from error
+
+
+def _tell(args: Serve, predictor: MVectorPredictor, listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"Address:        {address}")
+    print(f"Model:          {predictor.model_path}")
+    print(f"Library:        {args.audio_db_path} ({predictor.library.num_people():,} enrolled)")
+    print(f"Documentation:  {address}/v1/docs, docs/service.md", flush=True)
+
+
+COMMAND = Command(
+    "mvector serve",
+    "Compare, enrol and recognise over HTTP, for other programs.",
+    _EPILOG,
+    (Action("a service", Serve, _serve),),
+    stray="audio_db_path",
+    reads_environment=True,
+)

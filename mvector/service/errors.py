@@ -1,0 +1,26 @@
+"""What is wrong with a request, and not with the clips in it."""
+
+from __future__ import annotations
+
+from mvector.errors import MVectorError
+
+
+class RequestError(MVectorError):
+    """A request that is refused, with its HTTP status.
+
+    Attributes:
+        status: the HTTP status.
+        retry_after_s: after how many seconds it is worth another try, if that is known.
+    """
+
+    code = "request"
+
+    def __init__(
+        self,
+        *args: object,
+        code: str | None = None,
+        status: int = 400,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(*args, code=code)
+        self.status, self.retry_after_s = status, retry_after_s

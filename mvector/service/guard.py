@@ -1,0 +1,158 @@
+"""What every request passes before anything of it is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mvector.service.errors import RequestError
+from mvector.service.metrics import Metrics
+from mvector.service.problems import respond
+from mvector.service.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+_BODIES_HELD = 16  # as many of the largest size may be in memory at once
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class Guard:
+    """Gives each request an id, holds its body to bounds of size and time, and counts it.
+
+    Without keys, nobody but programs of this machine may ask: neither pages of other origins that
+    a browser shows here, nor those whose name was made to lead here.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics, *, is_local: bool
+    ) -> None:
+        self.app, self._settings, self._metrics = app, settings, metrics
+        self._is_local = is_local
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        started, status = time.perf_counter(), 500
+        has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        body = _Body(self, receive, self._settings, is_read=not has_body)
+        has_answered = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, has_answered
+            if message["type"] == "http.response.start":
+                status, has_answered = message["status"], True
+                own = MutableHeaders(scope=message)
+                own["X-Request-ID"] = scope["request_id"]
+                for name, value in _SECURITY.items():
+                    own.setdefault(name, value)
+                if not body.is_read:  # what is not read cannot be told from the next request
+                    own["Connection"] = "close"
+            await send(message)
+
+        try:
+            self._check(headers)
+            await self.app(scope, body.receive, answer)
+        except Exception as error:
+            if not has_answered:
+                await respond(Request(scope), error)(scope, receive, answer)
+        finally:
+            self._held -= body.size
+            self._metrics.answered(scope, status, time.perf_counter() - started)
+
+    def _check(self, headers: Headers) -> None:
+        """Refuse what can be refused by its headers."""
+        if self._is_local:
+            _check_local(headers)
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._settings.max_body_bytes:
+            raise _too_large(self._settings)
+
+    def hold(self, size: int) -> None:
+        """Count what is in memory of bodies.
+
+        Raises:
+            RequestError: it is too much.
+        """
+        if self._held + size > _BODIES_HELD * self._settings.max_body_bytes:
+            raise RequestError(
+                "The service is overloaded; try again in a moment.",
+                code="overloaded",
+                status=503,
+                retry_after_s=1.0,
+            )
+        self._held += size
+
+
+class _Body:
+    """The body of a request, as it arrives."""
+
+    def __init__(
+        self, guard: Guard, receive: Receive, settings: ServiceSettings, *, is_read: bool
+    ) -> None:
+        self._guard, self._receive, self._settings = guard, receive, settings
+        self._until = time.monotonic() + settings.max_upload_s
+        self.size, self.is_read = 0, is_read
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        if self.is_read:  # what comes now is that the client leaves
+            return await self._receive()
+        try:
+            left = max(0.0, self._until - time.monotonic())
+            message = await asyncio.wait_for(self._receive(), left)
+        except asyncio.TimeoutError as error:
+            raise RequestError(
+                f"The request did not arrive within {self._settings.max_upload_s:g} s.",
+                code="upload-too-slow",
+                status=408,
+            ) from error
+        more = len(message.get("body", b""))
+        if self.size + more > self._settings.max_body_bytes:
+            raise _too_large(self._settings)
+        self._guard.hold(more)
+        self.size += more
+        self.is_read = not message.get("more_body", False)
+        return message
+
+
+def _too_large(settings: ServiceSettings) -> RequestError:
+    most = settings.max_body_bytes / (1 << 20)
+    return RequestError(
+        f"The request is larger than {most:g} MiB; send less, or shorter clips.",
+        code="body-too-large",
+        status=413,
+    )
+
+
+def _check_local(headers: Headers) -> None:
+    host = headers.get("host", "")
+    origin = headers.get("origin")
+    name = urlsplit(f"//{host}").hostname
+    if name not in _LOCAL_NAMES or (origin is not None and urlsplit(origin).netloc != host):
+        raise RequestError(
+            "Without keys this service answers programs of its own machine only, by the name "
+            "localhost or 127.0.0.1.",
+            code="not-local",
+            status=403,
+        )

@@ -1,0 +1,137 @@
+"""The service behind its API: one model, one library, and who may ask how much of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mvector.embedding.inference import Inference
+from mvector.recognition.judge import OPERATING_POINT_OF
+from mvector.recognition.predictor import MVectorPredictor
+from mvector.service.allowances import Allowance
+from mvector.service.errors import RequestError
+from mvector.service.keys import KeyFile, Scope
+from mvector.service.metrics import Metrics
+from mvector.service.micro_batches import MicroBatches
+from mvector.service.once import Once
+from mvector.service.settings import ServiceSettings
+from mvector.speakers.audit import acting_for
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        who: the key, or the address where there are no keys.
+        request_id: of this request.
+    """
+
+    who: str
+    request_id: str
+
+    def __str__(self) -> str:
+        return f"{self.who} request {self.request_id}"
+
+
+class Service:
+    """A model and a library, for many callers at once.
+
+    Args:
+        predictor: with a library; its clips are computed in micro-batches from now on.
+        settings: the bounds.
+        keys: who may ask; ``None``: everybody who reaches it.
+    """
+
+    def __init__(
+        self, predictor: MVectorPredictor, settings: ServiceSettings, keys: KeyFile | None
+    ) -> None:
+        self.predictor, self.settings, self.keys = predictor, settings, keys
+        self.library = predictor.library
+        self.metrics, self.once = Metrics(), Once()
+        self.tries = Allowance(settings.max_tries, settings.tries_window_s)
+        self._requests = Allowance(settings.requests_per_minute, 60.0)
+        self._pool = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="request")
+        self._under_way = 0
+        self.metrics.follow_waiting(lambda: self._under_way)
+        predictor.encoder.compute_through(self._in_batches)
+
+    @property
+    def login_purpose(self) -> str:
+        """The strictest purpose of a verification that the model is calibrated for."""
+        known, point = self.predictor.calibration, OPERATING_POINT_OF["login"]
+        is_measured = known is not None and getattr(known, f"threshold_{point}") is not None
+        return "login" if is_measured else "default"
+
+    def admit(self, token: str | None, address: str, request_id: str, scope: Scope) -> Caller:
+        """Who asks, if they may.
+
+        Raises:
+            RequestError: there is no such key, it may not do this, or asks too often.
+        """
+        who = f"address {address}"
+        if self.keys is not None:
+            key = self.keys.find(token or "")
+            if key is None:
+                raise RequestError(
+                    "Give a key that is valid: Authorization: Bearer mv_….",
+                    code="key-invalid",
+                    status=401,
+                )
+            if not key.may(scope):
+                raise RequestError(
+                    f"This key may {key.scope}, and this needs the scope {scope}.",
+                    code="scope-too-small",
+                    status=403,
+                )
+            who = f"key {key.id}"
+        wait_s = self._requests.take(who)
+        if wait_s:
+            raise RequestError(
+                f"More than {self.settings.requests_per_minute} requests in a minute; wait.",
+                code="too-many-requests",
+                status=429,
+                retry_after_s=wait_s,
+            )
+        return Caller(who, request_id)
+
+    async def run(self, caller: Caller, work: Callable[[], _T]) -> _T:
+        """Do something in a thread; what it writes into the audit names the caller.
+
+        Raises:
+            RequestError: too much is under way already.
+        """
+        if self._under_way >= self.settings.max_waiting:
+            raise RequestError(
+                "The service is overloaded; try again in a moment.",
+                code="overloaded",
+                status=503,
+                retry_after_s=1.0,
+            )
+
+        def audited() -> _T:
+            with acting_for(str(caller)):
+                return work()
+
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, audited)
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        """End what is under way, and close the library."""
+        self._pool.shutdown()
+        self._batches.close()
+        self.library.close()
+
+    def _in_batches(self, inference: Inference) -> Inference:
+        self._batches = MicroBatches(
+            inference, self.settings.batch_size, self.settings.batch_wait_s, self.metrics.batch
+        )
+        return self._batches

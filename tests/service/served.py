@@ -1,0 +1,55 @@
+"""What tests of the service share: clips, a client with its service, what failures look like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+from fastapi.testclient import TestClient
+from onnx_stand_in import RATE
+
+from mvector.service.service import Service
+
+THRESHOLD = 0.95  # the tiny model gives two clips of a voice 0.97, and two voices up to 0.9
+Clips = dict[str, bytes]
+
+
+def problem(answer: Any, status: int, code: str) -> dict[str, Any]:
+    """The content of a failed answer, which is problem JSON."""
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert told["status"] == status
+    assert told["detail"][-1] == "."
+    return dict(told)
+
+
+def enrol(client: TestClient, name: str, *clips: bytes, **more: Any) -> Any:
+    return client.post(f"/v1/people/{name}/clips", files=[("file", clip) for clip in clips], **more)
+
+
+def as_wav(samples: np.ndarray) -> bytes:
+    """A clip of float samples."""
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, RATE, format="WAV", subtype="FLOAT")
+    return stream.getvalue()
+
+
+@dataclass
+class Served:
+    """A service and a client of it."""
+
+    service: Service
+    client: TestClient
+
+    def audit(self) -> list[Any]:
+        """What was done, the newest first."""
+        return self.service.library.audit_log()
+
+
+Serving = Callable[..., Served]

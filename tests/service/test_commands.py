@@ -1,0 +1,89 @@
+"""``mvector serve`` and ``mvector keys``: what they refuse, what they tell, how they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from served import Clips
+from small_settings import ROOT
+
+from mvector.cli import run_script
+
+
+def test_keys_are_added_listed_and_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ["--keys", str(tmp_path / "keys.json")]
+    assert run_script("keys", ["add", "the app", "--scope", "enrol", *file]) == 0
+    token, told = capsys.readouterr().out.splitlines()
+    assert told == "Keep it: it is shown this once."
+    key_id = token.split("_")[1]
+    assert run_script("keys", ["list", *file]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{key_id}  enrol  20")
+    assert line.endswith("  the app\n")
+    assert run_script("keys", ["remove", key_id, "--json", *file]) == 0
+    assert json.loads(capsys.readouterr().out) == {"removed": key_id}
+    assert run_script("keys", ["remove", key_id, *file]) == 2
+    assert f"There is no key '{key_id}' in " in capsys.readouterr().err
+    assert run_script("keys", ["list", "--keys", str(tmp_path / "none.json")]) == 2
+    assert "make a key by mvector keys add NAME --keys FILE." in capsys.readouterr().err
+
+
+def test_a_service_that_cannot_be_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words, sentence in (
+            (["--host", "0.0.0.0"], "Without keys the service answers this machine only"),
+            (["--host", "example.org"], "Without keys the service answers this machine only"),
+            (["--port", port], f"Cannot listen on 127.0.0.1, port {port}: "),
+            (["--port", "99999"], "Cannot listen on 127.0.0.1, port 99999: "),
+            (["--keys", str(tmp_path / "none.json")], "none.json' does not exist; make a key by "),
+        ):
+            assert run_script("serve", [*words, "--model_path", "none"]) == 2
+            assert sentence in capsys.readouterr().err
+
+
+def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
+    tmp_path: Path, model: Path, clips: Clips
+) -> None:
+    command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--threshold", "0.9"]
+    environment = {"MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"), "MVECTOR_MODEL_PATH": str(model)}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = dict(process.stdout.readline().split(maxsplit=1) for _ in range(4))
+    assert told["Model:"] == f"{model}\n"
+    assert told["Library:"] == f"{tmp_path / 'db'} (0 enrolled)\n"
+    address = told["Address:"].strip()
+    assert told["Documentation:"].startswith(f"{address}/v1/docs, ")
+    host, port = address.removeprefix("http://").split(":")
+    clip = clips["a1"]
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(120)
+        head = f"POST /v1/people/Ada/clips HTTP/1.1\r\nHost: {host}\r\nContent-Type: audio/wav\r\n"
+        connection.sendall(f"{head}Content-Length: {len(clip)}\r\n\r\n".encode() + clip[:1000])
+        with urllib.request.urlopen(f"{address}/v1/health", timeout=60) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+        connection.sendall(clip[1000:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
+    _, warned = process.communicate(timeout=120)
+    assert process.returncode in (143, -signal.SIGTERM)
+    assert warned.startswith("warning: There are no keys: every program of this machine may ")
+    assert "Traceback" not in warned

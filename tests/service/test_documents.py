@@ -1,0 +1,119 @@
+"""docs/service.md: its lines are run against a service that listens."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from served import Clips, Served, Serving
+from small_settings import ROOT
+
+from mvector.service.app import build_app
+from mvector.service.keys import KeyFile
+
+TEXT = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+SHELL = next(block for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) if "curl" in block)
+(PYTHON,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+
+
+@pytest.fixture
+def place(tmp_path: Path, clips: Clips, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the clips that the document names, entered."""
+    for name, clip in {"ada1": "a1", "ada2": "a2", "clip": "a2"}.items():
+        (tmp_path / f"{name}.wav").write_bytes(clips[clip])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def token(place: Path) -> str:
+    return KeyFile("keys.json", must_exist=False).add("the app", "admin")
+
+
+@pytest.fixture
+def address(serving: Serving, token: str) -> Iterator[str]:
+    """Where a service listens, by uvicorn, in a thread."""
+    served: Served = serving(keys=KeyFile("keys.json"))
+    app = build_app(served.service)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    host, port = listening.getsockname()
+    yield f"http://{host}:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+def test_each_curl_line_gets_an_answer(address: str, token: str) -> None:
+    script = SHELL.replace("http://127.0.0.1:8000", address)
+    assert script.count("\ncurl") == 12
+    # --json came in curl 7.82
+    script = script.replace("--json", "-H 'Content-Type: application/json' --data")
+    script = script.replace("\ncurl", "\necho; curl")
+    run = subprocess.run(
+        ["sh", "-e", "-c", script], env={"TOKEN": token}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    compared, enrolled, found, verified, embedded, people, one, changed, removed = (
+        json.loads(line) for line in run.stdout.strip().splitlines()[:9]
+    )
+    assert compared["answer"] == "same"
+    assert len(enrolled["enrolled"]) == 2
+    assert found["name"] == "Ada"
+    assert verified["verified"] is True
+    assert len(embedded["embedding"]) == 16
+    assert people["people"] == [one]
+    assert (one["metadata"], changed["metadata"]) == ({}, {"id": 7})
+    assert removed["num_clips"] == 2
+
+
+def test_the_python_client_works_as_it_stands(
+    address: str, token: str, capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    code = PYTHON.replace("http://127.0.0.1:8000", address).replace("mv_…", token)
+    exec(code, {})
+    assert capsys.readouterr().out == "Ada Lovelace\n"
+    (place / "ada1.wav").write_bytes(b"This is no audio.")
+    with pytest.raises(SystemExit, match=r"^audio-undecodable: 'file' .*Export or record it again"):
+        exec(code, {})
+
+
+def test_hostile_connections_cost_the_service_nothing(address: str) -> None:
+    """Half a request, ten thousand header lines, and what is not HTTP."""
+    host, port = address.removeprefix("http://").split(":")
+    head = b"POST /v1/embed HTTP/1.1\r\nHost: localhost\r\n"
+    for sent in (
+        head + b"Content-Length: 1000\r\nContent-Type: audio/wav\r\n\r\nRIFF",
+        head + b"".join(b"X-%d: y\r\n" % k for k in range(10_000)) + b"\r\n",
+        head + b"Content-Length: 2147483648\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+    ):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(60)
+            answer = b""
+            while more := _receive(connection):
+                answer += more
+        assert not answer or re.match(rb"HTTP/1.1 4\d\d ", answer), answer[:200]
+    until = time.monotonic() + 60
+    assert subprocess.run(["curl", "-sf", f"{address}/v1/health"]).returncode == 0
+    assert time.monotonic() < until
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(1 << 16)
+    except ConnectionError:
+        return b""
