@@ -89,7 +89,7 @@ def convert(
     architecture = replace(architecture, options=options)
     table = published.table_for(architecture.options)
     expected = expected_entries(architecture, table, what)
-    _check_entries(weights, expected, what)
+    _check_entries(weights, expected, table, what)
     renamed, made_integers = _rename_entries(weights, expected, table)
     return Conversion(source, family, architecture, renamed, tuple(dropped), tuple(made_integers))
 
@@ -97,7 +97,7 @@ def convert(
 def expected_entries(
     architecture: Architecture, table: KeyTable, what: str
 ) -> dict[str, tuple[str, Shape, Shape]]:
-    """For each entry of a backbone: published key, published shape, shape of ours.
+    """For each entry of a backbone: published key and shape (or a head's), shape of ours.
 
     Raises:
         CheckpointError: there is no such backbone, or the table does not cover it.
@@ -188,10 +188,10 @@ def _without_heads(state: State, source: Source) -> tuple[State, list[str]]:
 
 
 def _check_entries(
-    weights: State, expected: Mapping[str, tuple[str, Shape, Shape]], what: str
+    weights: State, expected: Mapping[str, tuple[str, Shape, Shape]], table: KeyTable, what: str
 ) -> None:
     """Every published entry is there once, has its shape, and nothing else is there."""
-    wanted = {key: shapes for key, *shapes in expected.values()}
+    wanted = {head: shapes for key, *shapes in expected.values() for head in table.heads_of(key)}
     missing = [key for key in wanted if key not in weights]
     unexpected = [key for key in weights if key not in wanted]
     misshapen = [
@@ -230,7 +230,8 @@ def _rename_entries(
     renamed: State = {}
     made_integers = []
     for ours, (theirs, _, shape) in expected.items():
-        value = weights[theirs]
+        heads = [weights[key] for key in table.heads_of(theirs)]
+        value = heads[0] if len(heads) == 1 else torch.cat(heads)
         if theirs.endswith(_COUNTER) and value.dtype != torch.int64:
             made_integers.append(theirs)
             value = value.round().to(torch.int64)

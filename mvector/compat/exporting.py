@@ -107,10 +107,17 @@ def _published_state(model: SpeakerModel, published: Published, what: str) -> St
     table = published.table_for(options)
     expected = expected_entries(architecture, table, what)
     state = model.backbone.state_dict()
-    return {
-        theirs: table.turned(state[ours]).detach().cpu().reshape(shape).contiguous()
-        for ours, (theirs, shape, _) in expected.items()
-    }
+    exported: State = {}
+    for ours, (theirs, shape, _) in expected.items():
+        heads = table.heads_of(theirs)
+        value = table.turned(state[ours]).detach().cpu().reshape(len(heads), *shape)
+        exported.update(
+            {
+                key: part.clone(memory_format=torch.contiguous_format)
+                for key, part in zip(heads, value, strict=True)
+            }
+        )
+    return exported
 
 
 def _differences(model: SpeakerModel, state: State, target: str) -> str:

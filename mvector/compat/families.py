@@ -91,11 +91,24 @@ def divide(dividend: int, divisor: int, what: str) -> int:
     return dividend // divisor
 
 
+def pooling_type_wespeaker(shapes: Shapes) -> str | None:
+    """Name of the pooling, where it is one of several heads."""
+    if "pool.n_query.0.heads_att_trans.0.att_0.weight" in shapes:
+        return "MQMHASTP"
+    return "MHASTP" if "pool.heads_att_trans.0.att_0.weight" in shapes else None
+
+
+def statistics_per_channel(shapes: Shapes) -> int:
+    """How many values the pooling gives for each channel: mean and deviation, of each query."""
+    return 2 * (num_keys(shapes, "pool.n_query.#.heads_att_trans.0.att_0.weight") or 1)
+
+
 def segment_layer_options(shapes: Shapes) -> dict[str, Any]:
-    """Embedding of the models that end in ``seg_1``, or ``seg_2`` behind it."""
+    """Pooling and embedding of the models that end in ``seg_1``, or ``seg_2`` behind it."""
     two = "seg_2.weight" in shapes
     last = shapes["seg_2.weight" if two else "seg_1.weight"]
-    return {"embd_dim": last[0], "pooling_type": "TSTP", "two_embedding_layers": two}
+    pooling_type = pooling_type_wespeaker(shapes) or "TSTP"
+    return {"embd_dim": last[0], "pooling_type": pooling_type, "two_embedding_layers": two}
 
 
 def mvector_pooling(shapes: Shapes, prefix: str, inputs: int, frame_dim: int) -> dict[str, Any]:

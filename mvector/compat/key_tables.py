@@ -9,9 +9,10 @@ directions, so what is imported can be exported. Tables of the networks over ima
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -29,9 +30,12 @@ class KeyTable:
     time_first: bool = False  # images are published as (frames, bins), and so are kernels over them
     # single entries whose published name is not that of a layer's entry
     entries: Mapping[str, str] = field(default_factory=dict)
+    # Heads of an attention: one layer of ours, and as many published ones, numbered where the
+    # published name has an asterisk.
+    num_heads: int = 1
 
     def published(self, state: Mapping[str, torch.Tensor]) -> dict[str, tuple[str, Shape]]:
-        """For each entry of a backbone of ours: published key and shape.
+        """For each entry of a backbone of ours: published key and shape, or those of each head.
 
         Raises:
             KeyError: the table has no row for a layer; the family has no such layer.
@@ -53,8 +57,17 @@ class KeyTable:
                 continue
             layer, entry = _layer_of(key), key.rpartition(".")[2]
             tap = (1,) if entry == "weight" and layer in with_tap else ()
-            result[key] = (f"{layers[layer]}.{entry}", (*value.shape, *tap))
+            shape = (*value.shape, *tap)
+            if "*" in layers[layer]:
+                shape = (shape[0] // self.num_heads, *shape[1:])
+            result[key] = (f"{layers[layer]}.{entry}", shape)
         return result
+
+    def heads_of(self, published_key: str) -> list[str]:
+        """The published keys that a key of :meth:`published` stands for: itself, or each head's."""
+        if "*" not in published_key:
+            return [published_key]
+        return [published_key.replace("*", str(head)) for head in range(self.num_heads)]
 
     def turned(self, value: torch.Tensor) -> torch.Tensor:
         """An entry from one side to the other: kernels over images the other way up."""
@@ -92,6 +105,30 @@ SEGMENT_LAYERS = {
     "embedding.2": "seg_bn_1",
     "embedding.3": "seg_2",
 }
+# Poolings of several heads: our path and WeSpeaker's, which has a layer for each head, and how many
+# heads there are. WeSpeaker has no settings for them, and ours have its numbers as their defaults.
+_MULTI_HEAD = {
+    "MHASTP": ("pooling", "pool", 2),
+    "MQMHASTP": ("pooling.queries.{q}", "pool.n_query.{q}", 8),
+}
+
+
+def with_multi_head_pooling(table: KeyTable) -> Callable[[Mapping[str, Any]], KeyTable]:
+    """The names of a family of WeSpeaker, of which the pooling may have several heads."""
+
+    def table_for(options: Mapping[str, Any]) -> KeyTable:
+        if options["pooling_type"] not in _MULTI_HEAD:
+            return table
+        ours, theirs, num_heads = _MULTI_HEAD[options["pooling_type"]]
+        heads = {
+            f"{ours}.hidden": f"{theirs}.heads_att_trans.*.att_0",
+            f"{ours}.attention": f"{theirs}.heads_att_trans.*.att_1",
+        }
+        return replace(table, layers={**table.layers, **heads}, num_heads=num_heads)
+
+    return table_for
+
+
 # Behind the pooling of mvector 1.x; the pooling is ASP or SAP.
 MVECTOR_POOLING = {
     "pooling.hidden_norm": "pooling.tdnn.norm.norm",

@@ -8,6 +8,7 @@ from mvector.compat.families import (
     divide,
     mvector_pooling,
     num_keys,
+    pooling_type_wespeaker,
     segment_layer_options,
 )
 
@@ -84,18 +85,24 @@ def read_ecapa_speechbrain(shapes: Shapes, feature_dim: int | None) -> Architect
 
 
 def read_ecapa_wespeaker(shapes: Shapes, feature_dim: int | None) -> Architecture:
-    """ECAPA-TDNN in WeSpeaker's layout, with or without global context."""
+    """ECAPA-TDNN in WeSpeaker's layout, with or without global context, or with several heads."""
     first, aggregated = shapes["layer1.conv.weight"], shapes["conv.weight"][0]
-    hidden, seen = shapes["pool.linear1.weight"][:2]
     options = {
         "layout": "wespeaker",
         "embd_dim": shapes["linear.weight"][0],
-        "pooling_type": "ASP",
         "channels": [first[0]] * 4 + [aggregated],
         "res2net_scale": num_keys(shapes, "layer2.se_res2block.1.convs.#.weight") + 1,
         "se_channels": shapes["layer2.se_res2block.3.linear1.weight"][0],
-        "attention_channels": hidden,
-        "global_context": seen == 3 * aggregated,
         "embedding_norm": "bn2.weight" in shapes,
     }
+    pooling_type = pooling_type_wespeaker(shapes)
+    if pooling_type is None:
+        hidden, seen = shapes["pool.linear1.weight"][:2]
+        options["pooling_type"] = "ASP"
+        options["global_context"] = seen == 3 * aggregated
+    else:
+        query = "pool.n_query.0" if pooling_type == "MQMHASTP" else "pool"
+        hidden = shapes[f"{query}.heads_att_trans.0.att_0.weight"][0]
+        options["pooling_type"] = pooling_type
+    options["attention_channels"] = hidden
     return Architecture("EcapaTdnn", first[1], options)

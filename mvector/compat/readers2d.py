@@ -13,6 +13,7 @@ from mvector.compat.families import (
     mvector_pooling,
     num_keys,
     segment_layer_options,
+    statistics_per_channel,
 )
 from mvector.models import simam_resnet
 from mvector.models.res2net import stem_size
@@ -30,6 +31,12 @@ def _bins_before(pooled_inputs: int, top_channels: int, statistics: int = 2) -> 
     """Bins in front of three halvings, from the inputs of the layer behind the pooling."""
     rows = divide(pooled_inputs, statistics * top_channels, "an eighth of the bins")
     return 8 * rows
+
+
+def _bins_before_segment(shapes: Shapes, top_channels: int) -> int:
+    """Bins in front of three halvings, where the layer behind the pooling is ``seg_1``."""
+    inputs = shapes["seg_1.weight"][1]
+    return _bins_before(inputs, top_channels, statistics_per_channel(shapes))
 
 
 def _bins_or_default(feature_dim: int | None) -> tuple[int, tuple[str, ...]]:
@@ -58,7 +65,7 @@ def _res2_reader(backbone: str, passing_groups: int) -> Reader:
     def read(shapes: Shapes, feature_dim: int | None) -> Architecture:
         sizes = _res2_options(shapes, passing_groups=passing_groups)
         top_channels = 8 * sizes["channels"] * sizes["expansion"]
-        bins = _bins_before(shapes["seg_1.weight"][1], top_channels)
+        bins = _bins_before_segment(shapes, top_channels)
         return Architecture(backbone, bins, {**segment_layer_options(shapes), **sizes})
 
     return read
@@ -81,7 +88,7 @@ def read_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
     if not depths:
         kind = "bottlenecks" if bottlenecks else "basic blocks"
         raise UnreadableError(f"no known depth has {_num_blocks(shapes)} {kind}")
-    bins = _bins_before(shapes["seg_1.weight"][1], 8 * channels * (4 if bottlenecks else 1))
+    bins = _bins_before_segment(shapes, 8 * channels * (4 if bottlenecks else 1))
     options = {**segment_layer_options(shapes), "depth": depths.pop(), "channels": channels}
     return Architecture("ResNet", bins, options)
 
@@ -142,7 +149,8 @@ def read_df_resnet(shapes: Shapes, feature_dim: int | None) -> Architecture:
     """Gemini DF-ResNet of WeSpeaker."""
     channels = shapes["downsample_layers.0.0.weight"][0]
     num_blocks = [num_keys(shapes, f"stages.{n}.#.conv1.weight") for n in range(4)]
-    rows = divide(shapes["seg_1.weight"][1], 2 * 8 * channels, "a sixteenth of the bins")
+    columns = statistics_per_channel(shapes) * 8 * channels
+    rows = divide(shapes["seg_1.weight"][1], columns, "a sixteenth of the bins")
     options = {**segment_layer_options(shapes), "num_blocks": num_blocks, "channels": channels}
     return Architecture("DFResNet", 16 * rows, options)
 

@@ -13,6 +13,7 @@ import yaml
 
 from mvector.compat import key_tables, key_tables2d, readers1d, readers2d, redimnet
 from mvector.compat.containers import parse_file, section
+from mvector.compat.key_tables import with_multi_head_pooling as _heads
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
@@ -59,15 +60,17 @@ SOURCE = Source(
     families={
         "CAM++": Published(readers1d.read_campplus, key_tables.CAMPPLUS, _EPS),
         "WeSpeaker's ERes2Net": Published(
-            readers2d.read_eres2net, key_tables2d.ERES2NET_WESPEAKER, _EPS
+            readers2d.read_eres2net, _heads(key_tables2d.ERES2NET_WESPEAKER), _EPS
         ),
-        "Res2Net": Published(readers2d.read_res2net34, key_tables2d.RES2NET34, _EPS),
-        "ResNet": Published(readers2d.read_resnet, key_tables2d.RESNET, _EPS),
-        "Gemini DF-ResNet": Published(readers2d.read_df_resnet, key_tables2d.DF_RESNET, _EPS),
+        "Res2Net": Published(readers2d.read_res2net34, _heads(key_tables2d.RES2NET34), _EPS),
+        "ResNet": Published(readers2d.read_resnet, _heads(key_tables2d.RESNET), _EPS),
+        "Gemini DF-ResNet": Published(
+            readers2d.read_df_resnet, _heads(key_tables2d.DF_RESNET), _EPS
+        ),
         "SimAM-ResNet": Published(readers2d.read_simam_resnet, key_tables2d.SIMAM_RESNET),
         "WeSpeaker's ReDimNet": Published(redimnet.read_wespeaker, redimnet.wespeaker_table),
         "WeSpeaker's ECAPA-TDNN": Published(
-            readers1d.read_ecapa_wespeaker, key_tables.ECAPA_WESPEAKER
+            readers1d.read_ecapa_wespeaker, _heads(key_tables.ECAPA_WESPEAKER)
         ),
         "WeSpeaker's x-vector": Published(readers1d.read_xvector, key_tables.XVECTOR, _EPS),
     },

@@ -59,6 +59,30 @@ ROUND_TRIPS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("3dspeaker", "EcapaTdnn", 80, {"layout": "speechbrain", "channels": 512}),
     ("speechbrain", "EcapaTdnn", 60, {"layout": "speechbrain", "channels": [64, 64, 64, 64, 96]}),
     ("speechbrain", "EcapaTdnn", 80, {"layout": "speechbrain", "res2net_scale": 4, "channels": 64}),
+    (
+        "wespeaker",
+        "EcapaTdnn",
+        40,
+        {
+            "layout": "wespeaker",
+            "channels": 64,
+            "pooling_type": "MHASTP",
+            "attention_channels": 64,
+        },
+    ),
+    (
+        "wespeaker",
+        "ResNet",
+        40,
+        {"depth": 50, "channels": 4, "pooling_type": "MQMHASTP", "two_embedding_layers": True},
+    ),
+    ("wespeaker", "ERes2Net", 64, {"channels": 8, "pooling_type": "MHASTP"}),
+    (
+        "wespeaker",
+        "DFResNet",
+        80,
+        {"channels": 4, "num_blocks": [1, 1, 2, 1], "pooling_type": "MQMHASTP"},
+    ),
     ("wespeaker", "TDNN", 40, {"layout": "xvector", "two_embedding_layers": True}),
     ("3dspeaker", "TDNN", 24, {"layout": "xvector", "embd_dim": 512, "pooling_eps": 1e-8}),
 ]
@@ -88,6 +112,7 @@ def test_what_is_exported_is_imported_as_the_same_model(
     "name",
     [
         "wespeaker_ECAPA_TDNN_GLOB_c512",
+        "wespeaker_ECAPA_TDNN_c512_MQMHASTP",
         "wespeaker_ERes2Net34_Base",
         "wespeaker_XVEC",
         "3dspeaker_CAMPPlus_192",

@@ -57,6 +57,21 @@ def test_a_missing_entry_is_named(name: str) -> None:
         convert(state, source_of(name))
 
 
+def test_a_missing_head_of_a_pooling_is_named_by_its_published_name() -> None:
+    state = shapes_of("wespeaker_ResNet34_MQMHASTP")
+    del state["pool.n_query.1.heads_att_trans.5.att_1.bias"]
+    lacks = r"lacks the entries pool\.n_query\.1\.heads_att_trans\.5\.att_1\.bias;"
+    with pytest.raises(CheckpointError, match=lacks):
+        convert(state, "wespeaker")
+
+
+def test_other_numbers_of_heads_are_refused() -> None:
+    state = shapes_of("wespeaker_ResNet34_MQMHASTP")
+    more = {key.replace(".7.", ".8."): value for key, value in state.items() if "trans.7" in key}
+    with pytest.raises(CheckpointError, match=r"unexpected entries pool\.n_query\.0"):
+        convert({**state, **more}, "wespeaker")
+
+
 def test_an_entry_left_over_is_named() -> None:
     state = shapes_of("wespeaker_ResNet34")
     state["layer5.0.conv1.weight"] = torch.zeros(1)
