@@ -74,7 +74,7 @@ def read_checkpoint(file: Path) -> tuple[State, ModelConfig | None]:
 def _is_archive(file: Path) -> bool:
     try:
         return tarfile.is_tarfile(file)
-    except OSError:
+    except (OSError, EOFError, zlib.error):  # a compressed file may end in its header
         return False  # what cannot be read is told where it is read
 
 
