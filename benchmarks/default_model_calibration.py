@@ -55,6 +55,7 @@ ALL_CHANNELS = (
 )
 COHORT_CHANNELS = (AS_IT_IS, "telephone line", "mp3 24 kbit/s", "noise, 10 dB")
 MOST_STRANGERS, CLIPS_OF_SPEAKER, CLIPS_OF_CORPUS = 150, 12, 160  # strangers of a corpus
+MOST_REFUSED = 0.1  # of the own voices of a corpus
 TARGETS, NONTARGETS = 150, 300  # of a corpus, of each kind of channels
 
 
@@ -264,14 +265,18 @@ def strictest(ratio: LikelihoodRatio, corpora: Sequence[list[np.ndarray]]) -> Li
     """The ratio, asking of each purpose what the most demanding corpus does.
 
     A new corpus is unlike those of the calibration as these are unlike each other: a rate that
-    holds on their whole is passed on many of them.
+    holds on their whole is passed on many of them. Nor are more than so many of any corpus's own
+    voices taken for different people.
     """
-    asked = dict(ratio.thresholds)
-    for parts in corpora:
-        own = with_limits(ratio, *parts).thresholds
+    asked, different = dict(ratio.thresholds), ratio.different
+    assert different is not None
+    for scores, labels, measures in corpora:
+        own = with_limits(ratio, scores, labels, measures).thresholds
         for purpose in PURPOSES.keys() & own.keys() - {"eer"}:
             asked[purpose] = max(asked.get(purpose, own[purpose]), own[purpose])
-    return replace(ratio, thresholds=asked)
+        curve = error_rates(ratio.slope * scores + ratio.offset(measures), labels)
+        different = min(different, curve.at_fnr(MOST_REFUSED).threshold)
+    return replace(ratio, thresholds=asked, different=different)
 
 
 def corpora_of(heard: HeardClips) -> list[str]:
