@@ -1,6 +1,7 @@
 # make demo   a tour: synthetic voices, training, evaluation, comparison, recognition (minutes)
 # make test   the test suite, in two processes (WORKERS=8: in eight)
 # make lint   ruff and mypy
+# make docs   the pages as a site, in build/site; a warning is an error
 # make help   these lines
 # make clean  remove what the demo and the tests wrote (not .venv)
 #
@@ -24,7 +25,7 @@ FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute confi
 TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \
   data/test_packed.py data/test_packed_training.py audio/test_vad.py corpus/test_inspection.py)
 
-.PHONY: help demo test test-runtime test-lowest lint clean
+.PHONY: help demo test test-runtime test-lowest lint docs clean
 
 demo: $(READY)
 	$(BIN)/python tools/demo.py
@@ -51,6 +52,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python docs/make_site.py
 
 # The stamp is written last: an interrupted installation starts again.
 $(READY): requirements.txt pyproject.toml setup.py

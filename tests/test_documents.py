@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -136,3 +137,12 @@ def test_what_a_page_shows_is_run(
             elif language == "sh" and to_run:
                 for line in without_comments(content):
                     run_line(line)
+
+
+def test_the_pages_make_a_site_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    make_site = runpy.run_path(str(ROOT / "docs" / "make_site.py"))["make_site"]
+    assert "mvector" in make_site(tmp_path).read_text(encoding="utf-8")
+    assert {path.name for path in (tmp_path / "site" / "docs").glob("*.html")} == {
+        path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")
+    }
