@@ -27,9 +27,15 @@ FILES = {
     "Res2Net": "res2net",
     "ResNetSE": "resnet_se",
     "ResNet": "resnet",
+    "SimAMResNet": "simam_resnet",
+    "PreActResNet": "preact_resnet",
+    "DFResNet": "df_resnet",
     "ERes2Net": "eres2net",
     "ERes2NetV2": "eres2net_v2",
     "CAMPPlus": "campplus",
+    "ReDimNet": "redimnet",
+    "ReDimNet2": "redimnet2",
+    "TitaNet": "titanet",
 }
 NUM_CLASSES = 1000
 

@@ -57,6 +57,12 @@ TABLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "ERes2Net": ("eres2net", {}),
         "ERes2NetV2": ("eres2net_v2", {}),
         "ERes2NetV2, 16 channels": ("eres2net_v2", {"model_conf.backbone.channels": 16}),
+        "SimAMResNet34": ("simam_resnet", {}),
+        "PreActResNet": ("preact_resnet", {}),
+        "DFResNet": ("df_resnet", {}),
+        "ReDimNet-B2": ("redimnet", {}),
+        "ReDimNet2-B2": ("redimnet2", {}),
+        "TitaNet": ("titanet", {}),
     },
     "losses": {
         "CELoss": ("ecapa_tdnn", {**loss("CELoss"), **NO_SCHEDULE}),
