@@ -139,14 +139,27 @@ def measure_start(args: argparse.Namespace) -> None:
         )
 
 
+# In a small process of its own: the peak of a process is never less than that of its parent.
+_TIMED = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, used = os.wait4(process.pid, 0)
+wall = time.perf_counter() - started
+code = os.waitstatus_to_exitcode(status)
+print(code, wall, used.ru_utime + used.ru_stime, 1024 * used.ru_maxrss)
+"""
+
+
 def timed_process(command: list[str]) -> tuple[float, float, float]:
     """Wall and processor seconds, and the peak of memory in bytes."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status) not in (0, 1, 3):
+    told = subprocess.run(
+        [sys.executable, "-S", "-c", _TIMED, *command], capture_output=True, text=True, check=True
+    )
+    code, wall, cpu, memory = told.stdout.split()
+    if int(code) not in (0, 1, 3):
         raise SystemExit(f"failed: {' '.join(command)}")
-    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0
+    return float(wall), float(cpu), float(memory)
 
 
 def size_of_packages(python: str) -> int:
