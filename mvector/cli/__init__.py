@@ -14,6 +14,7 @@ GROUPS = {
     "compare and recognise": {
         "contrast": "compare two clips",
         "recognition": "enrol people and recognise them",
+        "diarize": "tell who spoke when in a recording; who is short for it",
         "extract_embeddings": "write the embeddings of a list for other programs",
         "calibrate": "find the threshold on your own clips of a few people",
     },
@@ -55,6 +56,8 @@ _MODULES = {"eval": "evaluate"}
 ALIASES = {
     "infer_contrast": "contrast",
     "compare": "contrast",
+    "who": "diarize",
+    "diarise": "diarize",
     "verify": "contrast",
     "infer_recognition": "recognition",
     "recognise": "recognition",
@@ -73,7 +76,7 @@ ALIASES = {
 #: What somebody may type for one action of a command, and how to say it.
 PHRASES = {
     **dict.fromkeys(("enrol", "enroll", "register", "add"), "recognition --register NAME CLIP"),
-    **dict.fromkeys(("identify", "whois", "who"), "recognition --identify CLIP"),
+    **dict.fromkeys(("identify", "whois"), "recognition --identify CLIP"),
     **dict.fromkeys(("listen", "watch"), "recognition --watch"),
     **dict.fromkeys(("list", "users", "people"), "recognition --list"),
     **dict.fromkeys(("remove", "delete", "forget"), "recognition --remove NAME"),
@@ -95,6 +98,7 @@ Who is speaking? Compare voices, recognise people, train models and measure them
   mvector contrast a.wav b.wav                           the same person?
   mvector recognition --register Ada ada.wav             enrol Ada
   mvector recognition --identify clip.wav                who is it?
+  mvector who meeting.wav                                who spoke when?
   mvector create_data --dataset folder --path my_corpus  lists of your own speech
   mvector train --configs ecapa_tdnn                     a model of it
   mvector eval                                           how good it is

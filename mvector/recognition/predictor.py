@@ -22,6 +22,7 @@ from mvector.recognition.arguments import check_arguments, with_rate
 from mvector.recognition.decision import Decision
 from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import find_model, usable_calibration
+from mvector.recognition.searching import Search
 from mvector.recognition.sides import match_sides, together
 from mvector.scoring.strangers import Strangers
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mvector.config import Config
+    from mvector.diarization.options import DiarizationOptions
+    from mvector.diarization.result import Diarization
     from mvector.evaluation.calibration import Calibration
     from mvector.speakers.library import SpeakerLibrary
 
@@ -280,17 +283,9 @@ class MVectorPredictor:
         judge = self._judge.with_threshold(threshold)
         _ = judge.threshold  # without one there is no answer: say so before working
         library = self.open_library(create=False)
-        embedding, report = self.encoder.embed_measured(self._heard(audio_data, sample_rate))
-        matches = library.identify_embedding(embedding, max(top_k, 2), within=within)
-        best = matches[0]
-        decision = judge.decide(
-            best.score,
-            *match_sides(best, embedding, report, self._strangers),
-            num_people=library.num_people(within),
-            reasons=self._quality.reasons(report),
-        )
-        margin = best.score - matches[1].score if len(matches) > 1 else None
-        result = Recognition(decision, tuple(matches[:top_k]), margin, report)
+        search = Search(library, judge, self._strangers, self._quality, within)
+        heard = self.encoder.embed_measured(self._heard(audio_data, sample_rate))
+        result = search.nearest(*heard, top_k)
         if is_recorded:
             library.record("recognition", result.name, result.score)
         return result
@@ -341,6 +336,66 @@ class MVectorPredictor:
         if is_recorded:
             library.record(f"verification: {decision.answer}", match.name, match.score)
         return result
+
+    def diarize(
+        self,
+        audio_data: AudioSource,
+        *,
+        options: DiarizationOptions | None = None,
+        within: Sequence[str] | None = None,
+        same_as: str | os.PathLike[str] | None = None,
+        sample_rate: int | None = None,
+        progress: bool = False,
+    ) -> Diarization:
+        """Who spoke when; with ``audio_db_path``, by name.
+
+        Args:
+            audio_data, sample_rate: the recording, of any length.
+            options: what is known of it: how many people, as a rule; ``None`` estimates all.
+            within: people of these groups only may be recognised.
+            same_as: JSON of an earlier recording, whose unknown people keep their labels.
+            progress: show bars.
+
+        Raises:
+            AudioError: the recording cannot be used, or has too little speech for so many people.
+            LibraryError: there is no library at ``audio_db_path``, or nobody is enrolled.
+            MVectorError: people are to be recognised, and there is no threshold; or ``same_as``
+                is another model's.
+        """
+        from mvector.recognition.diarizing import diarize
+
+        check_arguments(within=within)
+        heard = buffer_unseekable(
+            self._heard(audio_data, sample_rate), self.encoder.listening.limits
+        )
+        search = None
+        if self._audio_db_path is not None:
+            library = self.open_library(create=False)
+            search = Search(library, self._judge, self._strangers, self._quality, within)
+        return diarize(
+            self.encoder,
+            heard,
+            self._judge,
+            options=options,
+            search=search,
+            same_as=same_as,
+            progress=progress,
+        )
+
+    def voice_of(self, audio_data: AudioSource, found: Diarization, label: str) -> AudioSource:
+        """What one person of a recording says, up to a minute of it, as a clip to register.
+
+        Args:
+            audio_data: the recording that was divided.
+            found: what :meth:`diarize` gave.
+            label: of the person.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        from mvector.recognition.diarizing import clip_of
+
+        return clip_of(self.encoder, self._heard(audio_data, None), found, label)
 
     def _heard(self, audio: AudioSource, sample_rate: int | None) -> AudioSource:
         audio = with_rate(audio, sample_rate)

@@ -179,6 +179,18 @@ REFUSED = {
         "a b --purpose login --threshold 0.5": "--purpose has no use with --threshold, which "
         "decides by itself.",
     },
+    "diarize": {
+        "": "The following arguments are required: audio; --help tells more.",
+        "a --num_speakers 2 --max_speakers 3": "--max_speakers has no use beside --num_speakers, "
+        "which says it all.",
+        "a --num_speakers 0": "Argument --num_speakers: '0' is not a whole number from 1; --help "
+        "tells more.",
+        "a --json --register_unknown": "--json has no use with --register_unknown alone, which "
+        "asks.",
+        "a --within staff": "--within has no use without a speaker library: there is no audio_db/, "
+        "and no --audio_db_path.",
+        "a --register_unknown Ada": "'Ada' is no LABEL=NAME, such as 'Speaker 2=Ada'.",
+    },
     "recognition": {
         "--identify a --purpose login --threshold 0.5": "--purpose has no use with --threshold, "
         "which decides by itself.",
@@ -503,6 +515,12 @@ ACCEPTED = {
     "inspect_data": [
         "l --renumber o",
         "l --data_root d --num_workers 0 --min_duration 1 --json j --picture p.png",
+    ],
+    "diarize": [
+        "a.wav --num_speakers 2 --exclusive --out t.rttm --json --channel 1 --same_as e.json",
+        "a.wav --min_speakers 2 --max_speakers 4 --audio_db_path db --within staff --threshold 0.5",
+        "a.wav --audio_db_path db --purpose search --model_path m --use_gpu False --engine onnx",
+        "a.wav --configs c --register_unknown 'Speaker 1=Ada'",
     ],
     "import_library": [
         "d --audio_db_path a --no_audio --model_path m --use_gpu False",

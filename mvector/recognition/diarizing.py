@@ -1,0 +1,224 @@
+"""Who spoke when in a recording, by name: its voices, and who of the library they are."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mvector.audio import AudioSource, ChannelOf, audio_windows, source_name, split_channel
+from mvector.audio.channels import DECIDED_FROM_S, ChannelChoice
+from mvector.diarization.hearing import Heard, best_vad_method, hear
+from mvector.diarization.options import DiarizationOptions
+from mvector.diarization.result import Diarization, Speaker, turns_of, with_overlaps
+from mvector.diarization.turns import Turn
+from mvector.diarization.voice_clips import voice_clips
+from mvector.diarization.voices import Voices, find_voices
+from mvector.embedding.encoder import SpeakerEncoder
+from mvector.errors import AudioError
+from mvector.recognition.earlier import Earlier, labels_of, read_earlier
+from mvector.recognition.judge import Judge
+from mvector.recognition.searching import Search
+
+logger = logging.getLogger(__name__)
+
+_NO_NETWORK = (
+    "speech was found by its level alone, which takes noise and music for speech: "
+    "pip install silero-vad onnxruntime"
+)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A recording, or a channel of it, and the voices in it."""
+
+    source: AudioSource
+    channel: int | None
+    heard: Heard
+    voices: Voices
+
+
+def diarize(
+    encoder: SpeakerEncoder,
+    source: AudioSource,
+    judge: Judge,
+    *,
+    options: DiarizationOptions | None = None,
+    search: Search | None = None,
+    same_as: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Diarization:
+    """Who spoke when; see :meth:`mvector.recognition.MVectorPredictor.diarize`.
+
+    Args:
+        encoder: the model.
+        source: the recording, which can be read more than once.
+        judge: the model's rule of verdicts.
+        options: what is known of the recording.
+        search: names the people; ``None`` leaves them unknown.
+        same_as: JSON of an earlier recording.
+        progress: show bars.
+    """
+    options = options or DiarizationOptions()
+    if search is not None:
+        _ = judge.threshold  # without one there is no answer: say so before working
+        search.library.identify_embedding(np.ones(encoder.embd_dim), within=search.within)
+    earlier = None if same_as is None else read_earlier(same_as, encoder.fingerprint)
+    name, channels = source_name(source), _channels_of(encoder, source, options)
+    parts = []
+    for channel in channels:
+        own = options if channel is None else replace(options, num_speakers=1)
+        sound = source if channel is None else ChannelOf(source, channel)
+        heard = hear(
+            encoder,
+            sound,
+            window_s=options.window_s,
+            hop_s=options.hop_s,
+            vad_method=options.vad_method,
+            progress=progress,
+        )
+        if len(heard.units) or channel is None:
+            parts.append(_Part(sound, channel, heard, find_voices(heard, own, name)))
+    people, turns = _people_and_turns(encoder, parts, options, judge, search, earlier)
+    return Diarization(
+        name.strip("'"),
+        max((part.heard.duration_s for part in parts), default=0.0),
+        turns,
+        people,
+        encoder.fingerprint,
+        tuple(_notes(channels, parts, options)),
+    )
+
+
+def _channels_of(
+    encoder: SpeakerEncoder, source: AudioSource, options: DiarizationOptions
+) -> tuple[int | None, ...]:
+    """The channels that hold a person each; ``None``: the recording as one."""
+    if split_channel(source)[1] is not None or options.bounds[1] < 2:
+        return (None,)
+    choices: list[ChannelChoice] = []
+    head = audio_windows(
+        source,
+        encoder.sample_rate,
+        window_s=DECIDED_FROM_S,
+        duration_s=DECIDED_FROM_S,
+        channel=encoder.channel,
+        mono_as_is=True,
+        on_choice=choices.append,
+        limits=encoder.listening.limits,
+    )
+    next(head, None)
+    different = [choice for choice in choices if choice.caution == "different"]
+    return different[0].pair if different else (None,)
+
+
+def _notes(
+    channels: Sequence[int | None], parts: Sequence[_Part], options: DiarizationOptions
+) -> list[str]:
+    """What there is to know of how a recording was heard."""
+    notes = []
+    if (options.vad_method or best_vad_method()) == "energy":
+        notes.append(_NO_NETWORK)
+    if len(channels) > 1:
+        which = " and ".join(map(str, channels))
+        notes.append(
+            f"one person a channel: channels {which} hold different voices and were heard one by "
+            "one; --channel mix hears them as one recording"
+        )
+    odd = parts[0].heard.channels if parts else None
+    if odd is not None and odd.caution == "empty":
+        notes.append(str(odd))
+    if not any(len(part.voices.centres) for part in parts):
+        notes.append("no speech was found")
+    return notes
+
+
+def _people_and_turns(
+    encoder: SpeakerEncoder,
+    parts: Sequence[_Part],
+    options: DiarizationOptions,
+    judge: Judge,
+    search: Search | None,
+    earlier: Earlier | None,
+) -> tuple[tuple[Speaker, ...], tuple[Turn, ...]]:
+    """The people of all parts in the order of their first words, and all turns."""
+    people: list[Speaker] = []
+    firsts: list[float] = []
+    number_of_first = []
+    for part in parts:
+        number_of_first.append(len(people))
+        people += _people_of(encoder, part, search)
+        voices = part.voices.voices
+        starts = part.voices.places[:, 0]
+        firsts += [float(starts[voices == k][0]) for k in range(len(part.voices.centres))]
+    order = np.argsort(firsts, kind="stable").tolist()
+    people = labels_of(_one_voice_each(people), order, judge, earlier)
+    turns = [
+        turn
+        for part, first in zip(parts, number_of_first, strict=True)
+        for turn in turns_of(part.voices, people[first:], options.max_pause_s)
+    ]
+    return tuple(people[place] for place in order), with_overlaps(turns)
+
+
+def _people_of(encoder: SpeakerEncoder, part: _Part, search: Search | None) -> list[Speaker]:
+    """The people of a recording or channel, without labels, named where they are recognised."""
+    found = part.voices
+    people = [
+        Speaker("", seconds, centre, channel=part.channel)
+        for seconds, centre in zip(found.seconds.tolist(), found.centres, strict=True)
+    ]
+    if search is None or not people:
+        return people
+    stretches = [
+        [(start, stop) for start, stop in found.places[found.voices == number].tolist()]
+        for number in range(len(people))
+    ]
+    for number, clip in enumerate(voice_clips(encoder, part.source, stretches)):
+        try:
+            heard = encoder.embed_measured((clip, encoder.sample_rate))
+        except AudioError as error:  # too little is left of it
+            logger.info("A voice was not compared with the library: %s", error)
+            continue
+        result = search.nearest(*heard)
+        people[number] = replace(
+            people[number],
+            name=result.name,
+            match=result.candidates[0].name,
+            score=result.score,
+            threshold=result.threshold,
+            margin=result.margin,
+            quality=result.quality,
+            reasons=result.reasons,
+        )
+    return people
+
+
+def _one_voice_each(people: Sequence[Speaker]) -> list[Speaker]:
+    """A name stays with the voice that is most alike; other voices are somebody unknown."""
+    best: dict[str, int] = {}
+    for place, person in enumerate(people):
+        if person.name is not None:
+            rival = best.setdefault(person.name, place)
+            if (person.score or 0.0) > (people[rival].score or 0.0):
+                best[person.name] = place
+    kept = {*best.values()}
+    return [
+        person if place in kept else replace(person, name=None)
+        for place, person in enumerate(people)
+    ]
+
+
+def clip_of(
+    encoder: SpeakerEncoder, source: AudioSource, found: Diarization, label: str
+) -> AudioSource:
+    """The clip ``(samples, rate)`` of one person; see :meth:`MVectorPredictor.voice_of`."""
+    (speaker,) = (person for person in found.speakers if person.label == label)
+    sound = source if speaker.channel is None else ChannelOf(source, speaker.channel)
+    own = [turn for turn in found.turns if turn.speaker == label]
+    alone = [turn for turn in own if not turn.overlap] or own
+    stretches = [[(turn.start_s, turn.end_s) for turn in alone]]
+    return voice_clips(encoder, sound, stretches)[0], encoder.sample_rate

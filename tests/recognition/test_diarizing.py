@@ -1,0 +1,108 @@
+"""Who spoke when, by name: from a recording to turns and people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from error_codes import raises_code
+from small_model import RATE, small_model, speech
+
+from mvector import MVectorPredictor
+from mvector.diarization.options import DiarizationOptions
+from mvector.diarization.writing import save_diarization
+
+pytest.importorskip("librosa", reason="finds the speech by its level")
+
+TWO = DiarizationOptions(num_speakers=2, vad_method="energy")
+PAUSE = np.zeros(RATE // 2, np.float32)
+
+
+def spoken(*voices: int) -> np.ndarray:
+    """Voices one behind the other, with pauses."""
+    return np.concatenate(
+        [np.r_[speech(voice, 3.2, seed=k), PAUSE] for k, voice in enumerate(voices)]
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recording") / "talk.wav"
+    soundfile.write(path, spoken(0, 1, 0, 1), RATE)
+    return path
+
+
+def test_all_speech_belongs_to_as_many_people_as_are_asked_for(
+    model: Path, recording: Path
+) -> None:
+    found = MVectorPredictor(model, use_gpu=False).diarize(recording, options=TWO)
+    assert [speaker.label for speaker in found.speakers] == ["Speaker 1", "Speaker 2"]
+    assert found.turns[0].label == "Speaker 1"
+    assert sum(speaker.time_s for speaker in found.speakers) == pytest.approx(12.8, abs=0.8)
+    assert any("pip install silero-vad onnxruntime" in note for note in found.notes)
+
+
+def test_who_is_enrolled_has_a_name_which_is_given_once(
+    model: Path, recording: Path, tmp_path: Path
+) -> None:
+    predictor = MVectorPredictor(
+        model, audio_db_path=tmp_path / "db", threshold=-1.0, use_gpu=False
+    )
+    predictor.register((speech(0, 3.2), RATE), "Ada", force=True)
+    found = predictor.diarize(recording, options=TWO)  # from -1 on, everybody resembles Ada
+    named = [speaker for speaker in found.speakers if speaker.name == "Ada"]
+    (unknown,) = (speaker for speaker in found.speakers if speaker.name is None)
+    assert len(named) == 1
+    assert unknown.label == "Speaker 1"
+    assert unknown.match == "Ada"
+    assert named[0].score >= unknown.score
+    clip, rate = predictor.voice_of(recording, found, "Speaker 1")
+    assert rate == RATE
+    assert len(clip) / rate == pytest.approx(unknown.time_s, abs=1.0)
+
+
+def test_strangers_keep_their_labels_across_recordings(
+    model: Path, recording: Path, tmp_path: Path
+) -> None:
+    predictor = MVectorPredictor(model, threshold=0.9, use_gpu=False)
+    first = predictor.diarize(recording, options=TWO)
+    save_diarization(first, tmp_path / "first.json")
+    later = (spoken(1, 0, 1, 0), RATE)
+    found = predictor.diarize(later, options=TWO, same_as=tmp_path / "first.json")
+    assert [speaker.label for speaker in found.speakers] == ["Speaker 2", "Speaker 1"]
+    values = json.loads((tmp_path / "first.json").read_text())
+    (tmp_path / "other.json").write_text(json.dumps({**values, "model_fingerprint": "another"}))
+    with raises_code("model-mismatch"):
+        predictor.diarize(later, options=TWO, same_as=tmp_path / "other.json")
+    (tmp_path / "no.json").write_text("[]")
+    with raises_code("data"):
+        predictor.diarize(later, options=TWO, same_as=tmp_path / "no.json")
+
+
+def test_a_call_with_one_person_a_channel_is_heard_channel_by_channel(model: Path) -> None:
+    left = np.concatenate([speech(0, 3.2), 0 * speech(1, 3.2), speech(0, 3.2, seed=2)])
+    right = np.concatenate([0 * speech(0, 3.2), speech(1, 3.2), 0 * speech(0, 3.2)])
+    hiss = 1e-5 * np.random.default_rng(0).normal(size=(len(left), 2))
+    call = (np.stack([left, right], axis=1) + hiss, RATE)
+    options = DiarizationOptions(vad_method="energy")
+    found = MVectorPredictor(model, use_gpu=False).diarize(call, options=options)
+    assert [speaker.channel for speaker in found.speakers] == [0, 1]
+    assert any(note.startswith("one person a channel: channels 0 and 1") for note in found.notes)
+
+
+def test_silence_has_no_turns_and_too_many_people_are_refused(model: Path) -> None:
+    predictor = MVectorPredictor(model, use_gpu=False)
+    nobody = predictor.diarize((np.zeros(2 * RATE, np.float32), RATE), options=TWO)
+    assert (nobody.turns, nobody.speakers) == ((), ())
+    assert "no speech was found" in nobody.notes
+    many = DiarizationOptions(num_speakers=9, vad_method="energy")
+    with raises_code("audio-too-short"):
+        predictor.diarize((speech(0, 3.2), RATE), options=many)
