@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.cli.clips import STANDARD_INPUT, ChannelOption, ask, open_clip
@@ -82,10 +82,13 @@ class Who(ModelOptions, ThresholdOption, ChannelOption, JsonOption):
 
     @property
     def library(self) -> str | None:
-        """The speaker library, if there is one."""
-        if self.audio_db_path is None and os.path.isdir(_LIBRARY):
-            return _LIBRARY
-        return self.audio_db_path
+        """The speaker library, if there is one, or is to be."""
+        if self.audio_db_path is not None:
+            return self.audio_db_path
+        from mvector.speakers.opening import holds_library
+
+        is_wanted = self.register_unknown is not None or holds_library(Path(_LIBRARY))
+        return _LIBRARY if is_wanted else None
 
 
 def run(args: Who) -> int:
@@ -103,6 +106,8 @@ def run(args: Who) -> int:
         max_speakers=args.max_speakers or options.max_speakers,
     )
     predictor = _make_predictor(args)
+    if args.register_unknown is not None:
+        predictor.open_library(create=True)  # the first recording is where a library begins
     source = open_clip(args.audio, args.channel)
     found = predictor.diarize(
         source, options=options, within=args.within, same_as=args.same_as, progress=True

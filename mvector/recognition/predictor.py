@@ -212,6 +212,22 @@ class MVectorPredictor:
                 )
             return self._library
 
+    def _library_of_people(self) -> SpeakerLibrary | None:
+        """The speaker library; ``None``: there is none, or its folder holds nobody yet.
+
+        Raises:
+            LibraryError: there is no such folder, or it cannot be used.
+        """
+        if self._audio_db_path is None:
+            return None
+        try:
+            library = self.open_library(create=False)
+        except LibraryError as error:
+            if error.code == "library-not-found" and os.path.isdir(self._audio_db_path):
+                return None
+            raise
+        return library if library.num_people() else None
+
     def register(
         self,
         audio_data: AudioSource,
@@ -358,7 +374,8 @@ class MVectorPredictor:
 
         Raises:
             AudioError: the recording cannot be used, or has too little speech for so many people.
-            LibraryError: there is no library at ``audio_db_path``, or nobody is enrolled.
+            LibraryError: there is no folder at ``audio_db_path`` (one in which nobody is enrolled
+                names nobody), or it is no library of this model.
             MVectorError: people are to be recognised, and there is no threshold; or ``same_as``
                 is another model's.
         """
@@ -368,11 +385,11 @@ class MVectorPredictor:
         heard = buffer_unseekable(
             self._heard(audio_data, sample_rate), self.encoder.listening.limits
         )
+        library = self._library_of_people()
         search = None
-        if self._audio_db_path is not None:
-            library = self.open_library(create=False)
+        if library is not None:
             search = Search(library, self._judge, self._strangers, self._quality, within)
-        return diarize(
+        found = diarize(
             self.encoder,
             heard,
             self._judge,
@@ -381,6 +398,10 @@ class MVectorPredictor:
             same_as=same_as,
             progress=progress,
         )
+        if library is None and self._audio_db_path is not None:
+            note = f"nobody is named: '{self._audio_db_path}' has nobody enrolled yet"
+            return replace(found, notes=(*found.notes, note))
+        return found
 
     def voice_of(self, audio_data: AudioSource, found: Diarization, label: str) -> AudioSource:
         """What one person of a recording says, up to a minute of it, as a clip to register.

@@ -29,6 +29,11 @@ _WAIT_S = 0.2  # for what another opening can do as well
 _ENDS = ("-wal", "-shm", "")
 
 
+def holds_library(folder: Path) -> bool:
+    """Whether there is a library, or people's clips that one is made from."""
+    return (folder / DATABASE).is_file() or _has_clips(folder)
+
+
 def open_context(
     folder: Path, encoder: SpeakerEncoder | None, *, is_audited: bool, read_only: bool, create: bool
 ) -> LibraryContext:
@@ -52,7 +57,8 @@ def _open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool, create:
     A damaged one is renamed and made anew where there are clips to fill it from.
     """
     check_readable(folder / DATABASE)
-    if not (folder / DATABASE).is_file() and (read_only or not (create or _has_clips(folder))):
+    is_there = (folder / DATABASE).is_file() if read_only else holds_library(folder)
+    if not is_there and (read_only or not create):
         raise LibraryError(
             f"There is no speaker library in '{shown(folder)}': check the path "
             "(--audio_db_path), or register somebody first.",

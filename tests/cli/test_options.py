@@ -180,7 +180,7 @@ REFUSED = {
         "decides by itself.",
     },
     "diarize": {
-        "": "The following arguments are required: audio; --help tells more.",
+        "": "The following arguments are required: RECORDING; --help tells more.",
         "a --num_speakers 2 --max_speakers 3": "--max_speakers has no use beside --num_speakers, "
         "which says it all.",
         "a --num_speakers 0": "Argument --num_speakers: '0' is not a whole number from 1; --help "

@@ -106,3 +106,20 @@ def test_silence_has_no_turns_and_too_many_people_are_refused(model: Path) -> No
     many = DiarizationOptions(num_speakers=9, vad_method="energy")
     with raises_code("audio-too-short"):
         predictor.diarize((speech(0, 3.2), RATE), options=many)
+
+
+def test_a_library_with_nobody_in_it_names_nobody_and_a_folder_that_is_not_there_is_an_error(
+    model: Path, recording: Path, tmp_path: Path
+) -> None:
+    def predictor() -> MVectorPredictor:
+        return MVectorPredictor(model, audio_db_path=tmp_path / "db", use_gpu=False)
+
+    with raises_code("library-not-found"):
+        predictor().diarize(recording, options=TWO)
+    (tmp_path / "db").mkdir()
+    made = predictor()
+    made.open_library(create=True)
+    for empty in (predictor(), made):
+        found = empty.diarize(recording, options=TWO)
+        assert [speaker.label for speaker in found.speakers] == ["Speaker 1", "Speaker 2"]
+        assert any("has nobody enrolled yet" in note for note in found.notes)
