@@ -174,7 +174,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        said = str(getattr(error, "strerror", None) or error)
+        reason = said.partition(" (while ")[0].rstrip(".")  # the address is told before it
         raise MVectorError(
             f"Cannot listen on {host}, port {port}: {reason}; choose another --port or --host."
         ) from error

@@ -25,6 +25,7 @@ Scope = Literal["read", "enrol", "admin"]
 #: What a key may do; each may do what those before it may.
 SCOPES: tuple[Scope, ...] = ("read", "enrol", "admin")
 _TOKEN = re.compile(r"mv_([0-9a-f]{8})_([\w-]{43})")
+_HASH = re.compile(r"[0-9a-f]{64}")
 _NO_HASH = "0" * 64
 
 
@@ -130,7 +131,7 @@ class KeyFile:
     def _read(self) -> dict[str, Key]:
         try:
             keys = [Key(**entry) for entry in json.loads(read_utf8(self.path))["keys"]]
-            if not all(key.scope in SCOPES and len(key.sha256) == 64 for key in keys):
+            if not all(key.scope in SCOPES and _HASH.fullmatch(key.sha256) for key in keys):
                 raise ValueError
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, UnicodeDecodeError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -45,8 +47,11 @@ def test_a_service_that_cannot_be_is_refused_before_a_model_is_loaded(
         for words, sentence in (
             (["--host", "0.0.0.0"], "Without keys the service answers this machine only"),
             (["--host", "example.org"], "Without keys the service answers this machine only"),
-            (["--port", port], f"Cannot listen on 127.0.0.1, port {port}: "),
-            (["--port", "99999"], "Cannot listen on 127.0.0.1, port 99999: "),
+            (
+                ["--port", port],
+                f"port {port}: {os.strerror(errno.EADDRINUSE)}; choose another --port",
+            ),
+            (["--port", "99999"], "port 99999: bind(): port must be 0-65535; choose "),
             (["--keys", str(tmp_path / "none.json")], "none.json' does not exist; make a key by "),
         ):
             assert run_script("serve", [*words, "--model_path", "none"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import threading
 from collections.abc import Callable
@@ -57,6 +58,17 @@ def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str) -> None
         KeyFile(tmp_path / "keys.json")
     with raises_code("key-file"):
         KeyFile(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("hash_", ["é" * 64, "A" * 64, "0" * 63, 5])
+def test_a_key_whose_hash_is_none_is_refused(tmp_path: Path, hash_: object) -> None:
+    file = KeyFile(tmp_path / "keys.json", must_exist=False)
+    token = file.add("the app", "read")
+    held = json.loads(file.path.read_text("utf-8"))
+    held["keys"][0]["sha256"] = hash_
+    file.path.write_text(json.dumps(held), "utf-8")
+    with raises_code("key-file"):
+        file.find(token)
 
 
 def test_an_allowance_is_a_window_that_slides() -> None:
