@@ -17,6 +17,7 @@ from mvector.config.section import Section
 from mvector.errors import CheckpointError, MVectorError
 from mvector.files import recover_folder, write_atomically, write_errors_as
 from mvector.models.named import BOX, model_folder
+from mvector.models.onnx_file import ONNX_FILE
 from mvector.models.weight_files import how_to_import, require_weights
 from mvector.published.places import published_name
 from mvector.published.table import is_published, near_names
@@ -123,7 +124,8 @@ def _missing(folder: Path) -> CheckpointError:
 def _not_a_model_folder(file: Path) -> CheckpointError:
     """What to say of a file that was given in place of a model folder."""
     folder = file.parent
-    if file.name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG):
+    is_its_graph = file.name == ONNX_FILE and (folder / DESCRIPTION).is_file()
+    if is_its_graph or file.name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG):
         return _not_found(f"'{file}' is a file of a model folder; give the folder '{folder}'.")
     try:
         reader = require_weights(file)

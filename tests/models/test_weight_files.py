@@ -37,6 +37,13 @@ def test_a_file_of_a_model_folder_or_of_a_run_tells_the_folder(tmp_path: Path) -
     (tmp_path / "best_model" / "model.yml").write_text("format_version: 1")
     with pytest.raises(CheckpointError, match=f"give the folder '{tmp_path}/best_model'"):
         load_model_folder(tmp_path / "best_model" / "model.yml")
+    graph = b"\x08\x07\x12\x07pytorch\x1a\x052.1.0:\x00"
+    (tmp_path / "best_model" / "model.onnx").write_bytes(graph)
+    with pytest.raises(CheckpointError, match=f"give the folder '{tmp_path}/best_model'"):
+        load_model_folder(tmp_path / "best_model" / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(graph)  # of another program
+    with pytest.raises(CheckpointError, match="is an ONNX model; choose the PyTorch checkpoint"):
+        load_model_folder(tmp_path / "model.onnx")
     (tmp_path / "checkpoints").mkdir()
     torch.save({"step": 3}, tmp_path / "checkpoints" / "step_000000003.pt")
     with pytest.raises(CheckpointError, match=f"such as '{tmp_path}/last_model'"):
