@@ -327,7 +327,8 @@ def test_every_configuration_takes_two_steps(
     settings.append("train_conf.early_stop_epochs=null")  # which needs an evaluation
     settings.append("train_conf.classifier_from_means=false")  # which needs a trained backbone
     if shipped.loss_conf.teacher is not None:
-        embeddings = np.random.default_rng(0).normal(size=(len(clips), 8)).astype(np.float32)
+        size = (len(clips), shipped.model_conf.backbone.embd_dim)  # type: ignore[attr-defined]
+        embeddings = np.random.default_rng(0).normal(size=size).astype(np.float32)
         write_embeddings(tmp_path / "teacher.npz", list(clips.paths), embeddings)
         settings.append(f"loss_conf.teacher={tmp_path / 'teacher.npz'}")
     config = load_config(path, settings)
