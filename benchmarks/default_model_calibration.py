@@ -36,6 +36,7 @@ from mvector.evaluation.operating_points import PURPOSES
 from mvector.evaluation.quality import SIDE_MEASURES, pair_quality
 from mvector.models.description import read_model_info, update_model_folder
 from mvector.recognition.judge import Judge
+from mvector.recognition.verdict_rates import count_verdicts
 from mvector.scoring.cohort import Cohort
 from mvector.scoring.strangers import likeness, save_cohort
 
@@ -346,25 +347,23 @@ def print_verdicts(corpus: str, calibration: Calibration, pairs: Sequence[Judged
 
 def _row(calibration: Calibration, pairs: Sequence[JudgedPairs]) -> str:
     judge = Judge(calibration, None, "")
-    accepted: dict[tuple[str, str], float] = {}
-    found = []
-    for each in pairs:
-        threshold, low, high = judge.limits(each.measures, least_speech_s=each.least_speech_s)
-        untold = (low <= each.scores) & (each.scores <= high)
-        same = ~untold & (each.scores >= threshold)
-        accepted[each.channels] = float(same[~each.labels].mean())
-        llr = calibration.llr(each.scores, each.measures)
-        found.append(np.stack([each.scores, each.labels, untold, same, llr]))
-    scores, labels, untold, same, llr = np.concatenate(found, axis=1)
-    target = labels.astype(bool)
-    worst = max(accepted, key=lambda kind: accepted[kind])
-    of_ratio = error_rates(llr, target)
-    refused = float(((1 - untold) * (1 - same))[target].mean())
+    scores, labels, measures = joined(pairs)
+    counts = np.array(
+        [
+            count_verdicts(judge, each.scores, each.labels, each.measures, each.least_speech_s)
+            for each in pairs
+        ]
+    )
+    accepted = counts[:, 0, 1] / counts[:, 0, 0]
+    worst = int(accepted.argmax())
+    wrong, untold = np.moveaxis(counts.sum(axis=0) / counts.sum(axis=0)[:, :1], 1, 0)[1:]
+    of_ratio = error_rates(calibration.llr(scores, measures), labels)
     return (
-        f"{100 * error_rates(scores, target).eer()[0]:.1f} % | {100 * of_ratio.eer()[0]:.1f} % | "
-        f"{100 * same[~target].mean():.1f} % | {100 * accepted[worst]:.0f} % ({worst[0]} / "
-        f"{worst[1]}) | {100 * refused:.1f} % | {100 * untold[target].mean():.0f} %, "
-        f"{100 * untold[~target].mean():.0f} % | {cllr(of_ratio):.2f} / {min_cllr(of_ratio):.2f}"
+        f"{100 * error_rates(scores, labels).eer()[0]:.1f} % | {100 * of_ratio.eer()[0]:.1f} % | "
+        f"{100 * wrong[0]:.1f} % | {100 * accepted[worst]:.0f} % "
+        f"({' / '.join(pairs[worst].channels)}) | {100 * wrong[1]:.1f} % | "
+        f"{100 * untold[1]:.0f} %, {100 * untold[0]:.0f} % | "
+        f"{cllr(of_ratio):.2f} / {min_cllr(of_ratio):.2f}"
     )
 
 

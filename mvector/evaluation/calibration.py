@@ -6,7 +6,7 @@ that are no evidence either way. :mod:`mvector.evaluation.calibration_fit` measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, TypeVar, cast
 
@@ -150,6 +150,15 @@ class Calibration:
         """Whether there is a ratio that takes more into account than the score."""
         return any(ratio.slope > 0 for ratio in self.ratios)
 
+    def ratios_for(self, quality: np.ndarray) -> Iterator[tuple[LikelihoodRatio, np.ndarray]]:
+        """The ratios of trials ``(..., TRIAL_MEASURES)``, each with those that it knows: bool.
+
+        The last one that knows a trial is the one to judge it.
+        """
+        for ratio in self.ratios[::-1]:
+            if ratio.slope > 0:
+                yield ratio, ratio.knows(quality)
+
     def ratio_for(self, quality: np.ndarray | None) -> LikelihoodRatio | None:
         """The ratio that takes most of what is known of one trial, ``(TRIAL_MEASURES,)``.
 
@@ -181,11 +190,9 @@ class Calibration:
         if quality is None:
             return np.asarray(self.slope), np.asarray(self.offset)
         slope, offset = (np.full(np.shape(quality)[:-1], of) for of in (self.slope, self.offset))
-        for ratio in self.ratios[::-1]:
-            if ratio.slope > 0:
-                is_known = ratio.knows(quality)
-                slope = np.where(is_known, ratio.slope, slope)
-                offset = np.where(is_known, ratio.offset(quality), offset)
+        for ratio, is_known in self.ratios_for(quality):
+            slope = np.where(is_known, ratio.slope, slope)
+            offset = np.where(is_known, ratio.offset(quality), offset)
         return slope, offset
 
     def beyond(self, quality: np.ndarray) -> np.ndarray:
@@ -194,9 +201,8 @@ class Calibration:
         See :meth:`mvector.evaluation.likelihood.LikelihoodRatio.beyond`.
         """
         is_beyond = np.zeros(np.shape(quality)[:-1], dtype=bool)
-        for ratio in self.ratios[::-1]:
-            if ratio.slope > 0:
-                is_beyond = np.where(ratio.knows(quality), ratio.beyond(quality) >= 0, is_beyond)
+        for ratio, is_known in self.ratios_for(quality):
+            is_beyond = np.where(is_known, ratio.beyond(quality) >= 0, is_beyond)
         return is_beyond
 
     def probability(

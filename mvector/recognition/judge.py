@@ -193,12 +193,10 @@ class Judge:
             )
         of_scores = tuple(known.llr(limit) for limit in known.limits(point))
         same, different = map(np.asarray, of_scores)
-        for ratio in () if measures is None else known.ratios[::-1]:
-            if ratio.slope > 0:
-                own_same, own_different = ratio.limits(point, *of_scores)
-                is_known = ratio.knows(np.asarray(measures))
-                same = np.where(is_known, own_same, same)
-                different = np.where(is_known, own_different, different)
+        for ratio, is_known in () if measures is None else known.ratios_for(measures):
+            own_same, own_different = ratio.limits(point, *of_scores)
+            same = np.where(is_known, own_same, same)
+            different = np.where(is_known, own_different, different)
         return same, different
 
     def decide(

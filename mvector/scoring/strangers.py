@@ -25,7 +25,7 @@ from mvector.scoring.blocks import row_blocks
 from mvector.scoring.cohort import Cohort, top_scores
 from mvector.scoring.lda import length_normalise
 
-if TYPE_CHECKING:  # it brings torch, which reading a library does without
+if TYPE_CHECKING:  # it brings pydantic, which reading a library does without
     from mvector.models.description import ModelInfo
 
 #: The two kinds in a model folder.
@@ -128,7 +128,7 @@ class Strangers:
         """Those beside a model that was read from its folder."""
         if info is None:
             return cls(None)
-        # the room of models brings torch, which asking for help or a list does without
+        # it brings pydantic, which reading a library does without
         from mvector.models.adaptation import adaptation_folder
 
         return cls(info.folder, info.fingerprint, adaptation_folder(info))
