@@ -34,9 +34,11 @@ from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation import Calibration, bootstrap_intervals, compute_eer, compute_min_dcf
 from mvector.evaluation.quality import side_measures
+from mvector.export import export_onnx
 from mvector.home import HOME
 from mvector.models.description import load_training_config, update_model_folder
 from mvector.models.folder import load_model_folder, save_model_folder
+from mvector.models.onnx_file import ONNX_FILE
 from mvector.recognition.judge import Judge
 from mvector.recognition.model_choice import DEFAULT_MODEL
 from mvector.recognition.verdict_rates import verdict_rates
@@ -90,7 +92,7 @@ def main() -> int:
 
 
 def publish(trained: Path) -> None:
-    """Round the weights, measure thresholds on the calibration trials, write the folder."""
+    """Round the weights, write the folder with its model.onnx, calibrate."""
     exact = SpeakerEncoder.from_folder(trained, "cpu")
     model, info = load_model_folder(trained)
     save_model_folder(
@@ -107,6 +109,7 @@ def publish(trained: Path) -> None:
     print(f"rounded to float16: lowest cosine to float32 over 200 clips {lowest:.7f}")
     if lowest < 0.9999:
         raise SystemExit("float16 changes the embeddings too much.")
+    export_onnx(model, DEFAULT_MODEL / ONNX_FILE, precision="float16")
     update_model_folder(
         DEFAULT_MODEL,
         calibration={},
