@@ -124,7 +124,12 @@ def _triangles(points: Tensor, corners: Tensor) -> Tensor:
 
 
 def bank_without_gaps(
-    make_bank: Callable[[int], Tensor], num_bands: int, *, n_fft: int, bands: str, points: str
+    make_bank: Callable[[int], Tensor],
+    num_bands: int,
+    *,
+    n_fft: int,
+    bands: str = "n_mels",
+    points: str = "n_fft",
 ) -> Tensor:
     """A filter bank; a warning says if bands of it lie between two bins of the spectrum.
 
@@ -173,6 +178,12 @@ def repeat_for_squares(bank: Tensor) -> Tensor:
 def interleaved_squares(spectrum: Tensor) -> Tensor:
     """Squares of real and imaginary parts, ``(..., 2 * bins)``; overwrites a complex spectrum."""
     return torch.view_as_real(spectrum).flatten(-2).square_()
+
+
+def band_powers(frames: Tensor, window: Tensor, bank: Tensor) -> Tensor:
+    """Powers of windowed frames in the bands of a bank that :func:`repeat_for_squares` gave."""
+    squares = interleaved_squares(torch.fft.rfft(frames * window.to(frames.dtype)))
+    return squares @ bank.to(squares.dtype)
 
 
 def power_spectrum(spectrum: Tensor) -> Tensor:

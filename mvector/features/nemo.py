@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mvector.features.filters import (
+    band_powers,
     bank_without_gaps,
     hz_mel_bank,
-    interleaved_squares,
     kaldi_window,
     repeat_for_squares,
     zero_pad_window,
@@ -19,8 +19,14 @@ from mvector.features.framing import (
     pad_ends,
     zero_invalid_frames_,
 )
-from mvector.features.redimnet import check_arguments
-from mvector.features.transform import FeatureTransform, NumSamples, require_numbers
+from mvector.features.transform import (
+    FeatureTransform,
+    NumSamples,
+    require_mel_bank,
+    require_numbers,
+    require_positive_int,
+    require_window,
+)
 
 LOG_OFFSET = 2.0**-24
 STD_OFFSET = 1e-5
@@ -62,8 +68,12 @@ class NemoFbank(FeatureTransform):
         preemphasis: float = 0.97,
     ) -> None:
         super().__init__()
+        require_positive_int(sample_rate=sample_rate)
         f_max = sample_rate / 2 if f_max is None else f_max
-        check_arguments(sample_rate, n_mels, n_fft, win_length, hop_length, f_min, f_max)
+        require_mel_bank(
+            sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, f_min=f_min, f_max=f_max
+        )
+        require_window(win_length=win_length, hop_length=hop_length, n_fft=n_fft)
         require_numbers(preemphasis=preemphasis)
         self.sample_rate, self.feature_dim = sample_rate, n_mels
         self.n_fft, self.hop_length, self.preemphasis = n_fft, hop_length, preemphasis
@@ -76,8 +86,6 @@ class NemoFbank(FeatureTransform):
             ),
             n_mels,
             n_fft=n_fft,
-            bands="n_mels",
-            points="n_fft",
         )
         self._set_constant("mel_bank", repeat_for_squares(bank))
 
@@ -104,5 +112,4 @@ class NemoFbank(FeatureTransform):
         return centred / (variance.sqrt() + STD_OFFSET)
 
     def _levels(self, frames: Tensor) -> Tensor:
-        squares = interleaved_squares(torch.fft.rfft(frames * self.window.to(frames.dtype)))
-        return (squares @ self.mel_bank.to(squares.dtype)).add_(LOG_OFFSET).log_()
+        return band_powers(frames, self.window, self.mel_bank).add_(LOG_OFFSET).log_()

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from mvector.features.filters import (
+    band_powers,
     bank_without_gaps,
     htk_mel_bank,
     hz_mel_bank,
-    interleaved_squares,
     power_spectrum,
     repeat_for_squares,
     zero_pad_window,
@@ -18,11 +18,10 @@ from mvector.features.framing import map_frames, pad_ends
 from mvector.features.transform import (
     FeatureTransform,
     NumSamples,
-    require,
     require_bools,
-    require_modest_bank,
+    require_mel_bank,
     require_numbers,
-    require_positive_int,
+    require_window,
 )
 
 LOG_OFFSET = 1e-6
@@ -67,7 +66,10 @@ class ReDimNetFbank(FeatureTransform):
         normalize_signal: bool = False,
     ) -> None:
         super().__init__()
-        check_arguments(sample_rate, n_mels, n_fft, win_length, hop_length, f_min, f_max)
+        require_mel_bank(
+            sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, f_min=f_min, f_max=f_max
+        )
+        require_window(win_length=win_length, hop_length=hop_length, n_fft=n_fft)
         require_numbers(preemphasis=preemphasis)
         require_bools(normalize_signal=normalize_signal)
         self.sample_rate, self.feature_dim = sample_rate, n_mels
@@ -82,8 +84,6 @@ class ReDimNetFbank(FeatureTransform):
             ),
             n_mels,
             n_fft=n_fft,
-            bands="n_mels",
-            points="n_fft",
         )
         self._set_constant("mel_bank", repeat_for_squares(bank))
 
@@ -99,8 +99,7 @@ class ReDimNetFbank(FeatureTransform):
         return map_frames(self._levels, padded, self.n_fft, self.hop_length)
 
     def _levels(self, frames: Tensor) -> Tensor:
-        squares = interleaved_squares(torch.fft.rfft(frames * self.window.to(frames.dtype)))
-        return (squares @ self.mel_bank.to(squares.dtype)).add_(LOG_OFFSET).log_()
+        return band_powers(frames, self.window, self.mel_bank).add_(LOG_OFFSET).log_()
 
 
 class ReDimNet2Fbank(FeatureTransform):
@@ -142,7 +141,10 @@ class ReDimNet2Fbank(FeatureTransform):
         normalize_signal: bool = True,
     ) -> None:
         super().__init__()
-        check_arguments(sample_rate, n_mels, n_fft, win_length, hop_length, f_min, f_max)
+        require_mel_bank(
+            sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, f_min=f_min, f_max=f_max
+        )
+        require_window(win_length=win_length, hop_length=hop_length, n_fft=n_fft)
         require_numbers(preemphasis=preemphasis)
         require_bools(normalize_signal=normalize_signal)
         self.sample_rate, self.feature_dim = sample_rate, n_mels
@@ -155,8 +157,6 @@ class ReDimNet2Fbank(FeatureTransform):
             lambda count: _stretched_bank(n_fft // 2, count, sample_rate, f_min, f_max),
             n_mels,
             n_fft=n_fft,
-            bands="n_mels",
-            points="n_fft",
         )
         self._set_constant("mel_bank", bank)
 
@@ -185,32 +185,6 @@ def _stretched_bank(
     bank = htk_mel_bank(frequencies, n_mels, f_min, f_max)
     bank[0] = 0.0
     return bank
-
-
-def check_arguments(
-    sample_rate: int,
-    n_mels: int,
-    n_fft: int,
-    win_length: int,
-    hop_length: int,
-    f_min: float,
-    f_max: float,
-) -> None:
-    """Raise ConfigError for an impossible argument of a mel filter bank over windows."""
-    require_positive_int(sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft)
-    require_positive_int(win_length=win_length, hop_length=hop_length)
-    require_numbers(f_min=f_min, f_max=f_max)
-    require(
-        1 < win_length <= n_fft,
-        f"win_length is {win_length}; it must be between 2 samples and n_fft, {n_fft}.",
-    )
-    require(n_fft % 2 == 0, f"n_fft is {n_fft}; it must be even.")
-    require(
-        0.0 <= f_min < f_max <= sample_rate / 2,
-        f"f_min is {f_min} and f_max is {f_max}; the bands must lie between 0 and "
-        f"{sample_rate / 2:g} Hz, half the sample_rate.",
-    )
-    require_modest_bank(n_fft // 2 + 1, n_mels)
 
 
 def emphasise(waveforms: Tensor, share: float) -> Tensor:

@@ -206,7 +206,7 @@ class MelSpectrogram(FeatureTransform):
                 num_bins, count, sample_rate, f_min, f_max, norm=norm, mel_scale=mel_scale
             )
 
-        bank = bank_without_gaps(make_bank, n_mels, n_fft=n_fft, bands="n_mels", points="n_fft")
+        bank = bank_without_gaps(make_bank, n_mels, n_fft=n_fft)
         self._set_constant("mel_bank", repeat_for_squares(bank) if power == 2.0 else bank)
 
     def num_frames(self, num_samples: NumSamples) -> NumSamples:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mvector.features.filters import (
+    band_powers,
     bank_without_gaps,
-    interleaved_squares,
     mel_corners,
     repeat_for_squares,
     zero_pad_window,
@@ -19,7 +19,7 @@ from mvector.features.transform import (
     FeatureTransform,
     NumSamples,
     require,
-    require_modest_bank,
+    require_mel_bank,
     require_numbers,
     require_positive_int,
 )
@@ -65,18 +65,13 @@ class SpeechbrainFbank(FeatureTransform):
         top_db: float = 80.0,
     ) -> None:
         super().__init__()
-        require_positive_int(sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft)
+        require_positive_int(sample_rate=sample_rate)
         f_max = sample_rate / 2 if f_max is None else f_max
-        require_numbers(
-            win_length=win_length, hop_length=hop_length, f_min=f_min, f_max=f_max, top_db=top_db
+        require_mel_bank(
+            sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft, f_min=f_min, f_max=f_max
         )
-        require(
-            0.0 <= f_min < f_max <= sample_rate / 2,
-            f"f_min is {f_min} and f_max is {f_max}; the bands must lie between 0 and "
-            f"{sample_rate / 2:g} Hz, half the sample_rate.",
-        )
+        require_numbers(win_length=win_length, hop_length=hop_length, top_db=top_db)
         require(top_db > 0, f"top_db is {top_db}; it must be positive.")
-        require(n_fft % 2 == 0, f"n_fft is {n_fft}; it must be even.")
         self.hop_length = round(sample_rate / 1000.0 * hop_length)
         require(
             self.hop_length > 0,
@@ -92,13 +87,10 @@ class SpeechbrainFbank(FeatureTransform):
         self.n_fft, self.top_db = n_fft, top_db
         window = torch.hamming_window(num_window, dtype=torch.float64)
         self._set_constant("window", zero_pad_window(window, n_fft))
-        require_modest_bank(n_fft // 2 + 1, n_mels)
         bank = bank_without_gaps(
             lambda count: _mel_bank(n_fft, count, sample_rate, f_min, f_max),
             n_mels,
             n_fft=n_fft,
-            bands="n_mels",
-            points="n_fft",
         )
         self._set_constant("mel_bank", repeat_for_squares(bank))
 
@@ -117,9 +109,7 @@ class SpeechbrainFbank(FeatureTransform):
         return levels.maximum(heard.amax(dim=(1, 2), keepdim=True) - self.top_db)
 
     def _levels(self, frames: Tensor) -> Tensor:
-        spectra = torch.fft.rfft(frames * self.window.to(frames.dtype))
-        squares = interleaved_squares(spectra)
-        bands = squares @ self.mel_bank.to(squares.dtype)
+        bands = band_powers(frames, self.window, self.mel_bank)
         return bands.clamp_(min=AMIN).log10_().mul_(10.0)
 
 

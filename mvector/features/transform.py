@@ -113,6 +113,30 @@ def require_modest_bank(num_bins: int, num_bands: int) -> None:
     )
 
 
+def require_mel_bank(
+    *, sample_rate: int, n_mels: int, n_fft: int, f_min: float, f_max: float
+) -> None:
+    """Raise ConfigError for an impossible mel filter bank over spectra of ``n_fft`` points."""
+    require_positive_int(sample_rate=sample_rate, n_mels=n_mels, n_fft=n_fft)
+    require_numbers(f_min=f_min, f_max=f_max)
+    require(
+        0.0 <= f_min < f_max <= sample_rate / 2,
+        f"f_min is {f_min} and f_max is {f_max}; the bands must lie between 0 and "
+        f"{sample_rate / 2:g} Hz, half the sample_rate.",
+    )
+    require(n_fft % 2 == 0, f"n_fft is {n_fft}; it must be even.")
+    require_modest_bank(n_fft // 2 + 1, n_mels)
+
+
+def require_window(*, win_length: int, hop_length: int, n_fft: int) -> None:
+    """Raise ConfigError for a window, or a step between windows, of an impossible length."""
+    require_positive_int(win_length=win_length, hop_length=hop_length)
+    require(
+        1 < win_length <= n_fft,
+        f"win_length is {win_length}; it must be between 2 samples and n_fft, {n_fft}.",
+    )
+
+
 def require_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ConfigError unless the value is one of the choices."""
     listed = ", ".join(str(choice) for choice in choices)
