@@ -6,6 +6,8 @@ He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; for speake
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -58,14 +60,28 @@ class ResNet(ResNetBase):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, of which the first has the stride, added to the block's input."""
+    """Two 3x3 convolutions, of which the first has the stride, added to the block's input.
 
-    def __init__(self, in_channels: int, planes: int, stride: int) -> None:
+    Args:
+        planes: channels of both convolutions.
+        stride: in bins and frames.
+        weigh: if given, the result is passed through this function of a map and its mask.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int,
+        *,
+        weigh: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.out_channels = planes
         self.stride = stride
         self.conv1 = ConvNorm(in_channels, planes, kernel_size=3, stride=stride)
         self.conv2 = ConvNorm(planes, planes, kernel_size=3)
+        self.weigh = weigh
         self.shortcut = make_shortcut(in_channels, planes, stride)
 
     def forward(
@@ -74,7 +90,10 @@ class BasicBlock(nn.Module):
         """Map and mask to map and mask."""
         y = torch.relu(self.conv1(x, mask))
         mask = strided_mask(mask, self.stride)
-        return torch.relu(self.conv2(y, mask) + self.shortcut(x)), mask
+        y = self.conv2(y, mask)
+        if self.weigh is not None:
+            y = self.weigh(y, mask)
+        return torch.relu(y + self.shortcut(x)), mask
 
 
 class Bottleneck(nn.Module):

@@ -7,14 +7,15 @@ Verification with Iterative Noisy Label Detection", ICASSP 2022.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import nn
 from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.models.layers import masked_mean
-from mvector.models.layers2d import ConvNorm, make_shortcut, strided_mask
+from mvector.models.resnet import BasicBlock
 from mvector.models.resnet_base import ResNetBase
 
 NUM_BLOCKS = {34: (3, 4, 6, 3), 100: (6, 16, 24, 3)}
@@ -48,7 +49,8 @@ class SimAMResNet(ResNetBase):
         if depth not in NUM_BLOCKS:
             depths = " or ".join(map(str, NUM_BLOCKS))
             raise ConfigError(f"There is no SimAM-ResNet of depth {depth}; choose {depths}.")
-        super().__init__(feature_dim, embd_dim, channels, SimAMBlock, NUM_BLOCKS[depth])
+        block = partial(BasicBlock, weigh=simple_attention)
+        super().__init__(feature_dim, embd_dim, channels, block, NUM_BLOCKS[depth])
         self.add_embedding(
             pooling_type,
             attention_channels=attention_channels,
@@ -56,27 +58,6 @@ class SimAMResNet(ResNetBase):
             attention_tanh=False,
             variance_floor=1e-5,
         )
-
-
-class SimAMBlock(nn.Module):
-    """Two 3x3 convolutions, weighed by :func:`simple_attention`, added to the block's input."""
-
-    def __init__(self, in_channels: int, planes: int, stride: int) -> None:
-        super().__init__()
-        self.out_channels = planes
-        self.stride = stride
-        self.conv1 = ConvNorm(in_channels, planes, kernel_size=3, stride=stride)
-        self.conv2 = ConvNorm(planes, planes, kernel_size=3)
-        self.shortcut = make_shortcut(in_channels, planes, stride)
-
-    def forward(
-        self, x: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Map and mask to map and mask."""
-        y = torch.relu(self.conv1(x, mask))
-        mask = strided_mask(mask, self.stride)
-        y = simple_attention(self.conv2(y, mask), mask)
-        return torch.relu(y + self.shortcut(x)), mask
 
 
 def simple_attention(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
