@@ -13,7 +13,6 @@ import numpy as np
 
 from mvector.audio import AudioSource, audio_info, audio_windows, source_name
 from mvector.audio.channels import ChannelChoice
-from mvector.audio.clip_report import ClipReport, combine_reports, measure_clip
 from mvector.audio.level import SILENCE_DB, sound_of
 from mvector.audio.vad import VadMethod, speech_segments
 from mvector.embedding.encoder import SpeakerEncoder
@@ -37,7 +36,6 @@ class Heard:
         segments: ``(S, 2)`` where there is speech, begin and end in seconds, in order.
         windows: ``(N, 2)`` seconds, each within a segment; those of a segment overlap.
         units: ``(N, embd_dim)`` float32, embeddings of the windows with length 1.
-        report: how good the speech is; ``None`` where there is none.
         channels: what is odd about the channels of the recording; ``None`` as a rule.
     """
 
@@ -45,7 +43,6 @@ class Heard:
     segments: np.ndarray
     windows: np.ndarray
     units: np.ndarray
-    report: ClipReport | None
     channels: ChannelChoice | None = None
 
     @property
@@ -97,7 +94,7 @@ def hear(
         limits=encoder.listening.limits,
     )
     total = round(audio_info(source).duration_s) if progress else None
-    segments, windows, units, reports = [], [], [], []
+    segments, windows, units = [], [], []
     num_samples = 0
     with progress_bar(total=total, desc="Listening", unit="second", show=progress) as bar:
         for block in blocks:
@@ -109,9 +106,6 @@ def hear(
             segments.append((found + num_samples) / rate)
             windows.append((places[good] + num_samples) / rate)
             units.append(vectors)
-            if len(good):
-                speech = np.concatenate([block[start:stop] for start, stop in found])
-                reports.append(measure_clip(speech, rate))
             num_samples += len(block)
             bar.update(round(len(block) / rate))
     odd = [choice for choice in choices if choice.caution]
@@ -120,7 +114,6 @@ def hear(
         _joined(np.concatenate([np.zeros((0, 2)), *segments])),
         np.concatenate([np.zeros((0, 2)), *windows]),
         np.concatenate([np.zeros((0, encoder.embd_dim), np.float32), *units]),
-        combine_reports(reports) if reports else None,
         odd[0] if odd else None,
     )
 

@@ -28,7 +28,7 @@ def heard_of(stretches: list[tuple[float, float, int]], segments: list[list[floa
             vector = share @ people / 1.5 + 0.3 * random.normal(size=64)
             windows.append([first, first + 1.5])
             units.append(vector / np.linalg.norm(vector))
-    return Heard(segments[-1][1], np.array(segments), np.array(windows), np.array(units), None)
+    return Heard(segments[-1][1], np.array(segments), np.array(windows), np.array(units))
 
 
 def test_boundaries_are_found_within_a_quarter_of_a_second() -> None:
@@ -56,7 +56,7 @@ def test_a_stretch_of_a_voice_without_windows_goes_to_its_neighbour() -> None:
 
 def test_without_speech_there_are_no_voices() -> None:
     none = np.zeros((0, 2))
-    found = find_voices(Heard(5.0, none, none, np.zeros((0, 64)), None), OPTIONS)
+    found = find_voices(Heard(5.0, none, none, np.zeros((0, 64))), OPTIONS)
     assert found.places.shape == (0, 2)
     assert found.centres.shape == (0, 64)
 
