@@ -46,6 +46,9 @@ class Service:
         predictor: with a library; its clips are computed in micro-batches from now on.
         settings: the bounds.
         keys: who may ask; ``None``: everybody who reaches it.
+
+    Raises:
+        LibraryError: the library cannot be used, or is another model's.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Service:
     ) -> None:
         self.predictor, self.settings, self.keys = predictor, settings, keys
         self.library = predictor.library
+        self.library.require_model()
         self.metrics, self.once = Metrics(), Once()
         self.tries = Allowance(settings.max_tries, settings.tries_window_s)
         self._requests = Allowance(settings.requests_per_minute, 60.0)

@@ -28,7 +28,12 @@ def build_router(service: Service) -> APIRouter:
     )
     async def ready() -> schemas.Ready:
         """Whether model and library can be used; needs no key."""
-        count = await asyncio.to_thread(service.library.num_people)
+
+        def work() -> int:
+            service.library.require_model()  # another process may have taken the library over
+            return service.library.num_people()
+
+        count = await asyncio.to_thread(work)
         return schemas.Ready(model=service.library.fingerprint, num_people=count)
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {_TEXT: {}}}})

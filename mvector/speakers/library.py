@@ -203,6 +203,15 @@ class SpeakerLibrary:
         """
         return self._identification.of_person(embedding, name)
 
+    def require_model(self) -> None:
+        """Refuse, before anything is asked, what another model enrolled.
+
+        Raises:
+            LibraryError: people are enrolled, and with another model; or there is no model.
+        """
+        with self._store.snapshot() as database:
+            self._context.require_model(database)
+
     # ---- who is there? ----------------------------------------------------------------------
 
     @property

@@ -13,10 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from served import Clips
+from served import Clips, hand_to_another_model
 from small_settings import ROOT
 
 from mvector.cli import run_script
+from mvector.recognition.predictor import MVectorPredictor
 
 
 def test_keys_are_added_listed_and_removed(
@@ -56,6 +57,20 @@ def test_a_service_that_cannot_be_is_refused_before_a_model_is_loaded(
         ):
             assert run_script("serve", [*words, "--model_path", "none"]) == 2
             assert sentence in capsys.readouterr().err
+
+
+def test_a_library_of_another_model_is_refused_before_anything_is_answered(
+    tmp_path: Path, model: Path, clips: Clips, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = MVectorPredictor(model, threshold=0.9, audio_db_path=tmp_path)
+    predictor.register(clips["a1"], "Ada")
+    predictor.library.close()
+    hand_to_another_model(tmp_path)
+    words = ["--port", "0", "--model_path", str(model), "--audio_db_path", str(tmp_path)]
+    assert run_script("serve", words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"The people in '{tmp_path}' were enrolled with another model" in told.err
 
 
 def test_a_service_tells_where_it_is_and_ends_what_is_under_way(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from served import Clips, Served, Serving, as_wav, enrol, problem
+from served import Clips, Served, Serving, as_wav, enrol, hand_to_another_model, problem
 
 from mvector.service.errors import RequestError
 from mvector.service.keys import KeyFile
@@ -38,6 +38,16 @@ def test_what_is_wrong_with_a_clip_is_told(served: Served, clips: Clips) -> None
     cut = served.client.post("/v1/embed", files={"file": clips["a1"][:20_000]})
     problem(cut, 422, "audio-undecodable")
     assert served.client.post("/v1/embed", files={"file": clips["a1"]}).status_code == 200
+
+
+def test_a_service_is_not_ready_whose_library_another_model_took_over(
+    served: Served, clips: Clips
+) -> None:
+    enrol(served.client, "Ada", clips["a1"])
+    assert served.client.get("/v1/ready").status_code == 200
+    hand_to_another_model(served.service.library.folder)
+    told = problem(served.client.get("/v1/ready"), 409, "library-of-another-model")
+    assert told["detail"] == "The people of the library were enrolled with another model."
 
 
 @pytest.mark.parametrize(
