@@ -60,8 +60,13 @@ def test_a_service_that_cannot_be_is_refused_before_a_model_is_loaded(
 
 
 def test_a_library_of_another_model_is_refused_before_anything_is_answered(
-    tmp_path: Path, model: Path, clips: Clips, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    model: Path,
+    clips: Clips,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)  # nor does it go on
     predictor = MVectorPredictor(model, threshold=0.9, audio_db_path=tmp_path)
     predictor.register(clips["a1"], "Ada")
     predictor.library.close()
