@@ -29,11 +29,6 @@ class Allowance:
         self._events: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def wait_s(self, name: str) -> float:
-        """Seconds until another event is allowed; 0 where it is now."""
-        with self._lock:
-            return self._wait_s(name)
-
     def take(self, name: str) -> float:
         """Note an event if it is allowed, and else give the seconds until it is."""
         with self._lock:

@@ -24,3 +24,13 @@ class RequestError(MVectorError):
     ) -> None:
         super().__init__(*args, code=code)
         self.status, self.retry_after_s = status, retry_after_s
+
+
+def overloaded() -> RequestError:
+    """Too much is under way, or in memory."""
+    return RequestError(
+        "The service is overloaded; try again in a moment.",
+        code="overloaded",
+        status=503,
+        retry_after_s=1.0,
+    )

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mvector.service.errors import RequestError
+from mvector.service.errors import RequestError, overloaded
 from mvector.service.metrics import Metrics
 from mvector.service.problems import respond
 from mvector.service.settings import ServiceSettings
@@ -96,12 +96,7 @@ class Guard:
             RequestError: it is too much.
         """
         if self._held + size > _BODIES_HELD * self._settings.max_body_bytes:
-            raise RequestError(
-                "The service is overloaded; try again in a moment.",
-                code="overloaded",
-                status=503,
-                retry_after_s=1.0,
-            )
+            raise overloaded()
         self._held += size
 
 

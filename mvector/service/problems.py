@@ -140,9 +140,6 @@ def respond(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Let all failures of an app be told so."""
 
-    async def of_mvector(request: Request, error: Exception) -> JSONResponse:
-        return respond(request, error)
-
     async def of_validation(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         return respond(request, invalid(error))
@@ -173,6 +170,6 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(Exception, of_any)
     app.add_exception_handler(ClientDisconnect, of_any)
-    app.add_exception_handler(MVectorError, of_mvector)
+    app.add_exception_handler(MVectorError, of_any)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(HTTPException, of_starlette)

@@ -12,21 +12,12 @@ from mvector.audio.clip_report import ClipReport
 from mvector.recognition.decision import Decision
 from mvector.service.keys import Scope
 from mvector.service.problems import MEDIA_TYPE
-from mvector.service.schemas import Problem, Quality
+from mvector.service.schemas import Problem, Quality, Verdict
 from mvector.service.service import Caller, Service
 
 _BEARER = HTTPBearer(auto_error=False, description="a key of mvector keys add")
-_VERDICT = (
-    "answer",
-    "score",
-    "threshold",
-    "threshold_source",
-    "llr",
-    "probability",
-    "reason",
-    "reasons",
-)
-_QUALITY_EXAMPLE = {
+#: Examples of what is told of a clip, and of a verdict.
+QUALITY = {
     "duration_s": 3.2,
     "speech_s": 2.7,
     "snr_db": 31.0,
@@ -34,7 +25,7 @@ _QUALITY_EXAMPLE = {
     "bandwidth_hz": 7600.0,
     "level_db": -23.5,
 }
-_VERDICT_EXAMPLE = {
+VERDICT = {
     "answer": "same",
     "score": 0.71,
     "threshold": 0.42,
@@ -44,7 +35,6 @@ _VERDICT_EXAMPLE = {
     "reason": None,
     "reasons": [],
 }
-QUALITY, VERDICT = _QUALITY_EXAMPLE, _VERDICT_EXAMPLE  # of examples
 
 
 def asking(service: Service, scope: Scope) -> Callable[..., Awaitable[Caller]]:
@@ -73,7 +63,7 @@ def answers(example: dict[str, Any], status: int = 200) -> dict[int | str, dict[
 def verdict(decision: Decision) -> dict[str, Any]:
     """The fields of a verdict."""
     told = decision.to_dict()
-    return {name: told[name] for name in _VERDICT}
+    return {name: told[name] for name in Verdict.model_fields}
 
 
 def quality(report: ClipReport) -> Quality:

@@ -12,7 +12,7 @@ from mvector.embedding.inference import Inference
 from mvector.recognition.judge import OPERATING_POINT_OF
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.service.allowances import Allowance
-from mvector.service.errors import RequestError
+from mvector.service.errors import RequestError, overloaded
 from mvector.service.keys import KeyFile, Scope
 from mvector.service.metrics import Metrics
 from mvector.service.micro_batches import MicroBatches
@@ -111,12 +111,7 @@ class Service:
             RequestError: too much is under way already.
         """
         if self._under_way >= self.settings.max_waiting:
-            raise RequestError(
-                "The service is overloaded; try again in a moment.",
-                code="overloaded",
-                status=503,
-                retry_after_s=1.0,
-            )
+            raise overloaded()
 
         def audited() -> _T:
             with acting_for(str(caller)):
