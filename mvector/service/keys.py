@@ -19,6 +19,7 @@ from typing import Literal
 
 from mvector.errors import MVectorError
 from mvector.files import read_errors_as, read_utf8, write_atomically, write_errors_as
+from mvector.speakers.clip_files import create_private
 from mvector.speakers.people import utc_now
 
 Scope = Literal["read", "enrol", "admin"]
@@ -107,9 +108,8 @@ class KeyFile:
         text = json.dumps({"keys": [asdict(key) for key in keys]}, indent=1, ensure_ascii=False)
 
         def write(file: Path) -> None:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
+            with create_private(file) as stream:
+                stream.write(f"{text}\n".encode())
 
         with write_errors_as(MVectorError, f"the keys '{self.path}'", "choose another --keys"):
             write_atomically(self.path, write)
