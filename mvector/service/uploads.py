@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -145,11 +146,16 @@ async def _of_form(request: Request, settings: ServiceSettings) -> list[tuple[st
         await form.close()
 
 
-async def _of_json(request: Request, fields: Sequence[str]) -> list[tuple[str, bytes]]:
+@cache
+def _clips_model(*fields: str) -> type[BaseModel]:
+    """What JSON with clips is; pydantic builds it once, and not for each request."""
     kind: Any = str | list[str] if len(fields) == 1 else str
     entries: dict[str, Any] = {name: (kind, Field()) for name in fields}
-    model = create_model("Clips", __config__=ConfigDict(extra="forbid", strict=True), **entries)
-    given = await read_json(request, model)
+    return create_model("Clips", __config__=ConfigDict(extra="forbid", strict=True), **entries)
+
+
+async def _of_json(request: Request, fields: Sequence[str]) -> list[tuple[str, bytes]]:
+    given = await read_json(request, _clips_model(*fields))
     found = []
     for name in fields:
         value = getattr(given, name)
