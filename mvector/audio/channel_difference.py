@@ -1,9 +1,8 @@
-"""How unlike the channels are that two clips came through, and what a calibration has not seen."""
+"""How unlike the channels are that two clips came through."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mvector.audio.clip_report import MANY_HOLES, NARROW_BAND_HZ, QUIET_FROM_SNR_DB, TRUSTED
@@ -13,15 +12,6 @@ UNLIKE_OCTAVES = 0.35  # 5.5 kHz against 7 kHz, or 6 against 8: a third of an oc
 UNLIKE_HOLES = 0.02  # of the spectrum
 
 _LEAST_SNR_DB = TRUSTED.min_snr_db or 0.0
-
-# Of each measure: what it is called, and how its values are written.
-_NAMES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "speech_s": ("speech", lambda value: f"{value:.1f} s"),
-    "snr_db": ("signal-to-noise ratio", lambda value: f"{value:.0f} dB"),
-    "low_edge_hz": ("lowest frequency", lambda value: f"{value:.0f} Hz"),
-    "bandwidth_hz": ("highest frequency", lambda value: f"{value / 1000.0:.1f} kHz"),
-    "hole_share": ("missing part of the spectrum", lambda value: f"{100.0 * value:.0f} %"),
-}
 
 
 @dataclass(frozen=True)
@@ -65,21 +55,3 @@ def channel_difference(one: SpeechQuality, other: SpeechQuality) -> ChannelDiffe
                 "missing), the other is not"
             )
     return ChannelDifference(octaves, holes, tuple(reasons))
-
-
-def outside_ranges(
-    quality: SpeechQuality, ranges: Mapping[str, tuple[float, float]]
-) -> tuple[str, ...]:
-    """Which measures of a clip lie outside what was seen, each in words.
-
-    Args:
-        quality: of a clip or a person's clips.
-        ranges: lowest and highest value seen, by the name of a field of ``SpeechQuality``.
-    """
-    found = []
-    for name, (low, high) in ranges.items():
-        value = getattr(quality, name)
-        if value is not None and not low <= value <= high:
-            what, text = _NAMES[name]
-            found.append(f"{what} {text(value)} (known are {text(low)} to {text(high)})")
-    return tuple(found)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from mvector.audio.channel_difference import channel_difference, outside_ranges
+from mvector.audio.channel_difference import channel_difference
 from mvector.audio.quality import SpeechQuality
 
 
@@ -55,14 +55,3 @@ def test_compression_of_one_is_told() -> None:
 def test_what_is_not_known_is_not_told() -> None:
     found = channel_difference(quality(None, None), quality(3900.0, 0.1))
     assert (found.band_octaves, found.hole_share, found.reasons) == (0.0, 0.0, ())
-
-
-def test_what_lies_outside_of_ranges_is_told_with_them() -> None:
-    ranges = {"bandwidth_hz": (5500.0, 8000.0), "hole_share": (0.0, 0.02), "snr_db": (5.0, 60.0)}
-    assert outside_ranges(quality(8000.0), ranges) == ()
-    assert outside_ranges(quality(None, None), ranges) == ()
-    assert outside_ranges(quality(3900.0, 0.1, 3.0), ranges) == (
-        "highest frequency 3.9 kHz (known are 5.5 kHz to 8.0 kHz)",
-        "missing part of the spectrum 10 % (known are 0 % to 2 %)",
-        "signal-to-noise ratio 3 dB (known are 5 dB to 60 dB)",
-    )
