@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from mvector.errors import CheckpointError, shorten_list
 from mvector.models.description import DESCRIPTION
 from mvector.models.weight_files import require_weights
+from mvector.published.archives import is_tar
 
 State = dict[str, torch.Tensor]
 ModelConfig = dict[str, Any]
@@ -64,18 +65,11 @@ def read_checkpoint(file: Path) -> tuple[State, ModelConfig | None]:
     Raises:
         CheckpointError: the file cannot be read, would have to execute code, or holds no weights.
     """
-    if _is_archive(file):
+    if is_tar(file):
         return read_nemo_archive(file)
     reader = require_weights(file)
     content = _load_safetensors(file) if reader == "safetensors" else _load_torch(file)
     return extract_state_dict(content, str(file)), extract_model_config(content)
-
-
-def _is_archive(file: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(file)
-    except (OSError, EOFError, zlib.error):  # a compressed file may end in its header
-        return False  # what cannot be read is told where it is read
 
 
 def read_nemo_archive(file: Path) -> tuple[State, ModelConfig | None]:

@@ -44,7 +44,15 @@ def is_archive(file: Path) -> bool:
                 return all(Path(name).name != "data.pkl" for name in archive.namelist())
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             return False
-    return file.suffix != ".nemo" and tarfile.is_tarfile(file)
+    return file.suffix != ".nemo" and is_tar(file)
+
+
+def is_tar(file: Path) -> bool:
+    """Whether a file is a tar archive, compressed or not, as far as it can be read."""
+    try:
+        return tarfile.is_tarfile(file)
+    except (OSError, EOFError, zlib.error):  # a compressed file may end in its header
+        return False  # what cannot be read is told where it is read
 
 
 def unpack(file: Path, into: Path, *, most_bytes: int = _MOST_BYTES) -> None:

@@ -108,3 +108,8 @@ def test_checkpoints_are_no_archives(tmp_path: Path) -> None:
     assert not is_archive(tmp_path / "a.nemo")
     assert is_archive(zipped(tmp_path / "a.zip", MODEL))
     assert is_archive(tarred(tmp_path / "a.tar.gz", MODEL))
+
+
+def test_a_compressed_file_that_ends_in_its_header_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b\x08\x00 gzip")
+    assert not is_archive(tmp_path / "a.tar.gz")
