@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mvector.errors import CheckpointError, import_errors_as
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession
 
 ONNX_FILE = "model.onnx"
 FORMAT_VERSION = "1"
@@ -103,10 +103,8 @@ class OnnxMetadata:
         return found
 
 
-def open_session(
-    file: Path, options: SessionOptions | None = None
-) -> tuple[InferenceSession, OnnxMetadata]:
-    """A file made ready to run on the CPU, and what it says of its model.
+def open_session(file: Path, num_threads: int = 1) -> tuple[InferenceSession, OnnxMetadata]:
+    """A file made ready to run on the CPU by so many threads, and what it says of its model.
 
     Raises:
         CheckpointError: the file is missing, damaged, not of mvector, or newer than the onnxruntime
@@ -117,6 +115,11 @@ def open_session(
         import onnxruntime
     if not file.is_file():
         raise not_found(file.parent)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+    # threads that wait sleep: other work, or the clip beside, may need their processor
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors, which come as exceptions too
     try:
         session = onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mvector.compute.device import cpu_multiplies_int8
-from mvector.errors import AudioError, CheckpointError, import_errors_as
+from mvector.errors import AudioError, CheckpointError
 from mvector.features.front_end import FrontEnd
 from mvector.models.description import (
     DESCRIPTION,
@@ -137,13 +137,6 @@ def load_onnx_model(path: str | os.PathLike[str]) -> tuple[OnnxModel, ModelInfo]
 
 
 def _open(file: Path, num_threads: int) -> tuple[InferenceSession, OnnxMetadata]:
-    with import_errors_as("ONNX models need onnxruntime: pip install onnxruntime."):
-        import onnxruntime
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
-    # threads that wait sleep: other work, or the clip beside, may need their processor
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3  # errors, which come as exceptions too
-    session, found = open_session(file, options)
+    session, found = open_session(file, num_threads)
     require_runnable(session, found, file)
     return session, found
