@@ -19,6 +19,7 @@ from mvector.cli.common import (
     parse_number,
 )
 from mvector.cli.options import Condition, required
+from mvector.cli.terminal import in_columns
 from mvector.errors import count_of
 
 if TYPE_CHECKING:
@@ -184,21 +185,18 @@ def print_audit(args: Audit) -> int:
 
 def _audit_lines(entries: Sequence[AuditEntry]) -> list[str]:
     """A line for each, in columns: time, what, whose name, score, and who did it."""
-    rows = [
-        (
-            entry.at.replace("T", " ").replace("+00:00", " UTC"),
-            entry.action,
-            entry.name or "-",
-            "-" if entry.score is None else f"{entry.score:.4f}",
-            entry.who,
-        )
-        for entry in entries
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return in_columns(
+        [
+            (
+                entry.at.replace("T", " ").replace("+00:00", " UTC"),
+                entry.action,
+                entry.name or "-",
+                "-" if entry.score is None else f"{entry.score:.4f}",
+                entry.who,
+            )
+            for entry in entries
+        ]
+    )
 
 
 def _print_answer(as_json: bool, text: str, **values: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mvector.cli.common import JsonOption
 from mvector.cli.options import Action, Command, Condition, OptionError, optional, required
+from mvector.cli.terminal import in_columns
 from mvector.errors import MVectorError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _list(args: List) -> int:
         for model in models:
             print(json.dumps(_as_object(model), ensure_ascii=False))
         return 0
-    print("\n".join(_columns([_HEADER, *map(_row, models)])))
+    print("\n".join(in_columns([_HEADER, *map(_row, models)])))
     print(
         "\nError rates are those that the authors tell, on test sets of theirs and with their "
         "scoring.\nmvector models NAME tells more of one; mvector models get NAME downloads it."
@@ -185,14 +186,6 @@ def _row(model: PublishedModel) -> tuple[str, ...]:
         model.licence.partition(",")[0].partition(" (")[0],
         model.source,
     )
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _languages(model: PublishedModel) -> str:

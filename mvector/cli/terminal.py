@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TextIO
 
@@ -53,3 +53,12 @@ def marked(mark: Mark, text: str) -> str:
 def mind_lines(reasons: Iterable[str]) -> list[str]:
     """What to mind, one indented line each."""
     return [f"  {marked(Mark.MIND, reason)}" for reason in reasons]
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A line for each row, in columns as wide as the longest of their cells."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
