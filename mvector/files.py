@@ -162,6 +162,15 @@ def write_text(path: Path, text: str | Iterable[str], *, errors: str = "strict")
     write_atomically(path, write)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes in one step."""
+
+    def write(file: Path) -> None:
+        file.write_bytes(content)
+
+    write_atomically(path, write)
+
+
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write arrays of numbers or text into an npz file in one step."""
     import numpy as np

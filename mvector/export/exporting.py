@@ -18,7 +18,7 @@ from mvector.export.halving import store_in_half
 from mvector.export.quantising import quantised
 from mvector.export.sherpa import cosine_in_sherpa, sherpa_properties
 from mvector.export.tracing import require_onnx, trace
-from mvector.files import check_file_writable, write_atomically, write_errors_as
+from mvector.files import check_file_writable, write_bytes, write_errors_as
 from mvector.models.folder import fingerprint_of
 from mvector.models.onnx_file import (
     EMBEDDING,
@@ -112,7 +112,7 @@ def export_onnx(
     least, mean = float(cosines.min()), float(cosines.mean())
     require_alike(least, precision)
     with write_errors_as(CheckpointError, what):
-        write_atomically(file, lambda new: _write(new, content))
+        write_bytes(file, content)
     in_sherpa = cosine_in_sherpa(model, clips) if for_sherpa else None
     return Exported(file, len(content), least, mean, in_sherpa)
 
@@ -155,7 +155,3 @@ def _described(graph: ModelProto, told: dict[str, str]) -> bytes:
 
     helper.set_model_props(graph, told)
     return bytes(graph.SerializeToString())
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)

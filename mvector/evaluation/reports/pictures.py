@@ -7,14 +7,13 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvector.errors import EvaluationError, import_errors_as
 from mvector.evaluation.metrics import DetCurve
 from mvector.evaluation.plots import det_figure, histogram_figure, rates_figure
-from mvector.files import check_writable, write_atomically, write_errors_as
+from mvector.files import check_writable, write_bytes, write_errors_as
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,19 +84,13 @@ def save_pictures(pictures: list[Picture], folder: str | os.PathLike[str]) -> No
     """
     with _report_errors(folder):
         for picture in pictures:
-            write_atomically(
-                Path(folder) / f"{picture.name}.png", partial(_write, content=picture.png)
-            )
+            write_bytes(Path(folder) / f"{picture.name}.png", picture.png)
 
 
 def _render(name: str, description: str, figure: Figure) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
     return Picture(name, description, buffer.getvalue())
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
 
 
 def _report_errors(folder: str | os.PathLike[str]) -> AbstractContextManager[None]:
