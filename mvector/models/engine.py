@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from mvector.compute.device import choose_device, may_have_gpu
 from mvector.errors import MissingDependencyError, MVectorError, needing_training_packages
-from mvector.models.description import read_description
+from mvector.models.description import ModelInfo, read_description
 from mvector.models.named import model_folder
 from mvector.models.onnx_file import ONNX_FILE
-from mvector.models.onnx_model import load_onnx_model
+from mvector.models.onnx_model import OnnxModel, load_onnx_model
 
 if TYPE_CHECKING:
     import os
 
     import torch
 
-    from mvector.models.description import ModelInfo
-    from mvector.models.onnx_model import OnnxModel
     from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)

@@ -27,8 +27,10 @@ def addresses(file: PublishedFile, mirror: str | None = None) -> list[str]:
     """
     if mirror is None:
         endpoint = _base(os.environ.get(HF_ENDPOINT) or _HF, f"the variable {HF_ENDPOINT} says")
-        is_hub = {url: url.startswith(f"{_HF}/") for url in file.urls}
-        return [endpoint + url.removeprefix(_HF) if is_hub[url] else url for url in file.urls]
+        return [
+            endpoint + url.removeprefix(_HF) if url.startswith(f"{_HF}/") else url
+            for url in file.urls
+        ]
     base = _base(mirror, "--mirror says")
     paths = [urlsplit(url)._replace(scheme="", netloc="").geturl() for url in file.urls]
     return list(dict.fromkeys([*(base + path for path in paths), f"{base}/{quote(file.name)}"]))
