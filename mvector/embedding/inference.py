@@ -15,8 +15,8 @@ NO_DIRECTION = "gives an embedding that is zero or not finite."
 
 # Less work than this, some 0.1 s of it, is done by one thread. More threads save little of that on
 # an idle machine, and on a busy one each of many short parallel sections waits for the slowest.
-SINGLE_THREAD_MACS = 2.5e9
-FRAMES_PER_S = 100
+_SINGLE_THREAD_MACS = 2.5e9
+_FRAMES_PER_S = 100
 
 
 class Inference(Protocol):
@@ -35,6 +35,11 @@ class Inference(Protocol):
         Returns:
             What waits for the embeddings and gives them, float32 ``(clips, embd_dim)``.
         """
+
+
+def is_for_one_thread(macs_per_frame: int, duration_s: float) -> bool:
+    """Whether a model of so many multiplications embeds so much audio best by one thread."""
+    return macs_per_frame * _FRAMES_PER_S * duration_s < _SINGLE_THREAD_MACS
 
 
 def embed_long(inference: Inference, clip: LongClip) -> np.ndarray:

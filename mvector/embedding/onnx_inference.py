@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from mvector.compute.threads import num_threads
-from mvector.embedding.inference import FRAMES_PER_S, SINGLE_THREAD_MACS
+from mvector.embedding.inference import is_for_one_thread
 from mvector.models.onnx_model import OnnxModel
 
 
@@ -24,7 +24,6 @@ class OnnxInference:
 
     def __init__(self, model: OnnxModel) -> None:
         self.model = model
-        self._macs_per_s = FRAMES_PER_S * model.num_weights
 
     @property
     def fingerprint(self) -> str:
@@ -39,8 +38,9 @@ class OnnxInference:
         """As :meth:`mvector.embedding.inference.Inference.begin`; computed when it returns."""
         if len(clips) == 1:
             (clip,) = clips
-            macs = self._macs_per_s * len(clip) / self.model.front_end.sample_rate
-            threads = 1 if macs < SINGLE_THREAD_MACS else num_threads()
+            duration_s = len(clip) / self.model.front_end.sample_rate
+            is_small = is_for_one_thread(self.model.num_weights, duration_s)
+            threads = 1 if is_small else num_threads()
             embeddings = self.model.embed(clip, threads)[None]
         else:
             with ThreadPoolExecutor(min(len(clips), num_threads())) as pool:

@@ -11,7 +11,7 @@ import torch
 
 from mvector.compute.device import choose_device
 from mvector.compute.threads import single_threaded
-from mvector.embedding.inference import FRAMES_PER_S, SINGLE_THREAD_MACS
+from mvector.embedding.inference import is_for_one_thread
 from mvector.models.folder import fingerprint_of
 from mvector.models.speaker_model import SpeakerModel
 
@@ -30,12 +30,12 @@ class TorchInference:
         self._lock = threading.Lock()
         self._num_threads = 0
         self._in_training: list[torch.nn.Module] = []
-        self._macs_per_s = FRAMES_PER_S * _macs_per_frame(model)
+        self._macs_per_frame = _macs_per_frame(model)
 
     def _threads_for(self, num_samples: int) -> AbstractContextManager[None]:
         """The torch threads that so many samples, of all clips together, are worth."""
-        macs = self._macs_per_s * num_samples / self.model.front_end.sample_rate
-        is_small = self.device.type == "cpu" and macs < SINGLE_THREAD_MACS
+        duration_s = num_samples / self.model.front_end.sample_rate
+        is_small = self.device.type == "cpu" and is_for_one_thread(self._macs_per_frame, duration_s)
         return single_threaded() if is_small else nullcontext()
 
     @contextmanager
