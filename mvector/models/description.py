@@ -20,7 +20,6 @@ from mvector.models.named import BOX, model_folder
 from mvector.models.onnx_file import ONNX_FILE
 from mvector.models.weight_files import how_to_import, require_weights
 from mvector.published.places import published_name
-from mvector.published.table import is_published, near_names
 
 FORMAT_VERSION = 1
 WEIGHTS, DESCRIPTION, TRAINING_CONFIG = "model.safetensors", "model.yml", "config.yml"
@@ -107,6 +106,8 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _missing(folder: Path) -> CheckpointError:
     """What to say of a model folder that does not exist; a published model may be meant."""
+    from mvector.published.table import is_published, near_names
+
     name = published_name(folder)
     if name is not None and is_published(name):
         return CheckpointError(

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from mvector.published.places import models_folder, published_name
-from mvector.published.table import is_published
 
 #: Stands for its folder wherever a model folder is named; a folder of that name is ``./box``.
 BOX = "box"
@@ -23,8 +22,11 @@ def model_folder(path: str | os.PathLike[str]) -> Path:
     """
     if path == BOX:
         return DEFAULT_MODEL
-    if isinstance(path, str) and is_published(path) and not os.path.exists(path):
-        return models_folder() / path
+    if isinstance(path, str) and not os.path.exists(path):
+        from mvector.published.table import is_published  # the table is of no use to other folders
+
+        if is_published(path):
+            return models_folder() / path
     return Path(path)
 
 
