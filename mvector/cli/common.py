@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from mvector.cli.options import Condition, Options, flag, option, optional, required
 from mvector.errors import count_of
+
+if TYPE_CHECKING:
+    from mvector.audio import AudioLimits
+    from mvector.recognition.predictor import MVectorPredictor
 
 _T = TypeVar("_T")
 
@@ -187,6 +191,41 @@ class AuditDaysOption(Options):
 class NoAudioOption(Options):
     no_audio: bool = flag(
         "keep voiceprints only: for another model people then have to be enrolled anew"
+    )
+
+
+def audit_days(args: Options) -> int | None:
+    """How long the audit is kept, of commands that let it be chosen."""
+    return args.audit_days if isinstance(args, AuditDaysOption) else None
+
+
+def make_predictor(
+    args: ModelOptions,
+    library: str | None = None,
+    *,
+    as_enrolled: bool = True,
+    limits: AudioLimits | None = None,
+) -> MVectorPredictor:
+    """The model that is asked for, with the library of a folder, if any, to be opened.
+
+    Where none is named it is the library's, or with ``as_enrolled=False`` the one for new people.
+    What a command has no option for is as it is without.
+    """
+    from mvector.recognition.predictor import MVectorPredictor
+
+    return MVectorPredictor(
+        named_or_chosen_model(args, library if as_enrolled else None),
+        threshold=args.threshold if isinstance(args, ThresholdOption) else None,
+        purpose=(isinstance(args, ThresholdOption) and args.purpose) or "default",
+        audio_db_path=library,
+        use_gpu=args.use_gpu,
+        engine=args.engine,
+        limits=limits,
+        library_options={
+            "progress": True,
+            "keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio),
+            "audit_days": audit_days(args),
+        },
     )
 
 

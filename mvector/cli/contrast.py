@@ -23,7 +23,7 @@ from mvector.cli.common import (
     JsonOption,
     ModelOptions,
     ThresholdOption,
-    named_or_chosen_model,
+    make_predictor,
 )
 from mvector.cli.options import Action, Command, Condition, OptionError, option, optional
 from mvector.cli.terminal import MARK_OF, marked, mind_lines
@@ -79,16 +79,8 @@ def compare(args: Compare) -> int:
     paths = args.paths()
     require_one_standard_input(paths)
     from mvector.audio import audio_info
-    from mvector.recognition.predictor import MVectorPredictor
 
-    model = named_or_chosen_model(args)
-    predictor = MVectorPredictor(
-        model,
-        threshold=args.threshold,
-        purpose=args.purpose or "default",
-        use_gpu=args.use_gpu,
-        engine=args.engine,
-    )
+    predictor = make_predictor(args)
     _ = predictor.threshold  # without one there is no verdict: say so before working
     if None in paths:  # nobody is asked for a clip beside one that cannot be read
         for path in paths:

@@ -13,7 +13,7 @@ from mvector.cli.common import (
     JsonOption,
     ModelOptions,
     ThresholdOption,
-    named_or_chosen_model,
+    make_predictor,
     parse_number,
 )
 from mvector.cli.options import Action, Command, Condition, OptionError, flag, optional, required
@@ -105,7 +105,7 @@ def run(args: Who) -> int:
         min_speakers=args.min_speakers or options.min_speakers,
         max_speakers=args.max_speakers or options.max_speakers,
     )
-    predictor = _make_predictor(args)
+    predictor = make_predictor(args, args.library)
     if args.register_unknown is not None:
         predictor.open_library(create=True)  # the first recording is where a library begins
     source = open_clip(args.audio, args.channel)
@@ -126,20 +126,6 @@ def run(args: Who) -> int:
     if args.register_unknown is not None:
         _register(args, predictor, source, found, pairs)
     return 0 if found.turns else _NOBODY
-
-
-def _make_predictor(args: Who) -> MVectorPredictor:
-    from mvector.recognition.predictor import MVectorPredictor
-
-    return MVectorPredictor(
-        named_or_chosen_model(args, args.library),
-        threshold=args.threshold,
-        purpose=args.purpose or "default",
-        audio_db_path=args.library,
-        use_gpu=args.use_gpu,
-        engine=args.engine,
-        library_options={"progress": True},
-    )
 
 
 def _lines(found: Diarization) -> list[str]:

@@ -14,8 +14,8 @@ from mvector.cli.common import (
     LibraryFolder,
     LibraryOptions,
     NoAudioOption,
-    SearchOptions,
-    named_or_chosen_model,
+    audit_days,
+    make_predictor,
     parse_number,
 )
 from mvector.cli.options import Condition, required
@@ -87,26 +87,9 @@ class Audit(LibraryFolder, JsonOption):
 # ---- actions --------------------------------------------------------------------------------
 
 
-def make_predictor(args: LibraryOptions, *, as_enrolled: bool = True) -> MVectorPredictor:
-    """The model that is asked for, with the library to be opened.
-
-    Where none is named it is the library's, or with ``as_enrolled=False`` the one for new people.
-    """
-    from mvector.recognition.predictor import MVectorPredictor
-
-    predictor = MVectorPredictor(
-        named_or_chosen_model(args, args.audio_db_path if as_enrolled else None),
-        threshold=args.threshold if isinstance(args, SearchOptions) else None,
-        purpose=(isinstance(args, SearchOptions) and args.purpose) or "default",
-        audio_db_path=args.audio_db_path,
-        use_gpu=args.use_gpu,
-        engine=args.engine,
-        library_options={
-            "progress": True,
-            "keep_audio": not (isinstance(args, NoAudioOption) and args.no_audio),
-            "audit_days": _audit_days(args),
-        },
-    )
+def predictor_with_library(args: LibraryOptions, *, as_enrolled: bool = True) -> MVectorPredictor:
+    """The model that is asked for, with the library to be opened, and told of by ``-v``."""
+    predictor = make_predictor(args, args.audio_db_path, as_enrolled=as_enrolled)
     logger.info("model: %s", predictor.model_path)
     return predictor
 
@@ -114,15 +97,11 @@ def make_predictor(args: LibraryOptions, *, as_enrolled: bool = True) -> MVector
 def _open_library(args: KeepOptions) -> SpeakerLibrary:
     """The library, without a model unless one is named: then clips put in by hand are enrolled."""
     if args.names_model:
-        return make_predictor(args).open_library(create=False)
+        return predictor_with_library(args).open_library(create=False)
     from mvector.speakers import SpeakerLibrary
 
-    days = _audit_days(args)
+    days = audit_days(args)
     return SpeakerLibrary(args.audio_db_path, None, create=False, audit_days=days)
-
-
-def _audit_days(args: LibraryOptions) -> int | None:
-    return args.audit_days if isinstance(args, AuditDaysOption) else None
 
 
 def list_people(args: ListPeople) -> int:
@@ -155,7 +134,7 @@ def import_people(args: Import) -> int:
     library = SpeakerLibrary.import_file(
         args.import_file,
         args.audio_db_path,
-        make_predictor(args).encoder if args.names_model else None,
+        predictor_with_library(args).encoder if args.names_model else None,
         keep_audio=not args.no_audio,
         audit_days=args.audit_days,
     )
@@ -166,7 +145,7 @@ def import_people(args: Import) -> int:
 
 def reembed(args: Reembed) -> int:
     """Go over to another model."""
-    predictor = make_predictor(args, as_enrolled=False)
+    predictor = predictor_with_library(args, as_enrolled=False)
     count = predictor.open_library(create=False).reembed(progress=True)
     _print_answer(args.json, f"Computed {count_of(count, 'voiceprint')} anew", reembedded=count)
     return 0

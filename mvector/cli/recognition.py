@@ -37,7 +37,7 @@ from mvector.cli.library_actions import (
     export,
     import_people,
     list_people,
-    make_predictor,
+    predictor_with_library,
     print_audit,
     reembed,
     remove,
@@ -108,11 +108,11 @@ class Menu(EnrolOptions, SearchOptions, RecordingOptions):
 
 
 def _identify(args: Identify) -> int:
-    return identify(args, make_predictor(args))
+    return identify(args, predictor_with_library(args))
 
 
 def _watch(args: Watch) -> int:
-    predictor = make_predictor(args)
+    predictor = predictor_with_library(args)
     # what is missing is said before it listens
     _ = predictor.threshold, predictor.open_library(create=False)
     return watch(args, predictor)
@@ -122,7 +122,7 @@ def _register(args: Register) -> int:
     """Enrol every clip that can be; tell of the others, and leave with code 2 if there are any."""
     name, *files = args.register
     _require_name_first(name, files)
-    predictor = make_predictor(args)
+    predictor = predictor_with_library(args)
     require_one_standard_input(files)
     clips: list[AudioSource] = [open_clip(file, args.channel) for file in files]
     if not clips:
@@ -172,7 +172,7 @@ def _registration_lines(result: Registration) -> list[str]:
 
 def _run_menu(args: Menu) -> int:
     """Register and recognise until the user leaves; a mistake is told and the menu goes on."""
-    predictor = make_predictor(args)
+    predictor = predictor_with_library(args)
     names = _names_enrolled(predictor)
     if names:
         print(f"Enrolled: {shorten_list(names, _MOST_NAMED)}")

@@ -13,7 +13,7 @@ from mvector.cli.common import (
     LibraryOptions,
     NoAudioOption,
     ThresholdOption,
-    named_or_chosen_model,
+    make_predictor,
     parse_count,
     parse_length,
     parse_number,
@@ -84,6 +84,8 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
 
 
 def _serve(args: Serve) -> int:
+    from mvector.audio import AudioLimits
+
     _require_keys_or_loopback(args)
     with import_errors_as(
         "The service needs packages that are not installed: pip install '.[serve]' in the folder "
@@ -97,7 +99,10 @@ def _serve(args: Serve) -> int:
         from mvector.service.settings import ServiceSettings
     keys = None if args.keys is None else KeyFile(args.keys)
     listening = _listen(args.host, args.port)
-    predictor = _predictor(args)
+    limits = AudioLimits(
+        max_duration_s=args.max_clip_seconds, max_stream_bytes=args.max_body_mib << 20
+    )
+    predictor = make_predictor(args, args.audio_db_path, limits=limits)
     settings = ServiceSettings(
         max_body_bytes=args.max_body_mib << 20,
         max_waiting=args.max_waiting,
@@ -117,29 +122,6 @@ def _serve(args: Serve) -> int:
     _tell(args, predictor, listening)
     uvicorn.Server(config).run(sockets=[listening])
     return 0
-
-
-def _predictor(args: Serve) -> MVectorPredictor:
-    from mvector.audio import AudioLimits
-    from mvector.recognition.predictor import MVectorPredictor
-
-    limits = AudioLimits(
-        max_duration_s=args.max_clip_seconds, max_stream_bytes=args.max_body_mib << 20
-    )
-    return MVectorPredictor(
-        named_or_chosen_model(args, args.audio_db_path),
-        threshold=args.threshold,
-        purpose=args.purpose or "default",
-        audio_db_path=args.audio_db_path,
-        use_gpu=args.use_gpu,
-        engine=args.engine,
-        limits=limits,
-        library_options={
-            "progress": True,
-            "keep_audio": not args.no_audio,
-            "audit_days": args.audit_days,
-        },
-    )
 
 
 def _require_keys_or_loopback(args: Serve) -> None:
