@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -24,6 +26,13 @@ class Loopback:
         """Answer a path so; gives its address."""
         self.answers[path] = [*answers]
         return self.url + path
+
+
+def download_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let downloads ask loopback itself, and again without a pause."""
+    monkeypatch.setattr("mvector.published.downloading._PAUSE_S", 0.0)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from error_codes import raises_code
-from published_server import Loopback, content, loopback
+from published_server import Loopback, content, download_directly, loopback
 from small_model import speech
 
 from mvector import MVectorPredictor
@@ -51,9 +51,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     """A mirror that has the file by its name."""
-    monkeypatch.setattr("mvector.published.downloading._PAUSE_S", 0.0)
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_ENDPOINT"):
-        monkeypatch.delenv(variable, raising=False)
+    download_directly(monkeypatch)
     with loopback() as running:
         running.on("/avg_model.pt", content(published.read_bytes()))
         yield running

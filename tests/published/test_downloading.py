@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from error_codes import raises_code
-from published_server import Loopback, content, loopback, silence, status
+from published_server import Loopback, content, download_directly, loopback, silence, status
 
 from mvector.errors import CheckpointError
 from mvector.published.addresses import addresses
@@ -26,9 +26,7 @@ FILE = PublishedFile(name="model.pt", urls=("https://models.example/m/model.pt?v
 
 @pytest.fixture(autouse=True)
 def in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mvector.published.downloading._PAUSE_S", 0.0)
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_ENDPOINT"):
-        monkeypatch.delenv(variable, raising=False)
+    download_directly(monkeypatch)
 
 
 @pytest.fixture
