@@ -19,7 +19,7 @@ from mvector.compat.conversion import SOURCES
 from mvector.compat.importing import ImportedModel, import_checkpoint
 from mvector.errors import CheckpointError, MVectorError
 from mvector.export import export_onnx
-from mvector.files import check_writable, file_sha256, read_errors_as, write_errors_as
+from mvector.files import SHA256, check_writable, file_sha256, read_errors_as, write_errors_as
 from mvector.home import HOME, data_home
 from mvector.models.description import DESCRIPTION, new_model_folder, read_model_info
 from mvector.models.onnx_file import ONNX_FILE
@@ -91,7 +91,7 @@ def get_published(
     """
     model = find_published(name)
     wanted = None if sha256 is None else sha256.strip().lower()
-    if wanted is not None and (len(wanted) != 64 or set(wanted) - set("0123456789abcdef")):
+    if wanted is not None and not SHA256.fullmatch(wanted):
         raise MVectorError(f"'{sha256}' is no SHA-256: that has 64 digits from 0 to f.")
     folder = models_folder() / model.name if out is None else new_model_folder(out)
     if out is None and (here := _that_is_here(model, folder, wanted)):

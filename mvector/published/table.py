@@ -13,11 +13,12 @@ from pydantic import Field
 from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.config.section import PositiveInt, Section
 from mvector.errors import CheckpointError
+from mvector.files import SHA256
 
 _TABLE = Path(__file__).with_name("models.yml")
 _NEAR = 0.6
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Field(pattern=f"^{SHA256.pattern}$")]
 Url = Annotated[str, Field(pattern="^https://[^ ]+$")]
 
 

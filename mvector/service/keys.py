@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from mvector.errors import MVectorError
-from mvector.files import read_errors_as, read_utf8, write_atomically, write_errors_as
+from mvector.files import SHA256, read_errors_as, read_utf8, write_atomically, write_errors_as
 from mvector.speakers.clip_files import create_private
 from mvector.speakers.people import utc_now
 
@@ -26,7 +26,6 @@ Scope = Literal["read", "enrol", "admin"]
 #: What a key may do; each may do what those before it may.
 SCOPES: tuple[Scope, ...] = ("read", "enrol", "admin")
 _TOKEN = re.compile(r"mv_([0-9a-f]{8})_([\w-]{43})")
-_HASH = re.compile(r"[0-9a-f]{64}")
 _NO_HASH = "0" * 64
 
 
@@ -131,7 +130,7 @@ class KeyFile:
     def _read(self) -> dict[str, Key]:
         try:
             keys = [Key(**entry) for entry in json.loads(read_utf8(self.path))["keys"]]
-            if not all(key.scope in SCOPES and _HASH.fullmatch(key.sha256) for key in keys):
+            if not all(key.scope in SCOPES and SHA256.fullmatch(key.sha256) for key in keys):
                 raise ValueError
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if isinstance(error, UnicodeDecodeError):
