@@ -110,11 +110,6 @@ def _read_part(archive: tarfile.TarFile, member: tarfile.TarInfo | None, largest
     return stream.read()
 
 
-def read_state_dict(file: Path) -> State:
-    """The tensors of a checkpoint file; see :func:`read_checkpoint`."""
-    return read_checkpoint(file)[0]
-
-
 def extract_model_config(content: Any) -> ModelConfig | None:
     """What some toolkits put beside the weights, about the network; ``None`` if it is not there."""
     config = content.get("model_config") if isinstance(content, Mapping) else None

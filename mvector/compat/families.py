@@ -20,8 +20,6 @@ import torch
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-DEFAULT_BINS = 80
-
 
 class UnreadableError(Exception):
     """Why shapes describe no model of the family; becomes part of a sentence."""

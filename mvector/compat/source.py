@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Published:
             "pooling.attention": f"{pooling}.linear2",
             "pooling_norm": pooling_norm,
         }
-        return KeyTable({**self.table.layers, **others}, self.table.as_convolutions)
+        return replace(self.table, layers={**self.table.layers, **others})
 
 
 @dataclass(frozen=True)
