@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mvector.diarization.error_rate import DiarizationErrors
 from mvector.evaluation.reports.tables import Column, Table, make_table, percent
 
-_RATES: dict[str, Callable[[DiarizationErrors], float | None]] = {
-    "error_rate": lambda errors: errors.error_rate,
-    "miss_rate": lambda errors: errors.miss_rate,
-    "false_alarm_rate": lambda errors: errors.false_alarm_rate,
-    "confusion_rate": lambda errors: errors.confusion_rate,
-    "jaccard_error_rate": lambda errors: errors.jaccard_error_rate,
-    "purity": lambda errors: errors.purity,
-    "coverage": lambda errors: errors.coverage,
-    "named_error_rate": lambda errors: errors.named_error_rate,
-    "named_strangers_rate": lambda errors: errors.named_strangers_rate,
-}
-_HEADERS = {
+_HEADERS = {  # of the rates, by their attributes
     "error_rate": "DER",
     "miss_rate": "missed",
     "false_alarm_rate": "false alarm",
@@ -37,7 +26,7 @@ _OF_NAMES = ("named_error_rate", "named_strangers_rate")
 def errors_to_dict(errors: DiarizationErrors) -> dict[str, Any]:
     """Rates, ``None`` where there is no time to divide by, then times in seconds and counts."""
     return {
-        **{name: rate(errors) for name, rate in _RATES.items()},
+        **{name: getattr(errors, name) for name in _HEADERS},
         **dataclasses.asdict(errors),
     }
 
@@ -51,7 +40,7 @@ def error_table(
         ("recording", lambda row: row[0]),
         ("speech", lambda row: f"{row[1].speech_s:.1f} s"),
         *(
-            (header, lambda row, name=name: percent(_RATES[name](row[1])))
+            (header, lambda row, name=name: percent(getattr(row[1], name)))
             for name, header in _HEADERS.items()
             if has_names or name not in _OF_NAMES
         ),
