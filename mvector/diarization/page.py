@@ -8,9 +8,10 @@ from pathlib import Path
 from mvector.diarization.picture import colour_of
 from mvector.diarization.result import Diarization, clock
 from mvector.errors import count_of
-from mvector.evaluation.reports.page_parts import note, section, tiles, whole_page
+from mvector.evaluation.reports.page_parts import note, section, table_of, tiles, whole_page
 from mvector.evaluation.reports.sounds import sound_sources
 
+_TABLE = '<div class="scroll"><table>'
 _STYLE = """
 .timeline { margin: 1.2rem 0; }
 .row { display: grid; grid-template-columns: 9rem 1fr; align-items: center; margin: .3rem 0; }
@@ -114,8 +115,8 @@ def _people(found: Diarization, spoken_s: float) -> str:
             _share(speaker.time_s, spoken_s),
             escape(near),
         ]
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return _table(("person", "time", "share", "most alike in the library"), rows)
+        rows.append(cells)
+    return table_of(_TABLE, ("person", "time", "share", "most alike in the library"), rows)
 
 
 def _turns(found: Diarization) -> str:
@@ -130,25 +131,9 @@ def _turns(found: Diarization) -> str:
             f"{turn.duration_s:.1f} s",
             "with somebody else" if turn.overlap else "",
         ]
-        rows.append(
-            f'<tr data-start="{turn.start_s:.2f}" data-end="{turn.end_s:.2f}">'
-            + "".join(f"<td>{cell}</td>" for cell in cells)
-            + "</tr>"
-        )
-    return _table(("person", "from", "to", "length", ""), rows)
-
-
-def _table(header: tuple[str, ...], rows: list[str]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in header)
-    return "\n".join(
-        [
-            '<div class="scroll"><table>',
-            f"<thead><tr>{head}</tr></thead>",
-            "<tbody>",
-            *rows,
-            "</tbody></table></div>",
-        ]
-    )
+        rows.append(cells)
+    tags = [f'<tr data-start="{t.start_s:.2f}" data-end="{t.end_s:.2f}">' for t in found.turns]
+    return table_of(_TABLE, ("person", "from", "to", "length", ""), rows, tags)
 
 
 def _share(part: float, whole: float) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 from mvector.diarization.page import diarization_page
@@ -33,9 +34,9 @@ def to_srt(found: Diarization) -> str:
 def to_vtt(found: Diarization) -> str:
     """WebVTT captions, each in a voice span (https://www.w3.org/TR/webvtt1)."""
     cues = (
-        f"{_time(turn.start_s, '.')} --> {_time(turn.end_s, '.')}\n"
-        f"<v {_escaped(turn.label)}>{_escaped(turn.label)}\n"
+        f"{_time(turn.start_s, '.')} --> {_time(turn.end_s, '.')}\n<v {label}>{label}\n"
         for turn in found.turns
+        for label in [escape(turn.label, quote=False)]
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -113,7 +114,3 @@ def _time(seconds: float, point: str) -> str:
     milliseconds = round(seconds * 1000)
     whole, rest = divmod(milliseconds, 1000)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{point}{rest:03d}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

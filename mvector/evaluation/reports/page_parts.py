@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import repeat
 
 from mvector.evaluation.reports.page_style import STYLE
 from mvector.evaluation.reports.pictures import Picture
@@ -64,14 +65,14 @@ def table(shown: Table, caption: str = "") -> str:
     lines = [f'<p class="muted">{escape(caption)}</p>'] if caption else []
     if shown.rows:
         opening = f'<div class="scroll"><table aria-label="{escape(shown.title)}">'
-        lines.append(_table(opening, shown.header, (map(escape, row) for row in shown.rows)))
+        lines.append(table_of(opening, shown.header, (map(escape, row) for row in shown.rows)))
     return "\n".join([*lines, *map(note, shown.notes)])
 
 
 def trials_table(rows: Sequence[Sequence[str]], sounds: Mapping[str, str]) -> str:
     """Scores and two clips each; a clip that ``sounds`` has a source of can be played."""
     cells = ([escape(score), *(_clip(path, sounds) for path in clips)] for score, *clips in rows)
-    return _table('<div class="scroll trials"><table>', ("score", "enrolled", "tested"), cells)
+    return table_of('<div class="scroll trials"><table>', ("score", "enrolled", "tested"), cells)
 
 
 def figures(pictures: Iterable[Picture]) -> str:
@@ -115,10 +116,18 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(["<dl>", *rows, "</dl>"])
 
 
-def _table(opening: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in what ``opening`` opens; the header is text, the cells are HTML."""
+def table_of(
+    opening: str,
+    header: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    row_tags: Iterable[str] = repeat("<tr>"),
+) -> str:
+    """A table in what ``opening`` opens; the header is text, cells and tags of rows are HTML."""
     head = "".join(f"<th>{escape(text)}</th>" for text in header)
-    lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = (
+        tag + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
+        for tag, row in zip(row_tags, rows, strict=False)
+    )
     return "\n".join(
         [
             opening,
