@@ -16,6 +16,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.errors import CheckpointError, shorten_list
 from mvector.models.description import DESCRIPTION
 from mvector.models.weight_files import require_weights
@@ -83,8 +84,11 @@ def read_nemo_archive(file: Path) -> tuple[State, ModelConfig | None]:
             parts = {Path(member.name).name: member for member in islice(archive, _MOST_MEMBERS)}
             weights = _read_part(archive, parts.get(_NEMO_WEIGHTS), 4 * file.stat().st_size)
             config = _read_part(archive, parts.get(_NEMO_CONFIG), _LARGEST_CONFIG)
-        model_config = yaml.safe_load(config)
-    except (tarfile.TarError, OSError, EOFError, zlib.error, yaml.YAMLError) as error:
+        model_config = parse_plain_yaml(config.decode())
+    except (
+        *(tarfile.TarError, OSError, EOFError, zlib.error),
+        *(yaml.YAMLError, UnicodeDecodeError),
+    ) as error:
         raise _damaged_file_error(file, error) from error
     if not weights:
         raise CheckpointError(

@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mvector.compat import key_tables, key_tables2d, readers1d, readers2d, redimnet
 from mvector.compat.containers import parse_file, section
 from mvector.compat.key_tables import with_multi_head_pooling as _heads
 from mvector.compat.source import Hints, Published, Source, kaldi_front_end
+from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
@@ -34,7 +33,7 @@ def _read_config(checkpoint: Path) -> Hints:
     file = checkpoint.with_name("config.yaml")
     if not file.is_file():
         return Hints()
-    config = parse_file(file, yaml.safe_load)
+    config = parse_file(file, parse_plain_yaml)
     data, model = section(config, "dataset_args"), section(config, "model_args")
     features = data.get("frontend", "fbank")
     if features != "fbank":

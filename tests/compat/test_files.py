@@ -290,9 +290,10 @@ def test_a_configuration_of_another_model_is_refused(state: State, tmp_path: Pat
     write_config(tmp_path, dataset_args={"frontend": "s3prl"})
     with pytest.raises(CheckpointError, match="features of 's3prl'"):
         import_checkpoint(tmp_path, "wespeaker")
-    (tmp_path / "config.yaml").write_text("model: [")
-    with pytest.raises(CheckpointError, match=r"config\.yaml' cannot be read"):
-        import_checkpoint(tmp_path, "wespeaker")
+    for text in ("model: [", "[" * 5000):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(CheckpointError, match=r"config\.yaml' cannot be read"):
+            import_checkpoint(tmp_path, "wespeaker")
 
 
 def test_the_features_of_mvector_1_come_from_its_configuration(tmp_path: Path) -> None:

@@ -158,7 +158,11 @@ def write_nemo(file: Path, config: str, mode: str = "w", **parts: bytes) -> None
     entries = {theirs: state[ours].reshape(shape) for ours, (theirs, shape) in names.items()}
     buffer = io.BytesIO()
     torch.save(entries | {"decoder.final.weight": torch.zeros(3, 6)}, buffer)
-    contents = {"weights": buffer.getvalue(), "config": config.encode(), **parts}
+    contents = {
+        "weights": buffer.getvalue(),
+        "config": config.encode(errors="surrogateescape"),
+        **parts,
+    }
     with tarfile.open(file, mode) as archive:
         for name, content in zip(
             ("model_weights.ckpt", "model_config.yaml"), contents.values(), strict=True
@@ -209,3 +213,13 @@ def test_an_archive_of_something_else_or_of_zeros_is_refused(tmp_path: Path) -> 
     write_nemo(file, "{}", "w:gz", weights=bytes(10_000_000))
     with pytest.raises(CheckpointError, match="cannot be read as a PyTorch file"):
         import_checkpoint(file)
+
+
+DOUBLED = "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 20))
+
+
+@pytest.mark.parametrize("config", ["[" * 5000, f"a0: &a0 {{}}\n{DOUBLED}", "\udcff"])
+def test_a_configuration_that_is_none_condemns_the_nemo_file(config: str, tmp_path: Path) -> None:
+    write_nemo(tmp_path / "a.nemo", config)
+    with raises_code("checkpoint-damaged"):
+        import_checkpoint(tmp_path / "a.nemo")
