@@ -9,7 +9,7 @@ from mvector.audio.channels import (
 )
 from mvector.audio.decoding import AudioInfo
 from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
-from mvector.audio.io import audio_info, audio_windows, read_audio, write_wav
+from mvector.audio.io import audio_info, audio_windows, header_duration, read_audio, write_wav
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
 from mvector.audio.sources import AudioSource, source_name
@@ -28,6 +28,7 @@ __all__ = [
     "audio_windows",
     "check_duration",
     "check_speech",
+    "header_duration",
     "is_audio",
     "level_db",
     "parse_channel",

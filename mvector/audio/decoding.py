@@ -12,7 +12,7 @@ import soundfile
 from mvector.audio.damage import check_whole, undecodable
 from mvector.audio.headers import read_data_size
 from mvector.audio.limits import AudioLimits
-from mvector.audio.media import media_blocks, open_media
+from mvector.audio.media import MediaClip, media_blocks, open_media
 from mvector.audio.samples import (
     BLOCK_SAMPLES,
     array_blocks,
@@ -37,13 +37,22 @@ class AudioInfo:
 class NativeAudio:
     """A clip being decoded, in float32 blocks ``(samples,)`` or ``(samples, channels)``.
 
-    ``num_samples`` is the length of the whole clip, ``None`` where only decoding tells.
+    ``num_samples`` is the length of the whole clip, ``None`` where only decoding tells; then it
+    is ``media``, which may know about how long it is.
     """
 
     sample_rate: int
     num_channels: int
     num_samples: int | None
     blocks: Iterator[np.ndarray]
+    media: MediaClip | None = None
+
+    @property
+    def told_s(self) -> float:
+        """How long the header says that the clip is, in seconds; 0 where it says nothing."""
+        if self.num_samples is not None:
+            return self.num_samples / self.sample_rate
+        return 0.0 if self.media is None else self.media.promised_s
 
 
 class _SoundFile(soundfile.SoundFile):
@@ -90,7 +99,7 @@ def open_native(
                 rate, channels = media.sample_rate, media.num_channels
                 limits.check_layout(rate, channels, name)
                 blocks = media_blocks(media, name, limits, *stretch, ratio)
-                yield NativeAudio(rate, channels, None, blocks)
+                yield NativeAudio(rate, channels, None, blocks, media)
             return
         with opened as clip:
             rate, channels = clip.samplerate, clip.channels

@@ -188,6 +188,20 @@ def audio_info(source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS) -> 
         return AudioInfo(num_samples / clip.sample_rate, clip.sample_rate, clip.num_channels)
 
 
+def header_duration(source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS) -> float | None:
+    """How long the header says that a clip is, in seconds; ``None`` where it says nothing.
+
+    For a progress bar: nothing is decoded, and nobody promises that the header is right.
+
+    Raises:
+        AudioError: as :func:`audio_info`.
+        MissingDependencyError: the format needs PyAV, which is not installed.
+    """
+    source, _ = split_channel(source)
+    with open_native(source, 16000, limits) as clip:
+        return clip.told_s or None
+
+
 def write_wav(path: str | os.PathLike[str], waveform: np.ndarray, sample_rate: int) -> None:
     """Write mono samples in [-1, 1] as 16-bit wav; the file appears whole or not at all.
 

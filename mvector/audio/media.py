@@ -23,16 +23,21 @@ _TELL_DURATION = {"mov", "matroska", "flv", "rm", "tta"}
 
 @dataclass
 class MediaClip:
-    """A clip that FFmpeg has opened: container and track of PyAV, rate in Hz, channels."""
+    """A clip that FFmpeg has opened: container and track of PyAV, rate in Hz, channels, name."""
 
     container: Any
     track: Any
     sample_rate: int
     num_channels: int
+    name: str
 
     @property
     def promised_s(self) -> float:
         """How long the header says that the clip is, in seconds; 0 where it says nothing."""
+        with _all_errors_as(undecodable(self.name)):
+            return self._promised_s()
+
+    def _promised_s(self) -> float:
         if self.container.format.name.split(",")[0] not in _TELL_DURATION:
             return 0.0
         if self.track.duration:
@@ -66,7 +71,8 @@ def open_media(stream: ClipStream, name: str) -> Iterator[MediaClip]:
             if not container.streams.audio:
                 raise AudioError(f"{name} has no audio track.", code="audio-undecodable")
             track = container.streams.audio[0]
-            clip = MediaClip(container, track, int(track.rate or 0), int(track.channels or 0))
+            rate, channels = int(track.rate or 0), int(track.channels or 0)
+            clip = MediaClip(container, track, rate, channels, name)
         yield clip
 
 
@@ -110,8 +116,7 @@ def media_blocks(
         raise AudioError(f"{name} holds no samples.", code="audio-empty")
     if position < stop:
         decoded_s = position / rate
-        with _all_errors_as(undecodable(name)):
-            promised_s = max(clip.promised_s, decoded_s * length_ratio)
+        promised_s = max(clip.promised_s, decoded_s * length_ratio)
         end_s = max(decoded_s, decoder.end_s)
         check_whole(name, promised_s, end_s, min(promised_s, stop / rate) - end_s)
     warn_of_skipped(name, decoder.num_skipped, decoder.num_packets)

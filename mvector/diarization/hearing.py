@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from mvector.audio import AudioSource, audio_info, audio_windows, source_name
+from mvector.audio import AudioSource, audio_windows, header_duration, source_name
 from mvector.audio.channels import ChannelChoice
 from mvector.audio.level import SILENCE_DB, sound_of
 from mvector.audio.vad import VadMethod, speech_segments
@@ -93,7 +93,8 @@ def hear(
         on_choice=choices.append,
         limits=encoder.listening.limits,
     )
-    total = round(audio_info(source).duration_s) if progress else None
+    told_s = header_duration(source, limits=encoder.listening.limits) if progress else None
+    total = None if told_s is None else round(told_s)
     segments, windows, units = [], [], []
     num_samples = 0
     with progress_bar(total=total, desc="Listening", unit="second", show=progress) as bar:

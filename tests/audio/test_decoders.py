@@ -14,7 +14,7 @@ import soundfile
 from error_codes import raises_code
 from media_clips import RATE, encode, is_the_tone, tone
 
-from mvector.audio import AudioLimits, audio_info, read_audio
+from mvector.audio import AudioLimits, audio_info, header_duration, read_audio
 from mvector.audio.sources import buffer_unseekable
 from mvector.errors import AudioError
 
@@ -51,6 +51,25 @@ def test_what_libsndfile_does_not_read_ffmpeg_does_from_any_source(
     assert abs(audio_info(data).duration_s - 2.0) < 0.15
     for source in (data, io.BytesIO(data), bytearray(data), memoryview(data)):
         np.testing.assert_array_equal(read_audio(source), read)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told_s"), [("m4a", 2.0), ("WebM", 2.0), ("tta", 2.0), ("AAC", None), ("AMR", None)]
+)
+def test_a_header_tells_how_long_a_clip_is_without_decoding(
+    kind: str, told_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = MEDIA[kind]()
+    monkeypatch.setattr("mvector.audio.decoding.media_blocks", lambda *_: None)
+    told = header_duration(data)
+    assert told == (told_s and pytest.approx(told_s, abs=0.15))
+
+
+def test_of_what_libsndfile_reads_the_header_tells_the_very_length() -> None:
+    assert header_duration((tone(1.5), RATE)) == 1.5
+    stream = io.BytesIO()
+    soundfile.write(stream, tone(1.5), RATE, format="WAV")
+    assert header_duration(stream.getvalue()) == 1.5
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("OGG", "OPUS")])
