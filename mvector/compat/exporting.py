@@ -22,6 +22,7 @@ from mvector.errors import CheckpointError
 from mvector.files import write_atomically, write_errors_as
 from mvector.models import BACKBONES, redimnet, redimnet2
 from mvector.models.ecapa_tdnn import LAYOUTS
+from mvector.models.redimnet_body import form_of
 from mvector.models.speaker_model import SpeakerModel
 from mvector.models.tdnn import TDNN
 
@@ -29,9 +30,9 @@ logger = logging.getLogger(__name__)
 
 TARGETS = ("wespeaker", "3dspeaker", "speechbrain")
 
-_REDIM_FORMS: dict[str, tuple[Any, Any]] = {
-    "ReDimNet": (redimnet, redimnet.ReDimForm),
-    "ReDimNet2": (redimnet2, redimnet2.ReDim2Form),
+_REDIM_SIZES: dict[str, Mapping[str, Any]] = {
+    "ReDimNet": redimnet.SIZES,
+    "ReDimNet2": redimnet2.SIZES,
 }
 
 # Which families a backbone may be published as.
@@ -157,10 +158,10 @@ def options_in_full(backbone: str, options: Mapping[str, Any]) -> dict[str, Any]
         is_xvector = full["layout"] != "mvector"
         full["pooling_type"] = tdnn_pooling(full["pooling_type"], full["layout"])
         full["attention_channels"] = None if is_xvector else full["attention_channels"]
-    elif backbone in _REDIM_FORMS:
-        module, form = _REDIM_FORMS[backbone]
-        chosen = {each.name: full[each.name] for each in fields(form)}
-        full.update(asdict(module.form_of(full.pop("size"), **chosen)))
+    elif backbone in _REDIM_SIZES:
+        sizes, size = _REDIM_SIZES[backbone], full.pop("size")
+        chosen = {each.name: full[each.name] for each in fields(sizes[size])}
+        full.update(asdict(form_of(backbone, sizes, size, **chosen)))
     if full["pooling_type"] != "TSTP":
         full.pop("pooling_eps", None)  # no other pooling looks at it
     return {key: _with_lists(value) for key, value in full.items()}

@@ -7,18 +7,16 @@ Recognition", Interspeech 2024.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mvector.errors import ConfigError
+from mvector.config.backbone_options import ReDimBlock, ReDimSize
 from mvector.models.pooling import build_pooling
-from mvector.models.redimnet_body import BlockName, ReDimBody, StageForm
+from mvector.models.redimnet_body import ReDimBody, StageForm, form_of
 
 Stage = tuple[int, int, int, int | None]
-Size = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class ReDimForm:
     """The arguments of :class:`ReDimNet` that its size decides."""
 
     channels: int
-    block: BlockName
+    block: ReDimBlock
     group_divisor: int
     stages: Sequence[Stage]
 
@@ -82,18 +80,6 @@ SIZES = {
 }
 
 
-def form_of(size: str, **chosen: Any) -> ReDimForm:
-    """The form of a size, with those arguments that are not ``None`` in place of its own.
-
-    Raises:
-        ConfigError: there is no such size.
-    """
-    if size not in SIZES:
-        raise ConfigError(f"There is no ReDimNet of size '{size}'; choose from B0 to B6.")
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return replace(SIZES[size], **given)
-
-
 class ReDimNet(nn.Module):
     """Frame features to a speaker embedding, through stages that keep the number of frames.
 
@@ -123,9 +109,9 @@ class ReDimNet(nn.Module):
         *,
         embd_dim: int = 192,
         pooling_type: str = "ASP",
-        size: Size = "B2",
+        size: ReDimSize = "B2",
         channels: int | None = None,
-        block: BlockName | None = None,
+        block: ReDimBlock | None = None,
         group_divisor: int | None = None,
         stages: Sequence[Stage] | None = None,
         global_context: bool = True,
@@ -134,6 +120,8 @@ class ReDimNet(nn.Module):
     ) -> None:
         super().__init__()
         form = form_of(
+            "ReDimNet",
+            SIZES,
             size,
             channels=channels,
             block=block,

@@ -7,16 +7,14 @@ Interspeech 2026; published by Palabra.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mvector.errors import ConfigError
+from mvector.config.backbone_options import ReDimBlock, ReDimSize
 from mvector.models.pooling import build_pooling
-from mvector.models.redimnet import Size
-from mvector.models.redimnet_body import BlockName, ReDimBody, StageForm
+from mvector.models.redimnet_body import ReDimBody, StageForm, form_of
 from mvector.models.redimnet_layers import map_of_rows
 
 Stage = tuple[int, int, int, float, int | None]
@@ -72,18 +70,6 @@ SIZES = {
 }
 
 
-def form_of(size: str, **chosen: Any) -> ReDim2Form:
-    """The form of a size, with those arguments that are not ``None`` in place of its own.
-
-    Raises:
-        ConfigError: there is no such size.
-    """
-    if size not in SIZES:
-        raise ConfigError(f"There is no ReDimNet2 of size '{size}'; choose from B0 to B6.")
-    given = {name: value for name, value in chosen.items() if value is not None}
-    return replace(SIZES[size], **given)
-
-
 class ReDimNet2(nn.Module):
     """Frame features to a speaker embedding, through stages that see fewer and fewer frames.
 
@@ -117,9 +103,9 @@ class ReDimNet2(nn.Module):
         *,
         embd_dim: int = 192,
         pooling_type: str = "ASP",
-        size: Size = "B2",
+        size: ReDimSize = "B2",
         channels: int | None = None,
-        block: BlockName = "basic_resnet",
+        block: ReDimBlock = "basic_resnet",
         group_divisor: int = 1,
         stages: Sequence[Stage] | None = None,
         out_channels: int | None = None,
@@ -129,7 +115,14 @@ class ReDimNet2(nn.Module):
         attention_channels: int = 128,
     ) -> None:
         super().__init__()
-        form = form_of(size, channels=channels, stages=stages, out_channels=out_channels)
+        form = form_of(
+            "ReDimNet2",
+            SIZES,
+            size,
+            channels=channels,
+            stages=stages,
+            out_channels=out_channels,
+        )
         self.feature_dim, self.embd_dim = feature_dim, embd_dim
         self.body = ReDimBody(
             feature_dim,

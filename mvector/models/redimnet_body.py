@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mvector.config.backbone_options import ReDimBlock
 from mvector.errors import ConfigError
 from mvector.models.layers import require_frames
 from mvector.models.layers2d import feature_map, strided_mask, zero_padding
@@ -24,7 +26,7 @@ from mvector.models.redimnet_layers import (
     rows_of_map,
 )
 
-BlockName = Literal["convnext_like", "basic_resnet", "basic_resnet_fwse"]
+_Form = TypeVar("_Form")  # a dataclass
 
 _NORM_EPS = 1e-6
 
@@ -37,6 +39,18 @@ class StageForm(NamedTuple):
     num_blocks: int
     expansion: float
     reduction: int | None
+
+
+def form_of(network: str, sizes: Mapping[str, _Form], size: str, **chosen: Any) -> _Form:
+    """The form of a network's size, with those arguments that are not ``None`` in place of its own.
+
+    Raises:
+        ConfigError: there is no such size.
+    """
+    if size not in sizes:
+        raise ConfigError(f"There is no {network} of size '{size}'; choose from B0 to B6.")
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return replace(sizes[size], **given)  # type: ignore[type-var]
 
 
 class ReDimBody(nn.Module):
@@ -68,7 +82,7 @@ class ReDimBody(nn.Module):
         feature_dim: int,
         channels: int,
         stages: Sequence[StageForm],
-        block: BlockName,
+        block: ReDimBlock,
         group_divisor: int,
         *,
         second: bool = False,
@@ -144,7 +158,7 @@ class ReDimStage(nn.Module):
         channels: int,
         bins: int,
         form: StageForm,
-        block: BlockName,
+        block: ReDimBlock,
         group_divisor: int,
         *,
         time_stride: int,
