@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from mvector.compat import redimnet
-from mvector.compat.source import Hints, Published, Source, mean_normalised
+from mvector.compat.source import Hints, Published, Source, features_unknown, mean_normalised
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
@@ -63,10 +63,7 @@ def front_end_of(
     known = {*_ARGUMENTS, *_OF_TRAINING, "do_preemph", "norm_signal"}
     for key, value in params.items():
         if key not in known and _OTHERS.get(key) != value:
-            raise CheckpointError(
-                f"The checkpoint's model_config says {key} {value!r} of its features, which "
-                "mvector does not compute; choose another model."
-            )
+            raise features_unknown(key, value)
     method_args = {
         "sample_rate": sample_rate,
         "n_mels": feature_dim,

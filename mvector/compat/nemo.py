@@ -12,7 +12,7 @@ from typing import Any
 from mvector.compat.containers import section
 from mvector.compat.families import Architecture, Shapes, UnreadableError, divide, num_keys
 from mvector.compat.key_tables import KeyTable
-from mvector.compat.source import Hints, Published, Source, mean_normalised
+from mvector.compat.source import Hints, Published, Source, features_unknown, mean_normalised
 from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 from mvector.models.titanet import KERNELS
@@ -83,10 +83,7 @@ def _front_end(feature_dim: int, sample_rate: int, hints: Hints) -> FrontEnd:
     usual = {"normalize": "per_feature", "window": "hann", "frame_splicing": 1}
     for key, value in usual.items():
         if found.get(key, value) != value:
-            raise CheckpointError(
-                f"The checkpoint's model_config says {key} {found[key]!r} of its features, which "
-                "mvector does not compute; choose another model."
-            )
+            raise features_unknown(key, found[key])
     lengths = {
         "win_length": found.get("window_size", 0.025),
         "hop_length": found.get("window_stride", 0.01),

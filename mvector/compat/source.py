@@ -9,6 +9,7 @@ from typing import Any
 
 from mvector.compat.families import Architecture, Reader
 from mvector.compat.key_tables import KeyTable
+from mvector.errors import CheckpointError
 from mvector.features.front_end import FrontEnd
 
 SAMPLE_RATE = 16000
@@ -94,3 +95,11 @@ def mean_normalised(feature_method: str, method_args: Mapping[str, Any]) -> dict
         "normalize_variance": False,
         "log_spectrum": False,
     }
+
+
+def features_unknown(key: str, value: object) -> CheckpointError:
+    """What to say of a ``model_config`` with such a setting of features."""
+    return CheckpointError(
+        f"The checkpoint's model_config says {key} {value!r} of its features, which mvector does "
+        "not compute; choose another model."
+    )
