@@ -54,11 +54,10 @@ class Download:
 
 @dataclass(frozen=True)
 class _Begun:
-    """What is written down of a file that is begun: its address, version and size, if known."""
+    """What is written down of a file that is begun: its address and, if known, version."""
 
     url: str
     version: str | None
-    total: int | None
 
 
 def download(
@@ -173,8 +172,7 @@ def _is_whole_behind(
         if not goes_on:
             have = 0
         _note_of(part).write_text(
-            json.dumps(asdict(_Begun(url, version_of(response.headers), total))),
-            encoding="utf-8",
+            json.dumps(asdict(_Begun(url, version_of(response.headers)))), encoding="utf-8"
         )
         with open(part, "ab" if goes_on else "wb") as stream:
             _copy(response, stream, file, have, total, show=show)
@@ -256,7 +254,7 @@ def _begun(part: Path, url: str, knows_sum: bool) -> _Begun | None:
         return None
     if begun.url == url and (begun.version is not None or knows_sum):
         return begun
-    return _Begun(url, None, None) if knows_sum else None
+    return _Begun(url, None) if knows_sum else None
 
 
 def _forget(part: Path) -> None:
