@@ -199,12 +199,12 @@ def measure_latency(args: argparse.Namespace) -> None:
     """A clip in one thread, alone and beside other work."""
     peak = peak_flops(1)
     print(f"Products of matrices, one thread: {peak / 1e9:.0f} GFLOP/s")
+    clip = noise(CLIP_S)
     print("| model | engine | alone | of torch | of the peak | every core busy | ratio |")
     print("|---" * 7 + "|")
     for folder in args.models:
         tasks: dict[str, Callable[[], object]] = {
             engine: partial(SpeakerEncoder.from_folder(folder, "cpu", engine=engine).embed, clip)
-            for clip in [noise(CLIP_S)]
             for engine in ENGINES
         }
         count = operations(load_model_folder(folder)[0])
