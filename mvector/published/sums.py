@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mvector.files import write_text
 
@@ -22,8 +23,8 @@ class Seen:
 def seen_before(folder: Path, file: str) -> Seen | None:
     """What is written down of a file in the folder of a model's downloads, if anything."""
     try:
-        return Seen(**json.loads((folder / _SEEN).read_text(encoding="utf-8"))[file])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Seen(**_all_seen(folder)[file])
+    except (KeyError, TypeError):
         return None
 
 
@@ -33,9 +34,13 @@ def remember(folder: Path, file: str, seen: Seen) -> None:
     Raises:
         OSError: it cannot be written.
     """
+    known = {**_all_seen(folder), file: asdict(seen)}
+    write_text(folder / _SEEN, json.dumps(known, indent=1) + "\n")
+
+
+def _all_seen(folder: Path) -> dict[str, Any]:
     try:
         known = json.loads((folder / _SEEN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        known = {}
-    known = known if isinstance(known, dict) else {}
-    write_text(folder / _SEEN, json.dumps({**known, file: asdict(seen)}, indent=1) + "\n")
+        return {}
+    return known if isinstance(known, dict) else {}
