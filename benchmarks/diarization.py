@@ -37,13 +37,14 @@ from mvector.audio import audio_info
 from mvector.diarization import Turn, read_rttm, read_uem
 from mvector.diarization.error_rate import DiarizationErrors, score_recordings, total_errors
 from mvector.diarization.hearing import Heard, hear
+from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.rttm import Regions, as_field
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation.reports.tables import percent
 from mvector.models.named import model_folder
 from mvector.recognition.predictor import MVectorPredictor
+from mvector.speakers.names import person_of_folder
 
-_WINDOW_S, _HOP_S = 1.5, 0.75
 _THRESHOLD = 0.5
 _MOST_PEOPLE = 10
 _COLLAR_S = 0.25
@@ -80,7 +81,7 @@ class RecordingSet:
     def enrolled(self) -> list[str]:
         """Names as they stand in RTTM."""
         folders = () if self.library is None else self.library.iterdir()
-        return [as_field(folder.name) for folder in folders if folder.is_dir()]
+        return [as_field(person_of_folder(folder)) for folder in folders if folder.is_dir()]
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,10 @@ def make_baseline(
     cluster: Callable[[np.ndarray], np.ndarray], model: Path, library: Path | None
 ) -> Callable[[str], list[Turn]]:
     """A system that knows no names."""
-    encoder = SpeakerEncoder.from_folder(model)
+    encoder, usual = SpeakerEncoder.from_folder(model), DiarizationOptions()
 
     def diarize(path: str) -> list[Turn]:
-        heard = hear(encoder, path, window_s=_WINDOW_S, hop_s=_HOP_S)
+        heard = hear(encoder, path, window_s=usual.window_s, hop_s=usual.hop_s)
         return turns_of_windows(heard, cluster(heard.units))
 
     return diarize
