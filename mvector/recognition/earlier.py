@@ -68,7 +68,7 @@ def read_earlier(path: str | os.PathLike[str], fingerprint: str) -> Earlier:
 
 def labels_of(
     people: Sequence[Speaker],
-    order: Sequence[int] | np.ndarray,
+    order: Sequence[int],
     judge: Judge,
     earlier: Earlier | None,
 ) -> list[Speaker]:
@@ -88,9 +88,9 @@ def labels_of(
         )
     number = max((int(found[1]) for found in map(_NUMBERED.fullmatch, used) if found), default=0)
     for place in order:
-        if int(place) not in labels:
+        if place not in labels:
             number += 1
-            labels[int(place)] = f"Speaker {number}"
+            labels[place] = f"Speaker {number}"
     return [replace(person, label=labels[place]) for place, person in enumerate(people)]
 
 
