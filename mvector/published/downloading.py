@@ -171,10 +171,10 @@ def _is_whole_behind(
         _check_size(file, total)
         if not goes_on:
             have = 0
-        _note_of(part).write_text(
-            json.dumps(asdict(_Begun(url, version_of(response.headers)))), encoding="utf-8"
-        )
+        begun = _Begun(url, version_of(response.headers))
         with open(part, "ab" if goes_on else "wb") as stream:
+            # behind the truncation: a new version must never be noted over the bytes of an old one
+            _note_of(part).write_text(json.dumps(asdict(begun)), encoding="utf-8")
             _copy(response, stream, file, have, total, show=show)
     whole = file.num_bytes if total is None else total
     return whole is None or _size(part) == whole

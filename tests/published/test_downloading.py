@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 from error_codes import raises_code
@@ -83,6 +84,26 @@ def test_pieces_of_two_versions_are_never_put_together(
 ) -> None:
     url = server.on("/m", content(b"x" * len(DATA), cut_at=1000), after)
     assert got(tmp_path, url, sha256=None).sha256 == SUM
+
+
+def test_a_version_is_never_noted_over_the_bytes_of_another(
+    server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = server.on("/m", content(b"x" * len(DATA), cut_at=1000))
+    with raises_code("download-failed"):
+        got(tmp_path, url, sha256=None)
+    server.on("/m", content(DATA, tag='"2"'))
+    part = tmp_path / "model.pt.part"
+    sizes = []
+    dumps = json.dumps
+
+    def note(*args: Any) -> str:
+        sizes.append(part.stat().st_size)
+        return dumps(*args)
+
+    monkeypatch.setattr(json, "dumps", note)
+    assert got(tmp_path, url, sha256=None).sha256 == SUM
+    assert sizes == [0]
 
 
 def test_without_a_version_and_a_sum_nothing_is_pieced_together(
