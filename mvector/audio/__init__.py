@@ -9,7 +9,14 @@ from mvector.audio.channels import (
 )
 from mvector.audio.decoding import AudioInfo
 from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
-from mvector.audio.io import audio_info, audio_windows, header_duration, read_audio, write_wav
+from mvector.audio.io import (
+    audio_info,
+    audio_windows,
+    channel_choices,
+    header_duration,
+    read_audio,
+    write_wav,
+)
 from mvector.audio.level import SILENCE_DB, check_duration, check_speech, level_db
 from mvector.audio.limits import AudioLimits
 from mvector.audio.sources import AudioSource, source_name
@@ -26,6 +33,7 @@ __all__ = [
     "PassedOver",
     "audio_info",
     "audio_windows",
+    "channel_choices",
     "check_duration",
     "check_speech",
     "header_duration",

@@ -15,10 +15,19 @@ import numpy as np
 import soundfile
 import soxr
 
-from mvector.audio.channels import Channel, ChoiceHook, check_channel, split_channel, to_mono
+from mvector.audio.channels import (
+    DECIDED_FROM_S,
+    Channel,
+    ChannelChoice,
+    ChoiceHook,
+    check_channel,
+    choose_channels,
+    split_channel,
+    to_mono,
+)
 from mvector.audio.decoding import AudioInfo, NativeAudio, open_native
 from mvector.audio.limits import DEFAULT_LIMITS, AudioLimits
-from mvector.audio.samples import cut_windows, first_samples
+from mvector.audio.samples import check_samples, cut_windows, first_samples
 from mvector.audio.sources import AudioSource, source_name
 from mvector.errors import AudioError
 from mvector.files import write_atomically, write_errors_as
@@ -120,6 +129,22 @@ def audio_windows(
         if duration_s is not None:
             blocks = first_samples(blocks, round(duration_s * sample_rate))
         yield from cut_windows(blocks, round(window_s * sample_rate))
+
+
+def channel_choices(
+    source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS
+) -> Iterator[ChannelChoice]:
+    """What ``auto`` would hear of each 30 s of a clip by themselves; nothing of one channel.
+
+    Stretches without any sound are passed over. Errors as :func:`audio_windows`.
+    """
+    name = source_name(source)
+    with open_native(source, 16000, limits) as clip:
+        if clip.num_channels < 2:
+            return
+        for block in cut_windows(clip.blocks, round(DECIDED_FROM_S * clip.sample_rate)):
+            if (np.ptp(check_samples(block, name), axis=0) > 0).any():
+                yield choose_channels(block, clip.sample_rate)
 
 
 def _check_stretch(name: str, sample_rate: int, offset_s: float, duration_s: float | None) -> None:

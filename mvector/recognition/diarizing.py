@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mvector.audio import AudioSource, ChannelOf, audio_windows, source_name, split_channel
-from mvector.audio.channels import DECIDED_FROM_S, ChannelChoice
+from mvector.audio import AudioSource, ChannelOf, source_name, split_channel
+from mvector.diarization.channels import channels_of_people
 from mvector.diarization.hearing import Heard, best_vad_method, hear
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.result import Diarization, Speaker, turns_of, with_overlaps
@@ -97,22 +97,10 @@ def _channels_of(
     encoder: SpeakerEncoder, source: AudioSource, options: DiarizationOptions
 ) -> tuple[int | None, ...]:
     """The channels that hold a person each; ``None``: the recording as one."""
-    if split_channel(source)[1] is not None or options.bounds[1] < 2:
+    is_chosen = split_channel(source)[1] is not None or encoder.channel != "auto"
+    if is_chosen or options.bounds[1] < 2:
         return (None,)
-    choices: list[ChannelChoice] = []
-    head = audio_windows(
-        source,
-        encoder.sample_rate,
-        window_s=DECIDED_FROM_S,
-        duration_s=DECIDED_FROM_S,
-        channel=encoder.channel,
-        mono_as_is=True,
-        on_choice=choices.append,
-        limits=encoder.listening.limits,
-    )
-    next(head, None)
-    different = [choice for choice in choices if choice.caution == "different"]
-    return different[0].pair if different else (None,)
+    return channels_of_people(source, encoder.listening.limits) or (None,)
 
 
 def _notes(
