@@ -73,13 +73,16 @@ def may_have_gpu() -> bool:
 
 
 def choose_autocast_dtype(
-    device: torch.device, enabled: bool, choice: Literal["auto", "bfloat16", "float16"] = "auto"
+    device: torch.device,
+    enabled: bool | Literal["auto"],
+    choice: Literal["auto", "bfloat16", "float16"] = "auto",
 ) -> torch.dtype | None:
     """The half precision to train in, if any.
 
     Args:
         device: where training runs.
-        enabled: whether half precision is wanted at all.
+        enabled: whether half precision is wanted at all; ``auto``: bfloat16 where the hardware
+            computes in it, and else float32.
         choice: ``auto`` takes bfloat16 where the hardware computes in it; a GPU that does not gets
             float16, and a CPU that does not stays at float32, as bfloat16 would slow it down.
 
@@ -94,28 +97,31 @@ def choose_autocast_dtype(
         raise MVectorError(
             "train_conf.amp_dtype float16 is for GPUs; set it to auto or bfloat16 on a CPU."
         )
-    if choice != "auto":
-        return torch.bfloat16 if choice == "bfloat16" else torch.float16
-    if device.type == "cuda":
-        # older GPUs (V100, T4) emulate it, at a fraction of the speed of their float16
-        computes = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if computes else torch.float16
-    if _cpu_computes_bfloat16():
+    if choice == "float16":
+        return torch.float16
+    is_native = computes_bfloat16(device)
+    if choice == "bfloat16" and not is_native:
+        logger.warning("train_conf.amp_dtype bfloat16 is emulated here, and slow.")
+    if is_native or choice == "bfloat16":
         return torch.bfloat16
-    logger.info("This CPU has no bfloat16 arithmetic: training stays in float32.")
+    if enabled != "auto" and device.type == "cuda":
+        return torch.float16
+    logger.info("There is no bfloat16 arithmetic here: training stays in float32.")
     return None
 
 
-def allow_tf32(device: torch.device, allowed: bool) -> None:
-    """Let a GPU multiply float32 matrices with 10 bits of fraction, or keep it from that.
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has instructions for bfloat16, as far as it can be told.
 
-    It holds for the whole process, and for products of matrices: the linear layers, and all
-    convolutions over one frame. (Other convolutions are cuDNN's, which torch lets do so anyway.)
+    GPUs since Ampere do; older ones (V100, T4) emulate it, at a fraction of the speed of their
+    float16. CPUs with AVX-512 BF16 or AMX do.
     """
     import torch
 
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = _cpu_flags()
+    return device.type == "cpu" and ("avx512_bf16" in flags or "amx_bf16" in flags)
 
 
 def cpu_multiplies_int8() -> bool:
@@ -125,12 +131,6 @@ def cpu_multiplies_int8() -> bool:
     """
     flags = _cpu_flags()
     return not flags or any(name in flags for name in ("vnni", "amx_int8", "asimddp", "i8mm"))
-
-
-def _cpu_computes_bfloat16() -> bool:
-    """Whether the CPU has AVX-512 BF16 or AMX instructions, as far as the system tells."""
-    flags = _cpu_flags()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def _cpu_flags() -> str:

@@ -167,7 +167,12 @@ _NEEDS: tuple[tuple[str, str, Holds, str], ...] = (
         lambda c: c.optimizer_conf.weight_decay > 0,
         "optimizer_conf.weight_decay above 0",
     ),
-    ("train_conf", "amp_dtype", lambda c: c.train_conf.enable_amp, "train_conf.enable_amp True"),
+    (
+        "train_conf",
+        "amp_dtype",
+        lambda c: c.train_conf.enable_amp is True,
+        "train_conf.enable_amp True",
+    ),
     (
         "train_conf",
         "classifier_sample_rate",

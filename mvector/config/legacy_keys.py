@@ -48,6 +48,12 @@ SWITCHES: dict[str, tuple[str, Any, Any, Callable[[Any], bool]]] = {
         "random",
         lambda sampler: sampler == "speakers",
     ),
+    "train_conf.allow_tf32": (
+        "train_conf.matmul_precision",
+        "high",
+        "highest",
+        lambda precision: precision == "high",
+    ),
 }
 
 # Sections that the moves above leave empty.

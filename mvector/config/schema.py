@@ -69,9 +69,9 @@ class TrainConf(Section):
     log_interval: int = Field(100, ge=1)
     save_interval: int | None = Field(None, ge=1)
     keep_last: int = Field(2, ge=1)
-    enable_amp: bool = False
+    enable_amp: bool | Literal["auto"] = False
     amp_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
-    allow_tf32: bool = False
+    matmul_precision: Literal["highest", "high"] = "high"
     use_compile: bool = False
     accumulate_batches: int = Field(1, ge=1)
     max_grad_norm: float | None = Field(None, gt=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import numpy as np
 import torch
 
 from mvector.compute.device import choose_device
+from mvector.compute.precision import exact_products
 from mvector.compute.threads import single_threaded
 from mvector.embedding.inference import is_for_one_thread
 from mvector.models.folder import fingerprint_of
@@ -30,6 +31,7 @@ class TorchInference:
         self._lock = threading.Lock()
         self._num_threads = 0
         self._in_training: list[torch.nn.Module] = []
+        self._arithmetic = ExitStack()  # left with the last thread
         self._macs_per_frame = _macs_per_frame(model)
 
     def _threads_for(self, num_samples: int) -> AbstractContextManager[None]:
@@ -40,9 +42,13 @@ class TorchInference:
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:
-        """The model in evaluation mode, until the last of several threads is done with it."""
+        """The model in evaluation mode, until the last of several threads is done with it.
+
+        What a training lets a GPU do less exactly, this keeps it from.
+        """
         with self._lock:
             if self._num_threads == 0:
+                self._arithmetic.enter_context(exact_products(self.device))
                 self._in_training = [part for part in self.model.modules() if part.training]
                 if self._in_training:
                     self.model.eval()
@@ -55,6 +61,7 @@ class TorchInference:
                 if self._num_threads == 0:
                     for part in self._in_training:
                         part.training = True
+                    self._arithmetic.close()
 
     @property
     def fingerprint(self) -> str:

@@ -51,12 +51,18 @@ class ClassDomains:
         self.shares = [
             DomainShare(
                 self._rows[domain],
-                torch.nonzero(domains == domain).squeeze(1).to(self._device)
+                self._sent(torch.nonzero(domains == domain).squeeze(1))
                 if len(present) > 1
                 else None,
             )
             for domain in present
         ]
+
+    def _sent(self, clips: torch.Tensor) -> torch.Tensor:
+        """Positions on the device; a GPU fetches them by itself, from pinned memory."""
+        if self._device is not None and self._device.type == "cuda":
+            clips = clips.pin_memory()
+        return clips.to(self._device, non_blocking=True)
 
     def among_own(self, labels: torch.Tensor) -> torch.Tensor:
         """Labels ``(batch,)`` counted among the classes of their own domain."""

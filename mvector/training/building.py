@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import torch
 
-from mvector.compute.device import allow_tf32
 from mvector.compute.distributed import World
+from mvector.compute.precision import set_matmul_precision
 from mvector.config import Config
 from mvector.data.loader import TrainingData
 from mvector.errors import ConfigError, count_of
@@ -31,7 +31,7 @@ def build_learner(
     """
     if device.type == "cpu":
         keep_freed_memory()
-    allow_tf32(device, config.train_conf.allow_tf32)
+    set_matmul_precision(device, config.train_conf.matmul_precision)
     torch.manual_seed(config.train_conf.seed)
     model = SpeakerModel.from_config(config).to(device)
     _require_frames(config, model)

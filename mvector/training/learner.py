@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mvector.compute.device import choose_autocast_dtype
 from mvector.compute.distributed import World, all_reduce_sum, gather_objects
+from mvector.compute.precision import exact_products
 from mvector.config import Config
 from mvector.data.augmentation.features import mask_features
 from mvector.data.dataset import TrainingBatch
@@ -187,10 +188,11 @@ class Learner:
         """Features, masked where so configured, and labels of a batch, on the device."""
         inputs = batch.inputs.to(self.device, non_blocking=True)
         labels = batch.labels.to(self.device, non_blocking=True)
-        if inputs.dim() == 3:  # cached features
-            features = self.model.featurizer.normalise(inputs)
-        else:
-            features, _ = self.model.features(inputs)
+        with exact_products(self.device):  # as what is heard in use
+            if inputs.dim() == 3:  # cached features
+                features = self.model.featurizer.normalise(inputs)
+            else:
+                features, _ = self.model.features(inputs)
         spec_aug = self.config.augment_conf.spec_aug
         if spec_aug.prob > 0:
             features = mask_features(features, batch.mask_draws, spec_aug)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
-from mvector.compute.device import allow_tf32, choose_autocast_dtype
+from mvector.compute.device import choose_autocast_dtype
 
 GPU = torch.device("cuda")
 
@@ -32,21 +32,24 @@ def test_bfloat16_is_for_gpus_that_compute_in_it(gpu_of: None, expected: torch.d
     assert choose_autocast_dtype(GPU, enabled=True) == expected
     assert choose_autocast_dtype(GPU, enabled=True, choice="bfloat16") == torch.bfloat16
     assert choose_autocast_dtype(GPU, enabled=False) is None
+    native = torch.bfloat16 if expected == torch.bfloat16 else None
+    assert choose_autocast_dtype(GPU, enabled="auto") == native
 
 
-@pytest.fixture
-def precision_put_back() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
-@pytest.mark.usefixtures("precision_put_back")
-def test_tf32_is_off_unless_asked_for_and_a_matter_of_gpus() -> None:
-    torch.set_float32_matmul_precision("medium")
-    allow_tf32(torch.device("cpu"), True)
-    assert torch.get_float32_matmul_precision() == "medium"
-    allow_tf32(GPU, True)
-    assert torch.get_float32_matmul_precision() == "high"
-    allow_tf32(GPU, False)
-    assert torch.get_float32_matmul_precision() == "highest"
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx512f avx512_bf16", torch.bfloat16),
+        ("amx_bf16 amx_tile", torch.bfloat16),
+        ("avx2", None),
+    ],
+)
+def test_so_it_is_for_cpus(
+    flags: str, expected: torch.dtype | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}", encoding="ascii")
+    monkeypatch.setattr("mvector.compute.device._CPU_INFO", tmp_path / "cpuinfo")
+    cpu = torch.device("cpu")
+    assert choose_autocast_dtype(cpu, enabled=True) == expected
+    assert choose_autocast_dtype(cpu, enabled="auto") == expected
+    assert choose_autocast_dtype(cpu, enabled=True, choice="bfloat16") == torch.bfloat16
