@@ -171,7 +171,7 @@ def test_the_extra_all_has_every_package_of_the_others_but_those_of_developers()
     of_users = [
         package for name in extras if name not in ("all", "dev") for package in extras[name]
     ]
-    assert sorted(extras["all"]) == sorted(of_users)
+    assert sorted(extras["all"]) == sorted({*of_users})
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, TypeAlias
 
 from mvector.audio.channels import ChannelOf
@@ -113,8 +113,11 @@ def open_encoded(source: Any, limits: AudioLimits) -> Iterator[ClipStream]:
             return
         if not is_binary:
             raise AudioError(f"{name} is open as text; open it in binary mode, open(path, 'rb').")
-        yield ClipStream(source)
-        source.seek(start)  # the caller may read the same object again
+        try:
+            yield ClipStream(source)
+        finally:
+            with suppress(OSError, ValueError):  # it was closed meanwhile
+                source.seek(start)  # the caller may read the same object again
     else:
         raise AudioError(
             f"Cannot read audio from {type(source).__name__}: give a path, bytes, a file object, "

@@ -20,6 +20,7 @@ from mvector.cli.common import (
 )
 from mvector.cli.options import Action, Command, Condition, option, optional
 from mvector.errors import MVectorError, import_errors_as
+from mvector.home import data_home
 
 if TYPE_CHECKING:
     from mvector.recognition.predictor import MVectorPredictor
@@ -51,6 +52,21 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
     )
     max_clip_seconds: float = option(
         300.0, "longest clip (default: %(default)s)", "SECONDS", parse_length
+    )
+    max_recording_mib: int = option(
+        512, "largest recording of /v1/diarize, in MiB (default: %(default)s)", "N", parse_number
+    )
+    max_recording_seconds: float = option(
+        14400.0,
+        "longest recording of /v1/diarize (default: %(default)s)",
+        "SECONDS",
+        parse_length,
+    )
+    max_jobs: int = option(
+        16,
+        "recordings of /v1/diarize that arrive, wait or are worked on (default: %(default)s)",
+        "N",
+        parse_number,
     )
     max_waiting: int = option(
         64,
@@ -97,6 +113,7 @@ def _serve(args: Serve) -> int:
         from mvector.service.keys import KeyFile
         from mvector.service.service import Service
         from mvector.service.settings import ServiceSettings
+        from mvector.service.work_folder import WorkFolder, new_work_folder
     keys = None if args.keys is None else KeyFile(args.keys)
     listening = _listen(args.host, args.port)
     limits = AudioLimits(
@@ -105,13 +122,17 @@ def _serve(args: Serve) -> int:
     predictor = make_predictor(args, args.audio_db_path, limits=limits)
     settings = ServiceSettings(
         max_body_bytes=args.max_body_mib << 20,
+        max_recording_bytes=args.max_recording_mib << 20,
+        max_recording_s=args.max_recording_seconds,
+        max_jobs=args.max_jobs,
         max_waiting=args.max_waiting,
         batch_size=args.batch_size,
         requests_per_minute=args.requests_per_minute,
         max_tries=args.max_tries,
         tries_window_s=args.tries_seconds,
     )
-    app = build_app(Service(predictor, settings, keys))
+    folder, running = new_work_folder(data_home() / "service")
+    app = build_app(Service(predictor, settings, keys, WorkFolder(folder, is_own=True)))
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -120,7 +141,8 @@ def _serve(args: Serve) -> int:
         timeout_graceful_shutdown=_GRACE_S,
     )
     _tell(args, predictor, listening)
-    uvicorn.Server(config).run(sockets=[listening])
+    with running:  # until the process ends
+        uvicorn.Server(config).run(sockets=[listening])
     return 0
 
 

@@ -6,6 +6,7 @@ that memory holds one block and the embeddings: 4 hours are about 20,000 of thes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -66,6 +67,7 @@ def hear(
     hop_s: float,
     vad_method: VadMethod | None = None,
     progress: bool = False,
+    on_heard: Callable[[float], object] = lambda heard_s: None,
 ) -> Heard:
     """Find the speech of a recording, and embed windows of it.
 
@@ -77,6 +79,8 @@ def hear(
         hop_s: from the start of a window to that of the next.
         vad_method: finds the speech; ``None`` takes :func:`best_vad_method`.
         progress: show a bar.
+        on_heard: is told how many seconds are heard, after each minute or so; what it raises ends
+            the work.
 
     Raises:
         AudioError: the recording cannot be decoded.
@@ -97,17 +101,23 @@ def hear(
     total = None if told_s is None else round(told_s)
     segments, windows, units = [], [], []
     num_samples = 0
+
+    def told(begin_s: float, block_s: float) -> Callable[[float], object]:
+        return lambda share: on_heard(begin_s + share * block_s)
+
     with progress_bar(total=total, desc="Listening", unit="second", show=progress) as bar:
         for block in blocks:
             found = _speech_in(block, rate, method)
             places = _windows_of(found, len(block), rate, window_s, hop_s, _least_s(encoder))
+            begin_s, block_s = num_samples / rate, len(block) / rate
             good, vectors = _embed(
-                encoder, block, places, f"{name} from {num_samples / rate:.0f} s"
+                encoder, block, places, f"{name} from {begin_s:.0f} s", told(begin_s, block_s)
             )
             segments.append((found + num_samples) / rate)
             windows.append((places[good] + num_samples) / rate)
             units.append(vectors)
             num_samples += len(block)
+            on_heard(num_samples / rate)  # blocks without speech too
             bar.update(round(len(block) / rate))
     odd = [choice for choice in choices if choice.caution]
     return Heard(
@@ -152,9 +162,16 @@ def _windows_of(
 
 
 def _embed(
-    encoder: SpeakerEncoder, block: np.ndarray, places: np.ndarray, name: str
+    encoder: SpeakerEncoder,
+    block: np.ndarray,
+    places: np.ndarray,
+    name: str,
+    on_share: Callable[[float], object],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows of a block hold a voice, and its directions ``(good, embd_dim)``."""
+    """Which windows of a block hold a voice, and its directions ``(good, embd_dim)``.
+
+    ``on_share`` is told how much of them is done, from 0 to 1.
+    """
     front_end = encoder.model.front_end
 
     def read(position: int) -> np.ndarray:
@@ -162,9 +179,12 @@ def _embed(
         return front_end.check_clip(front_end.speech(block[start:stop], name), name)
 
     good, vectors = [], []
+    num_done = 0
     for batch in encoder.embed_stream([name] * len(places), read, batch_size=_BATCH_SIZE):
         good.append(batch.good)
         vectors.append(batch.embeddings)
+        num_done += len(batch.good) + len(batch.failures)
+        on_share(num_done / len(places))
     if not good:
         return np.zeros(0, np.int64), np.zeros((0, encoder.embd_dim), np.float32)
     order = np.argsort(np.concatenate(good))

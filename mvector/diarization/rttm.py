@@ -71,9 +71,13 @@ def write_rttm(path: str | os.PathLike[str], turns: Mapping[str, Sequence[Turn]]
     Raises:
         DataError: the file cannot be written.
     """
-    lines = (_turn_line(recording, turn) for recording in turns for turn in turns[recording])
     with write_errors_as(DataError, f"'{path}'"):
-        write_text(Path(path), lines)
+        write_text(Path(path), rttm_lines(turns))
+
+
+def rttm_lines(turns: Mapping[str, Sequence[Turn]]) -> Iterator[str]:
+    """The lines of :func:`write_rttm`, each with its end."""
+    return (_turn_line(recording, turn) for recording in turns for turn in turns[recording])
 
 
 def write_uem(path: str | os.PathLike[str], regions: Mapping[str, Regions]) -> None:

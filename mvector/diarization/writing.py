@@ -13,7 +13,7 @@ from pathlib import Path
 from mvector.diarization.page import diarization_page
 from mvector.diarization.picture import save_timeline
 from mvector.diarization.result import Diarization
-from mvector.diarization.rttm import write_rttm
+from mvector.diarization.rttm import rttm_lines
 from mvector.errors import DataError, MVectorError
 from mvector.files import write_errors_as, write_text
 
@@ -21,6 +21,11 @@ from mvector.files import write_errors_as, write_text
 def to_json(found: Diarization) -> str:
     """One object, as :meth:`Diarization.to_dict` has it; ``--same_as`` reads it."""
     return json.dumps(found.to_dict(), ensure_ascii=False) + "\n"
+
+
+def to_rttm(found: Diarization) -> str:
+    """Lines of RTTM, of a recording by its name without the suffix."""
+    return "".join(rttm_lines({Path(found.recording).stem: found.turns}))
 
 
 def to_srt(found: Diarization) -> str:
@@ -54,13 +59,14 @@ def to_csv(found: Diarization) -> str:
 
 
 _TEXTS: dict[str, Callable[[Diarization], str]] = {
+    ".rttm": to_rttm,
     ".json": to_json,
     ".srt": to_srt,
     ".vtt": to_vtt,
     ".csv": to_csv,
 }
 #: What the name of a file may end with.
-SUFFIXES = (".rttm", *_TEXTS, ".html", ".png")
+SUFFIXES = (*_TEXTS, ".html", ".png")
 
 
 def check_out_path(path: str | os.PathLike[str]) -> None:
@@ -95,9 +101,7 @@ def save_diarization(
     check_out_path(path)
     file = Path(path)
     suffix = file.suffix.lower()
-    if suffix == ".rttm":
-        write_rttm(file, {Path(found.recording).stem: found.turns})
-    elif suffix == ".png":
+    if suffix == ".png":
         save_timeline(found, file)
     else:
         with write_errors_as(DataError, f"'{path}'", "choose another --out"):

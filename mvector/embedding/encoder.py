@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mvector.audio import AudioLimits
 from mvector.audio.channels import Channel
 from mvector.audio.clip_report import ClipReport
 from mvector.embedding.inference import NO_DIRECTION, Inference, embed_long
@@ -100,6 +102,12 @@ class SpeakerEncoder:
         """
         model, info = load_model(path, engine, device)
         return cls(model, info, device, listening)
+
+    def with_limits(self, limits: AudioLimits) -> SpeakerEncoder:
+        """The same model and inference, with other bounds on the clips that are accepted."""
+        other = copy(self)
+        other.listening = replace(self.listening, limits=limits)
+        return other
 
     def compute_through(self, wrap: Callable[[Inference], Inference]) -> None:
         """Let what ``wrap`` makes of the inference compute from now on, before clips are embedded.

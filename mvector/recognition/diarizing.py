@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +50,7 @@ def diarize(
     search: Search | None = None,
     same_as: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    on_heard: Callable[[float], object] = lambda heard_s: None,
 ) -> Diarization:
     """Who spoke when; see :meth:`mvector.recognition.MVectorPredictor.diarize`.
 
@@ -61,6 +62,7 @@ def diarize(
         search: names the people; ``None`` leaves them unknown.
         same_as: JSON of an earlier recording.
         progress: show bars.
+        on_heard: as :func:`mvector.diarization.hearing.hear` has it, of each channel.
     """
     options = options or DiarizationOptions()
     if search is not None:
@@ -79,6 +81,7 @@ def diarize(
             hop_s=options.hop_s,
             vad_method=options.vad_method,
             progress=progress,
+            on_heard=on_heard,
         )
         if len(heard.units) or channel is None:
             parts.append(_Part(sound, channel, heard, find_voices(heard, own, name)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,12 @@ class MVectorPredictor:
         self._audio_db_path, self._library_options = audio_db_path, dict(library_options or {})
         self._library: SpeakerLibrary | None = None
         self._opening = threading.Lock()
+
+    def with_limits(self, limits: AudioLimits) -> MVectorPredictor:
+        """The same model and library, with other bounds on the clips that are accepted."""
+        other = copy(self)
+        other.encoder = self.encoder.with_limits(limits)
+        return other
 
     def predict(self, audio_data: AudioSource, *, sample_rate: int | None = None) -> np.ndarray:
         """Embedding ``(embd_dim,)`` of a clip, float32; an ``AudioError`` if it cannot be heard."""
@@ -362,6 +369,7 @@ class MVectorPredictor:
         same_as: str | os.PathLike[str] | None = None,
         sample_rate: int | None = None,
         progress: bool = False,
+        on_heard: Callable[[float], object] = lambda heard_s: None,
     ) -> Diarization:
         """Who spoke when; with ``audio_db_path``, by name.
 
@@ -371,6 +379,8 @@ class MVectorPredictor:
             within: people of these groups only may be recognised.
             same_as: JSON of an earlier recording, whose unknown people keep their labels.
             progress: show bars.
+            on_heard: is told how many seconds are heard, now and then; what it raises ends the
+                work.
 
         Raises:
             AudioError: the recording cannot be used, or has too little speech for so many people.
@@ -397,9 +407,10 @@ class MVectorPredictor:
             search=search,
             same_as=same_as,
             progress=progress,
+            on_heard=on_heard,
         )
         if library is None and self._audio_db_path is not None:
-            note = f"nobody is named: '{self._audio_db_path}' has nobody enrolled yet"
+            note = "nobody is named: the speaker library has nobody enrolled yet"
             return replace(found, notes=(*found.notes, note))
         return found
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from mvector.service import people_routes, problems, state_routes, voice_routes
+from mvector.service import job_routes, people_routes, problems, state_routes, voice_routes
 from mvector.service.guard import Guard
 from mvector.service.reference import reference_page
 from mvector.service.schemas import NOT_DETECTED
@@ -40,7 +40,7 @@ def build_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for routes in (voice_routes, people_routes, state_routes):
+    for routes in (voice_routes, people_routes, job_routes, state_routes):
         app.include_router(routes.build_router(service))
 
     @app.get("/v1/docs", include_in_schema=False)

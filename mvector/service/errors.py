@@ -26,11 +26,11 @@ class RequestError(MVectorError):
         self.status, self.retry_after_s = status, retry_after_s
 
 
-def overloaded() -> RequestError:
+def overloaded(retry_after_s: float = 1.0) -> RequestError:
     """Too much is under way, or in memory."""
     return RequestError(
         "The service is overloaded; try again in a moment.",
         code="overloaded",
         status=503,
-        retry_after_s=1.0,
+        retry_after_s=retry_after_s,
     )

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ from mvector.service.settings import ServiceSettings
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+#: The path that takes recordings, which go to a disk.
+RECORDINGS = "/v1/diarize"
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
 _BODIES_HELD = 16  # as many of the largest size may be in memory at once
 _SECURITY = {
@@ -56,7 +59,8 @@ class Guard:
         scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         started, status = time.perf_counter(), 500
         has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        body = _Body(self, receive, self._settings, is_read=not has_body)
+        bounds = _bounds_of(scope, headers, self._settings)
+        body = _Body(self, receive, bounds, is_read=not has_body)
         has_answered = False
 
         async def answer(message: Message) -> None:
@@ -72,22 +76,22 @@ class Guard:
             await send(message)
 
         try:
-            self._check(headers)
+            self._check(headers, bounds)
             await self.app(scope, body.receive, answer)
         except Exception as error:
             if not has_answered:
                 await respond(Request(scope), error)(scope, receive, answer)
         finally:
-            self._held -= body.size
+            self._held -= body.held
             self._metrics.answered(scope, status, time.perf_counter() - started)
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, headers: Headers, bounds: _Bounds) -> None:
         """Refuse what can be refused by its headers."""
         if self._is_local:
             _check_local(headers)
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._settings.max_body_bytes:
-            raise _too_large(self._settings)
+        if length.isdecimal() and int(length) > bounds.size:
+            raise _too_large(bounds)
 
     def hold(self, size: int) -> None:
         """Count what is in memory of bodies.
@@ -100,15 +104,29 @@ class Guard:
         self._held += size
 
 
+@dataclass(frozen=True)
+class _Bounds:
+    """Of the body of a request: bytes, seconds, and whether memory holds it."""
+
+    size: int
+    seconds: float
+    in_memory: bool
+
+
+def _bounds_of(scope: Scope, headers: Headers, settings: ServiceSettings) -> _Bounds:
+    is_json = headers.get("content-type", "").lower().startswith("application/json")
+    if scope["path"] == RECORDINGS and not is_json:
+        return _Bounds(settings.max_recording_bytes, settings.max_recording_upload_s, False)
+    return _Bounds(settings.max_body_bytes, settings.max_upload_s, True)
+
+
 class _Body:
     """The body of a request, as it arrives."""
 
-    def __init__(
-        self, guard: Guard, receive: Receive, settings: ServiceSettings, *, is_read: bool
-    ) -> None:
-        self._guard, self._receive, self._settings = guard, receive, settings
-        self._until = time.monotonic() + settings.max_upload_s
-        self.size, self.is_read = 0, is_read
+    def __init__(self, guard: Guard, receive: Receive, bounds: _Bounds, *, is_read: bool) -> None:
+        self._guard, self._receive, self._bounds = guard, receive, bounds
+        self._until = time.monotonic() + bounds.seconds
+        self._size, self.held, self.is_read = 0, 0, is_read
 
     async def receive(self) -> MutableMapping[str, Any]:
         if self.is_read:  # what comes now is that the client leaves
@@ -118,21 +136,23 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), left)
         except asyncio.TimeoutError as error:
             raise RequestError(
-                f"The request did not arrive within {self._settings.max_upload_s:g} s.",
+                f"The request did not arrive within {self._bounds.seconds:g} s.",
                 code="upload-too-slow",
                 status=408,
             ) from error
         more = len(message.get("body", b""))
-        if self.size + more > self._settings.max_body_bytes:
-            raise _too_large(self._settings)
-        self._guard.hold(more)
-        self.size += more
+        self._size += more
+        if self._size > self._bounds.size:
+            raise _too_large(self._bounds)
+        if self._bounds.in_memory:
+            self._guard.hold(more)
+            self.held += more
         self.is_read = not message.get("more_body", False)
         return message
 
 
-def _too_large(settings: ServiceSettings) -> RequestError:
-    most = settings.max_body_bytes / (1 << 20)
+def _too_large(bounds: _Bounds) -> RequestError:
+    most = bounds.size / (1 << 20)
     return RequestError(
         f"The request is larger than {most:g} MiB; send less, or shorter clips.",
         code="body-too-large",

@@ -37,6 +37,8 @@ class Metrics:
             "mvector_requests_under_way", "Requests that compute or wait.", registry=registry
         )
 
+        self._jobs = Gauge("mvector_jobs", "Recordings that are not done yet.", registry=registry)
+
     def answered(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
         """Count a request by the pattern of its path, in which no name stands."""
         route = getattr(scope.get("route"), "path", "none")
@@ -54,6 +56,10 @@ class Metrics:
     def follow_waiting(self, count: Callable[[], int]) -> None:
         """Ask for the number of requests under way whenever somebody reads."""
         self._waiting.set_function(count)
+
+    def follow_jobs(self, count: Callable[[], int]) -> None:
+        """Ask for the number of recordings that are not done whenever somebody reads."""
+        self._jobs.set_function(count)
 
     def text(self) -> bytes:
         """All of them."""

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 
 from mvector.errors import AudioError, ClipTooBadError
 from mvector.service import schemas
+from mvector.service.caller import Caller
 from mvector.service.errors import RequestError
 from mvector.service.keys import SCOPES
 from mvector.service.route_parts import QUALITY, answers, asking, quality
-from mvector.service.service import Caller, Service
+from mvector.service.service import Service
 from mvector.service.uploads import clips_body, json_body, named_clips, read_clips, read_json
 from mvector.speakers.people import Person
 

@@ -126,14 +126,18 @@ def invalid(error: ValidationError | RequestValidationError) -> RequestError:
     return RequestError(f"Not valid: {'; '.join(mistakes[:10])}.", code="request-invalid")
 
 
-def respond(request: Request, error: Exception) -> JSONResponse:
-    """The answer to a request that failed."""
+def failed(error: Exception, request_id: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """As :func:`problem_of`, of a request; what is internal is logged."""
     status, content, headers = problem_of(error)
-    request_id = request.scope.get("request_id", "")
     if content["code"] == "internal":
         logger.error("request %s: %s: %s", request_id, type(error).__name__, error)
         logger.debug("request %s", request_id, exc_info=error)
-    content["request_id"] = request_id
+    return status, {**content, "request_id": request_id}, headers
+
+
+def respond(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that failed."""
+    status, content, headers = failed(error, request.scope.get("request_id", ""))
     return JSONResponse(content, status, headers, MEDIA_TYPE)
 
 

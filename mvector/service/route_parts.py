@@ -10,10 +10,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from mvector.audio.clip_report import ClipReport
 from mvector.recognition.decision import Decision
+from mvector.service.caller import Caller
 from mvector.service.keys import Scope
 from mvector.service.problems import MEDIA_TYPE
 from mvector.service.schemas import Problem, Quality, Verdict
-from mvector.service.service import Caller, Service
+from mvector.service.service import Service
 
 _BEARER = HTTPBearer(auto_error=False, description="a key of mvector keys add")
 #: Examples of what is told of a clip, and of a verdict.

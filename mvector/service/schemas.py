@@ -139,6 +139,64 @@ class Change(Strict):
     metadata: dict[str, Any] | None = None
 
 
+class Problem(BaseModel):
+    """Why a request failed (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="which failure it is; docs/errors.md lists all")
+    cure: str | None = None
+    reasons: list[str] | None = None
+    request_id: str
+
+
+class Turn(BaseModel):
+    """One person who speaks without a break."""
+
+    start_s: float
+    end_s: float
+    speaker: str = Field(description="label of the person in this recording")
+    name: str | None = Field(description="null: not enrolled, or it cannot be told")
+    score: float | None = Field(description="cosine of the person's voice with that of `name`")
+    overlap: bool = Field(description="whether somebody else speaks too")
+
+
+class Voice(BaseModel):
+    """A person of a recording."""
+
+    label: str
+    name: str | None
+    time_s: float = Field(description="seconds of speech")
+    match: str | None = Field(description="the enrolled person who is most alike")
+    score: float | None = Field(description="cosine with `match`")
+    threshold: float | None = Field(description="cosine from which it would be `match`")
+    quality: Quality | None
+    reasons: list[str] = Field(description="why it may not be worth trusting")
+    channel: int | None = Field(description="of a recording with one person a channel")
+
+
+class Diarized(BaseModel):
+    """Who spoke when."""
+
+    recording: str
+    duration_s: float
+    speakers: list[Voice] = Field(description="in the order of their first words")
+    turns: list[Turn] = Field(description="by their starts")
+    notes: list[str] = Field(description="what there is to know of how it was heard")
+
+
+class Job(BaseModel):
+    """Work that is done behind the answer."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed"]
+    progress: float | None = Field(description="from 0 to 1; null: not known")
+    result: Diarized | None = Field(None, description="where it is done")
+    problem: Problem | None = Field(None, description="where it failed")
+
+
 class Health(BaseModel):
     """That the process answers."""
 
@@ -151,19 +209,6 @@ class Ready(BaseModel):
     status: Literal["ready"] = "ready"
     model: str
     num_people: int
-
-
-class Problem(BaseModel):
-    """Why a request failed (RFC 9457)."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    code: str = Field(description="which failure it is; docs/errors.md lists all")
-    cure: str | None = None
-    reasons: list[str] | None = None
-    request_id: str
 
 
 # ---- what stands behind the question mark --------------------------------------------------------
@@ -197,3 +242,26 @@ class EnrolQuery(Strict):
     """Of ``/v1/people/{name}/clips``."""
 
     groups: list[str] = Field([], description="that the person joins")
+
+
+class DiarizeQuery(Strict):
+    """Of ``/v1/diarize``."""
+
+    name: str = Field(
+        "recording", min_length=1, max_length=200, description="of the recording, for its result"
+    )
+    num_speakers: int | None = Field(
+        None, ge=1, le=100, description="how many people speak, if that is known"
+    )
+    min_speakers: int = Field(1, ge=1, le=100, description="at least so many people speak")
+    max_speakers: int = Field(20, ge=1, le=100, description="at most so many people speak")
+    within: list[str] = Field([], description="recognise people of these groups only")
+    exclusive: bool = Field(False, description="one person at a time, to join with a transcript")
+
+
+class JobQuery(Strict):
+    """Of ``/v1/jobs``."""
+
+    format: Literal["json", "rttm", "srt", "vtt", "csv"] | None = Field(
+        None, description="of the result, default as `Accept` says: json, or the turns as text"
+    )

@@ -5,38 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TypeVar
 
 from mvector.embedding.inference import Inference
 from mvector.recognition.judge import OPERATING_POINT_OF
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.service.allowances import Allowance
+from mvector.service.caller import Caller
+from mvector.service.diarization import diarize
 from mvector.service.errors import RequestError, overloaded
+from mvector.service.job_runner import JobRunner, Sparingly
+from mvector.service.jobs import Jobs
 from mvector.service.keys import KeyFile, Scope
 from mvector.service.metrics import Metrics
 from mvector.service.micro_batches import MicroBatches
 from mvector.service.once import Once
 from mvector.service.settings import ServiceSettings
+from mvector.service.work_folder import WorkFolder
 from mvector.speakers.audit import acting_for
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        who: the key, or the address where there are no keys.
-        request_id: of this request.
-    """
-
-    who: str
-    request_id: str
-
-    def __str__(self) -> str:
-        return f"{self.who} request {self.request_id}"
+_CLIPS_OF_A_JOB = 4  # computed at once; clips of requests wait for no more than these
 
 
 class Service:
@@ -46,13 +39,18 @@ class Service:
         predictor: with a library; its clips are computed in micro-batches from now on.
         settings: the bounds.
         keys: who may ask; ``None``: everybody who reaches it.
+        shared: what the processes of one service share; ``None``: there is this one alone.
 
     Raises:
         LibraryError: the library cannot be used, or is another model's.
     """
 
     def __init__(
-        self, predictor: MVectorPredictor, settings: ServiceSettings, keys: KeyFile | None
+        self,
+        predictor: MVectorPredictor,
+        settings: ServiceSettings,
+        keys: KeyFile | None,
+        shared: WorkFolder | None = None,
     ) -> None:
         self.predictor, self.settings, self.keys = predictor, settings, keys
         self.library = predictor.library
@@ -63,7 +61,17 @@ class Service:
         self._pool = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="request")
         self._under_way = 0
         self.metrics.follow_waiting(lambda: self._under_way)
+        self._shared = shared or WorkFolder(Path(mkdtemp(prefix="mvector-")), is_own=True)
         predictor.encoder.compute_through(self._in_batches)
+        self.jobs = Jobs(self._shared, settings)
+        self.metrics.follow_jobs(self.jobs.count)
+        recordings = predictor.with_limits(
+            replace(predictor.encoder.listening.limits, max_duration_s=settings.max_recording_s)
+        )
+        self.runner = JobRunner(self.jobs, partial(diarize, recordings))
+        recordings.encoder.compute_through(
+            lambda inference: Sparingly(inference, _CLIPS_OF_A_JOB, self.runner.check)
+        )
 
     @property
     def login_purpose(self) -> str:
@@ -125,9 +133,11 @@ class Service:
 
     def close(self) -> None:
         """End what is under way, and close the library."""
+        self.runner.close()
         self._pool.shutdown()
         self._batches.close()
         self.library.close()
+        self._shared.close()
 
     def _in_batches(self, inference: Inference) -> Inference:
         self._batches = MicroBatches(

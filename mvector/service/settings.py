@@ -13,6 +13,13 @@ class ServiceSettings:
         max_body_bytes: of a request; more is refused before it is read.
         max_clips: in one request.
         max_upload_s: how long a request may take to arrive, in seconds.
+        max_recording_bytes: of a request with a recording, which is not kept in memory.
+        max_recording_s: duration of a recording, in seconds.
+        max_recording_upload_s: how long a recording may take to arrive, in seconds.
+        max_jobs: recordings that arrive, wait or are worked on, of all callers together.
+        max_jobs_each: of one caller.
+        job_kept_s: how long the result of a job is kept, in seconds.
+        max_results: of one caller; the oldest is forgotten for one more.
         max_waiting: requests under way or waiting; one more is refused with status 503.
         num_threads: that decode clips and read the library.
         batch_size: clips computed at once.
@@ -25,6 +32,13 @@ class ServiceSettings:
     max_body_bytes: int = 16 << 20
     max_clips: int = 16
     max_upload_s: float = 30.0
+    max_recording_bytes: int = 512 << 20
+    max_recording_s: float = 4 * 3600.0
+    max_recording_upload_s: float = 600.0
+    max_jobs: int = 16
+    max_jobs_each: int = 4
+    job_kept_s: float = 3600.0
+    max_results: int = 50
     max_waiting: int = 64
     num_threads: int = 16
     batch_size: int = 16

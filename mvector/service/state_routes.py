@@ -7,8 +7,9 @@ import asyncio
 from fastapi import APIRouter, Depends, Response
 
 from mvector.service import schemas
+from mvector.service.caller import Caller
 from mvector.service.route_parts import answers, asking
-from mvector.service.service import Caller, Service
+from mvector.service.service import Service
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

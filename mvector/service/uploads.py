@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mvector.service.errors import RequestError
@@ -19,7 +19,8 @@ from mvector.service.problems import invalid
 from mvector.service.settings import ServiceSettings
 from mvector.speakers.context import named_stream
 
-_RAW = ("audio/", "video/", "application/octet-stream", "application/ogg")
+#: What the type of a clip begins with.
+RAW_KINDS = ("audio/", "video/", "application/octet-stream", "application/ogg")
 _HOW = (
     "send multipart/form-data, a clip itself with its type (such as audio/wav), or "
     "application/json with base64"
@@ -68,12 +69,12 @@ async def read_clips(
     Raises:
         RequestError: there is none, or the body is of another kind.
     """
-    kind = _kind(request)
+    kind = kind_of(request)
     if kind == "multipart/form-data":
         found = await _of_form(request, settings)
     elif kind == "application/json":
         found = await _of_json(request, fields)
-    elif kind.startswith(_RAW) and len(fields) == 1:
+    elif kind.startswith(RAW_KINDS) and len(fields) == 1:
         found = [(fields[0], await request.body())]
     else:
         how = _HOW if len(fields) == 1 else _HOW.replace("a clip itself", "no clip itself")
@@ -102,7 +103,7 @@ async def read_json(request: Request, model: type[_Model]) -> _Model:
     Raises:
         RequestError: it is of another type, or no such JSON.
     """
-    if _kind(request) != "application/json":
+    if kind_of(request) != "application/json":
         raise RequestError(
             "Send JSON with the content type application/json.",
             code="content-type-unknown",
@@ -121,13 +122,17 @@ def json_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _kind(request: Request) -> str:
+def kind_of(request: Request) -> str:
+    """The type of a request's body, without parameters, in small letters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()[:100]
 
 
-async def _of_form(request: Request, settings: ServiceSettings) -> list[tuple[str, bytes]]:
-    most = settings.max_clips + 1  # one more is refused by a better sentence
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=most, max_fields=most)
+async def read_form(parser: MultiPartParser) -> FormData:
+    """The files of a form, which the caller closes.
+
+    Raises:
+        RequestError: it is damaged, or holds fields that are no files.
+    """
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
@@ -135,12 +140,20 @@ async def _of_form(request: Request, settings: ServiceSettings) -> list[tuple[st
         raise RequestError(
             f"The multipart body cannot be read: {reason}.", code="request-invalid"
         ) from error
+    for name, value in form.multi_items():
+        if not isinstance(value, UploadFile):
+            await form.close()
+            raise RequestError(
+                f"The field '{name[:60]}' is text; send a file.", code="request-invalid"
+            )
+    return form
+
+
+async def _of_form(request: Request, settings: ServiceSettings) -> list[tuple[str, bytes]]:
+    most = settings.max_clips + 1  # one more is refused by a better sentence
+    parser = _InMemoryParser(request.headers, request.stream(), max_files=most, max_fields=most)
+    form = await read_form(parser)
     try:
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                raise RequestError(
-                    f"The field '{name[:60]}' is text; send a file.", code="request-invalid"
-                )
         return [(n, await v.read()) for n, v in form.multi_items() if isinstance(v, UploadFile)]
     finally:
         await form.close()

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request
 
 from mvector.recognition.answers import Recognition, Verification
 from mvector.service import schemas
+from mvector.service.caller import Caller
 from mvector.service.errors import RequestError
 from mvector.service.route_parts import QUALITY, VERDICT, answers, asking, quality, verdict
-from mvector.service.service import Caller, Service
+from mvector.service.service import Service
 from mvector.service.uploads import clips_body, named_clips, read_clips
 from mvector.speakers.names import normalise_name
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from mvector import read_audio
-from mvector.audio import audio_info, check_speech, level_db, write_wav
+from mvector.audio import audio_info, audio_windows, check_speech, level_db, write_wav
 from mvector.errors import AudioError, MissingDependencyError
 
 RATE = 16000
@@ -95,6 +95,16 @@ def test_a_file_object_can_be_read_again(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(), RATE)
     stream = io.BytesIO((tmp_path / "a.wav").read_bytes())
     np.testing.assert_array_equal(read_audio(stream), read_audio(stream))
+
+
+def test_a_file_object_stands_where_it_stood_after_a_read_that_was_left_half_way() -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.ones(RATE, np.float32) / 2, RATE, format="WAV")
+    stream.seek(0)
+    windows = audio_windows(stream, RATE, window_s=0.1)
+    next(windows)
+    windows.close()
+    assert stream.tell() == 0
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ def test_the_openapi_document_describes_each_route_with_an_example(client: TestC
     assert document["info"]["version"] == __version__
     assert set(document["paths"]) == {
         *("/v1/compare", "/v1/identify", "/v1/verify/{name}", "/v1/embed", "/v1/people"),
-        *("/v1/people/{name}", "/v1/people/{name}/clips", "/v1/health", "/v1/ready", "/metrics"),
+        *("/v1/people/{name}", "/v1/people/{name}/clips", "/v1/diarize", "/v1/jobs/{job_id}"),
+        *("/v1/health", "/v1/ready", "/metrics"),
     }
     for path, operations in document["paths"].items():
         for operation in operations.values():

@@ -82,7 +82,11 @@ def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
     tmp_path: Path, model: Path, clips: Clips
 ) -> None:
     command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--threshold", "0.9"]
-    environment = {"MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"), "MVECTOR_MODEL_PATH": str(model)}
+    environment = {
+        "MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"),
+        "MVECTOR_MODEL_PATH": str(model),
+        "MVECTOR_HOME": str(tmp_path / "home"),
+    }
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -110,5 +114,6 @@ def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
         assert connection.recv(100).startswith(b"HTTP/1.1 201 ")
     _, warned = process.communicate(timeout=120)
     assert process.returncode in (143, -signal.SIGTERM)
+    assert [path.name for path in (tmp_path / "home" / "service").iterdir()] == ["starting.lock"]
     assert warned.startswith("warning: There are no keys: every program of this machine may ")
     assert "Traceback" not in warned

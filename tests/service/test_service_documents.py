@@ -21,14 +21,14 @@ from mvector.service.app import build_app
 from mvector.service.keys import KeyFile
 
 TEXT = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
-SHELL = next(block for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) if "curl" in block)
+SHELL, JOB = [block for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) if "curl" in block]
 (PYTHON,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
 @pytest.fixture
 def place(tmp_path: Path, clips: Clips, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the clips that the document names, entered."""
-    for name, clip in {"ada1": "a1", "ada2": "a2", "clip": "a2"}.items():
+    for name, clip in {"ada1": "a1", "ada2": "a2", "clip": "a2", "meeting": "a1"}.items():
         (tmp_path / f"{name}.wav").write_bytes(clips[clip])
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -76,6 +76,19 @@ def test_each_curl_line_gets_an_answer(address: str, token: str) -> None:
     assert people["people"] == [one]
     assert (one["metadata"], changed["metadata"]) == ({}, {"id": 7})
     assert removed["num_clips"] == 2
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+def test_a_job_is_asked_for_until_it_is_done(address: str, token: str) -> None:
+    script = JOB.replace("http://127.0.0.1:8000", address).replace("speakers=2", "speakers=1")
+    run = subprocess.run(
+        ["sh", "-e", "-c", script], env={"TOKEN": token}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    done, *captions, removed = run.stdout.strip().splitlines()
+    assert json.loads(done)["result"]["recording"] == "meeting"
+    assert "Speaker 1" in captions
+    assert json.loads(removed)["state"] == "done"
 
 
 def test_the_python_client_works_as_it_stands(
