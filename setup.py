@@ -16,7 +16,7 @@ setup(
     package_dir=SHIPPED,
     include_package_data=False,  # but what is named here
     package_data={
-        "mvector": ["py.typed", "pretrained/*/*", "published/*.yml"],
+        "mvector": ["py.typed", "pretrained/*/*", "published/*.yml", "service/page/*"],
         "mvector.configs": ["*.yml"],
         "mvector.samples": ["*.md", "*/*.flac"],
     },

@@ -60,7 +60,7 @@ def files_of(folder: Path, *patterns: str) -> dict[str, bytes]:
 
 
 def test_every_module_and_all_shipped_data_are_in_the_wheel(wheel: Path) -> None:
-    package = ("*.py", "py.typed", "pretrained/*/*", "published/*.yml")
+    package = ("*.py", "py.typed", "pretrained/*/*", "published/*.yml", "service/page/*")
     assert files_of(wheel / "mvector", *package) == files_of(ROOT / "mvector", *package)
     assert files_of(wheel / "mvector" / "configs", "*") == files_of(ROOT / "configs", "*.yml")
     samples = ROOT / "dataset" / "samples"

@@ -18,7 +18,7 @@ from mvector.cli.common import (
     parse_length,
     parse_number,
 )
-from mvector.cli.options import Action, Command, Condition, option, optional
+from mvector.cli.options import Action, Command, Condition, flag, option, optional
 from mvector.errors import MVectorError, import_errors_as
 from mvector.home import data_home
 
@@ -91,6 +91,7 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
     tries_seconds: float = option(
         300.0, "see --max_tries (default: %(default)s)", "SECONDS", parse_length
     )
+    no_page: bool = flag("serve programs only, and no page for people at /")
 
     def conditions(self) -> tuple[Condition, ...]:
         return (
@@ -130,6 +131,7 @@ def _serve(args: Serve) -> int:
         requests_per_minute=args.requests_per_minute,
         max_tries=args.max_tries,
         tries_window_s=args.tries_seconds,
+        has_page=not args.no_page,
     )
     folder, running = new_work_folder(data_home() / "service")
     app = build_app(Service(predictor, settings, keys, WorkFolder(folder, is_own=True)))
@@ -191,6 +193,8 @@ def _tell(args: Serve, predictor: MVectorPredictor, listening: socket.socket) ->
     print(f"Address:        {address}")
     print(f"Model:          {predictor.model_path}")
     print(f"Library:        {args.audio_db_path} ({predictor.library.num_people():,} enrolled)")
+    if not args.no_page:
+        print(f"Page:           {address}/")
     print(f"Documentation:  {address}/v1/docs, docs/service.md", flush=True)
 
 

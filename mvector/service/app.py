@@ -8,7 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from mvector.service import job_routes, people_routes, problems, state_routes, voice_routes
+from mvector.service import (
+    job_routes,
+    page_routes,
+    people_routes,
+    problems,
+    state_routes,
+    voice_routes,
+)
 from mvector.service.guard import Guard
 from mvector.service.reference import reference_page
 from mvector.service.schemas import NOT_DETECTED
@@ -42,6 +49,8 @@ def build_app(service: Service) -> FastAPI:
     problems.install(app)
     for routes in (voice_routes, people_routes, job_routes, state_routes):
         app.include_router(routes.build_router(service))
+    if service.settings.has_page:
+        app.include_router(page_routes.build_router(service.settings))
 
     @app.get("/v1/docs", include_in_schema=False)
     async def documentation() -> HTMLResponse:

@@ -27,6 +27,7 @@ class ServiceSettings:
         requests_per_minute: of one key, or of one address without keys; 0: any number.
         max_tries: failed verifications of one person within ``tries_window_s``; 0: any number.
         tries_window_s: in seconds.
+        has_page: whether ``/`` is a page for people.
     """
 
     max_body_bytes: int = 16 << 20
@@ -46,3 +47,4 @@ class ServiceSettings:
     requests_per_minute: int = 600
     max_tries: int = 5
     tries_window_s: float = 300.0
+    has_page: bool = True

@@ -544,8 +544,8 @@ ACCEPTED = {
     "serve": [
         "--host h --port 0 --keys k --max_body_mib 1 --max_clip_seconds 9 --max_waiting 1 "
         "--max_recording_mib 1 --max_recording_seconds 9 --max_jobs 1 "
-        "--batch_size 2 --requests_per_minute 0 --max_tries 3 --tries_seconds 60 --no_audio "
-        "--audit_days 9 --audio_db_path d --model_path m --use_gpu False --engine onnx "
+        "--batch_size 2 --requests_per_minute 0 --max_tries 3 --tries_seconds 60 --no_page "
+        "--no_audio --audit_days 9 --audio_db_path d --model_path m --use_gpu False --engine onnx "
         "--threshold 0.5",
         "--configs c --purpose login",
     ],

@@ -96,10 +96,11 @@ def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
         text=True,
     )
     assert process.stdout is not None
-    told = dict(process.stdout.readline().split(maxsplit=1) for _ in range(4))
+    told = dict(process.stdout.readline().split(maxsplit=1) for _ in range(5))
     assert told["Model:"] == f"{model}\n"
     assert told["Library:"] == f"{tmp_path / 'db'} (0 enrolled)\n"
     address = told["Address:"].strip()
+    assert told["Page:"] == f"{address}/\n"
     assert told["Documentation:"].startswith(f"{address}/v1/docs, ")
     host, port = address.removeprefix("http://").split(":")
     clip = clips["a1"]
