@@ -216,6 +216,7 @@ ROOMS = (
     "training",
     "compat",
     "demo",
+    "plotting",
     "service",
     "cli",
 )

@@ -70,6 +70,23 @@ def is_sound(num_samples: int, silence: list[tuple[int, int]]) -> np.ndarray:
     return sounds
 
 
+def dropped_silence(waveform: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """What :func:`drop_digital_silence` drops: ``(start, stop)`` in samples, in order."""
+    end = len(waveform)
+    if not end:
+        return []
+    # Before the first sample and behind the last one, it is silent.
+    margin = round(LEAST_S * sample_rate)
+    found = digital_silence(np.pad(waveform, margin, mode="edge"), sample_rate)
+    silence = []
+    for first, last in found:
+        start, stop = max(0, first - margin), min(end, last - margin)
+        least_s = DROPPED_AT_ENDS_S if start == 0 or stop == end else DROPPED_S
+        if stop - start >= round(least_s * sample_rate):
+            silence.append((start, stop))
+    return silence
+
+
 def drop_digital_silence(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """The waveform without digital silence of 0.2 s or more, and of 5 ms or more at its ends.
 
@@ -82,16 +99,5 @@ def drop_digital_silence(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     Returns:
         Array of shape ``(sounding samples,)``, perhaps empty; the waveform itself if it has none.
     """
-    end = len(waveform)
-    if not end:
-        return waveform
-    # Before the first sample and behind the last one, it is silent.
-    margin = round(LEAST_S * sample_rate)
-    found = digital_silence(np.pad(waveform, margin, mode="edge"), sample_rate)
-    silence = []
-    for first, last in found:
-        start, stop = max(0, first - margin), min(end, last - margin)
-        least_s = DROPPED_AT_ENDS_S if start == 0 or stop == end else DROPPED_S
-        if stop - start >= round(least_s * sample_rate):
-            silence.append((start, stop))
-    return waveform[is_sound(end, silence)] if silence else waveform
+    silence = dropped_silence(waveform, sample_rate)
+    return waveform[is_sound(len(waveform), silence)] if silence else waveform

@@ -45,6 +45,7 @@ GROUPS = {
         "keys": "who may ask that service, and for what",
     },
     "look around": {
+        "plot": "pictures: clips, a map of voices, training curves of several runs",
         "demo": "a tour in a few minutes: everything above on synthetic voices",
     },
 }
@@ -69,6 +70,7 @@ ALIASES = {
     "embed": "extract_embeddings",
     "average": "average_checkpoints",
     "config": "configs",
+    "draw": "plot",
     "import": "import_checkpoint",
     "export": "export_checkpoint",
     "onnx": "export_onnx",

@@ -84,21 +84,53 @@ def write_embeddings(
         write(Path(path), _Table(clips, rows, labels, fingerprint))
 
 
+class EmbeddingTable(NamedTuple):
+    """What an ``.npz`` file of embeddings holds.
+
+    Attributes:
+        paths: of the clips, N.
+        embeddings: float32 ``(N, D)``.
+        labels: ``(N,)`` speakers, numbers or words, or ``None`` where the file has none.
+        is_good: bool ``(N,)``: whether the embedding is finite and not zero.
+    """
+
+    paths: list[str]
+    embeddings: np.ndarray
+    labels: np.ndarray | None
+    is_good: np.ndarray
+
+
 def read_embeddings(path: str | os.PathLike[str]) -> tuple[list[str], np.ndarray]:
     """Paths of clips and their embeddings, float32 ``(N, D)``, of an ``.npz`` file.
 
-    Of the arrays that :func:`write_embeddings` writes, ``paths`` and ``embeddings`` are read; what
-    another program has written under these names will do.
+    Raises:
+        DataError: as :func:`read_embedding_table`; or an embedding is zero or not finite.
+    """
+    table = read_embedding_table(path)
+    bad = np.flatnonzero(~table.is_good)
+    if len(bad):
+        raise DataError(
+            f"'{os.fspath(path)}': the embedding of '{table.paths[bad[0]]}' is zero or not finite; "
+            "check that clip and the model.",
+        )
+    return table.paths, table.embeddings
+
+
+def read_embedding_table(path: str | os.PathLike[str]) -> EmbeddingTable:
+    """All that an ``.npz`` file says of clips and their embeddings.
+
+    Of the arrays that :func:`write_embeddings` writes, ``paths``, ``embeddings`` and, where it is
+    there, ``labels`` are read; what another program has written under these names will do.
 
     Raises:
-        DataError: the file is missing, damaged, or holds something else; or an embedding is zero or
-            not finite.
+        DataError: the file is missing, damaged, or holds something else.
     """
     name = os.fspath(path)
     with read_errors_as(DataError, f"The file of embeddings '{name}'"):
         try:
             with np.load(path, allow_pickle=False) as file:
                 clips, rows = file["paths"], file["embeddings"]
+                labels = file.get("labels")
         except (ValueError, KeyError, EOFError, TypeError, IndexError, BadZipFile) as error:
             raise DataError(
                 f"'{name}' is damaged or no .npz with the arrays paths and embeddings; write it "
@@ -110,14 +142,11 @@ def read_embeddings(path: str | os.PathLike[str]) -> tuple[list[str], np.ndarray
             f"'{name}' holds paths {clips.dtype.str} {clips.shape} and embeddings {rows.dtype.str} "
             f"{rows.shape}; write N paths as text and (N, D) floating-point numbers."
         )
+    if labels is not None and labels.shape != clips.shape:
+        raise DataError(f"'{name}' has {len(clips)} paths and labels {labels.shape}; write N.")
     rows = rows.astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1) | ~rows.any(axis=1))
-    if len(bad):
-        raise DataError(
-            f"'{name}': the embedding of '{clips[bad[0]]}' is zero or not finite; check that clip "
-            "and the model.",
-        )
-    return clips.tolist(), rows
+    is_good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+    return EmbeddingTable(clips.tolist(), rows, labels, is_good)
 
 
 class _Table(NamedTuple):

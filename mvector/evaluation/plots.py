@@ -61,7 +61,7 @@ def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cos
     by_threshold, det, histogram = figure.subplots(1, 3, width_ratios=(1.15, 1.0, 1.15))
     _draw_rates(by_threshold, curve, score_type)
     draw_det(det, {"": curve})
-    _draw_histogram(histogram, curve, score_type)
+    draw_histogram(histogram, curve, score_type)
     trials = f"{curve.num_target:,} target and {curve.num_nontarget:,} non-target trials"
     figure.suptitle(f"{title}\n{trials}" if title else trials, fontsize=12, parse_math=False)
     _style_axes(figure)
@@ -84,7 +84,7 @@ def rates_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
     """Draw histograms of the scores of both kinds of trials."""
-    return _single_figure(5.6, lambda axes: _draw_histogram(axes, curve, score_type))
+    return _single_figure(5.6, lambda axes: draw_histogram(axes, curve, score_type))
 
 
 def _single_figure(height: float, draw: Callable[[Axes], None]) -> Figure:
@@ -134,7 +134,8 @@ def _draw_rates(axes: Axes, curve: DetCurve, score_type: str) -> None:
     legend_below(axes)
 
 
-def _draw_histogram(axes: Axes, curve: DetCurve, score_type: str) -> None:
+def draw_histogram(axes: Axes, curve: DetCurve, score_type: str) -> None:
+    """Draw histograms of the scores of both kinds of trials, with two thresholds."""
     scores = curve.thresholds[:-1]
     low, high = float(scores[0]), float(scores[-1])
     if low == high:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, ValidationError
 from mvector.config.plain_yaml import parse_plain_yaml
 from mvector.config.section import Section
 from mvector.errors import CheckpointError, MVectorError
+from mvector.features.front_end import FrontEnd
 from mvector.files import recover_folder, write_atomically, write_errors_as
 from mvector.models.named import BOX, model_folder
 from mvector.models.onnx_file import ONNX_FILE
@@ -190,6 +191,18 @@ def read_model_info(path: str | os.PathLike[str]) -> ModelInfo:
     """
     folder = model_folder(path)
     return info_of(read_description(folder), folder)
+
+
+def read_front_end(path: str | os.PathLike[str]) -> FrontEnd:
+    """The front end of a model folder, without loading the weights.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of a newer format.
+    """
+    folder = model_folder(path)
+    description = read_description(folder)
+    with description_errors(folder):
+        return FrontEnd(**description["front_end"])
 
 
 def load_training_config(path: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -345,6 +345,19 @@ REFUSED = {
         "--clips d --dry_run --force": "--force has no use with --dry_run.",
         "--clips d --dry_run --out m": "--out has no use with --dry_run.",
     },
+    "plot": {
+        "": "The following arguments are required: WHAT, SOURCE; --help tells more.",
+        "clip a.wav --method pca": "--method has no use with clip.",
+        "clip a.wav --use_gpu False": "--use_gpu has no use with clip.",
+        "embeddings l --start 3": "--start has no use with embeddings.",
+        "embeddings e.npz --model_path m": "--model_path has no use with embeddings that are there "
+        "already.",
+        "embeddings . --data_root r": "--data_root has no use without a list of clips.",
+        "embeddings a b": "embeddings takes one source; 2 were given.",
+        "curves r --model_path m": "--model_path has no use with curves.",
+        "curves r --vad silero": "--vad has no use with curves.",
+        "clip a --output o": "There is no option --output; did you mean --out FILE?",
+    },
     "models": {
         "get": "Give the NAME of the model to get; 'mvector models' lists them.",
         "campplus-zh again": "'again' is one word too many; did you mean mvector models get "
@@ -553,6 +566,12 @@ ACCEPTED = {
         "add 'the app' --keys k --scope admin --json",
         "list --keys k",
         "remove 1f0c93aa --keys k",
+    ],
+    "plot": [
+        "clip a b --start 1 --duration 2 --vad silero --channel 1 --model_path m --out o.png",
+        "embeddings d --method umap --named 5 --max_clips 9 --configs c --use_gpu False",
+        "embeddings l.txt --data_root r --engine onnx",
+        "curves r s --out o.svg",
     ],
     "demo": ["--out d"],
 }
