@@ -14,7 +14,7 @@ from mvector.cli.options import OptionError
 from mvector.compute.distributed import DistributedError
 from mvector.errors import AudioError, ClipTooBadError, MVectorError
 from mvector.service.errors import RequestError
-from mvector.speakers.store import DamagedDatabaseError
+from mvector.speakers.access import DamagedDatabaseError
 from mvector.training.stopping import TrainingStopped
 
 ROOT = Path(__file__).parent.parent

@@ -170,7 +170,9 @@ class ThresholdOption(Options):
 class LibraryFolder(Options):
     TITLE = "speaker library"
 
-    audio_db_path: str = option("audio_db/", "the speaker library (default: %(default)s)", "DIR")
+    audio_db_path: str = option(
+        "audio_db/", "the speaker library, or postgresql://… (default: %(default)s)", "DIR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

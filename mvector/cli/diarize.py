@@ -85,7 +85,7 @@ class Who(ModelOptions, ThresholdOption, ChannelOption, JsonOption):
         """The speaker library, if there is one, or is to be."""
         if self.audio_db_path is not None:
             return self.audio_db_path
-        from mvector.speakers.opening import holds_library
+        from mvector.speakers.folder_opening import holds_library
 
         is_wanted = self.register_unknown is not None or holds_library(Path(_LIBRARY))
         return _LIBRARY if is_wanted else None

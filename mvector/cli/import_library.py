@@ -48,10 +48,12 @@ def run(args: ImportLibrary) -> int:
     from mvector.compute.device import requested_device
     from mvector.embedding import SpeakerEncoder
     from mvector.speakers import SpeakerLibrary
+    from mvector.speakers.postgres_address import is_address
 
-    source, target = Path(args.source), Path(args.audio_db_path)
+    source, target = Path(args.source), args.audio_db_path
     clips = find_clips_of_people(source)
-    if source.resolve() == target.resolve():
+    is_in_database = is_address(target)
+    if not is_in_database and source.resolve() == Path(target).resolve():
         raise DataError(
             f"'{source}' is the library itself; its clips are enrolled whenever it is opened."
         )
@@ -59,12 +61,16 @@ def run(args: ImportLibrary) -> int:
     encoder = SpeakerEncoder.from_folder(folder, requested_device(args.use_gpu), engine=args.engine)
     keep_audio = not args.no_audio
     with SpeakerLibrary(target, encoder, progress=True, keep_audio=keep_audio) as library:
-        enrol = enrol_copies if keep_audio else enrol_embeddings
-        enrol(clips, library)
+        if not keep_audio:
+            enrol_embeddings(clips, library)
+        elif is_in_database:
+            enrol_files(clips, library)
+        else:
+            enrol_copies(clips, library)
         people = library.people()
     num_clips = sum(person.num_clips for person in people)
     who = count_of(len(people), "person", "people")
-    print(f"Enrolled in '{target}': {who} with {count_of(num_clips, 'clip')}.")
+    print(f"Enrolled in '{library.name}': {who} with {count_of(num_clips, 'clip')}.")
     return 0
 
 
@@ -133,6 +139,19 @@ def _enrol_and_drop_refused(library: SpeakerLibrary, origins: dict[Path, Path]) 
                 copy.parent.rmdir()
     if refused:
         library.reconcile()
+
+
+def enrol_files(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:
+    """Enrol clips as they are in a library that is in a database."""
+    from mvector.progress import progress_bar
+
+    pairs = [(name, path) for name, paths in clips.items() for path in paths]
+    with progress_bar(total=len(pairs), desc="Enrolling", unit="clip") as bar:
+        for start in range(0, len(pairs), _CLIPS_AT_ONCE):
+            batch = pairs[start : start + _CLIPS_AT_ONCE]
+            for reason in library.register_files(batch):
+                logger.warning("Not enrolled: %s", reason)
+            bar.update(len(batch))
 
 
 def enrol_embeddings(clips: dict[str, list[Path]], library: SpeakerLibrary) -> None:

@@ -106,8 +106,9 @@ def _open_library(args: KeepOptions) -> SpeakerLibrary:
 
 def list_people(args: ListPeople) -> int:
     """Print who is enrolled."""
-    users = _open_library(args).names()
-    text = "\n".join(users) if users else f"Nobody is enrolled in {args.audio_db_path}"
+    library = _open_library(args)
+    users = library.names()
+    text = "\n".join(users) if users else f"Nobody is enrolled in {library.name}"
     _print_answer(args.json, text, users=users)
     return 0
 
@@ -157,7 +158,8 @@ def print_audit(args: Audit) -> int:
 
     with SpeakerLibrary(args.audio_db_path, None, read_only=True) as library:
         entries = library.audit_log(args.audit)
-    text = "\n".join(_audit_lines(entries)) or f"Nothing is noted in {args.audio_db_path}"
+        nothing = f"Nothing is noted in {library.name}"
+    text = "\n".join(_audit_lines(entries)) or nothing
     _print_answer(args.json, text, audit=[entry.to_dict() for entry in entries])
     return 0
 

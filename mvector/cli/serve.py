@@ -192,7 +192,8 @@ def _tell(args: Serve, predictor: MVectorPredictor, listening: socket.socket) ->
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"Address:        {address}")
     print(f"Model:          {predictor.model_path}")
-    print(f"Library:        {args.audio_db_path} ({predictor.library.num_people():,} enrolled)")
+    library = predictor.library
+    print(f"Library:        {library.name} ({library.num_people():,} enrolled)")
     if not args.no_page:
         print(f"Page:           {address}/")
     print(f"Documentation:  {address}/v1/docs, docs/service.md", flush=True)

@@ -41,7 +41,7 @@ def _is_optional(kind: type) -> Callable[[Any], bool]:
 # Each argument by its name: whether a value can be one, and what to give.
 _ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model_path": (_is_path, "the path of a model folder"),
-    "audio_db_path": (_is_path, "the path of a folder"),
+    "audio_db_path": (_is_path, "the path of a folder, or an address"),
     "listening": (_is_optional(Listening), "a Listening"),
     "limits": (_is_optional(AudioLimits), "AudioLimits"),
     "quality": (lambda value: isinstance(value, QualityLimits), "QualityLimits"),

@@ -55,7 +55,8 @@ class MVectorPredictor:
         configs: configuration that names the model where ``model_path`` does not.
         threshold: takes the place of the model's calibrated one.
         purpose: what verdicts are for, of :data:`mvector.recognition.judge.OPERATING_POINT_OF`.
-        audio_db_path: folder of the speaker library; opened when first needed.
+        audio_db_path: folder of the speaker library, or its ``postgresql://`` address; opened
+            when first needed.
         use_gpu: ``True``, ``False``, or ``None`` for a GPU if there is one.
         engine: what runs the model: ``torch``, ``onnx`` (its model.onnx, on a CPU and without
             torch), or ``auto``, which is onnx on a CPU where the folder has that file.

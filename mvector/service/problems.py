@@ -49,6 +49,11 @@ _TOLD: dict[str, tuple[int, str, str]] = {
         "The library cannot be written to at the moment.",
         "Try again in a while.",
     ),
+    "library-unreachable": (
+        503,
+        "The library cannot be reached at the moment.",
+        "Try again in a while.",
+    ),
     "threshold-not-calibrated": (
         409,
         "The model of this service has no measured threshold for this purpose.",

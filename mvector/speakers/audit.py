@@ -9,7 +9,6 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,7 +19,7 @@ from typing import Any
 
 from mvector.errors import LibraryError
 from mvector.speakers.people import get_meta, set_meta, utc_now
-from mvector.speakers.store import Store
+from mvector.speakers.store import Database, Store
 
 _DEFAULT_DAYS = 90.0
 _MOST_DAYS = 100_000.0  # the calendar of Python ends some time
@@ -61,9 +60,7 @@ def acting_for(caller: str) -> Iterator[None]:
         _caller.reset(token)
 
 
-def append(
-    database: sqlite3.Connection, action: str, name: str | None, score: float | None
-) -> None:
+def append(database: Database, action: str, name: str | None, score: float | None) -> None:
     """Add an entry, inside the transaction of what it tells of; some too old ones go."""
     database.execute(
         "INSERT INTO audit (at, who, action, name, score) VALUES (?, ?, ?, ?, ?)",
@@ -77,7 +74,7 @@ def append(
         database.executemany("DELETE FROM audit WHERE id = ?", too_old)
 
 
-def latest(database: sqlite3.Connection, limit: int) -> list[AuditEntry]:
+def latest(database: Database, limit: int) -> list[AuditEntry]:
     """The last entries, the newest first."""
     query = "SELECT at, who, action, name, score FROM audit WHERE at >= ? ORDER BY id DESC LIMIT ?"
     return [AuditEntry(*row) for row in database.execute(query, (_oldest_kept(database), limit))]
@@ -100,7 +97,7 @@ def keep_days(store: Store, days: float | None) -> None:
             set_meta(database, "audit_days", f"{days:g}")
 
 
-def _oldest_kept(database: sqlite3.Connection) -> str:
+def _oldest_kept(database: Database) -> str:
     """The time from which on entries are kept, as the table has it."""
     try:
         days = float(get_meta(database, "audit_days") or _DEFAULT_DAYS)

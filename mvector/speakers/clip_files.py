@@ -15,7 +15,6 @@ import errno
 import hashlib
 import os
 import re
-import sqlite3
 import sys
 import uuid
 from itertools import groupby
@@ -35,7 +34,7 @@ from mvector.speakers.names import (
     person_of_folder,
 )
 from mvector.speakers.obstacles import Obstacles, kind_of, obstacle_at, shown
-from mvector.speakers.store import Store
+from mvector.speakers.store import Database, Store
 
 PENDING = ".pending"
 _PENDING_CLIP = re.compile(r"[0-9a-f]{16}(\..*)?")  # as stage_clip names them
@@ -47,18 +46,18 @@ _MAX_TOLD = 3
 # ---- a person's folder ----------------------------------------------------------------------
 
 
-def folder_of_person(database: sqlite3.Connection, library: Path, name: str) -> str:
+def folder_of_person(database: Database, library: Path, name: str) -> str:
     """Where further clips of a person go: the folder that has some, or a free one.
 
     A folder is not free where a file, a link, the library itself or another person has its place,
     nor where some file system could not tell it from the folder of another person.
     """
-    query = """SELECT DISTINCT substr(file, 1, instr(file, '/') - 1) FROM clips
-        JOIN people ON people.id = person WHERE name = ? AND file IS NOT NULL"""
+    query = """SELECT file FROM clips JOIN people ON people.id = person
+        WHERE name = ? AND file IS NOT NULL"""
     wanted = folder_name_for(name)
-    own = [folder for (folder,) in database.execute(query, (name,)) if folder]
+    own = {file.partition("/")[0] for (file,) in database.execute(query, (name,)) if "/" in file}
     for folder in sorted(own, key=lambda folder: (folder != wanted, folder)):
-        if _is_free(library / folder, name):
+        if folder and _is_free(library / folder, name):
             return str(folder)
     query = "SELECT 1 FROM people WHERE folder_key = ? AND name != ?"
     is_ambiguous = database.execute(query, (folder_key(name), name)).fetchone() is not None
@@ -157,7 +156,7 @@ def _is_work_left(store: Store, folder: Path) -> bool:
         return any(kind_of(path) == "file" for path in _stale_files(database, folder))
 
 
-def _stale_files(database: sqlite3.Connection, folder: Path) -> list[Path]:
+def _stale_files(database: Database, folder: Path) -> list[Path]:
     """Derived files that the database does not know, and half written ones (of its lock holder)."""
     valid = {key for (key,) in database.execute("SELECT key FROM meta")}
     stale = [folder / DERIVED_FILES[key] for key in DERIVED_FILES.keys() - valid]
@@ -181,9 +180,7 @@ def _pending_clips(pending: Path, obstacles: Obstacles) -> list[Path]:
     return clips
 
 
-def _put_in_place(
-    database: sqlite3.Connection, folder: Path, path: Path, obstacles: Obstacles
-) -> None:
+def _put_in_place(database: Database, folder: Path, path: Path, obstacles: Obstacles) -> None:
     """Move a pending clip to its place, or to another where that is taken meanwhile."""
     rows = database.execute(
         "SELECT file, name FROM clips JOIN people ON people.id = person "
@@ -221,9 +218,7 @@ def is_clip_name(name: str) -> bool:
     return suffix in AUDIO_SUFFIXES and not name.startswith(".")
 
 
-def _delete_removed_clips(
-    database: sqlite3.Connection, library: Path, obstacles: Obstacles
-) -> None:
+def _delete_removed_clips(database: Database, library: Path, obstacles: Obstacles) -> None:
     """Delete the clips that are listed, and then the folders in which nothing else is left."""
     query = "SELECT file FROM removals ORDER BY file"
     listed = [file for (file,) in database.execute(query)]
@@ -258,9 +253,7 @@ def _delete_clip(library: Path, file: str, obstacles: Obstacles) -> bool:
     return False
 
 
-def _delete_folder_without_clips(
-    database: sqlite3.Connection, folder: Path, obstacles: Obstacles
-) -> None:
+def _delete_folder_without_clips(database: Database, folder: Path, obstacles: Obstacles) -> None:
     """Delete a person's folder when only what the library wrote is left in it."""
     if kind_of(folder) == "":
         return

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, MVectorError
 from mvector.progress import progress_bar
-from mvector.speakers import schema
 from mvector.speakers.context import LibraryContext
+from mvector.speakers.store import ALL_ROWS, Database
 
 logger = logging.getLogger(__name__)
 
@@ -24,17 +23,17 @@ _ALL_SET = ", ".join(f"{name} = ?" for name in SpeechQuality._fields)
 
 
 def voiceprint_quality(
-    database: sqlite3.Connection, person: int, fingerprint: str
+    database: Database, person: int, fingerprint: str, columns: str
 ) -> SpeechQuality | None:
     """Quality of the clips that a person's voiceprint is made of: total speech, and the mean else.
 
     The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip whose
     speech and SNR are not known. What is told of the channel is ``None`` in it where that is not
-    known of every clip.
+    known of every clip. ``columns`` are those of the store.
     """
     query = f"""SELECT count(*) = count(speech_s), count(*) = count(bandwidth_hz),
         sum(speech_s), avg(snr_db), avg(low_edge_hz), avg(bandwidth_hz), avg(hole_share)
-        FROM (SELECT {schema.quality_columns(database)} FROM embeddings
+        FROM (SELECT {columns} FROM embeddings
         WHERE person = ? AND fingerprint = ?)"""
     is_known, is_all_known, *values = database.execute(query, (person, fingerprint)).fetchone()
     if not is_known or values[0] is None:
@@ -56,12 +55,14 @@ def measure_stored_clips(
     if context.model is None:
         return 0
     # from clips, which are small, to embeddings, so that those without audio are not read
-    query = """SELECT clip, checksum, file FROM clips CROSS JOIN embeddings ON clip = clips.id
-        WHERE file IS NOT NULL AND fingerprint = ?
+    query = """SELECT clip, checksum, file FROM clips CROSS JOIN embeddings
+        WHERE clip = clips.id AND file IS NOT NULL AND fingerprint = ?
         AND (speech_s IS NULL OR bandwidth_hz IS NULL) LIMIT ?"""
-    rows = context.store.rows(query, (context.fingerprint, -1 if at_most is None else at_most))
+    rows = context.store.rows(
+        query, (context.fingerprint, ALL_ROWS if at_most is None else at_most)
+    )
     if rows:
-        logger.info("Measuring the quality of %d clips in '%s' …", len(rows), context.folder)
+        logger.info("Measuring the quality of %d clips in '%s' …", len(rows), context.name)
 
     def measured(file: str) -> SpeechQuality | None:
         try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,10 @@ from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, sour
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, count_of
 from mvector.speakers import audit, people
-from mvector.speakers.clip_files import apply_committed_changes, folder_of_person, stage_clip
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
-from mvector.speakers.names import checked_name
-from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
-from mvector.speakers.store import Store
+from mvector.speakers.obstacles import Obstacles
+from mvector.speakers.store import Database, Store
+from mvector.speakers.stored_clips import Clips
 
 if TYPE_CHECKING:  # it brings torch, which reading a library does without
     from mvector.embedding.encoder import SpeakerEncoder
@@ -35,10 +33,10 @@ _AUDIT_WAIT_S = 0.2
 
 @dataclass(frozen=True)
 class LibraryContext:
-    """Folder, database, key and model of an open library."""
+    """Database, clips, key and model of an open library."""
 
-    folder: Path
     store: Store
+    clips: Clips
     cipher: LibraryCipher
     model: SpeakerEncoder | None  # none: it lists, removes and exports
     fingerprint: str  # of the model and how much of clips it hears; without, that of the library
@@ -46,11 +44,26 @@ class LibraryContext:
     obstacles: Obstacles = field(default_factory=Obstacles)
 
     @property
+    def name(self) -> str:
+        """As messages call the library."""
+        return self.store.name
+
+    @property
+    def folder(self) -> Path:
+        """Where clips may be put by hand; a ``LibraryError`` where the database is the truth."""
+        if self.store.folder is None:
+            raise LibraryError(
+                f"The library '{self.name}' is in a database, which alone says who is enrolled: "
+                "clips are registered, and not put into folders by hand."
+            )
+        return self.store.folder
+
+    @property
     def encoder(self) -> SpeakerEncoder:
         """The model; a ``LibraryError`` where the library was opened without one."""
         if self.model is None:
             raise LibraryError(
-                f"The speaker library '{self.folder}' was opened without a model; open it with "
+                f"The speaker library '{self.name}' was opened without a model; open it with "
                 "one to enrol and recognise people.",
                 code="library-without-model",
             )
@@ -68,15 +81,16 @@ class LibraryContext:
         return None if info is None else info.folder
 
     def apply_committed_changes(self) -> None:
-        """Do to the folders what was committed to the database, as the module of that name says."""
-        apply_committed_changes(self.store, self.folder, self.obstacles)
+        """Do to the clips' files what was committed to the database."""
+        self.clips.apply_committed_changes()
 
     @contextmanager
-    def clip_transaction(self) -> Iterator[sqlite3.Connection]:
+    def clip_transaction(self) -> Iterator[Database]:
         """A transaction that adds or removes clips, and behind it the same done to the folders."""
         try:
             with self.store.transaction() as database:
                 yield database
+                self.clips.before_commit(database)
         except BaseException:
             with suppress(LibraryError):  # the clips that were staged are not wanted any more
                 self.apply_committed_changes()
@@ -85,7 +99,7 @@ class LibraryContext:
 
     def append_audit(
         self,
-        database: sqlite3.Connection,
+        database: Database,
         action: str,
         name: str | None = None,
         score: float | None = None,
@@ -104,14 +118,14 @@ class LibraryContext:
         except LibraryError as error:
             self.obstacles.tell_once("audit", f"The audit misses what is asked now: {error}")
 
-    def is_of_this_model(self, database: sqlite3.Connection) -> bool:
+    def is_of_this_model(self, database: Database) -> bool:
         """Whether the library's voiceprints are this model's, or there are none."""
         model = people.get_meta(database, "model")
         if model is None or model == self.fingerprint:
             return True
         return database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None
 
-    def require_model(self, database: sqlite3.Connection) -> None:
+    def require_model(self, database: Database) -> None:
         """Refuse to mix voiceprints of two models, or of two parts of the same clips.
 
         Raises:
@@ -125,7 +139,7 @@ class LibraryContext:
 
         library = people.get_meta(database, "model") or ""
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
-        name = remembered_name(database, self.folder)
+        name = remembered_name(database, self.store.folder)
         what = "another model" + (f", '{name}'" if name else "")
         cure = f"give --model_path '{name}'" if name else "use that model"
         if is_same_model:
@@ -134,21 +148,21 @@ class LibraryContext:
         this = self.model_folder
         option = "--reembed" + (f" --model_path '{model_name(this)}'" if this else "")
         raise LibraryError(
-            f"The people in '{self.folder}' were enrolled with {what} ({library}; this one is "
+            f"The people in '{self.name}' were enrolled with {what} ({library}; this one is "
             f"{self.fingerprint}): {cure}, or compute their voiceprints anew by {option}.",
             code="library-of-another-model",
         )
 
-    def claim_model(self, database: sqlite3.Connection) -> None:
+    def claim_model(self, database: Database) -> None:
         """Make the library this model's, or refuse, inside a transaction that adds a voiceprint."""
         self.require_model(database)
         self.remember_model(database)
 
-    def remember_model(self, database: sqlite3.Connection) -> None:
+    def remember_model(self, database: Database) -> None:
         """Write down that the voiceprints are of this model, and where it is."""
         from mvector.speakers.model_memory import remember_model
 
-        remember_model(database, self.folder, self.fingerprint, self.model_folder)
+        remember_model(database, self.store.folder, self.fingerprint, self.model_folder)
 
     def encode_and_embed(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
         """A clip as it is stored, the embedding of that, and the quality of the clip.
@@ -166,7 +180,7 @@ class LibraryContext:
 
     def add_clip(
         self,
-        database: sqlite3.Connection,
+        database: Database,
         name: str,
         embedding: np.ndarray,
         data: bytes | None,
@@ -189,16 +203,15 @@ class LibraryContext:
         return file
 
     def stage_clip(
-        self, database: sqlite3.Connection, name: str, data: bytes, suffix: str
+        self, database: Database, name: str, data: bytes, suffix: str
     ) -> tuple[str, str]:
         """Stage a clip of a person, encrypted where the library is: its place and SHA-256."""
         suffix += ENCRYPTED_SUFFIX if self.cipher.is_enabled else ""
-        person_folder = folder_of_person(database, self.folder, name)
-        return stage_clip(self.folder, person_folder, suffix, self.cipher.encrypt(data))
+        return self.clips.stage(database, name, self.cipher.encrypt(data), suffix)
 
     def add_embedding(
         self,
-        database: sqlite3.Connection,
+        database: Database,
         clip: int,
         person: int,
         embedding: np.ndarray,
@@ -209,30 +222,10 @@ class LibraryContext:
             database, clip, person, self.fingerprint, embedding, quality, self.cipher
         )
 
-    def register_embeddings(
-        self,
-        names: Sequence[str],
-        embeddings: np.ndarray,
-        quality: Sequence[SpeechQuality | None] | None,
-    ) -> None:
-        """As :meth:`mvector.speakers.SpeakerLibrary.register_embeddings`."""
-        if len(embeddings) != len(names):
-            raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
-        checked = [checked_name(name) for name in names]
-        measured = quality or [None] * len(names)
-        embeddings = np.asarray(embeddings, dtype=np.float32)
-        for embedding in embeddings:
-            unit_vector(embedding, self.encoder.embd_dim)
-        with self.store.transaction() as database:
-            self.claim_model(database)
-            for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
-                self.add_clip(database, name, embedding, None, quality=clip)
-            self.append_audit(database, f"register {len(checked)} embeddings")
-
     def delete_damaged_embeddings(self, clips: list[int]) -> None:
         """Delete embeddings that are damaged; what has audio is then embedded again."""
         damaged = count_of(len(clips), "damaged embedding")
-        logger.warning("'%s' has %s.", self.folder, damaged)
+        logger.warning("'%s' has %s.", self.name, damaged)
         query = "SELECT name FROM clips JOIN people ON people.id = person WHERE clips.id = ? "
         with self.store.transaction() as database:
             for clip in clips:
@@ -250,13 +243,14 @@ class LibraryContext:
             LibraryError: an encrypted clip is damaged, or something lies in the clip's way.
             OSError: it cannot be read.
         """
-        obstacle = obstacle_at(self.folder, file)
-        if obstacle is not None:
-            raise LibraryError(f"'{shown(obstacle[0])}' {obstacle[1]}.")
-        path = self.folder / file
-        if not file.endswith(ENCRYPTED_SUFFIX):
-            return path
-        return named_stream(self.cipher.decrypt(path.read_bytes()), str(path))
+        source = self.clips.source(file)
+        if isinstance(source, Path) and not file.endswith(ENCRYPTED_SUFFIX):
+            return source
+        data, name = (
+            (source.read_bytes(), str(source)) if isinstance(source, Path) else (source, file)
+        )
+        is_sealed = file.endswith(ENCRYPTED_SUFFIX)
+        return named_stream(self.cipher.decrypt(data) if is_sealed else data, name)
 
 
 def named_stream(data: bytes, name: str) -> io.BytesIO:

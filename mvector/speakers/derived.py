@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import struct
 import uuid
 import zlib
@@ -19,7 +18,7 @@ import numpy as np
 from mvector.files import write_atomically
 from mvector.speakers.clip_files import DERIVED_FILES, create_private
 from mvector.speakers.people import get_meta, set_meta
-from mvector.speakers.store import Store
+from mvector.speakers.store import Database, Store
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +40,8 @@ def write_derived(
         payload: of any type.
 
     Returns:
-        Whether it was written; not so if the database has changed since, for somebody who was
-        removed must not come back.
+        Whether it was written; not so where the library has no folder, and if the database has
+        changed since, for somebody who was removed must not come back.
     """
     token = uuid.uuid4().hex
     blocks = people.data, np.ascontiguousarray(payload).reshape(-1).view(np.uint8).data
@@ -54,22 +53,24 @@ def write_derived(
         with create_private(file) as stream:
             stream.writelines((header, *blocks))
 
+    if store.folder is None:
+        return False
     with store.transaction() as database:
         if revision_of(database) != revision:
             return False
-        write_atomically(store.path.with_name(DERIVED_FILES[key]), write)
+        write_atomically(store.folder / DERIVED_FILES[key], write)
         set_meta(database, key, f"{token}:{fingerprint}")
     return True
 
 
 def read_derived(
-    store: Store, database: sqlite3.Connection, key: str, fingerprint: str
+    store: Store, database: Database, key: str, fingerprint: str
 ) -> tuple[int, np.ndarray, np.ndarray] | None:
     """Revision, people and payload (bytes) of a file; ``None`` if there is none that counts."""
-    path = store.path.with_name(DERIVED_FILES[key])
     known = get_meta(database, key)
-    if known is None:
+    if known is None or store.folder is None:
         return None
+    path = store.folder / DERIVED_FILES[key]
     try:
         with open(path, "rb") as stream:
             header = stream.read(_HEADER.size)
@@ -89,7 +90,7 @@ def read_derived(
     return int(revision), people, payload
 
 
-def revision_of(database: sqlite3.Connection) -> int:
+def revision_of(database: Database) -> int:
     """A number that grows with every change of an embedding."""
     (revision,) = database.execute("SELECT max(revision) FROM changes").fetchone()
     return int(revision or 0)

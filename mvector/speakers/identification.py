@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.names import normalise_name
 from mvector.speakers.others import OtherPeople
-from mvector.speakers.reconciliation import reconcile
+from mvector.speakers.reembedding import complete
 from mvector.speakers.search import Search
+from mvector.speakers.store import Database
 from mvector.speakers.voiceprints import Voiceprints
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Identification:
     ) -> list[Match]:
         """As :meth:`mvector.speakers.SpeakerLibrary.identify_embedding`."""
 
-        def members(database: sqlite3.Connection) -> np.ndarray | None:
+        def members(database: Database) -> np.ndarray | None:
             return None if within is None else people.members(database, within)
 
         whose = "" if within is None else f" of {', '.join(map(repr, within))}"
@@ -72,7 +72,7 @@ class Identification:
     def of_person(self, embedding: np.ndarray, name: str) -> Match:
         """As :meth:`mvector.speakers.SpeakerLibrary.match_embedding`."""
 
-        def number(database: sqlite3.Connection) -> np.ndarray:
+        def number(database: Database) -> np.ndarray:
             return np.array([people.find_person(database, name)])
 
         return self._matches(embedding, 1, number, f"Nobody called '{normalise_name(name)}'")[0]
@@ -81,7 +81,7 @@ class Identification:
         self,
         embedding: np.ndarray,
         top_k: int,
-        whom: Callable[[sqlite3.Connection], np.ndarray | None],
+        whom: Callable[[Database], np.ndarray | None],
         nobody: str,
     ) -> list[Match]:
         """The people most alike of the numbers that ``whom`` finds, or of all where it says none.
@@ -103,8 +103,10 @@ class Identification:
             with self._context.store.snapshot() as database:
                 names = people.names_of(database, numbers.tolist())
                 fingerprint = self._context.fingerprint
+                columns = self._context.store.quality_columns
                 quality = {
-                    number: voiceprint_quality(database, number, fingerprint) for number in names
+                    number: voiceprint_quality(database, number, fingerprint, columns)
+                    for number in names
                 }
         scores = np.clip(scores, -1.0, 1.0)
         matches = [
@@ -123,7 +125,7 @@ class Identification:
         ]
         if not matches:
             raise LibraryError(
-                f"{nobody} in '{self._context.folder}' has a voiceprint of this model; "
+                f"{nobody} in '{self._context.name}' has a voiceprint of this model; "
                 "register a clip of each person again.",
                 code="library-empty",
             )
@@ -139,7 +141,7 @@ class Identification:
             self._context.require_model(database)
             if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
                 raise LibraryError(
-                    f"Nobody is enrolled in '{self._context.folder}'; register a clip of each "
+                    f"Nobody is enrolled in '{self._context.name}'; register a clip of each "
                     "person first.",
                     code="library-empty",
                 )
@@ -152,7 +154,7 @@ class Identification:
             if damaged and not self._context.store.read_only:
                 try:
                     self._context.delete_damaged_embeddings(sorted(damaged))
-                    reconcile(self._context)
+                    complete(self._context)
                 except LibraryError as error:  # they are left out, and the others compared
                     if error.code != "library-unwritable":
                         raise

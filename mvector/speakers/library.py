@@ -2,7 +2,8 @@
 
 ``<folder>/<name>/<clip>.wav`` is the truth a person can read: drop a clip in and it is enrolled
 when the library is opened next; delete it and it is gone. ``<folder>/voiceprints.db`` (SQLite)
-keeps embeddings, names, groups and metadata; ``docs/library.md`` tells about it.
+keeps embeddings, names, groups and metadata. A library that many servers share is in PostgreSQL,
+clips and all. ``docs/library.md`` tells about both.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy as np
 
 from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
-from mvector.speakers import audit, people, reembedding, transfer
-from mvector.speakers.access import library_folder
+from mvector.speakers import audit, people, reembedding, registration, transfer
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
 from mvector.speakers.identification import Identification, Match
@@ -34,7 +34,8 @@ class SpeakerLibrary:
     """Enrolled people and their voiceprints; usable from several threads and processes at once.
 
     Args:
-        path: folder of the library; made if it does not exist.
+        path: folder of the library, made if it does not exist; or
+            ``postgresql://user@host/database?schema=NAME``.
         encoder: the model; embeddings of another model, or of one that hears another part of clips,
             are never compared with its own. ``None``: list, remove and export only.
         progress: show a bar while clips are embedded.
@@ -64,9 +65,9 @@ class SpeakerLibrary:
         look_at_folders: bool = True,
         create: bool = True,
     ) -> None:
-        self.folder, self.keep_audio = library_folder(path), keep_audio
+        self.keep_audio = keep_audio
         self._context = context = open_context(
-            self.folder, encoder, is_audited=audit, read_only=read_only, create=create
+            path, encoder, is_audited=audit, read_only=read_only, create=create
         )
         self._store, self.fingerprint = context.store, context.fingerprint
         self._identification = Identification(context)
@@ -91,7 +92,8 @@ class SpeakerLibrary:
             groups: that the person joins.
 
         Returns:
-            The stored clip; ``None`` where audio is not kept.
+            The file of the clip; ``None`` where there is none: audio is not kept, or is kept in a
+            database.
 
         Raises:
             AudioError: the clip cannot be used.
@@ -110,7 +112,7 @@ class SpeakerLibrary:
                 people.set_metadata(database, person, metadata, keep=True)
             people.set_groups(database, person, groups, keep=True)
             self._context.append_audit(database, "register", name)
-        return None if file is None else self.folder / file
+        return None if file is None else self._context.clips.path(file)
 
     def register_embeddings(
         self,
@@ -126,7 +128,22 @@ class SpeakerLibrary:
         Raises:
             LibraryError: as :meth:`register`; nobody is enrolled then.
         """
-        self._context.register_embeddings(names, embeddings, quality)
+        registration.register_embeddings(self._context, names, embeddings, quality)
+
+    def register_files(self, clips: Sequence[tuple[str, Path]]) -> list[str]:
+        """Enrol clips of people as the files are, all in one transaction, unless they are there.
+
+        Args:
+            clips: names and files; of a person enrolled in an encrypted library nothing is added,
+                for encrypted clips cannot be compared.
+
+        Returns:
+            Why clips were left out that cannot be used, one sentence each.
+
+        Raises:
+            LibraryError: as :meth:`register`; nothing is enrolled then.
+        """
+        return registration.register_files(self._context, clips)
 
     def remove(self, name: str) -> int:
         """Forget a person: voiceprints and stored clips are deleted, and not to be found any more.
@@ -220,6 +237,20 @@ class SpeakerLibrary:
         return self._context.encoder
 
     @property
+    def name(self) -> str:
+        """The folder, or the address without its password."""
+        return self._store.name
+
+    @property
+    def folder(self) -> Path:
+        """Where clips may be put by hand.
+
+        Raises:
+            LibraryError: the library is in a database.
+        """
+        return self._context.folder
+
+    @property
     def read_only(self) -> bool:
         """Whether nothing can be changed."""
         return self._store.read_only
@@ -302,7 +333,7 @@ class SpeakerLibrary:
 
         Args:
             file: what :meth:`export` wrote; nothing in it is executed or trusted.
-            path: folder of the library, in which nobody is enrolled yet.
+            path: of the library, in which nobody is enrolled yet.
             encoder: the model, if any; if not the one of the file, :meth:`reembed` comes next.
             options: of :class:`SpeakerLibrary`.
 
@@ -310,7 +341,7 @@ class SpeakerLibrary:
             LibraryError: the file is no exported library or damaged, or people are enrolled
                 already; nothing is imported then.
         """
-        with nothing_left_if_it_fails(library_folder(path)):
+        with nothing_left_if_it_fails(path):
             library = cls(path, encoder, **options)
             try:
                 transfer.import_into(library._context, Path(file), keep_audio=library.keep_audio)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +18,15 @@ from mvector.models.named import BOX, is_default_model, model_folder, model_name
 from mvector.published.places import models_folder, published_name
 from mvector.speakers.access import library_folder
 from mvector.speakers.people import get_meta, set_meta
-from mvector.speakers.store import DATABASE, Store
+from mvector.speakers.postgres_address import is_address, parse_address
+from mvector.speakers.sqlite_store import DATABASE, SqliteStore
+from mvector.speakers.store import Database, Store
 
 _PLACE = "model_place"
 
 
 def remember_model(
-    database: sqlite3.Connection, library: Path, fingerprint: str, folder: Path | None
+    database: Database, library: Path | None, fingerprint: str, folder: Path | None
 ) -> None:
     """Write down the model that the library's voiceprints are of, inside a transaction.
 
@@ -41,12 +42,12 @@ def remember_model(
         set_meta(database, _PLACE, json.dumps(_describe(library, folder)))
 
 
-def is_model_there(database: sqlite3.Connection, library: Path) -> bool:
+def is_model_there(database: Database, library: Path | None) -> bool:
     """Whether there is still a model where the library's was."""
     return any((path / DESCRIPTION).is_file() for path in _places(database, library))
 
 
-def remembered_name(database: sqlite3.Connection, library: Path) -> str | None:
+def remembered_name(database: Database, library: Path | None) -> str | None:
     """What ``--model_path`` is to name the library's model by; ``None`` if that is not known."""
     places = _places(database, library)
     there = [path for path in places if (path / DESCRIPTION).is_file()]
@@ -66,11 +67,18 @@ def model_of_library(path: str | os.PathLike[str], others: Iterable[Path]) -> Pa
     Raises:
         LibraryError: the model is not to be found any more.
     """
-    library = library_folder(path)
-    if not os.path.isfile(library / DATABASE):
+    address = parse_address(path) if isinstance(path, str) and is_address(path) else None
+    if address is None and not os.path.isfile(library_folder(path) / DATABASE):
         return None
     try:
-        store = Store(library, read_only=True, is_checked=False)
+        store: Store
+        if address is None:
+            store = SqliteStore(library_folder(path), read_only=True, is_checked=False)
+        else:
+            from mvector.speakers.postgres_store import PostgresStore
+
+            store = PostgresStore(address, read_only=True, create=False)
+        library = store.folder
         with store.snapshot() as database:
             is_empty = database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None
             fingerprint, places = get_meta(database, "model"), _places(database, library)
@@ -88,25 +96,27 @@ def model_of_library(path: str | os.PathLike[str], others: Iterable[Path]) -> Pa
     is_another = any(_fingerprint_of(folder) is not None for folder in places)
     gone = "holds another model now" if is_another else "is not there any more"
     raise LibraryError(
-        f"The people in '{library}' were enrolled with {what} ({wanted}), which {gone}: name the "
-        "folder that has it by --model_path, or compute their voiceprints anew with another model "
-        "by --reembed.",
+        f"The people in '{store.name}' were enrolled with {what} ({wanted}), which {gone}: name "
+        "the folder that has it by --model_path, or compute their voiceprints anew with another "
+        "model by --reembed.",
         code="library-model-missing",
     )
 
 
-def _describe(library: Path, folder: Path) -> dict[str, str]:
+def _describe(library: Path | None, folder: Path) -> dict[str, str]:
     if is_default_model(folder):
         return {"name": BOX}
     if (name := published_name(folder)) is not None:
         return {"name": name}
     place = {"path": str(folder.absolute())}
+    if library is None:  # many servers have it, each with folders of its own
+        return place
     with suppress(ValueError):  # on another drive of Windows
         place["relative"] = Path(os.path.relpath(folder.resolve(), library.resolve())).as_posix()
     return place
 
 
-def _places(database: sqlite3.Connection, library: Path) -> list[Path]:
+def _places(database: Database, library: Path | None) -> list[Path]:
     """Where the model may be, the most likely first."""
     try:
         place = json.loads(get_meta(database, _PLACE) or "{}")
@@ -114,7 +124,7 @@ def _places(database: sqlite3.Connection, library: Path) -> list[Path]:
             return [model_folder(BOX)]
         if "name" in place:  # in whatever home of the user it lies now
             return [models_folder() / str(place["name"])]
-        moved = [library.resolve() / place["relative"]] if "relative" in place else []
+        moved = [library.resolve() / place["relative"]] if library and "relative" in place else []
         return [*(Path(os.path.normpath(path)) for path in moved), Path(place["path"])]
     except (ValueError, TypeError, AttributeError, KeyError):
         return []

@@ -1,23 +1,23 @@
-"""Opening a library's database: a damaged one is made anew, a foreign key is refused."""
+"""Opening a library, wherever it is; a foreign key is refused."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
-from mvector.speakers.access import check_readable
-from mvector.speakers.clip_files import PENDING, is_clip_name
+from mvector.speakers.access import library_folder
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
-from mvector.speakers.obstacles import kind_of, shown
+from mvector.speakers.folder_opening import no_folder_left_if_it_fails, open_folder
+from mvector.speakers.obstacles import Obstacles
+from mvector.speakers.postgres_address import is_address, parse_address
 from mvector.speakers.reconciliation import reconcile
-from mvector.speakers.store import DATABASE, DamagedDatabaseError, Store
+from mvector.speakers.store import Store
+from mvector.speakers.stored_clips import ClipFiles, ClipRows, Clips
 
 if TYPE_CHECKING:  # it brings torch, which reading a library does without
     from mvector.embedding.encoder import SpeakerEncoder
@@ -25,63 +25,45 @@ if TYPE_CHECKING:  # it brings torch, which reading a library does without
 logger = logging.getLogger(__name__)
 
 _WAIT_S = 0.2  # for what another opening can do as well
-# Of a database's files; the log first: beside a new database it would be replayed
-_ENDS = ("-wal", "-shm", "")
-
-
-def holds_library(folder: Path) -> bool:
-    """Whether there is a library, or people's clips that one is made from."""
-    return (folder / DATABASE).is_file() or _has_clips(folder)
 
 
 def open_context(
-    folder: Path, encoder: SpeakerEncoder | None, *, is_audited: bool, read_only: bool, create: bool
+    path: str | os.PathLike[str],
+    encoder: SpeakerEncoder | None,
+    *,
+    is_audited: bool,
+    read_only: bool,
+    create: bool,
 ) -> LibraryContext:
-    """Open a library's database, with the key of the environment.
+    """Open the database of a library, with the key of the environment.
 
     Raises:
         LibraryError: there is no library and ``create`` is false, or it cannot be used.
     """
-    cipher = LibraryCipher.from_environment()
-    store = _open_store(folder, cipher, read_only=read_only, create=create)
+    cipher, obstacles = LibraryCipher.from_environment(), Obstacles()
+    store: Store
+    clips: Clips
+    if isinstance(path, str) and is_address(path):
+        from mvector.speakers.postgres_store import PostgresStore
+
+        address = parse_address(path)
+        store = PostgresStore(address, read_only=read_only, create=create)
+        files = address.clips
+        clips = ClipRows(store) if files is None else ClipFiles(store, files, obstacles)
+    else:
+        folder = library_folder(path)
+        store = open_folder(folder, read_only=read_only, create=create)
+        clips = ClipFiles(store, folder, obstacles)
+    try:
+        _check_key(store, cipher)
+    except LibraryError:
+        store.close()
+        raise
     with store.snapshot() as database:
         model = people.get_meta(database, "model") or ""
     fingerprint = model if encoder is None else encoder.fingerprint
     is_audited = is_audited and not store.read_only
-    return LibraryContext(folder, store, cipher, encoder, fingerprint, is_audited)
-
-
-def _open_store(folder: Path, cipher: LibraryCipher, *, read_only: bool, create: bool) -> Store:
-    """The database of a library, made if there is none.
-
-    A damaged one is renamed and made anew where there are clips to fill it from.
-    """
-    check_readable(folder / DATABASE)
-    is_there = (folder / DATABASE).is_file() if read_only else holds_library(folder)
-    if not is_there and (read_only or not create):
-        raise LibraryError(
-            f"There is no speaker library in '{shown(folder)}': check the path "
-            "(--audio_db_path), or register somebody first.",
-            code="library-not-found",
-        )
-    try:
-        store = Store(folder, read_only=read_only)
-    except DamagedDatabaseError as error:
-        if read_only or not _has_clips(folder):
-            raise LibraryError(
-                f"{error} There is nothing to make it anew from; put back a copy, or import an "
-                f"exported file after moving '{folder / DATABASE}' away."
-            ) from error
-        aside = _rename_damaged_database(folder)
-        logger.warning(
-            "%s It is called '%s' now and is made anew from the folders; metadata, groups and "
-            "people without stored audio are lost unless you import an exported file.",
-            error,
-            aside,
-        )
-        store = Store(folder)
-    _check_key(store, cipher)
-    return store
+    return LibraryContext(store, clips, cipher, encoder, fingerprint, is_audited, obstacles)
 
 
 def catch_up(
@@ -96,7 +78,7 @@ def catch_up(
     try:
         audit.keep_days(context.store, audit_days)
         _remember_model(context)
-        if look_at_folders:
+        if look_at_folders and context.store.folder is not None:
             reconcile(context, progress=progress)
         else:
             context.apply_committed_changes()
@@ -115,48 +97,23 @@ def _remember_model(context: LibraryContext) -> None:
 
     with context.store.snapshot() as database:
         is_of_it = people.get_meta(database, "model") == context.fingerprint
-        is_known = is_model_there(database, context.folder)
+        is_known = is_model_there(database, context.store.folder)
     if is_of_it and not is_known:
         with suppress(LibraryError), context.store.transaction(wait_s=_WAIT_S) as database:
             context.remember_model(database)
 
 
-@contextmanager
-def nothing_left_if_it_fails(folder: Path) -> Iterator[None]:
-    """A library that is made in the block, its folders included, is gone if the block fails."""
-    is_new = not os.path.lexists(folder / DATABASE)
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        yield
-    except BaseException:
-        if is_new:
-            for end in _ENDS:
-                (folder / f"{DATABASE}{end}").unlink(missing_ok=True)
-            for place in (folder / PENDING, *missing):
-                with suppress(OSError):  # something else is in it
-                    place.rmdir()
-        raise
+def nothing_left_if_it_fails(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """A library that is made in the block is gone if the block fails."""
+    if isinstance(path, str) and is_address(path):
+        from mvector.speakers.postgres_store import no_schema_left_if_it_fails
 
-
-def _rename_damaged_database(folder: Path) -> Path:
-    """Rename a damaged database, with its log, so that a new one can be made; returns its place."""
-    aside = (folder / DATABASE).with_suffix(".damaged")
-    for end in _ENDS:
-        part = folder / f"{DATABASE}{end}"
-        if part.exists():
-            os.replace(part, f"{aside}{end}")
-    return aside
-
-
-def _has_clips(folder: Path) -> bool:
-    return any(
-        is_clip_name(path.name) and kind_of(path.parent) == "folder"
-        for path in folder.glob("[!.]*/*")
-    )
+        return no_schema_left_if_it_fails(parse_address(path))
+    return no_folder_left_if_it_fails(library_folder(path))
 
 
 def _check_key(store: Store, cipher: LibraryCipher) -> None:
-    what = f"The speaker library '{store.path.parent}'"
+    what = f"The speaker library '{store.name}'"
     with store.snapshot() as database:
         proof = people.get_meta(database, "sealed")
         has_people = database.execute("SELECT 1 FROM people LIMIT 1").fetchone() is not None

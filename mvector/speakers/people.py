@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, shorten_list
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.names import checked_groups, encode_metadata, folder_key, normalise_name
+from mvector.speakers.store import ALL_ROWS, Database
 
 logger = logging.getLogger(__name__)
 
@@ -53,18 +53,20 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def get_meta(database: sqlite3.Connection, key: str) -> str | None:
+def get_meta(database: Database, key: str) -> str | None:
     """A value of the table ``meta``."""
     row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def set_meta(database: sqlite3.Connection, key: str, value: str) -> None:
+def set_meta(database: Database, key: str, value: str) -> None:
     """Write a value of the table ``meta``."""
-    database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+    query = """INSERT INTO meta VALUES (?, ?)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+    database.execute(query, (key, value))
 
 
-def ensure_person(database: sqlite3.Connection, name: str) -> int:
+def ensure_person(database: Database, name: str) -> int:
     """The number of a person, who is made if there is none of that name."""
     database.execute(
         "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) "
@@ -74,7 +76,7 @@ def ensure_person(database: sqlite3.Connection, name: str) -> int:
     return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
 
 
-def find_person(database: sqlite3.Connection, name: str) -> int:
+def find_person(database: Database, name: str) -> int:
     """The number of a person.
 
     Raises:
@@ -95,7 +97,7 @@ def find_person(database: sqlite3.Connection, name: str) -> int:
 
 
 def insert_clip(
-    database: sqlite3.Connection, person: int, file: str | None, sha256: str | None, stamp: str = ""
+    database: Database, person: int, file: str | None, sha256: str | None, stamp: str = ""
 ) -> int:
     """Add a clip of a person, or replace what is known of the file; returns its number."""
     query = """INSERT INTO clips (person, file, sha256, stamp, added_at) VALUES (?, ?, ?, ?, ?)
@@ -106,7 +108,7 @@ def insert_clip(
 
 
 def insert_embedding(
-    database: sqlite3.Connection,
+    database: Database,
     clip: int,
     person: int,
     fingerprint: str,
@@ -116,24 +118,38 @@ def insert_embedding(
 ) -> None:
     """Add the embedding of a clip under a model, or replace it; the quality only if it is known."""
     vector = cipher.encrypt(embedding.astype("<f4").tobytes())
+    known = quality or (None,) * len(SpeechQuality._fields)
+    insert_stored_embedding(database, clip, person, fingerprint, vector, known)
+
+
+def insert_stored_embedding(
+    database: Database,
+    clip: int,
+    person: int,
+    fingerprint: str,
+    vector: bytes,
+    quality: Sequence[float | None],
+) -> None:
+    """The same of a vector as it is stored, and whatever is known of the quality."""
     database.execute(
         "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
     )
     database.execute(
         "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
         f"{', '.join(SpeechQuality._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (clip, person, fingerprint, vector, zlib.crc32(vector), *(quality or (None,) * 5)),
+        (clip, person, fingerprint, vector, zlib.crc32(vector), *quality),
     )
 
 
-def delete_person(database: sqlite3.Connection, person: int) -> int:
+def delete_person(database: Database, person: int) -> int:
     """Delete a person; the files are listed for deletion, and copies of voiceprints given up.
 
     Returns:
         How many clips the person had.
     """
-    removed = "SELECT file FROM clips WHERE person = ? AND file NOTNULL"
-    database.execute(f"INSERT OR IGNORE INTO removals {removed}", (person,))
+    query = """INSERT INTO removals SELECT file FROM clips WHERE person = ? AND file IS NOT NULL
+        ON CONFLICT DO NOTHING"""
+    database.execute(query, (person,))
     query = "SELECT count(*) FROM clips WHERE person = ?"
     (num_clips,) = database.execute(query, (person,)).fetchone()
     database.execute("DELETE FROM people WHERE id = ?", (person,))
@@ -141,20 +157,20 @@ def delete_person(database: sqlite3.Connection, person: int) -> int:
     return int(num_clips)
 
 
-def invalidate_derived_files(database: sqlite3.Connection) -> None:
+def invalidate_derived_files(database: Database) -> None:
     """Give up what repeats embeddings outside of the tables, and ask for space to be erased."""
     database.execute("DELETE FROM meta WHERE key IN ('cache', 'index')")
     set_meta(database, "erase", "1")
 
 
-def delete_people_without_clips(database: sqlite3.Connection) -> list[str]:
+def delete_people_without_clips(database: Database) -> list[str]:
     """Delete those who have no clips left; returns their names."""
     query = "DELETE FROM people WHERE id NOT IN (SELECT person FROM clips) RETURNING name"
     return [name for (name,) in database.execute(query).fetchall()]
 
 
 def set_metadata(
-    database: sqlite3.Connection, person: int, metadata: Mapping[str, Any], *, keep: bool
+    database: Database, person: int, metadata: Mapping[str, Any], *, keep: bool
 ) -> None:
     """Write a person's metadata; ``keep`` leaves the keys that are not named as they are."""
     if keep:
@@ -165,19 +181,16 @@ def set_metadata(
     database.execute("UPDATE people SET metadata = ? WHERE id = ?", (text, person))
 
 
-def set_groups(
-    database: sqlite3.Connection, person: int, groups: Sequence[str], *, keep: bool
-) -> None:
+def set_groups(database: Database, person: int, groups: Sequence[str], *, keep: bool) -> None:
     """Write whose member a person is; ``keep`` leaves the other groups as they are."""
     names = checked_groups(groups)
     if not keep:
         database.execute("DELETE FROM memberships WHERE person = ?", (person,))
-    database.executemany(
-        "INSERT OR IGNORE INTO memberships VALUES (?, ?)", [(name, person) for name in names]
-    )
+    query = "INSERT INTO memberships VALUES (?, ?) ON CONFLICT DO NOTHING"
+    database.executemany(query, [(name, person) for name in names])
 
 
-def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
+def members(database: Database, groups: Sequence[str]) -> np.ndarray:
     """Numbers of the people in any of some groups: ``(people,)`` int64, ascending.
 
     Raises:
@@ -202,7 +215,7 @@ def members(database: sqlite3.Connection, groups: Sequence[str]) -> np.ndarray:
     return np.array(sorted(found), dtype=np.int64)
 
 
-def _groups_there(database: sqlite3.Connection) -> str:
+def _groups_there(database: Database) -> str:
     query = "SELECT DISTINCT group_name FROM memberships ORDER BY group_name"
     groups = [f"'{name}'" for (name,) in database.execute(query)]
     if not groups:
@@ -210,7 +223,7 @@ def _groups_there(database: sqlite3.Connection) -> str:
     return f"there are {shorten_list(groups, _NAMES_TOLD)}"
 
 
-def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, str]:
+def names_of(database: Database, people: Sequence[int]) -> dict[int, str]:
     """Names of some people by their numbers; who was removed meanwhile is left out."""
     names = {}
     for person in people:
@@ -220,17 +233,23 @@ def names_of(database: sqlite3.Connection, people: Sequence[int]) -> dict[int, s
     return names
 
 
-def groups_of_people(database: sqlite3.Connection) -> dict[int, list[str]]:
-    """Names of the groups, in alphabetical order, of each person who is in one."""
+def groups_of_people(
+    database: Database, whose: str = "SELECT id FROM people", values: tuple[Any, ...] = ()
+) -> dict[int, list[str]]:
+    """Names of the groups, in alphabetical order, of each person who is in one.
+
+    ``whose`` is a query for numbers of people, and ``values`` are its arguments.
+    """
     groups: dict[int, list[str]] = {}
-    query = "SELECT person, group_name FROM memberships ORDER BY group_name"
-    for person, group in database.execute(query):
+    query = f"""SELECT person, group_name FROM memberships WHERE person IN ({whose})
+        ORDER BY group_name"""
+    for person, group in database.execute(query, values):
         groups.setdefault(person, []).append(group)
     return groups
 
 
 def all_people(
-    database: sqlite3.Connection,
+    database: Database,
     fingerprint: str,
     *,
     after: str | None = None,
@@ -238,36 +257,36 @@ def all_people(
 ) -> list[Person]:
     """Everybody, in alphabetical order; or those ``after`` a name, and no more than ``most``."""
     return _people_where(
-        database, fingerprint, "WHERE name > ?", (after or "",), -1 if most is None else most
+        database, fingerprint, "WHERE name > ?", (after or "",), ALL_ROWS if most is None else most
     )
 
 
-def one_person(database: sqlite3.Connection, fingerprint: str, name: str) -> Person:
+def one_person(database: Database, fingerprint: str, name: str) -> Person:
     """What is known of a person; a :class:`LibraryError` where there is none of that name."""
     number = find_person(database, name)
     return _people_where(database, fingerprint, "WHERE people.id = ?", (number,), 1)[0]
 
 
 def _people_where(
-    database: sqlite3.Connection, fingerprint: str, where: str, values: tuple[Any, ...], most: int
+    database: Database, fingerprint: str, where: str, values: tuple[Any, ...], most: int
 ) -> list[Person]:
-    query = f"""SELECT name, metadata, enrolled_at,
+    whose = f"SELECT id FROM people {where} ORDER BY name LIMIT ?"
+    query = f"""SELECT id, name, metadata, enrolled_at,
         (SELECT count(*) FROM clips WHERE clips.person = people.id),
-        EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?),
-        (SELECT json_group_array(group_name) FROM memberships WHERE person = people.id)
+        EXISTS (SELECT 1 FROM embeddings e WHERE e.person = people.id AND e.fingerprint = ?)
         FROM people {where} ORDER BY name LIMIT ?"""
+    rows = database.execute(query, (fingerprint, *values, most)).fetchall()
+    groups = groups_of_people(database, whose, (*values, most))
     return [
         Person(
             name,
             num_clips,
-            tuple(sorted(json.loads(groups))),
+            tuple(groups.get(number, ())),
             decode_metadata(metadata),
             at,
             bool(has_voiceprint),
         )
-        for name, metadata, at, num_clips, has_voiceprint, groups in database.execute(
-            query, (fingerprint, *values, most)
-        )
+        for number, name, metadata, at, num_clips, has_voiceprint in rows
     ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from mvector.speakers.encryption import ENCRYPTED_SUFFIX
 from mvector.speakers.folder_scan import FolderChanges, FoundClip, plan_changes
 from mvector.speakers.names import folder_key
 from mvector.speakers.obstacles import is_clip_gone, is_clip_there
+from mvector.speakers.store import Database
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def reconcile(
     if context.model is None:
         _tell_of_waiting_clips(context, plan)
     elif not is_ours:
-        logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.folder)
+        logger.info("'%s' was enrolled otherwise; no clips are embedded.", context.name)
     else:
         if plan.embedded:
             _embed_new_files(context, plan, done, progress)
@@ -100,7 +100,7 @@ def reconcile(
         tell_once(reason, f"Not enrolled: {reason}")
     if done.failures:
         clips = count_of(len(done.failures), "clip")
-        tell_once(f"{clips} not enrolled", f"Not enrolled in '{context.folder}': {clips}.")
+        tell_once(f"{clips} not enrolled", f"Not enrolled in '{context.name}': {clips}.")
     return done
 
 
@@ -111,14 +111,14 @@ def _tell_of_waiting_clips(context: LibraryContext, plan: FolderChanges) -> None
     waiting = [file for file in plan.embedded if plan.found[file].sha256 not in refused]
     if waiting:
         told = "Waiting until '%s' is opened with a model: %s, new or changed."
-        logger.warning(told, context.folder, count_of(len(waiting), "clip"))
+        logger.warning(told, context.name, count_of(len(waiting), "clip"))
     for file in sorted({*plan.embedded} - {*waiting}):
         cure = "is not enrolled: it was tried and cannot be used; replace or delete it"
         context.obstacles.tell(context.folder / file, cure)
 
 
 def _update_database(
-    context: LibraryContext, database: sqlite3.Connection, plan: FolderChanges, done: Reconciled
+    context: LibraryContext, database: Database, plan: FolderChanges, done: Reconciled
 ) -> None:
     """All that needs no model, in one transaction.
 
@@ -154,7 +154,7 @@ def _update_database(
         people.invalidate_derived_files(database)
 
 
-def _rename_people(database: sqlite3.Connection, plan: FolderChanges) -> None:
+def _rename_people(database: Database, plan: FolderChanges) -> None:
     """Where all clips of a person lie under a new name now, it is the person who was renamed."""
     found, known = plan.found, plan.known
     moves = [(file, known[origin]) for file, origin in plan.moved.items()]
@@ -169,7 +169,7 @@ def _rename_people(database: sqlite3.Connection, plan: FolderChanges) -> None:
             database.execute(query, (names[0], folder_key(names[0]), person))
 
 
-def _update_clip_row(database: sqlite3.Connection, clip: int, file: str, state: FoundClip) -> None:
+def _update_clip_row(database: Database, clip: int, file: str, state: FoundClip) -> None:
     """Write place, person and stamp of a clip that is known."""
     person = people.ensure_person(database, state.name)
     query = "UPDATE OR IGNORE clips SET file = ?, person = ?, stamp = ? WHERE id = ?"
@@ -178,7 +178,7 @@ def _update_clip_row(database: sqlite3.Connection, clip: int, file: str, state: 
     database.execute(query, (person, clip, person))
 
 
-def _is_removed(database: sqlite3.Connection, file: str) -> bool:
+def _is_removed(database: Database, file: str) -> bool:
     query = "SELECT 1 FROM removals WHERE file = ?"
     return database.execute(query, (file,)).fetchone() is not None
 
@@ -207,7 +207,7 @@ def _embed_new_files(
             people.delete_people_without_clips(database)
 
 
-def _refused_clips(database: sqlite3.Connection) -> set[str]:
+def _refused_clips(database: Database) -> set[str]:
     """Hashes of the clips in the folders that a model tried and could not use."""
     query = "SELECT substr(key, length(?) + 1) FROM meta WHERE substr(key, 1, length(?)) = ?"
     return {sha256 for (sha256,) in database.execute(query, (_REFUSED,) * 3)}
@@ -228,7 +228,7 @@ def _remember_refused_clips(context: LibraryContext, refused: set[str]) -> None:
 
 def _add_found_clip(
     context: LibraryContext,
-    database: sqlite3.Connection,
+    database: Database,
     file: str,
     state: FoundClip,
     embedding: np.ndarray,

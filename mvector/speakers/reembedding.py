@@ -6,6 +6,7 @@ import logging
 
 from mvector.errors import LibraryError
 from mvector.speakers import people
+from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.reconciliation import embed_stored_files, reconcile
 
@@ -13,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 _WITHOUT_EMBEDDING = """FROM clips WHERE NOT EXISTS (
     SELECT 1 FROM embeddings e WHERE e.clip = clips.id AND e.fingerprint = ?)"""
+_LACKING = f"SELECT file {_WITHOUT_EMBEDDING} AND file IS NOT NULL ORDER BY id"
 _MAX_NAMED = 5
 
 
@@ -28,24 +30,44 @@ def reembed(context: LibraryContext, *, progress: bool = False) -> int:
     _require_audio(context)
     num_done, failed = 0, set[str]()
     while not _adopt_model_if_complete(context, failed):  # others may have enrolled meanwhile
-        query = f"SELECT file {_WITHOUT_EMBEDDING} AND file IS NOT NULL ORDER BY id"
-        files = [file for (file,) in context.store.rows(query, (context.fingerprint,))]
+        files = [file for (file,) in context.store.rows(_LACKING, (context.fingerprint,))]
         files = [file for file in files if file not in failed]
-        for good, embeddings, failures in embed_stored_files(context, files, progress=progress):
-            with context.store.transaction() as database:
-                for file, embedding in zip(good, embeddings, strict=True):
-                    query = "SELECT id, person FROM clips WHERE file = ?"
-                    row = database.execute(query, (file,)).fetchone()
-                    if row is not None:  # and was not removed meanwhile
-                        clip, person = row
-                        context.add_embedding(database, clip, person, embedding)
-                        num_done += 1
-            failed.update(failures)
-            for reason in failures.values():
-                logger.warning("Not computed anew: %s", reason)
-    num_done += reconcile(context, progress=progress, measure_all=True).num_embedded
+        num_done += _embed(context, files, failed, progress=progress)
+    num_done += complete(context, progress=progress)
     context.store.erase_deleted()
     _warn_of_missing_embeddings(context)
+    return num_done
+
+
+def complete(context: LibraryContext, *, progress: bool = False) -> int:
+    """Compute what embeddings and qualities are missing, of what folders or database hold.
+
+    Returns:
+        How many embeddings were computed.
+    """
+    if context.store.folder is not None:
+        return reconcile(context, progress=progress, measure_all=True).num_embedded
+    rows = context.store.rows(_LACKING, (context.fingerprint,))
+    num_done = _embed(context, [file for (file,) in rows], set(), progress=progress)
+    measure_stored_clips(context, progress=progress)
+    return num_done
+
+
+def _embed(context: LibraryContext, files: list[str], failed: set[str], *, progress: bool) -> int:
+    """Compute the embeddings of stored clips; those that cannot be used join ``failed``."""
+    num_done = 0
+    for good, embeddings, failures in embed_stored_files(context, files, progress=progress):
+        with context.store.transaction() as database:
+            for file, embedding in zip(good, embeddings, strict=True):
+                query = "SELECT id, person FROM clips WHERE file = ?"
+                row = database.execute(query, (file,)).fetchone()
+                if row is not None:  # and was not removed meanwhile
+                    clip, person = row
+                    context.add_embedding(database, clip, person, embedding)
+                    num_done += 1
+        failed.update(failures)
+        for reason in failures.values():
+            logger.warning("Not computed anew: %s", reason)
     return num_done
 
 
@@ -55,7 +77,7 @@ def _require_audio(context: LibraryContext) -> None:
         num_clips, num_files = database.execute(query).fetchone()
         if num_clips and not num_files and not context.is_of_this_model(database):
             raise LibraryError(
-                f"No audio is stored in '{context.folder}', so that its voiceprints cannot be "
+                f"No audio is stored in '{context.name}', so that its voiceprints cannot be "
                 "computed for another model: enrol everybody again in a new library."
             )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,12 @@ from mvector.audio import AUDIO_SUFFIXES
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.files import write_atomically, write_errors_as
-from mvector.speakers import people, schema
+from mvector.speakers import people
 from mvector.speakers.clip_files import create_private
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
 from mvector.speakers.names import checked_name, encode_metadata
-from mvector.speakers.obstacles import obstacle_at
+from mvector.speakers.store import Database
 
 _FORMAT = "mvector-library-1"
 _TABLE, _EMBEDDINGS = "library.json", "embeddings.npy"
@@ -100,20 +99,18 @@ def _is_export(file: Path) -> bool:
         return False
 
 
-def _write_archive(
-    context: LibraryContext, database: sqlite3.Connection, archive: zipfile.ZipFile
-) -> None:
+def _write_archive(context: LibraryContext, database: Database, archive: zipfile.ZipFile) -> None:
     model = people.get_meta(database, "model") or context.fingerprint
     clips: dict[int, list[_Clip]] = {}
     vectors: list[bytes] = []
-    query = f"""SELECT clips.person, file, vector, {schema.quality_columns(database)} FROM clips
+    query = f"""SELECT clips.person, file, vector, {context.store.quality_columns} FROM clips
         LEFT JOIN embeddings e ON e.clip = clips.id AND e.fingerprint = ? ORDER BY clips.id"""
     for person, place, vector, *quality in database.execute(query, (model,)):
         clip = _Clip(**dict(zip(SpeechQuality._fields, quality, strict=True)))
         if place is not None:
             suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix or ".wav"
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
-            data = _read_clip(context, place)
+            data = context.clips.read(place)
             if data is None:
                 clip.member = None
             else:
@@ -137,22 +134,7 @@ def _write_archive(
     archive.writestr(_TABLE, context.cipher.encrypt(table.model_dump_json().encode()))
 
 
-def _read_clip(context: LibraryContext, file: str) -> bytes | None:
-    """What a clip's file holds; ``None`` where it was deleted, or something lies in its place."""
-    obstacle = obstacle_at(context.folder, file)
-    if obstacle is not None:
-        context.obstacles.tell(*obstacle)
-        return None
-    try:
-        return (context.folder / file).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        context.obstacles.tell(context.folder / file, error)
-        return None
-
-
-def _read_people(database: sqlite3.Connection, clips: dict[int, list[_Clip]]) -> list[_Person]:
+def _read_people(database: Database, clips: dict[int, list[_Clip]]) -> list[_Person]:
     groups = people.groups_of_people(database)
     query = "SELECT id, name, metadata, enrolled_at FROM people ORDER BY id"
     return [
@@ -183,8 +165,8 @@ def import_into(context: LibraryContext, file: Path, *, keep_audio: bool) -> Non
             with context.clip_transaction() as database:
                 if database.execute("SELECT 1 FROM people LIMIT 1").fetchone():
                     raise LibraryError(
-                        f"People are enrolled in '{context.folder}' already; import into a new "
-                        "folder."
+                        f"People are enrolled in '{context.name}' already; import into a new "
+                        "library."
                     )
                 people.set_meta(database, "model", table.fingerprint)
                 if context.model is not None and table.fingerprint == context.fingerprint:
@@ -240,7 +222,7 @@ def _read_vectors(data: bytes, table: _Table) -> np.ndarray:
 
 def _insert_person(
     context: LibraryContext,
-    database: sqlite3.Connection,
+    database: Database,
     archive: zipfile.ZipFile,
     cipher: LibraryCipher,
     person: _Person,

@@ -8,7 +8,6 @@ up to date from the table ``changes``, as the matrix in memory is.
 
 from __future__ import annotations
 
-import sqlite3
 import zlib
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from mvector.speakers.derived import read_derived, revision_of, write_derived
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.people import get_meta
-from mvector.speakers.store import Store
+from mvector.speakers.store import Database, Store
 
 _CACHED_PEOPLE = 20_000  # fewer are read from the tables in no time
 _MAX_CHANGES = 50_000  # more, and everything is read again
@@ -97,7 +96,7 @@ class Voiceprints:
     # ---- from the tables --------------------------------------------------------------------
 
     def _read(
-        self, database: sqlite3.Connection, where: str, arguments: tuple[int, ...]
+        self, database: Database, where: str, arguments: tuple[int, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Voiceprints of those whom a condition selects: people, ascending, and unit vectors."""
         query = (
@@ -114,16 +113,7 @@ class Voiceprints:
             people.append(np.array([row[1] for row in good], dtype=np.int64))
         if not people:
             return np.zeros(0, np.int64), np.zeros((0, self._dim), np.float32)
-        person, matrix = np.concatenate(people), np.concatenate(clips)
-        if np.all(person[1:] > person[:-1]):
-            return person, matrix
-        order = np.argsort(person, kind="stable")
-        person, matrix = person[order], matrix[order]
-        starts = np.flatnonzero(np.r_[True, person[1:] != person[:-1]])
-        means = np.add.reduceat(matrix, starts, axis=0)
-        norms = np.linalg.norm(means, axis=1, keepdims=True)
-        # opposite clips have no mean; such a person is like nobody
-        return person[starts], np.divide(means, norms, out=np.zeros_like(means), where=norms > 1e-6)
+        return mean_directions(np.concatenate(people), np.concatenate(clips))
 
     def _is_intact(self, row: tuple[int, int, bytes, int]) -> bool:
         clip, _, vector, checksum = row
@@ -134,7 +124,7 @@ class Voiceprints:
             self.damaged.add(clip)
         return whole
 
-    def _apply_changes(self, database: sqlite3.Connection, people: np.ndarray) -> None:
+    def _apply_changes(self, database: Database, people: np.ndarray) -> None:
         where = "AND person IN (SELECT person FROM changes WHERE revision > ?)"
         found, vectors = self._read(database, where, (self.revision,))
         gone = self.rows_of(np.setdiff1d(people, found))
@@ -188,7 +178,7 @@ class Voiceprints:
         if write_derived(self._store, "cache", self._fingerprint, self.revision, people, matrix):
             self._saved = self.revision
 
-    def _load_file(self, database: sqlite3.Connection) -> int:
+    def _load_file(self, database: Database) -> int:
         """Take the matrix from its file; returns the revision that it is of, -1 for none."""
         if self._cipher.is_enabled:
             return -1
@@ -198,6 +188,23 @@ class Voiceprints:
         revision, people, payload = found
         self._replace_all(people, payload.view(np.float32).reshape(-1, self._dim))
         return revision
+
+
+def mean_directions(person: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean direction of each person's unit vectors ``(clips, dimensions)``.
+
+    Returns:
+        Numbers of the people, ascending, and their unit vectors; zeros for opposite clips, which
+        have no mean: such a person is like nobody.
+    """
+    if np.all(person[1:] > person[:-1]):
+        return person, matrix
+    order = np.argsort(person, kind="stable")
+    person, matrix = person[order], matrix[order]
+    starts = np.flatnonzero(np.r_[True, person[1:] != person[:-1]])
+    means = np.add.reduceat(matrix, starts, axis=0)
+    norms = np.linalg.norm(means, axis=1, keepdims=True)
+    return person[starts], np.divide(means, norms, out=np.zeros_like(means), where=norms > 1e-6)
 
 
 def _with_capacity(array: np.ndarray, size: int, capacity: int) -> np.ndarray:

@@ -144,16 +144,16 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes every transaction fail from now on, as SQLite does for want of room or of a lock."""
 
     def fail(message: str) -> None:
-        from mvector.speakers import store
+        from mvector.speakers import sqlite_store
 
-        real = store._committed
+        real = sqlite_store._committed
 
         def committed(database: sqlite3.Connection, begin: str) -> Any:
             if begin == "BEGIN IMMEDIATE":
                 raise sqlite3.OperationalError(message)
             return real(database, begin)
 
-        monkeypatch.setattr(store, "_committed", committed)
+        monkeypatch.setattr(sqlite_store, "_committed", committed)
 
     return fail
 

@@ -15,11 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import forked, succeeded
 from stand_in import StandInEncoder, clip_of, nobody, stored_clips, write_clip
 
 from mvector.errors import LibraryError
@@ -29,25 +30,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are f
 
 NUM_KILLS = int(os.environ.get("LIBRARY_KILLS", "20"))
 NUM_ENROLLED = int(os.environ.get("LIBRARY_ENROLLED", "20"))
-
-
-def forked(work: Callable[[], None]) -> int:
-    """Run something in a process of its own; its exit code tells whether it came to an end."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            os._exit(code)
-    return process
-
-
-def succeeded(process: int) -> bool:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
 # ---- kill -9 --------------------------------------------------------------------------------
@@ -150,7 +132,7 @@ def test_a_registration_cut_off_is_done_or_undone_by_the_next_opening(
     target = (
         "mvector.speakers.people.insert_clip"
         if moment == "staged"
-        else ("mvector.speakers.context.apply_committed_changes")
+        else ("mvector.speakers.stored_clips.apply_committed_changes")
     )
 
     def work() -> None:
@@ -176,7 +158,7 @@ def test_a_removal_cut_off_behind_its_commit_is_finished_by_the_next_opening(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("mvector.speakers.context.apply_committed_changes", killed)
+        patched.setattr("mvector.speakers.stored_clips.apply_committed_changes", killed)
         with pytest.raises(Killed):
             library.remove("Person 0")
     library.close()

@@ -46,7 +46,7 @@ def opened(library: SpeakerLibrary) -> SpeakerLibrary:
 def staged(library: SpeakerLibrary, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Enrol somebody as a process does that is killed behind its commit; the clip is pending."""
     with monkeypatch.context() as patched:
-        patched.setattr("mvector.speakers.context.apply_committed_changes", lambda *_: None)
+        patched.setattr("mvector.speakers.stored_clips.apply_committed_changes", lambda *_: None)
         clip = library.register(name, clip_of(9))
     assert clip is not None
     assert not clip.exists()

@@ -1,0 +1,99 @@
+"""Addresses of libraries in PostgreSQL, which are told without their passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from mvector.errors import LibraryError
+from mvector.speakers.obstacles import shown
+
+_SCHEMES = ("postgresql://", "postgres://")
+_SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+_DEFAULT_SCHEMA = "mvector"
+_OURS = ("schema", "clips")
+_TOLD = ("host", "port", "dbname", "user", *_OURS)  # of what may stand behind the question mark
+
+
+@dataclass(frozen=True)
+class PostgresAddress:
+    """Where a library is in PostgreSQL; as text it holds no password.
+
+    Attributes:
+        conninfo: what libpq connects by, with the password if one was given.
+        schema: the namespace of the library's tables.
+        clips: the folder that clips are kept in; ``None``: they are in the database.
+        shown: the address without what is secret.
+    """
+
+    conninfo: str = field(repr=False)
+    schema: str
+    clips: Path | None
+    shown: str
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Whether the path of a library is an address in PostgreSQL."""
+    return isinstance(path, str) and path.lower().startswith(_SCHEMES)
+
+
+def parse_address(address: str) -> PostgresAddress:
+    """``postgresql://[user[:password]@]host[:port]/database[?schema=NAME][&clips=FOLDER][&…]``.
+
+    What else stands behind the question mark is for libpq, such as ``sslmode``.
+
+    Raises:
+        LibraryError: it is none; the sentence does not repeat it, for it may hold a password.
+    """
+    try:
+        parts = urlsplit(address)
+        given = dict(
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        )
+    except ValueError:
+        raise _malformed() from None
+    if parts.fragment or "@" in parts.path:
+        raise _malformed()
+    schema = given.pop("schema", _DEFAULT_SCHEMA)
+    if not _SCHEMA.fullmatch(schema):
+        raise LibraryError(
+            f"'{schema}' is no name of a library's schema: it takes 1 to 63 of a-z, 0-9 and _, the "
+            "first no digit, and does not begin with pg_."
+        )
+    folder = given.pop("clips", None)
+    if folder is not None and not Path(folder).is_absolute():
+        raise LibraryError(
+            f"'{folder}' behind clips= has to be the whole path of a folder, from the root on."
+        )
+    conninfo = parts._replace(query=urlencode(given)).geturl()
+    user, at, hosts = parts.netloc.rpartition("@")
+    told = {key: value for key, value in given.items() if key in _TOLD} | {"schema": schema}
+    told |= {} if folder is None else {"clips": folder}
+    netloc = f"{user.partition(':')[0]}{at}{hosts}"
+    text = f"postgresql://{netloc}{parts.path}?{urlencode(told, safe='/')}"
+    return PostgresAddress(conninfo, schema, None if folder is None else Path(folder), text)
+
+
+def shown_library(path: str | os.PathLike[str]) -> str:
+    """The path of a library as it may be told: without a password.
+
+    Raises:
+        LibraryError: it is an address, and malformed.
+    """
+    if isinstance(path, str) and is_address(path):
+        return str(parse_address(path))
+    return shown(path)
+
+
+def _malformed() -> LibraryError:
+    return LibraryError(
+        "The address of the speaker library is malformed; write "
+        "postgresql://user@host:5432/database?schema=NAME, and what is special in a user or "
+        "password as %XX (@ as %40, / as %2F, # as %23), or keep the password in ~/.pgpass."
+    )

@@ -1,0 +1,70 @@
+"""Enrolling many at once: embeddings, or clips as their files are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mvector.audio.clip_report import ClipReport
+from mvector.audio.quality import SpeechQuality
+from mvector.errors import LibraryError
+from mvector.speakers.context import LibraryContext, unit_vector
+from mvector.speakers.names import checked_name
+
+
+def register_embeddings(
+    context: LibraryContext,
+    names: Sequence[str],
+    embeddings: np.ndarray,
+    quality: Sequence[SpeechQuality | None] | None,
+) -> None:
+    """As :meth:`mvector.speakers.SpeakerLibrary.register_embeddings`."""
+    if len(embeddings) != len(names):
+        raise LibraryError(f"{len(names)} names come with {len(embeddings)} embeddings.")
+    checked = [checked_name(name) for name in names]
+    measured = quality or [None] * len(names)
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    for embedding in embeddings:
+        unit_vector(embedding, context.encoder.embd_dim)
+    with context.store.transaction() as database:
+        context.claim_model(database)
+        for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
+            context.add_clip(database, name, embedding, None, quality=clip)
+        context.append_audit(database, f"register {len(checked)} embeddings")
+
+
+def register_files(context: LibraryContext, clips: Sequence[tuple[str, Path]]) -> list[str]:
+    """As :meth:`mvector.speakers.SpeakerLibrary.register_files`."""
+    wanted = [(checked_name(name), path) for name, path in clips]
+    with context.store.snapshot() as database:
+        context.require_model(database)
+        if context.cipher.is_enabled:
+            enrolled = {name for (name,) in database.execute("SELECT name FROM people")}
+            wanted = [(name, path) for name, path in wanted if name not in enrolled]
+        query = """SELECT name, sha256 FROM clips JOIN people ON people.id = person
+            WHERE name = ? AND sha256 IS NOT NULL"""
+        people = {name for name, _ in wanted}
+        known = {row for name in people for row in database.execute(query, (name,))}
+    failures, waiting = [], []
+    for name, path in wanted:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            failures.append(f"'{path}' cannot be read: {error.strerror or error}.")
+            continue
+        if (name, hashlib.sha256(data).hexdigest()) not in known:
+            waiting.append((name, path, data))
+    table = context.encoder.embed_readable([path for _, path, _ in waiting], measured=True)
+    reports: Sequence[ClipReport | None] = table.reports or [None] * len(table.good)
+    with context.clip_transaction() as database:
+        context.claim_model(database)
+        for number, embedding, report in zip(table.good, table.embeddings, reports, strict=True):
+            name, path, data = waiting[number]
+            quality = None if report is None else report.quality
+            suffix = path.suffix.lower() or ".wav"
+            context.add_clip(database, name, embedding, data, suffix, quality)
+            context.append_audit(database, "register", name)
+    return [*failures, *(reason for _, reason in table.failures)]

@@ -1,0 +1,242 @@
+"""What is of PostgreSQL alone: addresses, rights, formats, and a server that goes away."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PASSWORD
+from error_codes import raises_code
+from stand_in import clip_of, write_clip
+
+from mvector.errors import LibraryError
+from mvector.speakers import SpeakerLibrary
+from mvector.speakers.postgres_address import is_address, parse_address, shown_library
+
+
+@pytest.fixture
+def library(encoder: Any, postgres: str) -> SpeakerLibrary:
+    library = SpeakerLibrary(postgres, encoder)
+    for k in range(3):
+        library.register(f"Person {k}", clip_of(k), groups=["all"])
+    return library
+
+
+def execute(postgres: str, *statements: str) -> None:
+    """As the owner of the database."""
+    import psycopg
+
+    address = parse_address(postgres)
+    with psycopg.connect(address.conninfo, autocommit=True) as connection:
+        connection.execute(f"SET search_path = {address.schema}, public")
+        for statement in statements:
+            connection.execute(statement)
+
+
+# ---- addresses ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://h/d", "postgresql://h/d?schema=mvector"),
+        ("postgres://u:secret@h:5433/d", "postgresql://u@h:5433/d?schema=mvector"),
+        ("postgresql://u:secret%40q@h/d?schema=x&sslmode=require", "postgresql://u@h/d?schema=x"),
+        (
+            "postgresql://u@h/d?password=secret&clips=/c",
+            "postgresql://u@h/d?schema=mvector&clips=/c",
+        ),
+        (
+            "postgresql:///d?host=/run/pg&user=u",
+            "postgresql:///d?host=/run/pg&user=u&schema=mvector",
+        ),
+        ("postgresql://u:secret@q@h/d", "postgresql://u@h/d?schema=mvector"),
+    ],
+)
+def test_an_address_is_told_without_what_is_secret(address: str, shown: str) -> None:
+    assert is_address(address)
+    assert shown_library(address) == str(parse_address(address)) == shown
+    assert "secret" not in repr(parse_address(address))
+
+
+def test_the_path_of_a_folder_is_no_address() -> None:
+    assert not is_address("audio_db")
+    assert not is_address(Path("postgresql:"))
+    assert shown_library("audio_db") == "audio_db"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"postgresql://u:{PASSWORD}/x@h/d",
+        f"postgresql://u:{PASSWORD}#x@h/d",
+        f"postgresql://u:{PASSWORD}@h/d?schema=Robert';--",
+        f"postgresql://u:{PASSWORD}@h/d?clips=relative",
+        f"postgresql://u:{PASSWORD}@h/d?unknown=1",
+        f"postgresql://u:{PASSWORD}%zz@h/d",
+        f"postgresql://u:{PASSWORD}@[h/d",
+        f"postgresql://u:{PASSWORD}@127.0.0.1:1/d",
+    ],
+)
+def test_a_mistake_in_an_address_is_told_without_the_password(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("psycopg")
+    with caplog.at_level(logging.DEBUG), pytest.raises(LibraryError) as raised:
+        SpeakerLibrary(address, None)
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert PASSWORD not in str(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    assert PASSWORD not in caplog.text
+
+
+def test_the_password_is_in_no_message_of_a_library(
+    library: SpeakerLibrary, postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert PASSWORD in postgres
+    said = [library.name, repr(library._store), str(library._context)]
+    for refused in (
+        lambda: library.person("Nobody"),
+        lambda: SpeakerLibrary(f"{postgres}x", None, create=False),
+        lambda: SpeakerLibrary(postgres, None).identify(clip_of(0)),
+        lambda: library.reconcile(),
+        lambda: library.make_folder("Ada"),
+    ):
+        with pytest.raises(LibraryError) as raised:
+            refused()
+        said.append(str(raised.value))
+    assert not [text for text in said if PASSWORD in text]
+    assert PASSWORD not in caplog.text
+
+
+# ---- what it does otherwise than folders ----------------------------------------------------
+
+
+def test_clips_put_beside_it_by_hand_are_refused_in_a_sentence(
+    postgres: str, encoder: Any, tmp_path: Path
+) -> None:
+    write_clip(tmp_path / "Ada" / "by hand.wav", 0)
+    with SpeakerLibrary(f"{postgres}&clips={tmp_path}", encoder) as library:
+        assert library.names() == []
+        for refused in (lambda: library.reconcile(), lambda: library.make_folder("Ada")):
+            with pytest.raises(LibraryError, match="clips are registered, and not put"):
+                refused()
+        stored = library.register("Ada", clip_of(0))
+        assert stored is not None
+        assert stored.parent == tmp_path / "Ada"
+
+
+def test_many_files_are_enrolled_as_they_are_and_once(
+    postgres: str, encoder: Any, tmp_path: Path
+) -> None:
+    clips = [(f"Person {k % 2}", write_clip(tmp_path / f"{k}.wav", k % 2, k)) for k in range(4)]
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    with SpeakerLibrary(postgres, encoder) as library:
+        (reason,) = library.register_files([*clips, ("Bad", tmp_path / "bad.wav")])
+        assert "bad.wav" in reason
+        assert library.register_files(clips) == []
+        assert {person.name: person.num_clips for person in library.people()} == {
+            "Person 0": 2,
+            "Person 1": 2,
+        }
+        stored = {data for (data,) in library._store.rows("SELECT data FROM audio")}
+        assert stored == {path.read_bytes() for _, path in clips}
+
+
+# ---- formats and rights ---------------------------------------------------------------------
+
+
+def test_tables_of_an_earlier_format_are_migrated_once_and_later_ones_refused(
+    library: SpeakerLibrary, postgres: str, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mvector.speakers import postgres_schema, postgres_store
+
+    later = (*postgres_schema.MIGRATIONS, "ALTER TABLE people ADD COLUMN born TEXT;")
+    with monkeypatch.context() as patched:
+        for module in (postgres_schema, postgres_store):
+            patched.setattr(module, "MIGRATIONS", later)
+        with pytest.raises(LibraryError, match=r"another format \(1\); open it once for writing"):
+            SpeakerLibrary(postgres, encoder, read_only=True)
+        for _ in range(2):
+            with SpeakerLibrary(postgres, encoder) as migrated:
+                assert migrated._store.rows("SELECT born FROM people") == [(None,)] * 3
+    with pytest.raises(LibraryError, match=r"another format \(2\); update mvector"):
+        SpeakerLibrary(postgres, encoder)
+
+
+def test_the_rights_that_are_documented_are_enough_and_fewer_are_read_only(
+    library: SpeakerLibrary, postgres: str, encoder: Any
+) -> None:
+    import psycopg
+
+    schema = parse_address(postgres).schema
+    service, reader = (f"{role}_{uuid.uuid4().hex[:8]}" for role in ("service", "reader"))
+    text = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
+    block = text.split("<!-- rights -->\n```sql\n")[1].split("```")[0]
+    block = block.replace("people_service", service).replace("people_reader", reader)
+    execute(postgres, *block.replace("mvector", schema).strip().split(";\n"))
+    with SpeakerLibrary(postgres.replace("owner:", f"{service}:"), encoder) as serving:
+        serving.register("Eve", clip_of(5), metadata={"a": 1}, groups=["night"])
+        serving.change("Eve", metadata={}, groups=["day"])
+        assert serving.identify(clip_of(5))[0].name == "Eve"
+        serving.record("identify", "Eve", 0.5)
+        assert serving.remove("Eve") == 1
+        with pytest.raises(LibraryError, match="may not") as raised:
+            serving._store.rows("DROP TABLE people")
+        assert raised.value.code == "library-permission"
+        with raises_code("library-permission"):
+            serving._store.rows("UPDATE audit SET who = ''")
+    with SpeakerLibrary(postgres.replace("owner:", f"{reader}:"), encoder) as reading:
+        assert reading.read_only
+        assert reading.identify(clip_of(1))[0].name == "Person 1"
+        with raises_code("library-read-only"):
+            reading.remove("Person 1")
+    with psycopg.connect(parse_address(postgres).conninfo, autocommit=True) as connection:
+        for role in (service, reader):
+            connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_tables_that_are_missing_are_told_of(
+    library: SpeakerLibrary, postgres: str, encoder: Any
+) -> None:
+    execute(postgres, "DROP TABLE memberships")
+    with raises_code("library-damaged"):
+        library.people()
+
+
+def test_who_writes_for_too_long_is_told_of(library: SpeakerLibrary, postgres: str) -> None:
+    import psycopg
+
+    with psycopg.connect(parse_address(postgres).conninfo) as connection:
+        connection.execute(f"SET search_path = {parse_address(postgres).schema}, public")
+        connection.execute("SELECT lock_library()")
+        with (
+            pytest.raises(LibraryError, match="another process has been writing for"),
+            library._store.transaction(wait_s=0.05),
+        ):
+            pass
+        assert library.identify(clip_of(0))[0].name == "Person 0"  # who reads waits for nobody
+
+
+def test_connections_that_were_cut_are_made_anew(library: SpeakerLibrary, postgres: str) -> None:
+    library.identify(clip_of(0))
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    for _ in range(2):
+        execute(postgres, cut)
+        assert library.identify(clip_of(1))[0].name == "Person 1"
+        execute(postgres, cut)
+        library.register("Person 1", clip_of(1, 3))
+    with raises_code("library-unreachable"), library._store.transaction() as database:
+        execute(postgres, cut)
+        database.execute("DELETE FROM people")
+    assert library.num_people() == 3
+
+
+def test_what_was_removed_is_in_no_row_any_more(library: SpeakerLibrary) -> None:
+    library.remove("Person 1")
+    for table in ("clips", "audio", "embeddings", "voiceprints", "people"):
+        assert library._store.rows(f"SELECT count(*) FROM {table}") == [(2,)]
