@@ -135,6 +135,7 @@ def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraini
             "dataset_conf.train_list": str(packed),
             "dataset_conf.dataLoader.num_workers": num_workers,
             "train_conf.max_epoch": 1,
+            "optimizer_conf.scheduler_args.warmup_epoch": 0,
             "train_conf.log_interval": num_steps,
         }
         trainer = MVectorTrainer(configure(case, settings), use_gpu=case.device == "cuda")

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 
 SMALL_CONFIG: dict[str, Any] = {
@@ -75,6 +73,8 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
 @contextmanager
 def no_pictures() -> Iterator[None]:
     """A run within draws no curves, which takes as long as a small training does."""
+    import pytest  # benchmarks read the settings without it
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.figure", None)
         yield
