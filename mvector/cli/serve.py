@@ -37,6 +37,7 @@ examples:
 Each option may come from the environment instead: MVECTOR_PORT=9000, MVECTOR_AUDIO_DB_PATH=people,
 MVECTOR_NO_AUDIO=true. docs/service.md tells about the API, keys, TLS and privacy.
 """
+_MOST_MESSAGE = 2 << 20  # of a stream, in bytes; its route refuses half of it in words
 _GRACE_S = 30  # for what is under way when the service is stopped
 
 
@@ -140,6 +141,8 @@ def _serve(args: Serve) -> int:
         log_config=None,
         access_log=False,  # paths hold names of people
         server_header=False,
+        ws_max_size=_MOST_MESSAGE,
+        ws_max_queue=4,  # behind these a client that streams has to wait
         timeout_graceful_shutdown=_GRACE_S,
     )
     _tell(args, predictor, listening)

@@ -14,6 +14,7 @@ from mvector.service import (
     people_routes,
     problems,
     state_routes,
+    stream_route,
     voice_routes,
 )
 from mvector.service.guard import Guard
@@ -25,7 +26,8 @@ from mvector.version import __version__
 _DESCRIPTION = f"""\
 Compares voices, enrols people and recognises them. Clips come as `multipart/form-data`, as a raw
 body with a content type such as `audio/wav`, or as base64 in JSON. Failures are problem JSON (RFC
-9457) with a `code`. {NOT_DETECTED}"""
+9457) with a `code`. The WebSocket /v1/stream takes sound as it is spoken; docs/service.md tells
+what it says. {NOT_DETECTED}"""
 
 
 def build_app(service: Service) -> FastAPI:
@@ -49,6 +51,7 @@ def build_app(service: Service) -> FastAPI:
     problems.install(app)
     for routes in (voice_routes, people_routes, job_routes, state_routes):
         app.include_router(routes.build_router(service))
+    app.include_router(stream_route.build_router(service))
     if service.settings.has_page:
         app.include_router(page_routes.build_router(service.settings))
 

@@ -51,12 +51,15 @@ class Guard:
         self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         scope["request_id"] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        if scope["type"] == "websocket":
+            await self._pass_stream(scope, receive, send, headers)
+            return
         started, status = time.perf_counter(), 500
         has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         bounds = _bounds_of(scope, headers, self._settings)
@@ -84,6 +87,18 @@ class Guard:
         finally:
             self._held -= body.held
             self._metrics.answered(scope, status, time.perf_counter() - started)
+
+    async def _pass_stream(
+        self, scope: Scope, receive: Receive, send: Send, headers: Headers
+    ) -> None:
+        """A stream, which any page could open, unless it is refused here."""
+        if self._is_local:
+            try:
+                _check_local(headers)
+            except RequestError:
+                await send({"type": "websocket.close", "code": 1008})  # answered with 403
+                return
+        await self.app(scope, receive, send)
 
     def _check(self, headers: Headers, bounds: _Bounds) -> None:
         """Refuse what can be refused by its headers."""

@@ -38,6 +38,7 @@ class Metrics:
         )
 
         self._jobs = Gauge("mvector_jobs", "Recordings that are not done yet.", registry=registry)
+        self._streams = Gauge("mvector_streams", "Streams that are open.", registry=registry)
 
     def answered(self, scope: Mapping[str, Any], status: int, seconds: float) -> None:
         """Count a request by the pattern of its path, in which no name stands."""
@@ -60,6 +61,10 @@ class Metrics:
     def follow_jobs(self, count: Callable[[], int]) -> None:
         """Ask for the number of recordings that are not done whenever somebody reads."""
         self._jobs.set_function(count)
+
+    def follow_streams(self, count: Callable[[], int]) -> None:
+        """Ask for the number of open streams whenever somebody reads."""
+        self._streams.set_function(count)
 
     def text(self) -> bytes:
         """All of them."""

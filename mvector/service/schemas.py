@@ -259,6 +259,25 @@ class DiarizeQuery(Strict):
     exclusive: bool = Field(False, description="one person at a time, to join with a transcript")
 
 
+class StreamQuery(Strict):
+    """Of ``/v1/stream``, or of its first message."""
+
+    rate: int = Field(ge=8000, le=48000, description="of the sound, in Hz")
+    window_s: float = Field(3.0, ge=1, le=10, description="what `now` tells of")
+    hop_s: float = Field(1.0, ge=0.25, le=10, description="from one `now` to the next")
+    top_k: int = Field(1, ge=1, le=20, description="how many of the most alike people to tell")
+    within: list[str] = Field([], description="compare with people of these groups only")
+    person: str | None = Field(None, description="is it this person? Nobody else is looked for")
+    purpose: Purpose | None = Field(None, description="as of /v1/verify, with `person`")
+    min_speech_s: float = Field(2.0, ge=0, le=30, description="for a verdict to be certain")
+
+
+class StreamStart(StreamQuery):
+    """The first message of a stream whose settings or key do not come with the request."""
+
+    key: str | None = None
+
+
 class JobQuery(Strict):
     """Of ``/v1/jobs``."""
 

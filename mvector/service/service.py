@@ -24,6 +24,7 @@ from mvector.service.keys import KeyFile, Scope
 from mvector.service.metrics import Metrics
 from mvector.service.micro_batches import MicroBatches
 from mvector.service.once import Once
+from mvector.service.schemas import Purpose
 from mvector.service.settings import ServiceSettings
 from mvector.service.work_folder import WorkFolder
 from mvector.speakers.audit import acting_for
@@ -74,7 +75,7 @@ class Service:
         )
 
     @property
-    def login_purpose(self) -> str:
+    def login_purpose(self) -> Purpose:
         """The strictest purpose of a verification that the model is calibrated for."""
         known, point = self.predictor.calibration, OPERATING_POINT_OF["login"]
         is_measured = known is not None and getattr(known, f"threshold_{point}") is not None
@@ -120,16 +121,35 @@ class Service:
         """
         if self._under_way >= self.settings.max_waiting:
             raise overloaded()
+        self._under_way += 1
+        try:
+            return await self.compute(caller, work)
+        finally:
+            self._under_way -= 1
+
+    async def compute(self, caller: Caller, work: Callable[[], _T]) -> _T:
+        """As :meth:`run`, for callers whose number is bounded otherwise."""
 
         def audited() -> _T:
             with acting_for(str(caller)):
                 return work()
 
-        self._under_way += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, audited)
-        finally:
-            self._under_way -= 1
+        return await asyncio.get_running_loop().run_in_executor(self._pool, audited)
+
+    def take_try(self, who: str) -> None:
+        """Count a try to be verified as a person, before it is one, as several may come at once.
+
+        Raises:
+            RequestError: there were too many that failed.
+        """
+        wait_s = self.tries.take(who)
+        if wait_s:
+            raise RequestError(
+                "This person failed to be verified too often; wait.",
+                code="too-many-tries",
+                status=429,
+                retry_after_s=wait_s,
+            )
 
     def close(self) -> None:
         """End what is under way, and close the library."""

@@ -20,6 +20,10 @@ class ServiceSettings:
         max_jobs_each: of one caller.
         job_kept_s: how long the result of a job is kept, in seconds.
         max_results: of one caller; the oldest is forgotten for one more.
+        max_streams: open at once, of all callers together.
+        max_streams_each: of one caller.
+        max_stream_s: duration of the sound of a stream, in seconds.
+        stream_idle_s: how long a stream may send nothing, or read nothing, in seconds.
         max_waiting: requests under way or waiting; one more is refused with status 503.
         num_threads: that decode clips and read the library.
         batch_size: clips computed at once.
@@ -40,6 +44,10 @@ class ServiceSettings:
     max_jobs_each: int = 4
     job_kept_s: float = 3600.0
     max_results: int = 50
+    max_streams: int = 16
+    max_streams_each: int = 4
+    max_stream_s: float = 4 * 3600.0
+    stream_idle_s: float = 30.0
     max_waiting: int = 64
     num_threads: int = 16
     batch_size: int = 16

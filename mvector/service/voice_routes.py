@@ -110,14 +110,7 @@ def build_router(service: Service) -> APIRouter:
             return predictor.verify(clips, name, purpose=purpose, min_speech_s=query.min_speech_s)
 
         who = normalise_name(name)
-        wait_s = service.tries.take(who)  # before, so that tries at the same time count
-        if wait_s:
-            raise RequestError(
-                "This person failed to be verified too often; wait.",
-                code="too-many-tries",
-                status=429,
-                retry_after_s=wait_s,
-            )
+        service.take_try(who)
         try:
             found = await service.run(caller, work)
         except BaseException:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 import uvicorn
 from served import Clips, Served, Serving
 from small_settings import ROOT
@@ -22,7 +23,7 @@ from mvector.service.keys import KeyFile
 
 TEXT = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
 SHELL, JOB = [block for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) if "curl" in block]
-(PYTHON,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+PYTHON, STREAM = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
 @pytest.fixture
@@ -100,6 +101,22 @@ def test_the_python_client_works_as_it_stands(
     (place / "ada1.wav").write_bytes(b"This is no audio.")
     with pytest.raises(SystemExit, match=r"^audio-undecodable: 'file' .*Export or record it again"):
         exec(code, {})
+
+
+def test_the_streaming_client_works_as_it_stands(
+    address: str, token: str, capsys: pytest.CaptureFixture[str], place: Path
+) -> None:
+    ask: dict[str, object] = {}
+    code = PYTHON.replace("http://127.0.0.1:8000", address).replace("mv_…", token)
+    exec(code, ask)  # enrols Ada Lovelace
+    samples, rate = soundfile.read(place / "clip.wav")
+    soundfile.write(place / "clip.wav", samples, rate, subtype="PCM_16")
+    capsys.readouterr()
+    where = address.removeprefix("http://")
+    exec(STREAM.replace("127.0.0.1:8000", where).replace("mv_…", token), {})
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["type"] for one in told] == ["ready", "now", "turn", "verdict", "end"]
+    assert (told[1]["name"], told[3]["certain"]) == ("Ada Lovelace", False)
 
 
 def test_hostile_connections_cost_the_service_nothing(address: str) -> None:
