@@ -20,5 +20,8 @@ setup(
         "mvector.configs": ["*.yml"],
         "mvector.samples": ["*.md", "*/*.flac"],
     },
-    data_files=[("share/doc/mvector", ["CHANGELOG.md", *map(str, Path("docs").glob("*.md"))])],
+    data_files=[
+        ("share/doc/mvector", ["CHANGELOG.md", *map(str, Path("docs").glob("*.md"))]),
+        ("share/doc/mvector/tutorials", [*map(str, Path("docs/tutorials").glob("*.md"))]),
+    ],
 )

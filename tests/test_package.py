@@ -108,7 +108,8 @@ def test_the_changes_begin_with_those_of_this_version() -> None:
 def test_the_lowest_versions_tested_are_those_declared() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     declared = dict(re.findall(r'"([\w-]+)>=([\w.]+)"', project.split("\ndependencies")[1]))
-    for not_tested in ("pyaudio", "playwright", "ruff", "mypy", "mkdocs-material"):
+    tools = ("ruff", "mypy", "mkdocs-material", "mkdocstrings-python")
+    for not_tested in ("pyaudio", "playwright", *tools):
         del declared[not_tested]
     text = (ROOT / "requirements-lowest.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]

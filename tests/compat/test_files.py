@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from error_codes import raises_code
+from mvector_1 import mvector_state
 from safetensors.torch import save_file
 
 from mvector.compat import SOURCES, export_checkpoint, import_checkpoint
@@ -41,16 +42,6 @@ def small_model(
 @pytest.fixture
 def state() -> State:
     return export_checkpoint(small_model(), "wespeaker")
-
-
-def mvector_state(channels: int = 8, bins: int = 16) -> State:
-    """An mvector 1.x TDNN with its classifier."""
-    front_end = SOURCES["mvector"].front_end(bins, 16000, Hints())
-    model = SpeakerModel(front_end, "TDNN", {"channels": channels, "embd_dim": 12})
-    table = SOURCES["mvector"].families["mvector 1.x's TDNN"].table
-    own = model.backbone.state_dict()
-    state = {f"0.{theirs}": own[ours] for ours, (theirs, _) in table.published(own).items()}
-    return {**state, "1.weight": torch.zeros(5, 12)}
 
 
 def test_a_plain_state_dict_one_in_a_dict_and_an_old_file_are_read(
