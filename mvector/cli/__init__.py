@@ -39,6 +39,7 @@ GROUPS = {
         "export_checkpoint": "write a model's weights for another toolkit",
         "export_onnx": "write a model as an ONNX file, which runs without PyTorch",
         "import_library": "enrol the people of an older library anew",
+        "library": "copy a speaker library to another place, such as PostgreSQL",
     },
     "serve other programs": {
         "serve": "compare, enrol and recognise over HTTP",

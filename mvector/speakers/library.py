@@ -17,7 +17,7 @@ import numpy as np
 
 from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
-from mvector.speakers import audit, people, reembedding, registration, transfer
+from mvector.speakers import audit, copying, people, reembedding, registration, transfer
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
 from mvector.speakers.identification import Identification, Match
@@ -320,6 +320,17 @@ class SpeakerLibrary:
             LibraryError: it cannot be written.
         """
         transfer.export(self._context, Path(file))
+
+    def copy_to(self, other: SpeakerLibrary, *, progress: bool = False) -> copying.Copied:
+        """Make another library hold what this one does: clips, embeddings of all models, audit.
+
+        It goes on where an earlier copy was stopped, and both are compared in the end.
+
+        Raises:
+            LibraryError: the other holds other people, or cannot be written to; or the two differ,
+                for somebody enrolled meanwhile.
+        """
+        return copying.copy_library(self._context, other._context, progress=progress)
 
     @classmethod
     def import_file(

@@ -369,6 +369,10 @@ REFUSED = {
         "--sha256 s": "--sha256 has no use with a list; it belongs to get NAME.",
         "download campplus-zh x": "'x' is one word too many; --help tells more.",
     },
+    "library": {
+        "copy a": "The following arguments are required: TO; --help tells more.",
+        "copy a b c": "'c' is one word too many; --help tells more.",
+    },
     "simulate_meetings": {
         "l --out o --kind call --num_people 2 2": "--num_people has no use without --kind meeting: "
         "a call has two.",
@@ -554,6 +558,7 @@ ACCEPTED = {
         "--model_path m --precision int8 --list l --data_root d",
     ],
     "configs": ["", "--copy d", "tdnn"],
+    "library": ["copy a b", "copy audio_db postgresql://h/d --json"],
     "serve": [
         "--host h --port 0 --keys k --max_body_mib 1 --max_clip_seconds 9 --max_waiting 1 "
         "--max_recording_mib 1 --max_recording_seconds 9 --max_jobs 1 "

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from postgres_server import running_server
+from postgres_server import PASSWORD, running_server
 from stand_in import StandInEncoder
-
-PASSWORD = "not-to-be-told"
 
 
 @pytest.fixture

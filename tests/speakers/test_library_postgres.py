@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PASSWORD
 from error_codes import raises_code
+from postgres_server import PASSWORD
 from stand_in import clip_of, write_clip
 
 from mvector.errors import LibraryError
