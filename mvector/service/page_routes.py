@@ -29,7 +29,8 @@ def build_router(settings: ServiceSettings) -> APIRouter:
     """The routes; they need no key, for nothing of the library is in what they give."""
     router = APIRouter(include_in_schema=False)
     files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
-    start = files.pop("index.html").replace(b"{max_body}", str(settings.max_body_bytes).encode())
+    bounds = {"max_body": settings.max_body_bytes, "max_recording": settings.max_recording_bytes}
+    start = files.pop("index.html").decode("utf-8").format(**bounds)
 
     @router.get("/")
     async def page() -> Response:

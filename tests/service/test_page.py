@@ -27,7 +27,7 @@ Texts = dict[str, Any]
 
 
 def test_the_page_may_load_nothing_but_its_own_files(serving: Serving) -> None:
-    answer = serving(max_body_bytes=12345).client.get("/")
+    answer = serving(max_body_bytes=12345, max_recording_bytes=67890).client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = dict(
         part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";")
@@ -36,7 +36,7 @@ def test_the_page_may_load_nothing_but_its_own_files(serving: Serving) -> None:
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert not re.search(r"unsafe|http|\*", " ".join(policy.values()))
     assert answer.headers["permissions-policy"].startswith("microphone=(self)")
-    assert 'data-max-body="12345"' in answer.text
+    assert 'data-max-body="12345" data-max-recording="67890"' in answer.text
 
 
 def test_each_file_is_served_as_what_it_is_and_nothing_else(client: TestClient) -> None:
@@ -95,7 +95,7 @@ def test_each_text_is_used_and_each_that_is_used_is_there() -> None:
     # those that are put together of a name and what it is about
     composed = re.compile(
         r"(recognise|compare)\.(same|different|unsure)(\.more)?|clip\.do\.\w+|\w+\.nav|\S+\.cure"
-        r"|cancel"
+        r"|meeting\.(queued|running)|cancel"
     )
     assert {key for key in keys - used if not composed.fullmatch(key)} == set()
     for name in (key for key in used if f"{key}.cure" in keys):

@@ -28,6 +28,7 @@ if CHROMIUM is None:
 
 Page = browsers.Page
 SAMPLES = ROOT / "dataset" / "samples"
+RATE = 16_000  # of the samples
 PATIENCE_MS = 120_000
 Open = Callable[..., Page]
 
@@ -67,10 +68,9 @@ class Microphone:
 
     def hears(self, clip: str | None) -> None:
         """A sample clip; ``None``: nothing."""
-        samples, rate = soundfile.read(SAMPLES / f"{clip or 'voice_a/1'}.flac", dtype="float32")
+        samples = soundfile.read(SAMPLES / f"{clip}.flac")[0] if clip else np.zeros(4 * RATE)
         new = self.path.with_suffix(".new")
-        silent_or_not = samples if clip else np.zeros_like(samples)
-        soundfile.write(new, silent_or_not, rate, format="WAV", subtype="PCM_16")
+        soundfile.write(new, samples, RATE, format="WAV", subtype="PCM_16")
         os.replace(new, self.path)
 
 
@@ -255,6 +255,35 @@ def test_two_files_are_compared(opened: Open, token: str) -> None:
     page.get_by_text("Two people").wait_for()
     second.set_input_files({"name": "x.wav", "mimeType": "audio/wav", "buffer": b"no audio" * 99})
     page.get_by_text("The second clip ").wait_for()
+
+
+def test_it_is_told_who_spoke_when(
+    opened: Open, token: str, service: Service, tmp_path: Path
+) -> None:
+    service.predictor.register(SAMPLES / "voice_a" / "1.flac", "Ada")
+    first, second = (soundfile.read(SAMPLES / f"voice_{name}" / "2.flac")[0] for name in "ab")
+    pause = np.zeros(RATE)
+    soundfile.write(tmp_path / "talk.wav", np.concatenate([first, pause, second]), RATE)
+    page = opened(token, "meeting")
+    page.get_by_role("button", name="Find out").click()
+    page.get_by_text("Choose a recording first.").wait_for()
+    page.locator("section:visible input[type=file]").set_input_files(tmp_path / "talk.wav")
+    page.get_by_role("button", name="Find out").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert answer(page).startswith("Cancelled")
+    page.get_by_label("How many people speak?").select_option("2")
+    page.get_by_role("button", name="Find out").click()
+    assert answer(page) == "2 voices"
+    turns = page.locator(".turns button").all_inner_texts()
+    assert [turn.split()[:2] for turn in turns] == [["0:00", "Ada"], ["0:05", "Speaker"]]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SRT").click()
+    assert download.value.suggested_filename == "talk.srt"
+    assert "\nAda\n" in Path(download.value.path()).read_text(encoding="utf-8")
+    page.get_by_role("button", name="Listen from 0:05: Speaker 1").click()
+    page.wait_for_function("document.querySelector('audio').currentTime >= 5")
+    page.close()
+    assert service.jobs.count() == 0
 
 
 def test_a_name_is_data(opened: Open, token: str, service: Service) -> None:

@@ -65,9 +65,15 @@ function scale({ score, threshold }) {
   return element("div", {}, drawn, element("p", { class: "quiet", text: words }));
 }
 
+/** A probability, which is never said to be certain. */
+function percent(share) {
+  if (share > 0.999) return `> ${number(99.9, 1)} %`;
+  return share < 0.001 ? `< ${number(0.1, 1)} %` : `${number(100 * share, 1)} %`;
+}
+
 function details(verdict, qualities) {
   const rows = [[t("details.source"), told(verdict.threshold_source)]];
-  if (verdict.probability !== null) rows.push([t("details.probability"), `${number(100 * verdict.probability, 1)} %`]);
+  if (verdict.probability !== null) rows.push([t("details.probability"), percent(verdict.probability)]);
   if (verdict.llr !== null) rows.push([t("details.llr"), number(verdict.llr, 2)]);
   qualities.forEach((quality, k) => {
     const values = { speech: number(quality.speech_s, 1), duration: number(quality.duration_s, 1), snr: number(quality.snr_db), band: number(quality.bandwidth_hz / 1000, 1) };

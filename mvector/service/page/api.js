@@ -42,18 +42,18 @@ export function personPath(name) {
   return `/v1/people/${encodeURIComponent(name)}`;
 }
 
-/** Send clips (`{field: Blob}`) and give the answer. */
-export function sendClips(path, clips, headers = {}) {
+/** Send clips (`{field: Blob}`) and give the answer; `more` is what `ask` takes. */
+export function sendClips(path, clips, more = {}, bound = "maxBody") {
   const body = new FormData();
-  const most = Number(document.documentElement.dataset.maxBody);
+  const most = Number(document.documentElement.dataset[bound]);
   if (Object.values(clips).reduce((sum, clip) => sum + clip.size, 4096) > most) {
     throw failure("file.large", { n: Math.floor(most / 2 ** 20) });
   }
   for (const [field, clip] of Object.entries(clips)) body.append(field, clip, "clip");
-  return ask(path, { method: "POST", body, headers });
+  return ask(path, { method: "POST", body, ...more });
 }
 
-/** The JSON of an answer; a key is asked for where the service wants one. */
+/** The JSON of an answer, or its text; a key is asked for where the service wants one. */
 export async function ask(path, request = {}) {
   try {
     return await once(path, request);
@@ -64,13 +64,13 @@ export async function ask(path, request = {}) {
 }
 
 /** The same, without asking for a key. */
-export async function once(path, { method = "GET", body, headers = {} } = {}) {
+export async function once(path, { headers = {}, signal = AbortSignal.timeout(PATIENCE_MS), as = "json", ...more } = {}) {
   const own = key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
   let answer;
   let content;
   try {
-    answer = await fetch(path, { method, body, headers: own, signal: AbortSignal.timeout(PATIENCE_MS) });
-    content = await answer.json();
+    answer = await fetch(path, { ...more, headers: own, signal });
+    content = await (answer.ok ? answer[as]() : answer.json());
   } catch {
     throw failure("service.gone");
   }

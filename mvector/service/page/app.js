@@ -2,11 +2,12 @@ import { ask, once } from "./api.js";
 import * as compare from "./compare.js";
 import * as enrol from "./enrol.js";
 import * as key from "./key.js";
+import * as meeting from "./meeting.js";
 import * as people from "./people.js";
 import * as recognise from "./recognise.js";
 import { fill, loadTexts, t } from "./texts.js";
 
-const PARTS = { recognise, enrol, compare, people };
+const PARTS = { recognise, enrol, compare, meeting, people };
 
 await loadTexts();
 fill(document);

@@ -35,7 +35,7 @@ export function start(section, { onChange }) {
     answers.replaceChildren(busyCard(t("enrol.busy")));
     try {
       const path = `${personPath(who)}/clips`;
-      const { enrolled, name: stored } = await sendClips(path, { file: input.clip }, { "Idempotency-Key": sent.once });
+      const { enrolled, name: stored } = await sendClips(path, { file: input.clip }, { headers: { "Idempotency-Key": sent.once } });
       input.clear();
       answers.replaceChildren(doneCard(stored, enrolled[0]));
       onChange();

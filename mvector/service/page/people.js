@@ -1,7 +1,7 @@
 import { ask, personPath } from "./api.js";
 import { card, problemCard } from "./answers.js";
 import { element, say } from "./dom.js";
-import { language, t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 const PAGE = 50;
 
@@ -45,7 +45,7 @@ export function start(section, { onChange }) {
   }
 
   function row(person) {
-    const since = new Date(person.enrolled_at).toLocaleDateString(language, { dateStyle: "medium" });
+    const since = new Date(person.enrolled_at).toLocaleDateString(locale, { dateStyle: "medium" });
     const about = [t("people.clips", { n: person.num_clips }), t("people.since", { date: since }), ...person.groups];
     if (!person.has_voiceprint) about.push(t("people.unknown"));
     const remove = element("button", {
@@ -58,7 +58,7 @@ export function start(section, { onChange }) {
     const made = element(
       "li",
       {},
-      element("span", { class: "initial", "aria-hidden": "true", text: [...person.name][0].toLocaleUpperCase(language) }),
+      element("span", { class: "initial", "aria-hidden": "true", text: [...person.name][0].toLocaleUpperCase(locale) }),
       element("div", {}, element("strong", { text: person.name }), element("p", { class: "quiet", text: about.join(" · ") })),
       remove,
     );

@@ -2,8 +2,9 @@
 
 const KNOWN = ["en", "zh"];
 
-export const language =
-  navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => KNOWN.includes(tag)) ?? "en";
+/** The first tag that is of a known language, such as en-GB, for numbers and dates. */
+export const locale = navigator.languages.find((tag) => KNOWN.includes(tag.slice(0, 2).toLowerCase())) ?? "en";
+export const language = locale.slice(0, 2).toLowerCase();
 
 let texts = { page: {}, problems: {}, sentences: [] };
 
@@ -19,7 +20,7 @@ export function t(key, values = {}) {
 }
 
 export function number(value, digits = 0) {
-  return value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** A sentence of the service in the page's language, as far as the page knows it. */
