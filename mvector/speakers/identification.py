@@ -15,13 +15,16 @@ from mvector.speakers import people
 from mvector.speakers.clip_quality import voiceprint_quality
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.names import normalise_name
-from mvector.speakers.others import OtherPeople
+from mvector.speakers.others import OtherPeople, likeness_to
 from mvector.speakers.reembedding import complete
 from mvector.speakers.search import Search
-from mvector.speakers.store import Database
+from mvector.speakers.store import Database, Index
 from mvector.speakers.voiceprints import Voiceprints
 
 logger = logging.getLogger(__name__)
+
+_Whom = Callable[[Database], "np.ndarray | None"]
+_Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Identification:
         is_kept = not store.read_only and not cipher.is_enabled
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
         self._others = OtherPeople(self.voiceprints)
+        is_plain = context.model is not None and not cipher.is_enabled
+        self._index = store.index(fingerprint, context.embd_dim) if is_plain else None
 
     def nearest(
         self, embedding: np.ndarray, top_k: int, within: Sequence[str] | None
@@ -81,7 +86,7 @@ class Identification:
         self,
         embedding: np.ndarray,
         top_k: int,
-        whom: Callable[[Database], np.ndarray | None],
+        whom: _Whom,
         nobody: str,
     ) -> list[Match]:
         """The people most alike of the numbers that ``whom`` finds, or of all where it says none.
@@ -92,22 +97,19 @@ class Identification:
         if top_k < 1:
             raise LibraryError(f"top_k must be at least 1; got {top_k}.")
         self.require_people()
-        with self._lock:
-            self.refresh()
-            with self._context.store.snapshot() as database:
-                subset = whom(database)
-            numbers, scores = self._search.nearest(query, top_k, subset)
-            vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
-            likeness = self._others.likeness(vectors, numbers)
-            clip_likeness = self._others.likeness(np.broadcast_to(query, vectors.shape), numbers)
-            with self._context.store.snapshot() as database:
-                names = people.names_of(database, numbers.tolist())
-                fingerprint = self._context.fingerprint
-                columns = self._context.store.quality_columns
-                quality = {
-                    number: voiceprint_quality(database, number, fingerprint, columns)
-                    for number in names
-                }
+        if self._index is not None and self._index.is_ready():
+            found = self._in_database(self._index, query, top_k, whom)
+        else:
+            found = self._in_memory(query, top_k, whom)
+        numbers, scores, vectors, likeness, clip_likeness = found
+        with self._context.store.snapshot() as database:
+            names = people.names_of(database, numbers.tolist())
+            fingerprint = self._context.fingerprint
+            columns = self._context.store.quality_columns
+            quality = {
+                number: voiceprint_quality(database, number, fingerprint, columns)
+                for number in names
+            }
         scores = np.clip(scores, -1.0, 1.0)
         matches = [
             Match(
@@ -130,6 +132,27 @@ class Identification:
                 code="library-empty",
             )
         return matches
+
+    def _in_memory(self, query: np.ndarray, top_k: int, whom: _Whom) -> _Found:
+        """Numbers, scores and voiceprints, and how alike these and the clip are to others."""
+        with self._lock:
+            self.refresh()
+            with self._context.store.snapshot() as database:
+                subset = whom(database)
+            numbers, scores = self._search.nearest(query, top_k, subset)
+            vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
+            likeness = self._others.likeness(vectors, numbers)
+            clip_likeness = self._others.likeness(np.broadcast_to(query, vectors.shape), numbers)
+        return numbers, scores, vectors, likeness, clip_likeness
+
+    def _in_database(self, index: Index, query: np.ndarray, top_k: int, whom: _Whom) -> _Found:
+        """The same of voiceprints that no process holds."""
+        with self._context.store.snapshot() as database:
+            numbers, scores, vectors = index.nearest(database, query, top_k, whom(database))
+            others = index.others(database)
+        likeness = likeness_to(*others, vectors, numbers)
+        clip_likeness = likeness_to(*others, np.broadcast_to(query, vectors.shape), numbers)
+        return numbers, scores, vectors, likeness, clip_likeness
 
     def require_people(self) -> None:
         """Refuse where there is nobody to compare with.

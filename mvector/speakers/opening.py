@@ -83,6 +83,10 @@ def catch_up(
         else:
             context.apply_committed_changes()
         context.store.erase_deleted()
+        if context.model is not None and not context.cipher.is_enabled:
+            index = context.store.index(context.fingerprint, context.embd_dim)
+            if index is not None:
+                index.make()
     except LibraryError as error:
         if error.code != "library-unwritable":
             raise

@@ -28,12 +28,7 @@ class OtherPeople:
             float64 ``(N,)``; NaN where too few others are enrolled, and for zeros.
         """
         self._choose()
-        means = np.full(len(embeddings), np.nan)
-        rows = np.flatnonzero(embeddings.any(axis=1))
-        if len(rows) and len(self._people):
-            left_out = self._people == people[rows, None]
-            means[rows] = own_likeness(embeddings[rows], self._vectors, left_out)
-        return means
+        return likeness_to(self._people, self._vectors, embeddings, people)
 
     def _choose(self) -> None:
         prints = self._voiceprints
@@ -44,3 +39,15 @@ class OtherPeople:
         rows = rows[prints.matrix[rows].any(axis=1)]  # opposite clips have no mean
         self._people, self._vectors = prints.people[rows], prints.matrix[rows]
         self._revision = prints.revision
+
+
+def likeness_to(
+    others: np.ndarray, vectors: np.ndarray, embeddings: np.ndarray, people: np.ndarray
+) -> np.ndarray:
+    """The same as :meth:`OtherPeople.likeness`, to ``others`` who have been chosen already."""
+    means = np.full(len(embeddings), np.nan)
+    rows = np.flatnonzero(embeddings.any(axis=1))
+    if len(rows) and len(others):
+        left_out = others == people[rows, None]
+        means[rows] = own_likeness(embeddings[rows], vectors, left_out)
+    return means

@@ -24,6 +24,12 @@ from mvector.speakers.store import ALL_ROWS, Database
 logger = logging.getLogger(__name__)
 
 _NAMES_TOLD = 10
+_NAMES_AT_ONCE = 500  # in one statement
+_UNKNOWN = (None,) * len(SpeechQuality._fields)
+_INSERT_EMBEDDING = (
+    "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
+    f"{', '.join(SpeechQuality._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,23 @@ def ensure_person(database: Database, name: str) -> int:
     return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
 
 
+def ensure_people(database: Database, names: Sequence[str]) -> list[int]:
+    """The same of many, in the order of their names, which may come more than once."""
+    at = utc_now()
+    database.executemany(
+        "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) "
+        "ON CONFLICT DO NOTHING",
+        [(name, at, folder_key(name)) for name in dict.fromkeys(names)],
+    )
+    numbers: dict[str, int] = {}
+    wanted = sorted({*names})
+    for start in range(0, len(wanted), _NAMES_AT_ONCE):
+        some = wanted[start : start + _NAMES_AT_ONCE]
+        query = f"SELECT name, id FROM people WHERE name IN ({', '.join('?' * len(some))})"
+        numbers.update(database.execute(query, some).fetchall())
+    return [numbers[name] for name in names]
+
+
 def find_person(database: Database, name: str) -> int:
     """The number of a person.
 
@@ -107,6 +130,36 @@ def insert_clip(
     return int(row[0])
 
 
+def insert_clips_without_audio(database: Database, people: Sequence[int]) -> list[int]:
+    """Add a clip of each person, while nobody else writes; returns the numbers of the clips."""
+    (last,) = database.execute("SELECT coalesce(max(id), 0) FROM clips").fetchone()
+    query = "INSERT INTO clips (person, added_at) VALUES (?, ?)"
+    at = utc_now()
+    database.executemany(query, [(person, at) for person in people])
+    query = "SELECT id FROM clips WHERE id > ? ORDER BY id"
+    return [clip for (clip,) in database.execute(query, (last,))]
+
+
+def insert_embeddings(
+    database: Database,
+    clips: Sequence[int],
+    people: Sequence[int],
+    fingerprint: str,
+    embeddings: np.ndarray,
+    quality: Sequence[SpeechQuality | None],
+    cipher: LibraryCipher,
+) -> None:
+    """Add the embeddings ``(clips, embd_dim)`` of new clips under a model."""
+    vectors = [cipher.encrypt(row.tobytes()) for row in embeddings.astype("<f4")]
+    database.executemany(
+        _INSERT_EMBEDDING,
+        [
+            (clip, person, fingerprint, vector, zlib.crc32(vector), *(known or _UNKNOWN))
+            for clip, person, vector, known in zip(clips, people, vectors, quality, strict=True)
+        ],
+    )
+
+
 def insert_embedding(
     database: Database,
     clip: int,
@@ -118,8 +171,7 @@ def insert_embedding(
 ) -> None:
     """Add the embedding of a clip under a model, or replace it; the quality only if it is known."""
     vector = cipher.encrypt(embedding.astype("<f4").tobytes())
-    known = quality or (None,) * len(SpeechQuality._fields)
-    insert_stored_embedding(database, clip, person, fingerprint, vector, known)
+    insert_stored_embedding(database, clip, person, fingerprint, vector, quality or _UNKNOWN)
 
 
 def insert_stored_embedding(
@@ -134,11 +186,8 @@ def insert_stored_embedding(
     database.execute(
         "DELETE FROM embeddings WHERE clip = ? AND fingerprint = ?", (clip, fingerprint)
     )
-    database.execute(
-        "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
-        f"{', '.join(SpeechQuality._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (clip, person, fingerprint, vector, zlib.crc32(vector), *quality),
-    )
+    values = (clip, person, fingerprint, vector, zlib.crc32(vector), *quality)
+    database.execute(_INSERT_EMBEDDING, values)
 
 
 def delete_person(database: Database, person: int) -> int:

@@ -21,6 +21,7 @@ from mvector.errors import LibraryError, import_errors_as
 from mvector.speakers.postgres_address import PostgresAddress
 from mvector.speakers.postgres_errors import library_errors, refused_address
 from mvector.speakers.postgres_schema import FORMAT_KEY, MIGRATIONS, statements
+from mvector.speakers.postgres_search import PostgresIndex
 from mvector.speakers.postgres_voiceprints import update_voiceprints
 from mvector.speakers.store import WRITE_WAIT_S, Database
 
@@ -121,6 +122,20 @@ class PostgresStore:
 
     def erase_deleted(self) -> None:
         """Nothing: PostgreSQL gives back the space of deleted rows by itself."""
+
+    def index(self, fingerprint: str, dim: int) -> PostgresIndex:
+        """As :meth:`mvector.speakers.store.Store.index`."""
+        return PostgresIndex(self, fingerprint, dim)
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[psycopg.Connection[Any] | None]:
+        """A connection without a transaction, for a task that no other process is at; else none."""
+        query = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+        with library_errors(self.name), _connected(self.address) as connection:
+            connection.execute(f"SET search_path = {self._path}")
+            key = f"mvector {self.address.schema} {task}"
+            (is_free,) = connection.execute(query, (key,)).fetchone() or (False,)
+            yield connection if is_free else None
 
     def close(self) -> None:
         """Close the connections."""

@@ -11,6 +11,7 @@ import numpy as np
 from mvector.audio.clip_report import ClipReport
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
+from mvector.speakers import people
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.names import checked_name
 
@@ -31,8 +32,11 @@ def register_embeddings(
         unit_vector(embedding, context.encoder.embd_dim)
     with context.store.transaction() as database:
         context.claim_model(database)
-        for name, embedding, clip in zip(checked, embeddings, measured, strict=True):
-            context.add_clip(database, name, embedding, None, quality=clip)
+        whose = people.ensure_people(database, checked)
+        clips = people.insert_clips_without_audio(database, whose)
+        people.insert_embeddings(
+            database, clips, whose, context.fingerprint, embeddings, measured, context.cipher
+        )
         context.append_audit(database, f"register {len(checked)} embeddings")
 
 
@@ -46,8 +50,8 @@ def register_files(context: LibraryContext, clips: Sequence[tuple[str, Path]]) -
             wanted = [(name, path) for name, path in wanted if name not in enrolled]
         query = """SELECT name, sha256 FROM clips JOIN people ON people.id = person
             WHERE name = ? AND sha256 IS NOT NULL"""
-        people = {name for name, _ in wanted}
-        known = {row for name in people for row in database.execute(query, (name,))}
+        names = {name for name, _ in wanted}
+        known = {row for name in names for row in database.execute(query, (name,))}
     failures, waiting = [], []
     for name, path in wanted:
         try:

@@ -146,6 +146,9 @@ class SqliteStore:
         except LibraryError as error:
             logger.warning("The database is shrunk when the library is opened next: %s", error)
 
+    def index(self, fingerprint: str, dim: int) -> None:
+        """Voiceprints are in memory, however many there are."""
+
     def close(self) -> None:
         """Close the connection."""
         with self._lock:

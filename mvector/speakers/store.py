@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 WRITE_WAIT_S = 30.0  # for others who write
 ALL_ROWS = 2**62  # as the LIMIT of a query
 
@@ -24,6 +26,34 @@ class Database(Protocol):
 
     def executemany(self, query: str, rows: Iterable[Sequence[Any]], /) -> Any:
         """One statement for each of some rows of arguments."""
+
+
+class Index(Protocol):
+    """Voiceprints of one model that are searched in the database, for there are many."""
+
+    def is_ready(self) -> bool:
+        """Whether they are to be searched there."""
+
+    def nearest(
+        self, database: Database, query: np.ndarray, top_k: int, people: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The most similar of some people, or of all, best first.
+
+        Args:
+            database: a snapshot.
+            query: unit vector ``(dimensions,)``.
+            top_k: how many.
+            people: ``(people,)``, numbers of those who are compared.
+
+        Returns:
+            Numbers ``(found,)``, cosines ``(found,)`` and voiceprints ``(found, dimensions)``.
+        """
+
+    def others(self, database: Database) -> tuple[np.ndarray, np.ndarray]:
+        """Some people to be strangers to any other: numbers ``(others,)`` and voiceprints."""
+
+    def make(self) -> None:
+        """Make it, where it is needed and not there."""
 
 
 class Store(Protocol):
@@ -65,6 +95,9 @@ class Store(Protocol):
 
     def erase_deleted(self) -> None:
         """Give back the space of what was deleted, as far as the database does not by itself."""
+
+    def index(self, fingerprint: str, dim: int) -> Index | None:
+        """The voiceprints of a model in the database; ``None`` where memory holds them all."""
 
     def close(self) -> None:
         """Give the connections back."""

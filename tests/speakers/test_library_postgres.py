@@ -7,13 +7,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from error_codes import raises_code
 from postgres_server import PASSWORD
 from stand_in import clip_of, write_clip
 
 from mvector.errors import LibraryError
-from mvector.speakers import SpeakerLibrary
+from mvector.speakers import SpeakerLibrary, postgres_search
 from mvector.speakers.postgres_address import is_address, parse_address, shown_library
 
 
@@ -240,3 +241,84 @@ def test_what_was_removed_is_in_no_row_any_more(library: SpeakerLibrary) -> None
     library.remove("Person 1")
     for table in ("clips", "audio", "embeddings", "voiceprints", "people"):
         assert library._store.rows(f"SELECT count(*) FROM {table}") == [(2,)]
+
+
+# ---- many people ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowd(encoder: Any, postgres: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A library that is taken for a large one, of which this gives the embeddings."""
+    monkeypatch.setattr(postgres_search, "EXACT_PEOPLE", 100)
+    vectors = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    with SpeakerLibrary(postgres, encoder) as library:
+        library.register_embeddings([f"Person {k:03}" for k in range(300)], vectors)
+        for k in range(8):
+            library.set_groups(f"Person {k:03}", ["few"])
+    return vectors
+
+
+def test_many_people_are_searched_in_the_database_and_found_as_in_memory(
+    crowd: np.ndarray, postgres: str, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    probes = crowd[:40] + 0.5 * rng.standard_normal((40, 16)).astype(np.float32)
+    large = SpeakerLibrary(postgres, encoder)
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres_search.PostgresIndex, "is_ready", lambda self: False)
+        small = SpeakerLibrary(postgres, encoder)
+        expected = [small.identify_embedding(probe, 3) for probe in probes]
+        within = small.identify_embedding(probes[20], 20, within=["few"])
+        one = small.match_embedding(probes[3], "Person 007")
+    for probe, matches in zip(probes, expected, strict=True):
+        for found, match in zip(large.identify_embedding(probe, 3), matches, strict=True):
+            assert found.name == match.name
+            assert found.score == pytest.approx(match.score, abs=1e-6)
+            np.testing.assert_allclose(found.voiceprint, match.voiceprint, atol=1e-6)
+            assert found.own_likeness == pytest.approx(match.own_likeness, abs=0.05)
+            assert found.clip_own_likeness == pytest.approx(match.clip_own_likeness, abs=0.05)
+    assert len(large._identification.voiceprints) == 0  # nothing was brought into memory
+    found = large.identify_embedding(probes[20], 20, within=["few"])
+    assert [match.name for match in found] == [match.name for match in within]
+    assert large.match_embedding(probes[3], "Person 007").score == pytest.approx(
+        one.score, abs=1e-6
+    )
+
+
+def test_a_search_in_the_database_follows_every_change(
+    crowd: np.ndarray, postgres: str, encoder: Any
+) -> None:
+    library, other = SpeakerLibrary(postgres, encoder), SpeakerLibrary(postgres, encoder)
+    new = np.eye(16, dtype=np.float32)[:1] * 3
+    other.register_embeddings(["Eve"], new)
+    assert library.identify_embedding(new[0])[0].name == "Eve"
+    other.register_embeddings(["Eve"], np.eye(16, dtype=np.float32)[1:2])
+    assert library.identify_embedding(new[0] + np.eye(16)[1])[0].score == pytest.approx(
+        (3 + 1) / (np.sqrt(2) * np.sqrt(10)), abs=1e-5
+    )
+    other.remove("Eve")
+    assert library.identify_embedding(new[0])[0].name != "Eve"
+    library.remove("Person 005")
+    assert other.identify_embedding(crowd[5])[0].name != "Person 005"
+    assert len(other.identify_embedding(crowd[5], 299)) == 299
+
+
+def test_an_index_is_made_by_the_opening_that_needs_it_and_renewed_for_another_model(
+    crowd: np.ndarray, postgres: str, encoder: Any
+) -> None:
+    query = "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'voiceprints_near_%' " + (
+        "AND schemaname = current_schema()"
+    )
+    with SpeakerLibrary(postgres, encoder, read_only=True) as library:
+        assert library._store.rows(query) == []
+        assert library.identify_embedding(crowd[5])[0].name == "Person 005"
+    with SpeakerLibrary(postgres, encoder) as library:
+        (first,) = library._store.rows(query)
+    with library._store.transaction() as database:
+        database.execute("UPDATE embeddings SET fingerprint = 'another'")
+        database.execute("UPDATE meta SET value = 'another' WHERE key = 'model'")
+    encoder.fingerprint = "another"
+    with SpeakerLibrary(postgres, encoder) as library:
+        (second,) = library._store.rows(query)
+        assert library.identify_embedding(crowd[5])[0].name == "Person 005"
+    assert first != second
