@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import multiprocessing
+import os
+import shutil
+import signal
 import socket
+import threading
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mvector.cli.common import (
     AuditDaysOption,
@@ -18,12 +25,20 @@ from mvector.cli.common import (
     parse_length,
     parse_number,
 )
+from mvector.cli.failures import EXIT_MISTAKE
 from mvector.cli.options import Action, Command, Condition, flag, option, optional
+from mvector.cli.running import set_up_logging
+from mvector.compute.threads import num_threads
 from mvector.errors import MVectorError, import_errors_as
 from mvector.home import data_home
 
 if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
     from mvector.recognition.predictor import MVectorPredictor
+    from mvector.service.keys import KeyFile
+    from mvector.service.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +53,7 @@ Each option may come from the environment instead: MVECTOR_PORT=9000, MVECTOR_AU
 MVECTOR_NO_AUDIO=true. docs/service.md tells about the API, keys, TLS and privacy.
 """
 _MOST_MESSAGE = 2 << 20  # of a stream, in bytes; its route refuses half of it in words
+_RESTART_S = 1.0
 _GRACE_S = 30  # for what is under way when the service is stopped
 
 
@@ -47,6 +63,12 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
     port: int = option(8000, "0: a free one (default: %(default)s)", "N", parse_count)
     keys: str | None = optional(
         "file of mvector keys; without, programs of this machine only are answered", "FILE"
+    )
+    workers: int = option(
+        1,
+        "processes, each with the model; one that dies is started again (default: %(default)s)",
+        "N",
+        parse_number,
     )
     max_body_mib: int = option(
         16, "largest request, in MiB (default: %(default)s)", "N", parse_number
@@ -102,26 +124,109 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
 
 
 def _serve(args: Serve) -> int:
-    from mvector.audio import AudioLimits
-
     _require_keys_or_loopback(args)
     with import_errors_as(
         "The service needs packages that are not installed: pip install '.[serve]' in the folder "
         "of mvector."
     ):
         import uvicorn
+        from uvicorn.supervisors import Multiprocess
 
-        from mvector.service.app import build_app
-        from mvector.service.keys import KeyFile
-        from mvector.service.service import Service
-        from mvector.service.settings import ServiceSettings
         from mvector.service.work_folder import WorkFolder, new_work_folder
-    keys = None if args.keys is None else KeyFile(args.keys)
+    if args.keys is not None:
+        _read_keys(args.keys)
     listening = _listen(args.host, args.port)
+    predictor = _predictor(args)
+    predictor.library.require_model()
+    folder, running = new_work_folder(data_home() / "service")
+    _tell(args, predictor, listening)
+    with running:  # until the process ends
+        if args.workers == 1:
+            app = _build(args, predictor, WorkFolder(folder, is_own=True))
+            uvicorn.Server(_config(app)).run(sockets=[listening])
+            return 0
+        predictor.library.close()
+        del predictor  # the processes have their own
+        _share_the_machine(args.workers, folder)
+        worker = _Worker(args, folder, is_verbose=logger.isEnabledFor(logging.INFO))
+        config = _config(worker, factory=True, workers=args.workers)
+        Multiprocess(config, sockets=[listening]).run()
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """One of several processes, which uvicorn starts, and starts again when it dies."""
+
+    args: Serve
+    folder: Path
+    is_verbose: bool
+
+    def __call__(self) -> FastAPI:
+        from tqdm import tqdm
+
+        from mvector.service.work_folder import WorkFolder
+
+        set_up_logging(verbose=self.is_verbose)
+        tqdm.set_lock(threading.RLock())  # its own outlives a killed process, with a warning
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        try:
+            return _build(self.args, _predictor(self.args), WorkFolder(self.folder))
+        except MVectorError as error:  # such as a database that is gone: the next one may have it
+            logger.error("%s", error)
+            time.sleep(_RESTART_S)
+            raise SystemExit(EXIT_MISTAKE) from error
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _share_the_machine(workers: int, folder: Path) -> None:
+    """Tell processes that are started from now on what is theirs."""
+    from mvector.service.metrics import SHARED_FOLDER
+
+    counted = folder / "metrics"
+    counted.mkdir()
+    os.environ[SHARED_FOLDER] = str(counted)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, num_threads() // workers))
+
+
+def _config(app: FastAPI | _Worker, **more: Any) -> uvicorn.Config:
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # paths hold names of people
+        server_header=False,
+        ws_max_size=_MOST_MESSAGE,
+        ws_max_queue=4,  # behind these a client that streams has to wait
+        timeout_graceful_shutdown=_GRACE_S,
+        **more,
+    )
+
+
+def _predictor(args: Serve) -> MVectorPredictor:
+    from mvector.audio import AudioLimits
+
     limits = AudioLimits(
         max_duration_s=args.max_clip_seconds, max_stream_bytes=args.max_body_mib << 20
     )
-    predictor = make_predictor(args, args.audio_db_path, limits=limits)
+    return make_predictor(args, args.audio_db_path, limits=limits)
+
+
+def _build(args: Serve, predictor: MVectorPredictor, shared: WorkFolder) -> FastAPI:
+    """The app of one process."""
+    from mvector.service.app import build_app
+    from mvector.service.service import Service
+    from mvector.service.settings import ServiceSettings
+
     settings = ServiceSettings(
         max_body_bytes=args.max_body_mib << 20,
         max_recording_bytes=args.max_recording_mib << 20,
@@ -134,21 +239,14 @@ def _serve(args: Serve) -> int:
         tries_window_s=args.tries_seconds,
         has_page=not args.no_page,
     )
-    folder, running = new_work_folder(data_home() / "service")
-    app = build_app(Service(predictor, settings, keys, WorkFolder(folder, is_own=True)))
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,  # paths hold names of people
-        server_header=False,
-        ws_max_size=_MOST_MESSAGE,
-        ws_max_queue=4,  # behind these a client that streams has to wait
-        timeout_graceful_shutdown=_GRACE_S,
-    )
-    _tell(args, predictor, listening)
-    with running:  # until the process ends
-        uvicorn.Server(config).run(sockets=[listening])
-    return 0
+    keys = None if args.keys is None else _read_keys(args.keys)
+    return build_app(Service(predictor, settings, keys, shared))
+
+
+def _read_keys(path: str) -> KeyFile:
+    from mvector.service.keys import KeyFile
+
+    return KeyFile(path)
 
 
 def _require_keys_or_loopback(args: Serve) -> None:

@@ -245,6 +245,7 @@ class MVectorPredictor:
         force: bool = False,
         metadata: Mapping[str, Any] | None = None,
         groups: Sequence[str] = (),
+        dry_run: bool = False,
     ) -> Registration:
         """Enrol a clip of a person, who may have clips already; the result is the stored path.
 
@@ -254,6 +255,7 @@ class MVectorPredictor:
             force: enrol a clip below the quality floor too.
             metadata: what to keep about the person, JSON values.
             groups: that the person belongs to, to recognise within.
+            dry_run: only say whether the clip can be enrolled, and how good it is.
 
         Raises:
             AudioError: the clip cannot be used, or is too bad to be enrolled.
@@ -272,7 +274,9 @@ class MVectorPredictor:
                 "insist by --force.",
                 reasons=refused,
             )
-        clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)
+        clip = None
+        if not dry_run:
+            clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)
         return Registration(user_name, clip, report, self._quality.reasons(report))
 
     def recognition(

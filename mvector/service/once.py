@@ -3,61 +3,127 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
-from mvector.service.errors import RequestError
+from pydantic import BaseModel
 
-_T = TypeVar("_T")
+from mvector.service.caller import Caller
+from mvector.service.errors import RequestError, overloaded
+from mvector.service.work_folder import WorkFolder
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
 _KEPT_S = 24 * 3600.0
 _MOST = 10_000
+_LOOK_EVERY_S = 0.05
+_PATIENCE_S = 60.0
 
 
-class Once:
-    """Answers by the key that a client gave, kept for a day in memory; failures are not kept."""
+class Once(Generic[_Answer]):
+    """Answers by the key that a client gave, kept for a day; failures are not kept.
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, ...], tuple[float, str, asyncio.Future[Any]]]
-        self._known = OrderedDict()
+    They are those of all processes of a service.
 
-    async def do(self, key: tuple[str, ...], digest: str, work: Callable[[], Awaitable[_T]]) -> _T:
+    Args:
+        shared: where they are kept.
+        kind: of the answers.
+    """
+
+    def __init__(self, shared: WorkFolder, kind: type[_Answer]) -> None:
+        self._shared, self._kind = shared, kind
+
+    async def do(
+        self,
+        caller: Caller,
+        key: str,
+        digest: str,
+        work: Callable[[list[Caller]], Awaitable[_Answer]],
+    ) -> _Answer:
         """What ``work`` gives, or gave the first time.
 
         Args:
-            key: who asks, and the client's key.
+            caller: who asks.
+            key: the client's.
             digest: of what is asked.
-            work: is done where the key is new. A client that leaves does not stop it.
+            work: is done where the key is new. It is given those who began it before, whose
+                processes were killed meanwhile. A client that leaves does not stop it.
 
         Raises:
-            RequestError: the key came with something else before.
+            RequestError: the key came with something else before, or the answer takes too long.
         """
-        self._forget()
-        known = self._known.get(key)
-        if known is None:
-            task = asyncio.ensure_future(work())
-            self._known[key] = time.monotonic(), digest, task
-            task.add_done_callback(lambda done: self._drop_failure(key, done))
-            return await asyncio.shield(task)
-        _, before, future = known
-        if before != digest:
-            raise RequestError(
-                "This Idempotency-Key came with other content before; give each request its own.",
-                code="idempotency-key-reused",
-                status=422,
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            known, before = self._find_or_begin(caller, key, digest)
+            if known is not None:
+                return known
+            if before is not None:
+                task = asyncio.ensure_future(self._do(caller, key, work, before))
+                return await asyncio.shield(task)
+            if time.monotonic() > until:
+                raise overloaded()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _do(
+        self,
+        caller: Caller,
+        key: str,
+        work: Callable[[list[Caller]], Awaitable[_Answer]],
+        before: list[Caller],
+    ) -> _Answer:
+        place = caller.who, key
+        try:
+            answer = await work(before)
+        except BaseException:
+            with self._shared.transaction() as database:
+                database.execute("DELETE FROM answers WHERE who = ? AND key = ?", place)
+            raise
+        with self._shared.transaction() as database:
+            database.execute(
+                "UPDATE answers SET answer = ?, worker = NULL WHERE who = ? AND key = ?",
+                (answer.model_dump_json(), *place),
             )
-        answer: _T = await asyncio.shield(future)
         return answer
 
-    def _drop_failure(self, key: tuple[str, ...], done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._known.pop(key, None)
+    def _find_or_begin(
+        self, caller: Caller, key: str, digest: str
+    ) -> tuple[_Answer | None, list[Caller] | None]:
+        """The answer, or who began it before, if this process is to do it now; else neither."""
+        with self._shared.transaction() as database:
+            self._forget(database)
+            row = database.execute(
+                "SELECT digest, answer, worker, request_ids FROM answers WHERE who = ? AND key = ?",
+                (caller.who, key),
+            ).fetchone()
+            if row is None:
+                database.execute(
+                    "INSERT INTO answers (who, key, digest, worker, request_ids, at) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (caller.who, key, digest, self._shared.worker, caller.request_id, time.time()),
+                )
+                return None, []
+            known_digest, answer, worker, request_ids = row
+            if known_digest != digest:
+                raise RequestError(
+                    "This Idempotency-Key came with other content before; give each request its "
+                    "own.",
+                    code="idempotency-key-reused",
+                    status=422,
+                )
+            if answer is not None:
+                return self._kind.model_validate_json(answer), None
+            if self._shared.is_alive(worker):
+                return None, None
+            database.execute(
+                "UPDATE answers SET worker = ?, request_ids = ? WHERE who = ? AND key = ?",
+                (self._shared.worker, f"{request_ids} {caller.request_id}", caller.who, key),
+            )
+            return None, [Caller(caller.who, one) for one in request_ids.split()]
 
-    def _forget(self) -> None:
-        now = time.monotonic()
-        while self._known:
-            at, _, future = next(iter(self._known.values()))
-            if not future.done() or (len(self._known) <= _MOST and at > now - _KEPT_S):
-                return
-            self._known.popitem(last=False)
+    def _forget(self, database: sqlite3.Connection) -> None:
+        database.execute(
+            "DELETE FROM answers WHERE answer IS NOT NULL AND (at < ? OR at < (SELECT at FROM "
+            "answers ORDER BY at DESC LIMIT 1 OFFSET ?))",
+            (time.time() - _KEPT_S, _MOST),
+        )

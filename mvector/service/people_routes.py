@@ -18,6 +18,7 @@ from mvector.service.uploads import clips_body, json_body, named_clips, read_cli
 from mvector.speakers.people import Person
 
 _FILES = ("file",)
+_MOST_ENTRIES = 100_000  # of the audit that are looked at
 _PERSON = {
     "name": "Ada Lovelace",
     "num_clips": 3,
@@ -64,14 +65,16 @@ def build_router(service: Service) -> APIRouter:
         clips = await read_clips(request, _FILES, service.settings)
         service.metrics.clips(len(clips))
 
-        async def do() -> schemas.Enrolled:
-            return await service.run(caller, lambda: _enrol(service, name, clips, query.groups))
+        async def do(before: list[Caller]) -> schemas.Enrolled:
+            return await service.run(
+                caller, lambda: _enrol(service, name, clips, query.groups, before)
+            )
 
         if idempotency_key is None:
-            return await do()
+            return await do([])
         parts = [name.encode(), *(group.encode() for group in query.groups), *clips]
         digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
-        return await service.once.do((caller.who, idempotency_key), digest.hexdigest(), do)
+        return await service.enrolments.do(caller, idempotency_key, digest.hexdigest(), do)
 
     @router.get(
         "/v1/people", responses=answers({"people": [_PERSON], "next_after": "Ada Lovelace"})
@@ -122,17 +125,23 @@ def build_router(service: Service) -> APIRouter:
     return router
 
 
-def _enrol(service: Service, name: str, clips: list[bytes], groups: list[str]) -> schemas.Enrolled:
-    """Enrol the clips that can be.
+def _enrol(
+    service: Service, name: str, clips: list[bytes], groups: list[str], before: list[Caller]
+) -> schemas.Enrolled:
+    """Enrol the clips that can be, but for those that killed processes enrolled for ``before``.
 
     Raises:
         AudioError: the only clip cannot be.
         RequestError: none of several can be.
     """
-    enrolled, refused = [], []
+    enrolled: list[schemas.EnrolledClip] = []
+    refused: list[schemas.RefusedClip] = []
+    num_done = _num_enrolled(service, before)
     for number, clip in enumerate(named_clips(clips, _FILES), 1):
         try:
-            done = service.predictor.register(clip, name, groups=groups)
+            done = service.predictor.register(
+                clip, name, groups=groups, dry_run=len(enrolled) < num_done
+            )
         except AudioError as error:
             if len(clips) == 1:
                 raise
@@ -158,6 +167,15 @@ def _enrol(service: Service, name: str, clips: list[bytes], groups: list[str]) -
             status=422,
         )
     return schemas.Enrolled(name=name, enrolled=enrolled, refused=refused)
+
+
+def _num_enrolled(service: Service, before: list[Caller]) -> int:
+    """How many clips were enrolled for callers: the audit tells it, of the same transaction."""
+    if not before:
+        return 0
+    names = tuple(f"{caller}, " for caller in before)
+    entries = service.library.audit_log(_MOST_ENTRIES)
+    return sum(entry.action == "register" and entry.who.startswith(names) for entry in entries)
 
 
 def _answer(person: Person) -> schemas.PersonAnswer:

@@ -24,7 +24,7 @@ from mvector.service.keys import KeyFile, Scope
 from mvector.service.metrics import Metrics
 from mvector.service.micro_batches import MicroBatches
 from mvector.service.once import Once
-from mvector.service.schemas import Purpose
+from mvector.service.schemas import Enrolled, Purpose
 from mvector.service.settings import ServiceSettings
 from mvector.service.work_folder import WorkFolder
 from mvector.speakers.audit import acting_for
@@ -56,16 +56,15 @@ class Service:
         self.predictor, self.settings, self.keys = predictor, settings, keys
         self.library = predictor.library
         self.library.require_model()
-        self.metrics, self.once = Metrics(), Once()
-        self.tries = Allowance(settings.max_tries, settings.tries_window_s)
-        self._requests = Allowance(settings.requests_per_minute, 60.0)
+        self.metrics = Metrics()
+        self._shared = shared or WorkFolder(Path(mkdtemp(prefix="mvector-")), is_own=True)
+        self.enrolments = Once(self._shared, Enrolled)
+        self.tries = Allowance(self._shared, "try", settings.max_tries, settings.tries_window_s)
+        self._requests = Allowance(self._shared, "request", settings.requests_per_minute, 60.0)
         self._pool = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="request")
         self._under_way = 0
-        self.metrics.follow_waiting(lambda: self._under_way)
-        self._shared = shared or WorkFolder(Path(mkdtemp(prefix="mvector-")), is_own=True)
         predictor.encoder.compute_through(self._in_batches)
         self.jobs = Jobs(self._shared, settings)
-        self.metrics.follow_jobs(self.jobs.count)
         recordings = predictor.with_limits(
             replace(predictor.encoder.listening.limits, max_duration_s=settings.max_recording_s)
         )
@@ -122,10 +121,12 @@ class Service:
         if self._under_way >= self.settings.max_waiting:
             raise overloaded()
         self._under_way += 1
+        self.metrics.waiting.inc()
         try:
             return await self.compute(caller, work)
         finally:
             self._under_way -= 1
+            self.metrics.waiting.dec()
 
     async def compute(self, caller: Caller, work: Callable[[], _T]) -> _T:
         """As :meth:`run`, for callers whose number is bounded otherwise."""

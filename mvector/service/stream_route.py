@@ -36,14 +36,16 @@ def build_router(service: Service) -> APIRouter:
     """The route."""
     router = APIRouter()
     counts: Counter[str] = Counter()
-    service.metrics.follow_streams(lambda: counts[_ALL])
 
     @router.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
         """16-bit mono PCM in, and running answers out."""
         await socket.accept()
         try:
-            with _one_more(counts, _ALL, service.settings.max_streams):
+            with (
+                _one_more(counts, _ALL, service.settings.max_streams),
+                service.metrics.streams.track_inprogress(),
+            ):
                 connection = _Connection(service, socket)
                 asked = await connection.begin()
                 caller = connection.admitted(asked.key)

@@ -27,6 +27,14 @@ CREATE TABLE IF NOT EXISTS jobs (
     at REAL NOT NULL, options TEXT, worker TEXT, starts INTEGER NOT NULL DEFAULT 0,
     progress REAL, answer TEXT
 );
+CREATE TABLE IF NOT EXISTS events (kind TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS event_times ON events (kind, at);
+CREATE INDEX IF NOT EXISTS event_names ON events (kind, name, at);
+CREATE TABLE IF NOT EXISTS answers (
+    who TEXT NOT NULL, key TEXT NOT NULL, digest TEXT NOT NULL, worker TEXT,
+    request_ids TEXT NOT NULL, at REAL NOT NULL, answer TEXT, PRIMARY KEY (who, key)
+);
+CREATE INDEX IF NOT EXISTS answer_times ON answers (at);
 """
 
 
@@ -48,6 +56,7 @@ def new_work_folder(parent: Path) -> tuple[Path, FileLock]:
             folder.mkdir(mode=0o700)
             lock = FileLock(folder / "running.lock", thread_local=False)
             lock.acquire()
+        WorkFolder(folder).close()  # makes the database, before several processes open it
     return folder, lock
 
 

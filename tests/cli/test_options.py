@@ -560,8 +560,8 @@ ACCEPTED = {
     "configs": ["", "--copy d", "tdnn"],
     "library": ["copy a b", "copy audio_db postgresql://h/d --json"],
     "serve": [
-        "--host h --port 0 --keys k --max_body_mib 1 --max_clip_seconds 9 --max_waiting 1 "
-        "--max_recording_mib 1 --max_recording_seconds 9 --max_jobs 1 "
+        "--host h --port 0 --workers 2 --keys k --max_body_mib 1 --max_clip_seconds 9 "
+        "--max_waiting 1 --max_recording_mib 1 --max_recording_seconds 9 --max_jobs 1 "
         "--batch_size 2 --requests_per_minute 0 --max_tries 3 --tries_seconds 60 --no_page "
         "--no_audio --audit_days 9 --audio_db_path d --model_path m --use_gpu False --engine onnx "
         "--threshold 0.5",

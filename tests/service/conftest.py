@@ -21,6 +21,7 @@ from mvector.service.app import build_app
 from mvector.service.keys import KeyFile
 from mvector.service.service import Service
 from mvector.service.settings import ServiceSettings
+from mvector.service.work_folder import WorkFolder
 
 
 @pytest.fixture(scope="session")
@@ -54,14 +55,16 @@ def serving(model: Path, tmp_path: Path) -> Iterator[Serving]:
     """Starts services, each with a library of its own, by settings."""
     clients: list[TestClient] = []
 
-    def start(keys: KeyFile | None = None, **settings: Any) -> Served:
+    def start(
+        keys: KeyFile | None = None, shared: WorkFolder | None = None, **settings: Any
+    ) -> Served:
         predictor = MVectorPredictor(
             model,
             threshold=THRESHOLD,
             audio_db_path=tmp_path / f"library {len(clients)}",
             limits=AudioLimits(max_duration_s=20.0),
         )
-        service = Service(predictor, ServiceSettings(**settings), keys)
+        service = Service(predictor, ServiceSettings(**settings), keys, shared)
         client = TestClient(
             build_app(service), base_url="http://localhost", raise_server_exceptions=False
         )

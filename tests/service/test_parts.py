@@ -16,6 +16,7 @@ from error_codes import raises_code
 from mvector.service.allowances import Allowance
 from mvector.service.keys import KeyFile
 from mvector.service.micro_batches import MicroBatches
+from mvector.service.work_folder import WorkFolder
 
 
 def test_a_key_file_holds_hashes_and_finds_keys_by_all_of_their_characters(
@@ -71,9 +72,11 @@ def test_a_key_whose_hash_is_none_is_refused(tmp_path: Path, hash_: object) -> N
         file.find(token)
 
 
-def test_an_allowance_is_a_window_that_slides() -> None:
+def test_an_allowance_is_a_window_that_slides(tmp_path: Path) -> None:
     now = 0.0
-    allowed = Allowance(2, 10.0, lambda: now)
+    shared = WorkFolder(tmp_path, is_own=True)
+    allowed = Allowance(shared, "request", 2, 10.0, lambda: now)
+    assert Allowance(shared, "try", 1, 10.0, lambda: now).take("a") == 0
     assert [allowed.take("a"), allowed.take("a"), allowed.take("b")] == [0, 0, 0]
     now = 4.0
     assert allowed.take("a") == 6.0
@@ -83,7 +86,8 @@ def test_an_allowance_is_a_window_that_slides() -> None:
     allowed.give_back("b")
     allowed.forget("a")
     assert [allowed.take("a"), allowed.take("a"), allowed.take("a")] == [0, 0, 10.0]
-    assert all(Allowance(0, 10.0).take("a") == 0 for _ in range(5))
+    assert all(Allowance(shared, "any", 0, 10.0).take("a") == 0 for _ in range(5))
+    shared.close()
 
 
 class Inference:

@@ -1,0 +1,172 @@
+"""Several processes as one service: what they share, and one of them that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from served import Clips, Served, Serving, enrol, problem
+from small_settings import ROOT
+
+from mvector.service.allowances import Allowance
+from mvector.service.caller import Caller
+from mvector.service.errors import RequestError
+from mvector.service.once import Once
+from mvector.service.schemas import Removed
+from mvector.service.work_folder import WorkFolder
+
+ADA = Caller("key ada", "r1")
+
+
+def test_events_are_counted_for_all_processes_together(tmp_path: Path) -> None:
+    one, two = WorkFolder(tmp_path), WorkFolder(tmp_path)
+    first, second = (Allowance(shared, "try", 2, 100.0) for shared in (one, two))
+    assert [first.take("Ada"), second.take("Ada")] == [0, 0]
+    assert 90 < first.take("Ada") <= 100
+    second.forget("Ada")
+    assert first.take("Ada") == 0
+    one.close()
+    two.close()
+
+
+def test_a_request_is_done_once_whichever_process_gets_it(tmp_path: Path) -> None:
+    one, two = WorkFolder(tmp_path), WorkFolder(tmp_path)
+    here, there = Once(one, Removed), Once(two, Removed)
+    done: list[list[Caller]] = []
+
+    async def work(before: list[Caller]) -> Removed:
+        done.append(before)
+        await asyncio.sleep(0.2)
+        return Removed(name="Ada", num_clips=len(done))
+
+    async def fail(before: list[Caller]) -> Removed:
+        raise RequestError("No.")
+
+    async def ask() -> None:
+        both = (once.do(ADA, "k", "digest", work) for once in (here, there))
+        answers = await asyncio.gather(*both)
+        assert answers[0] == answers[1] == Removed(name="Ada", num_clips=1)
+        assert done == [[]]
+        with pytest.raises(RequestError, match="other content"):
+            await there.do(ADA, "k", "another", work)
+        with pytest.raises(RequestError, match="No"):
+            await here.do(ADA, "k2", "digest", fail)
+        assert (await there.do(ADA, "k2", "digest", work)).num_clips == 2
+
+    asyncio.run(ask())
+    one.close()
+    two.close()
+
+
+def test_a_request_whose_process_was_killed_is_done_by_another_one(tmp_path: Path) -> None:
+    async def never(before: list[Caller]) -> Removed:
+        await asyncio.sleep(600)
+        raise AssertionError
+
+    async def work(before: list[Caller]) -> Removed:
+        assert before == [ADA]
+        return Removed(name="Ada", num_clips=1)
+
+    async def ask() -> None:
+        killed, other = WorkFolder(tmp_path), WorkFolder(tmp_path)
+        lost = asyncio.ensure_future(Once(killed, Removed).do(ADA, "k", "digest", never))
+        await asyncio.sleep(0.05)
+        killed._alive.release()  # as the system does
+        again = Caller(ADA.who, "r2")
+        assert (await Once(other, Removed).do(again, "k", "digest", work)).num_clips == 1
+        lost.cancel()
+        other.close()
+
+    asyncio.run(ask())
+
+
+def test_clips_that_a_killed_process_enrolled_are_not_enrolled_again(
+    served: Served, clips: Clips
+) -> None:
+    def ask(request_id: str) -> list[int]:
+        headers = {"Idempotency-Key": "k", "X-Request-ID": request_id}
+        answer = enrol(
+            served.client, "Ada", clips["blip"], clips["a1"], clips["a2"], headers=headers
+        )
+        assert answer.status_code == 201
+        assert [one["clip"] for one in answer.json()["refused"]] == [1]
+        return [one["clip"] for one in answer.json()["enrolled"]]
+
+    assert ask("r1") == [2, 3]
+    with served.service._shared.transaction() as database:  # as if it had not come to answering
+        database.execute("UPDATE answers SET answer = NULL, worker = 'dead'")
+    assert ask("r2") == [2, 3]
+    assert served.service.library.person("Ada").num_clips == 2
+    assert ask("r3") == [2, 3]
+
+
+def test_requests_of_a_minute_are_counted_together(serving: Serving, tmp_path: Path) -> None:
+    one, two = WorkFolder(tmp_path), WorkFolder(tmp_path)
+    first, second = (serving(shared=own, requests_per_minute=1) for own in (one, two))
+    assert first.client.get("/v1/people").status_code == 200
+    problem(second.client.get("/v1/people"), 429, "too-many-requests")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks /proc for the processes")
+def test_a_killed_process_is_started_again_and_nothing_acknowledged_is_lost(
+    tmp_path: Path, model: Path, clips: Clips
+) -> None:
+    command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--workers", "2"]
+    environment = {
+        "MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"),
+        "MVECTOR_MODEL_PATH": str(model),
+        "MVECTOR_HOME": str(tmp_path / "home"),
+        "MVECTOR_THRESHOLD": "0.9",
+    }
+    service = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stdout is not None
+    address = service.stdout.readline().split()[1]
+
+    def workers() -> list[int]:
+        """The processes that hold the state of the service open."""
+        file = Path(f"/proc/{service.pid}/task/{service.pid}/children")
+        found = [int(pid) for pid in file.read_text().split()]
+        return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def ask(path: str, data: bytes | None = None, **headers: str) -> str:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"{address}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return str(answer.read().decode())
+
+    try:
+        ask("/v1/ready")
+        enrolled = 0
+        for _ in range(2):
+            before = workers()
+            assert len(before) == 2
+            ask(f"/v1/people/Person%20{enrolled}/clips", clips["a1"], Content_Type="audio/wav")
+            enrolled += 1
+            os.kill(before[0], signal.SIGKILL)
+            until = time.monotonic() + 120
+            while before[0] in workers() or len(workers()) < 2:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+        for _ in range(4):
+            assert ask("/v1/people").count("Person") == enrolled
+        assert 'route="/v1/people",status="200"} 4.0' in ask("/metrics")
+    finally:
+        service.send_signal(signal.SIGTERM)
+        _, warned = service.communicate(timeout=120)
+    assert warned.count("\n") == 1, warned  # that there are no keys
+    assert [path.name for path in (tmp_path / "home" / "service").iterdir()] == ["starting.lock"]
