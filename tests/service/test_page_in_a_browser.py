@@ -315,7 +315,7 @@ def test_a_service_that_went_away_is_told_and_the_clip_kept(opened: Open, token:
     assert answer(page).startswith("The service does not answer.\n")
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
-    page.get_by_text("Nobody is there to compare with").wait_for()
+    page.get_by_text("Nobody is enrolled yet.").wait_for()
     page.get_by_role("link", name="Enrol somebody").click()
     page.get_by_role("heading", name="Enrol a voice").wait_for()
 

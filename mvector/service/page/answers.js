@@ -20,7 +20,7 @@ export function busyCard(text) {
 /** What failed and the cure; `retry` is offered where it may help. */
 export function problemCard(problem, retry = null) {
   const [what, help] = toldProblem(problem);
-  const mayPass = retry && (problem.status === 0 || problem.status === 429 || problem.status >= 500);
+  const mayPass = retry && (problem.code === "service.gone" || problem.status === 429 || problem.status >= 500);
   return card(
     "problem",
     what,

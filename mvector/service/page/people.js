@@ -59,7 +59,7 @@ export function start(section, { onChange }) {
       "li",
       {},
       element("span", { class: "initial", "aria-hidden": "true", text: [...person.name][0].toLocaleUpperCase(locale) }),
-      element("div", {}, element("strong", { text: person.name }), element("p", { class: "quiet", text: about.join(" · ") })),
+      element("div", {}, element("strong", { text: person.name, dir: "auto" }), element("p", { class: "quiet", text: about.join(" · ") })),
       remove,
     );
     return made;
