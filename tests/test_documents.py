@@ -140,5 +140,6 @@ def test_the_pages_make_a_site_without_a_warning(tmp_path: Path) -> None:
     site = tmp_path / "site" / "docs"
     assert {path.relative_to(site) for path in site.rglob("*.html")} == {
         path.relative_to(ROOT / "docs").with_suffix(".html")
-        for path in (ROOT / "docs").rglob("*.md")
+        for pattern in ("**/*.md", "notebooks/*.ipynb")
+        for path in (ROOT / "docs").glob(pattern)
     }
