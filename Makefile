@@ -1,7 +1,8 @@
 # make demo   a tour: synthetic voices, training, evaluation, comparison, recognition (minutes)
 # make test   the test suite, in two processes (WORKERS=8: in eight)
 # make lint   ruff and mypy
-# make docs   the pages as a site, in build/site; a warning is an error
+# make docs   the pages as a site, in build/site; a warning is an error (its search needs a server:
+#             python -m http.server -d build/site)
 # make help   these lines
 # make clean  remove what the demo and the tests wrote (not .venv)
 #
