@@ -17,6 +17,7 @@ from mvector.service import problems
 
 PAGE = ROOT / "mvector" / "service" / "page"
 FILES = sorted(path for path in PAGE.iterdir() if path.name != "index.html")
+STYLES = [path.read_text(encoding="utf-8") for path in PAGE.glob("*.css")]
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in PAGE.glob("*.js")}
 HTML = (PAGE / "index.html").read_text(encoding="utf-8")
 EN, ZH = (json.loads((PAGE / f"{one}.json").read_text(encoding="utf-8")) for one in ("en", "zh"))
@@ -59,7 +60,7 @@ def test_it_can_be_switched_off(serving: Serving) -> None:
 
 
 def test_it_needs_no_other_host_and_no_script_within() -> None:
-    text = "".join([HTML, *SCRIPTS.values(), (PAGE / "style.css").read_text(encoding="utf-8")])
+    text = "".join([HTML, *SCRIPTS.values(), *STYLES])
     assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", HTML)
     linked = re.findall(r'"/page/([\w.]+)"', HTML) + [

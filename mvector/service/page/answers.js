@@ -9,24 +9,38 @@ export function card(kind, heading, sentence, ...more) {
     "article",
     { class: `card ${kind}` },
     icon(kind),
-    element("div", { class: "card-words" }, element("h3", { text: heading }), sentence && element("p", { text: sentence }), ...more),
+    element(
+      "div",
+      { class: "card-words" },
+      element("h3", { text: heading }),
+      sentence && element("p", { text: sentence }),
+      ...more,
+    ),
   );
 }
 
 export function busyCard(text) {
-  return element("article", { class: "card busy" }, element("span", { class: "spinner" }), element("p", { text }));
+  return element(
+    "article",
+    { class: "card busy" },
+    element("span", { class: "spinner" }),
+    element("p", { text }),
+  );
 }
 
 /** What failed and the cure; `retry` is offered where it may help. */
 export function problemCard(problem, retry = null) {
   const [what, help] = toldProblem(problem);
-  const mayPass = retry && (problem.code === "service.gone" || problem.status === 429 || problem.status >= 500);
+  const mayPass =
+    retry && (problem.code === "service.gone" || problem.status === 429 || problem.status >= 500);
   return card(
     "problem",
     what,
     help,
     reasonList(problem.reasons),
-    problem.status >= 500 && problem.id && element("p", { class: "quiet", text: t("answer.request", { id: problem.id }) }),
+    problem.status >= 500 &&
+      problem.id &&
+      element("p", { class: "quiet", text: t("answer.request", { id: problem.id }) }),
     mayPass && element("button", { type: "button", text: t("answer.retry"), on: { click: retry } }),
   );
 }
@@ -49,17 +63,31 @@ export function verdictCard(verdict, heading, sentence, qualities) {
 /** What a clip is worth, in words. */
 export function qualityWords(quality, reasons) {
   if (reasons.length) return t("quality.weak", { speech: number(quality.speech_s, 1) });
-  return t(quality.snr_db >= 25 ? "quality.good" : "quality.fair", { speech: number(quality.speech_s, 1) });
+  return t(quality.snr_db >= 25 ? "quality.good" : "quality.fair", {
+    speech: number(quality.speech_s, 1),
+  });
 }
 
 export function reasonList(reasons) {
-  return reasons?.length && element("ul", { class: "reasons" }, ...reasons.map((one) => element("li", { text: told(one) })));
+  return (
+    reasons?.length &&
+    element("ul", { class: "reasons" }, ...reasons.map((one) => element("li", { text: told(one) })))
+  );
 }
 
 function scale({ score, threshold }) {
-  const digits = [2, 3, 4, 5].find((count) => score.toFixed(count) !== threshold.toFixed(count)) ?? 6;
-  const words = t("answer.scale", { score: number(score, digits), threshold: number(threshold, digits) });
-  const drawn = element("div", { class: "scale", "aria-hidden": "true" }, element("i"), element("b"));
+  const digits =
+    [2, 3, 4, 5].find((count) => score.toFixed(count) !== threshold.toFixed(count)) ?? 6;
+  const words = t("answer.scale", {
+    score: number(score, digits),
+    threshold: number(threshold, digits),
+  });
+  const drawn = element(
+    "div",
+    { class: "scale", "aria-hidden": "true" },
+    element("i"),
+    element("b"),
+  );
   drawn.style.setProperty("--score", Math.max(0, Math.min(1, score)));
   drawn.style.setProperty("--threshold", Math.max(0, Math.min(1, threshold)));
   return element("div", {}, drawn, element("p", { class: "quiet", text: words }));
@@ -73,12 +101,28 @@ function percent(share) {
 
 function details(verdict, qualities) {
   const rows = [[t("details.source"), told(verdict.threshold_source)]];
-  if (verdict.probability !== null) rows.push([t("details.probability"), percent(verdict.probability)]);
+  if (verdict.probability !== null)
+    rows.push([t("details.probability"), percent(verdict.probability)]);
   if (verdict.llr !== null) rows.push([t("details.llr"), number(verdict.llr, 2)]);
   qualities.forEach((quality, k) => {
-    const values = { speech: number(quality.speech_s, 1), duration: number(quality.duration_s, 1), snr: number(quality.snr_db), band: number(quality.bandwidth_hz / 1000, 1) };
-    rows.push([t(qualities.length > 1 ? ["clip.first", "clip.second"][k] : "details.clip"), t("details.quality", values)]);
+    const values = {
+      speech: number(quality.speech_s, 1),
+      duration: number(quality.duration_s, 1),
+      snr: number(quality.snr_db),
+      band: number(quality.bandwidth_hz / 1000, 1),
+    };
+    rows.push([
+      t(qualities.length > 1 ? ["clip.first", "clip.second"][k] : "details.clip"),
+      t("details.quality", values),
+    ]);
   });
-  const list = element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })]));
+  const list = element(
+    "dl",
+    {},
+    ...rows.flatMap(([name, value]) => [
+      element("dt", { text: name }),
+      element("dd", { text: value }),
+    ]),
+  );
   return element("details", {}, element("summary", { text: t("details.more") }), list);
 }

@@ -64,7 +64,10 @@ export async function ask(path, request = {}) {
 }
 
 /** The same, without asking for a key. */
-export async function once(path, { headers = {}, signal = AbortSignal.timeout(PATIENCE_MS), as = "json", ...more } = {}) {
+export async function once(
+  path,
+  { headers = {}, signal = AbortSignal.timeout(PATIENCE_MS), as = "json", ...more } = {},
+) {
   const own = key ? { ...headers, Authorization: `Bearer ${key}` } : headers;
   let answer;
   let content;

@@ -17,11 +17,17 @@ export class ClipInput {
   constructor(place, onClip = () => {}) {
     this.place = place;
     this.onClip = onClip;
-    const button = (properties, act) => element("button", { type: "button", ...properties, on: { click: act } });
+    const button = (properties, act) =>
+      element("button", { type: "button", ...properties, on: { click: act } });
     this.round = button({ class: "round" }, () => this.press());
     this.again = button({ class: "plain", text: t("clip.again") }, () => this.start());
     this.other = button({ class: "plain", text: t("clip.choose") }, () => this.files.click());
-    this.files = element("input", { type: "file", accept: "audio/*,video/mp4,video/webm", hidden: true, on: { change: () => this.choose() } });
+    this.files = element("input", {
+      type: "file",
+      accept: "audio/*,video/mp4,video/webm",
+      hidden: true,
+      on: { change: () => this.choose() },
+    });
     this.heading = element("p", { class: "clip-heading" });
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.hint = element("p", { class: "clip-hint" });
@@ -118,7 +124,9 @@ export class ClipInput {
     this.levels.push(peak);
     drawLevels(this.canvas, this.levels);
     this.round.style.setProperty("--done", Math.min(1, seconds / SECONDS));
-    const lately = Math.max(...this.levels.slice(-Math.ceil((JUDGED_S * this.levels.length) / seconds)));
+    const lately = Math.max(
+      ...this.levels.slice(-Math.ceil((JUDGED_S * this.levels.length) / seconds)),
+    );
     let hint = t("clip.left", { n: Math.max(1, Math.ceil(SECONDS - seconds)) });
     if (seconds > JUDGED_S && lately < QUIET) hint = t("clip.quiet");
     else if (lately >= LOUD) hint = t("clip.loud");

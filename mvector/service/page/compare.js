@@ -6,7 +6,9 @@ import { t } from "./texts.js";
 /** Are two clips of the same person? Asked as soon as there are both. */
 export function start(section) {
   const answers = section.querySelector(".answers");
-  const inputs = [...section.querySelectorAll(".clip")].map((place) => new ClipInput(place, compare));
+  const inputs = [...section.querySelectorAll(".clip")].map(
+    (place) => new ClipInput(place, compare),
+  );
 
   async function compare() {
     const clips = inputs.map((input) => input.clip);

@@ -7,7 +7,8 @@ export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (key === "text") made.textContent = value;
-    else if (key === "on") Object.entries(value).forEach(([event, act]) => made.addEventListener(event, act));
+    else if (key === "on")
+      Object.entries(value).forEach(([event, act]) => made.addEventListener(event, act));
     else if (value === true) made.setAttribute(key, "");
     else if (value !== false && value !== null) made.setAttribute(key, value);
   }

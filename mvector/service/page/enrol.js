@@ -30,12 +30,17 @@ export function start(section, { onChange }) {
       input.complain(t("enrol.clipless"));
       return;
     }
-    if (sent.clip !== input.clip || sent.who !== who) sent = { clip: input.clip, who, once: newId() };
+    if (sent.clip !== input.clip || sent.who !== who)
+      sent = { clip: input.clip, who, once: newId() };
     form.dataset.busy = "yes";
     answers.replaceChildren(busyCard(t("enrol.busy")));
     try {
       const path = `${personPath(who)}/clips`;
-      const { enrolled, name: stored } = await sendClips(path, { file: input.clip }, { headers: { "Idempotency-Key": sent.once } });
+      const { enrolled, name: stored } = await sendClips(
+        path,
+        { file: input.clip },
+        { headers: { "Idempotency-Key": sent.once } },
+      );
       input.clear();
       answers.replaceChildren(doneCard(stored, enrolled[0]));
       onChange();
@@ -77,5 +82,7 @@ export function start(section, { onChange }) {
 }
 
 function newId() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 }

@@ -28,7 +28,9 @@ export function start() {
       dialog.close("right");
     } catch (problem) {
       setKey(null);
-      wrong.textContent = toldProblem(problem.status === 401 ? failure("key.wrong") : problem).join(" ");
+      wrong.textContent = toldProblem(problem.status === 401 ? failure("key.wrong") : problem).join(
+        " ",
+      );
       input.focus();
       input.select();
     }

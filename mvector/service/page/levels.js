@@ -31,6 +31,8 @@ export function drawLevels(canvas, peaks, all = false) {
 function squeezed(peaks, count) {
   return Array.from({ length: count }, (_, k) => {
     const start = Math.floor((k * peaks.length) / count);
-    return Math.max(...peaks.slice(start, Math.max(start + 1, Math.floor(((k + 1) * peaks.length) / count))));
+    return Math.max(
+      ...peaks.slice(start, Math.max(start + 1, Math.floor(((k + 1) * peaks.length) / count))),
+    );
   });
 }

@@ -18,7 +18,9 @@ export function start(section) {
   const result = section.querySelector(".meeting");
   let job = null; // {id, file, abort}: the one that is under way or shown
 
-  const counts = Array.from({ length: MOST_VOICES }, (_, k) => element("option", { value: k + 1, text: k + 1 }));
+  const counts = Array.from({ length: MOST_VOICES }, (_, k) =>
+    element("option", { value: k + 1, text: k + 1 }),
+  );
   voices.append(element("option", { value: "", text: t("meeting.voices.unknown") }), ...counts);
   chosen.textContent = t("meeting.none");
   form.querySelector("button").addEventListener("click", () => files.click());
@@ -51,12 +53,20 @@ export function start(section) {
     const bar = element("progress", { max: 1, "aria-label": t("meeting.progress") });
     const what = busyCard(t("meeting.sending"));
     const said = what.querySelector("p");
-    what.append(bar, element("button", { type: "button", text: t("meeting.cancel"), on: { click: cancel } }));
+    what.append(
+      bar,
+      element("button", { type: "button", text: t("meeting.cancel"), on: { click: cancel } }),
+    );
     answers.replaceChildren(what);
     try {
       const query = new URLSearchParams(voices.value ? { num_speakers: voices.value } : {});
       query.set("name", file.name.slice(0, 200));
-      let found = await sendClips(`/v1/diarize?${query}`, { file }, { signal: own.abort.signal }, "maxRecording");
+      let found = await sendClips(
+        `/v1/diarize?${query}`,
+        { file },
+        { signal: own.abort.signal },
+        "maxRecording",
+      );
       own.id = found.id;
       while (isOurs() && !["done", "failed"].includes(found.state)) {
         const text = t(`meeting.${found.state}`);
@@ -69,7 +79,9 @@ export function start(section) {
       if (!isOurs()) return;
       if (found.state === "failed") throw new Problem(found.problem);
       const count = found.result.speakers.length;
-      answers.replaceChildren(card("same", t(count ? "meeting.done" : "meeting.done.none", { n: count })));
+      answers.replaceChildren(
+        card("same", t(count ? "meeting.done" : "meeting.done.none", { n: count })),
+      );
       drawTurns(result, found, file);
       result.hidden = false;
     } catch (problem) {

@@ -41,12 +41,20 @@ export function start(section, { onChange }) {
 
   function nobody() {
     const link = element("a", { href: "#enrol", text: t("recognise.enrol") });
-    return element("article", { class: "card" }, element("div", { class: "card-words" }, element("h3", { text: t("people.nobody") }), link));
+    return element(
+      "article",
+      { class: "card" },
+      element("div", { class: "card-words" }, element("h3", { text: t("people.nobody") }), link),
+    );
   }
 
   function row(person) {
     const since = new Date(person.enrolled_at).toLocaleDateString(locale, { dateStyle: "medium" });
-    const about = [t("people.clips", { n: person.num_clips }), t("people.since", { date: since }), ...person.groups];
+    const about = [
+      t("people.clips", { n: person.num_clips }),
+      t("people.since", { date: since }),
+      ...person.groups,
+    ];
     if (!person.has_voiceprint) about.push(t("people.unknown"));
     const remove = element("button", {
       type: "button",
@@ -58,8 +66,17 @@ export function start(section, { onChange }) {
     const made = element(
       "li",
       {},
-      element("span", { class: "initial", "aria-hidden": "true", text: [...person.name][0].toLocaleUpperCase(locale) }),
-      element("div", {}, element("strong", { text: person.name, dir: "auto" }), element("p", { class: "quiet", text: about.join(" · ") })),
+      element("span", {
+        class: "initial",
+        "aria-hidden": "true",
+        text: [...person.name][0].toLocaleUpperCase(locale),
+      }),
+      element(
+        "div",
+        {},
+        element("strong", { text: person.name, dir: "auto" }),
+        element("p", { class: "quiet", text: about.join(" · ") }),
+      ),
       remove,
     );
     return made;
@@ -67,7 +84,9 @@ export function start(section, { onChange }) {
 
   function confirm(person, its) {
     dialog.querySelector("h2").textContent = t("people.sure", { name: person.name });
-    dialog.querySelector("#remove-text").textContent = t("people.sure.more", { n: person.num_clips });
+    dialog.querySelector("#remove-text").textContent = t("people.sure.more", {
+      n: person.num_clips,
+    });
     dialog.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
       dialog.close();
@@ -84,7 +103,11 @@ export function start(section, { onChange }) {
       return;
     }
     its.remove();
-    answers.replaceChildren(list.children.length ? card("same", t("people.removed", { name: person.name }), "") : nobody());
+    answers.replaceChildren(
+      list.children.length
+        ? card("same", t("people.removed", { name: person.name }), "")
+        : nobody(),
+    );
     say(t("people.removed", { name: person.name }));
     title.focus();
     onChange();

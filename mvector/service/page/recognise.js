@@ -19,7 +19,8 @@ export function start(section) {
       shown = answerCard(await sendClips(`/v1/identify?top_k=${SHOWN}`, { file: clip }));
     } catch (problem) {
       shown = problemCard(problem, identify);
-      if (problem.code === "library-empty") shown.lastChild.append(element("a", { href: "#enrol", text: t("recognise.enrol") }));
+      if (problem.code === "library-empty")
+        shown.lastChild.append(element("a", { href: "#enrol", text: t("recognise.enrol") }));
     }
     if (input.clip === clip) answers.replaceChildren(shown); // and not where another was recorded meanwhile
   }
@@ -30,7 +31,12 @@ export function start(section) {
 function answerCard(found) {
   const values = { n: found.num_people, name: found.name };
   const kind = found.answer === "cannot tell" ? "unsure" : found.answer;
-  const shown = verdictCard(found, found.name ?? t(`recognise.${kind}`), t(`recognise.${kind}.more`, values), [found.quality]);
+  const shown = verdictCard(
+    found,
+    found.name ?? t(`recognise.${kind}`),
+    t(`recognise.${kind}.more`, values),
+    [found.quality],
+  );
   const [best] = found.candidates;
   if (!found.name && best) {
     const rows = shown.querySelector("dl");

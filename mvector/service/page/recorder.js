@@ -4,7 +4,12 @@ import { failure } from "./api.js";
 import { encodeWav } from "./wav.js";
 
 // What browsers do to please ears changes a voice.
-const AS_IT_IS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
+const AS_IT_IS = {
+  echoCancellation: false,
+  noiseSuppression: false,
+  autoGainControl: false,
+  channelCount: 1,
+};
 const FAILURES = {
   NotAllowedError: "microphone.refused",
   SecurityError: "microphone.refused",
@@ -34,7 +39,11 @@ export async function record(seconds, onPiece) {
     end(stream, context);
     throw failure("microphone.busy");
   }
-  const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  const tap = new AudioWorkletNode(context, "tap", {
+    numberOfOutputs: 0,
+    channelCount: 1,
+    channelCountMode: "explicit",
+  });
   const pieces = [];
   let count = 0;
   let stop;
@@ -48,7 +57,10 @@ export async function record(seconds, onPiece) {
     if (context.state === "closed") return;
     pieces.push(data);
     count += data.length;
-    onPiece(data.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0), count / context.sampleRate);
+    onPiece(
+      data.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0),
+      count / context.sampleRate,
+    );
     if (count >= seconds * context.sampleRate) stop();
   };
   stream.getTracks()[0].addEventListener("ended", stop); // unplugged, or taken back

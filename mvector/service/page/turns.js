@@ -15,7 +15,10 @@ export function drawTurns(place, { id, result }, file) {
   const all = result.speakers.reduce((sum, { time_s: time }) => sum + time, 0);
   const lines = result.speakers.map((voice) => {
     const turns = result.turns.filter(({ speaker }) => speaker === voice.label);
-    const share = t("meeting.share", { time: clock(voice.time_s), share: number((100 * voice.time_s) / all) });
+    const share = t("meeting.share", {
+      time: clock(voice.time_s),
+      share: number((100 * voice.time_s) / all),
+    });
     return element(
       "li",
       { class: tones.get(voice.label) },
@@ -43,7 +46,12 @@ export function drawTurns(place, { id, result }, file) {
     );
   });
   const savers = FORMATS.map((format) =>
-    element("button", { type: "button", class: "plain", text: format.toUpperCase(), on: { click: () => save(id, format, file.name) } }),
+    element("button", {
+      type: "button",
+      class: "plain",
+      text: format.toUpperCase(),
+      on: { click: () => save(id, format, file.name) },
+    }),
   );
   place.replaceChildren(
     ...result.notes.map((note) => element("p", { class: "quiet note", text: told(note) })),

@@ -2,7 +2,8 @@
 export function encodeWav(pieces, rate) {
   const count = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const view = new DataView(new ArrayBuffer(44 + 2 * count));
-  const ascii = (place, text) => [...text].forEach((c, k) => view.setUint8(place + k, c.charCodeAt(0)));
+  const ascii = (place, text) =>
+    [...text].forEach((c, k) => view.setUint8(place + k, c.charCodeAt(0)));
   ascii(0, "RIFF");
   view.setUint32(4, 36 + 2 * count, true);
   ascii(8, "WAVEfmt ");
