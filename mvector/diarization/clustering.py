@@ -4,8 +4,8 @@ Within one recording room, microphone and language are the same for everybody, w
 cosines by an amount that no calibration can know. So two things are done. Windows are compared
 behind the mean of the recording, each with those most alike to it, and the eigenvectors of the
 graph that they make are clustered (von Luxburg, "A tutorial on spectral clustering", 2007). And
-whether two clusters are two people is asked of their *resemblance*: the mean cosine between them,
-as a share of the mean cosine within them, which takes off how much a short window varies.
+whether two clusters are two people is asked of their *resemblance*: the cosine of what they have at
+their cores, as a share of that of one person at two times.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from itertools import pairwise
 import numpy as np
 
 _NEIGHBOURS, _LEAST_NEIGHBOURS = 0.2, 6  # share of the windows that each is joined with, and number
-_FEW_PAIRS = 5  # fewer say nothing of how alike the windows of a cluster are
 _CHUNK = 1600  # windows clustered at once: some 20 minutes of speech
+_PATIENCE = 4  # numbers of voices that are tried behind the last one that was possible
+# The least alike quarter of a voice's windows are mostly of two people, or of somebody else.
+_NO_CORE, _CORE_ROUNDS = 0.25, 3
+_LEAST_STEADINESS = 0.05
 
 
 def cluster_windows(
     units: np.ndarray,
-    windows: np.ndarray,
-    segment_of: np.ndarray,
     *,
     limit: float,
     least: int = 1,
@@ -32,9 +33,7 @@ def cluster_windows(
     """Which voice each window holds.
 
     Args:
-        units: ``(N, embd_dim)``, embeddings of length 1.
-        windows: ``(N, 2)`` begin and end in seconds, in order.
-        segment_of: ``(N,)`` number of the segment that each lies in.
+        units: ``(N, embd_dim)``, embeddings of length 1, in order of time.
         limit: clusters with a resemblance from here on are one voice.
         least, most: bounds on the number of voices; equal ones decide it.
         min_windows: smaller clusters are no voice, as long as there are more than ``least``.
@@ -44,22 +43,21 @@ def cluster_windows(
     """
     num_chunks = -(-len(units) // _CHUNK)
     if num_chunks < 2:
-        found = _cluster_chunk(units, windows, segment_of, limit, least, most, min_windows)
-        return in_order(found)
+        return in_order(_cluster_chunk(units, limit, least, most, min_windows))
     labels = np.zeros(len(units), np.int64)
     borders = np.linspace(0, len(units), num_chunks + 1).astype(int)
-    means: list[np.ndarray] = []
-    spreads: list[float] = []
+    cores: list[np.ndarray] = []
+    steadiness: list[np.ndarray] = []
+    num_voices = 0
     for first, last in pairwise(borders.tolist()):
         part = slice(first, last)
-        heard = units[part], windows[part], segment_of[part]
-        own = _cluster_chunk(*heard, limit, 1, most, min_windows)
-        within = np.diag(_mean_cosines(units[part], own, windows[part], segment_of[part]))
-        labels[part] = own + len(means)
-        means += [units[part][own == label].mean(axis=0) for label in range(len(within))]
-        spreads += within.tolist()
-    joined = _join_chunks(np.array(means), np.array(spreads), limit, least, most)
-    return in_order(joined[labels])
+        own = _cluster_chunk(units[part], limit, 1, most, min_windows)
+        labels[part] = own + num_voices
+        cores.append(cores_of(units[part], own))
+        steadiness.append(_steadiness(units[part], own))
+        num_voices += len(cores[-1])
+    alike = _resemblance(np.concatenate(cores), np.concatenate(steadiness))
+    return in_order(_join_chunks(alike, limit, least, most)[labels])
 
 
 def in_order(labels: np.ndarray) -> np.ndarray:
@@ -75,59 +73,49 @@ def centres_of(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return _unit(sums)
 
 
-def resemblance(
-    units: np.ndarray, labels: np.ndarray, windows: np.ndarray, segment_of: np.ndarray
-) -> np.ndarray:
-    """How alike each two clusters are, ``(K, K)``: about 1 for one voice, 0 for no likeness."""
-    cosines = _mean_cosines(units, labels, windows, segment_of)
-    return cosines / _outer_root(np.diag(cosines))
+def cores_of(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Direction of the core of each voice, ``(voices, embd_dim)`` of length 1.
 
-
-def _mean_cosines(
-    units: np.ndarray, labels: np.ndarray, windows: np.ndarray, segment_of: np.ndarray
-) -> np.ndarray:
-    """Mean cosine between windows of each two clusters, ``(K, K)``, and within each.
-
-    Windows of one segment share a moment and an intonation; they are left out, or where a cluster
-    has hardly any others, those that overlap.
+    That is the mean of its windows but for the quarter that is least alike to it.
     """
-    members = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
-    cosines = units @ units.T
-    others = segment_of[:, None] != segment_of
-    apart = (
-        np.abs(windows.mean(axis=1)[:, None] - windows.mean(axis=1))
-        >= windows[0, 1] - windows[0, 0]
-    )
-
-    def mean_over(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        count = members.T @ chosen @ members
-        return members.T @ (cosines * chosen) @ members / np.maximum(count, 1), count
-
-    means, count = mean_over(others)
-    if (count < _FEW_PAIRS).any():
-        nearer, num_nearer = mean_over(apart)
-        means = np.where(count < _FEW_PAIRS, nearer, means)
-        count = np.where(count < _FEW_PAIRS, num_nearer, count)
-    within = np.diag(means).copy()
-    known = np.diag(count) >= _FEW_PAIRS
-    typical = float(np.median(within[known])) if known.any() else 1.0
-    np.fill_diagonal(means, np.where(known, within, typical))
-    return means
+    return np.stack([_core(units[labels == label]) for label in range(labels.max() + 1)])
 
 
-def _outer_root(within: np.ndarray) -> np.ndarray:
-    roots = np.sqrt(np.maximum(within, 1e-3))
-    return roots[:, None] * roots
+def _core(units: np.ndarray) -> np.ndarray:
+    core = _unit(units.mean(axis=0, dtype=np.float64))
+    for _ in range(_CORE_ROUNDS):
+        cosines = units @ core
+        core = _unit(units[cosines >= np.quantile(cosines, _NO_CORE)].mean(axis=0, dtype=float))
+    return core
+
+
+def resemblance(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How alike each two clusters are, ``(K, K)``: about 1 for one voice, 0 for no likeness."""
+    return _resemblance(cores_of(units, labels), _steadiness(units, labels))
+
+
+def _resemblance(cores: np.ndarray, steadiness: np.ndarray) -> np.ndarray:
+    return cores @ cores.T / np.sqrt(steadiness[:, None] * steadiness)
+
+
+def _steadiness(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cosine that each voice's core would have with that of as many other windows of it, ``(K,)``.
+
+    Estimated from its earlier and its later half (Spearman, Brown: "prophecy formula", 1910).
+    """
+    found = np.full(labels.max() + 1, np.nan)
+    for label in range(len(found)):
+        own = units[labels == label]
+        if len(own) > 1:
+            earlier, later = own[: len(own) // 2], own[len(own) // 2 :]
+            halves = max(float(_core(earlier) @ _core(later)), _LEAST_STEADINESS)
+            found[label] = 2.0 * halves / (1.0 + halves)
+    typical = float(np.nanmedian(found)) if np.isfinite(found).any() else 1.0
+    return np.where(np.isfinite(found), found, typical)
 
 
 def _cluster_chunk(
-    units: np.ndarray,
-    windows: np.ndarray,
-    segment_of: np.ndarray,
-    limit: float,
-    least: int,
-    most: int,
-    min_windows: int,
+    units: np.ndarray, limit: float, least: int, most: int, min_windows: int
 ) -> np.ndarray:
     """Labels of windows that are clustered together; the largest number of unlike voices."""
     best = np.zeros(len(units), np.int64)
@@ -136,7 +124,10 @@ def _cluster_chunk(
         return best
     centred = _unit(units - units.mean(axis=0))
     vectors = _eigenvectors(centred, highest)
+    last_possible = 1
     for number in range(2, highest + 1):
+        if number > max(least, last_possible + _PATIENCE):
+            break
         labels = _grouped(vectors[:, :number], number)
         kept = labels
         if number > least:
@@ -144,10 +135,10 @@ def _cluster_chunk(
         found = kept.max() + 1
         if found <= best.max() + 1:
             continue
-        alike = resemblance(units, kept, windows, segment_of)
+        alike = resemblance(units, kept)
         np.fill_diagonal(alike, -np.inf)
         if found <= least or alike.max() < limit:
-            best = kept
+            best, last_possible = kept, number
     return best
 
 
@@ -194,16 +185,14 @@ def _without_small(
     return in_order(labels)
 
 
-def _join_chunks(
-    means: np.ndarray, spreads: np.ndarray, limit: float, least: int, most: int
-) -> np.ndarray:
-    """Which voice of the recording each voice of a chunk is, of their mean embeddings."""
+def _join_chunks(alike: np.ndarray, limit: float, least: int, most: int) -> np.ndarray:
+    """Which voice of the recording each voice of a chunk is, of their resemblance."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    if len(means) < 2:
-        return np.zeros(len(means), np.int64)
-    distance = np.maximum(1.0 - means @ means.T / _outer_root(spreads), 0.0)
+    if len(alike) < 2:
+        return np.zeros(len(alike), np.int64)
+    distance = np.maximum(1.0 - alike, 0.0)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform((distance + distance.T) / 2.0, checks=False), "average")
     found = fcluster(tree, 1.0 - limit, "distance")

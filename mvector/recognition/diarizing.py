@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +17,11 @@ from mvector.diarization.turns import Turn
 from mvector.diarization.voice_clips import voice_clips
 from mvector.diarization.voices import Voices, find_voices
 from mvector.embedding.encoder import SpeakerEncoder
-from mvector.errors import AudioError
+from mvector.recognition.answers import Recognition
 from mvector.recognition.earlier import Earlier, labels_of, read_earlier
 from mvector.recognition.judge import Judge
+from mvector.recognition.naming import name_voices
 from mvector.recognition.searching import Search
-
-logger = logging.getLogger(__name__)
 
 _NO_NETWORK = (
     "speech was found by its level alone, which takes noise and music for speech: "
@@ -39,6 +37,7 @@ class _Part:
     channel: int | None
     heard: Heard
     voices: Voices
+    bounds: tuple[int, int]  # on the number of people
 
 
 def diarize(
@@ -84,7 +83,7 @@ def diarize(
             on_heard=on_heard,
         )
         if len(heard.units) or channel is None:
-            parts.append(_Part(sound, channel, heard, find_voices(heard, own, name)))
+            parts.append(_Part(sound, channel, heard, find_voices(heard, own, name), own.bounds))
     people, turns = _people_and_turns(encoder, parts, options, judge, search, earlier)
     return Diarization(
         name.strip("'"),
@@ -122,7 +121,7 @@ def _notes(
     odd = parts[0].heard.channels if parts else None
     if odd is not None and odd.caution == "empty":
         notes.append(str(odd))
-    if not any(len(part.voices.centres) for part in parts):
+    if not any(len(part.voices.cores) for part in parts):
         notes.append("no speech was found")
     return notes
 
@@ -138,45 +137,39 @@ def _people_and_turns(
     """The people of all parts in the order of their first words, and all turns."""
     people: list[Speaker] = []
     firsts: list[float] = []
-    number_of_first = []
+    divided: list[tuple[Voices, int]] = []
     for part in parts:
-        number_of_first.append(len(people))
-        people += _people_of(encoder, part, search)
-        voices = part.voices.voices
-        starts = part.voices.places[:, 0]
-        firsts += [float(starts[voices == k][0]) for k in range(len(part.voices.centres))]
+        voices, own = _people_of(encoder, part, search)
+        divided.append((voices, len(people)))
+        people += own
+        firsts += [float(voices.places[voices.voices == k, 0][0]) for k in range(len(own))]
     order = np.argsort(firsts, kind="stable").tolist()
     people = labels_of(_one_voice_each(people), order, judge, earlier)
     turns = [
         turn
-        for part, first in zip(parts, number_of_first, strict=True)
-        for turn in turns_of(part.voices, people[first:], options.max_pause_s)
+        for voices, first in divided
+        for turn in turns_of(voices, people[first:], options.max_pause_s)
     ]
     return tuple(people[place] for place in order), with_overlaps(turns)
 
 
-def _people_of(encoder: SpeakerEncoder, part: _Part, search: Search | None) -> list[Speaker]:
-    """The people of a recording or channel, without labels, named where they are recognised."""
-    found = part.voices
+def _people_of(
+    encoder: SpeakerEncoder, part: _Part, search: Search | None
+) -> tuple[Voices, list[Speaker]]:
+    """The voices of a recording or channel; their people, named where they are recognised."""
+    voices = part.voices
+    results: list[Recognition | None] = [None] * len(voices.cores)
+    if search is not None and len(voices.cores):
+        voices, results = name_voices(encoder, part.source, part.heard, voices, search, part.bounds)
     people = [
-        Speaker("", seconds, centre, channel=part.channel)
-        for seconds, centre in zip(found.seconds.tolist(), found.centres, strict=True)
+        Speaker("", seconds, core, channel=part.channel)
+        for seconds, core in zip(voices.seconds.tolist(), voices.cores, strict=True)
     ]
-    if search is None or not people:
-        return people
-    stretches = [
-        [(start, stop) for start, stop in found.places[found.voices == number].tolist()]
-        for number in range(len(people))
-    ]
-    for number, clip in enumerate(voice_clips(encoder, part.source, stretches)):
-        try:
-            heard = encoder.embed_measured((clip, encoder.sample_rate))
-        except AudioError as error:  # too little is left of it
-            logger.info("A voice was not compared with the library: %s", error)
-            continue
-        result = search.nearest(*heard)
-        people[number] = replace(
-            people[number],
+    return voices, [
+        person
+        if result is None
+        else replace(
+            person,
             name=result.name,
             match=result.candidates[0].name,
             score=result.score,
@@ -185,7 +178,8 @@ def _people_of(encoder: SpeakerEncoder, part: _Part, search: Search | None) -> l
             quality=result.quality,
             reasons=result.reasons,
         )
-    return people
+        for person, result in zip(people, results, strict=True)
+    ]
 
 
 def _one_voice_each(people: Sequence[Speaker]) -> list[Speaker]:

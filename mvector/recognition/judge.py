@@ -125,6 +125,7 @@ class Judge:
         measures: np.ndarray | None = None,
         num_people: int = 1,
         least_speech_s: float | np.ndarray | None = None,
+        eased_by: float = 0.0,
     ) -> Limits:
         """Threshold and band of what cannot be told: the rule behind every verdict.
 
@@ -143,6 +144,8 @@ class Judge:
             least_speech_s: of the side with less speech, seconds, one or ``(N,)``; ``None`` if not
                 known. Below :data:`LEAST_SPEECH_S` there is no voice to go by: whatever the score,
                 nothing can be told.
+            eased_by: log-likelihood ratio that other evidence for the same person is worth. No
+                less is asked for than at equal errors.
 
         Returns:
             One of each, or arrays ``(N,)`` where measures of N comparisons play a part.
@@ -150,13 +153,15 @@ class Judge:
         Raises:
             MVectorError: there is no threshold.
         """
-        threshold, low, high = self._limits_of_scores(measures, num_people)
+        threshold, low, high = self._limits_of_scores(measures, num_people, eased_by)
         if least_speech_s is None:
             return Limits(threshold, low, high)
         is_mute = np.less(least_speech_s, LEAST_SPEECH_S)
         return Limits(threshold, np.where(is_mute, -1.0, low), np.where(is_mute, 1.0, high))
 
-    def _limits_of_scores(self, measures: np.ndarray | None, num_people: int) -> Limits:
+    def _limits_of_scores(
+        self, measures: np.ndarray | None, num_people: int, eased_by: float
+    ) -> Limits:
         known, given = self.calibration, self.given
         if given is not None:
             return Limits(given, math.inf, -math.inf)
@@ -169,6 +174,9 @@ class Judge:
         if known.slope <= 0:  # higher scores mean nothing: there is no ratio to reach
             return Limits(max(-1.0, min(1.0, known.threshold_eer)), -1.0, 1.0)
         same, different = self._required_ratios(known, measures)
+        if eased_by:
+            equal_errors, _ = replace(self, purpose="search")._required_ratios(known, measures)
+            same = np.maximum(same - eased_by, np.minimum(equal_errors, same))
         slope, offset = known.slope_and_offset(measures)
         raised = math.log(num_people) - offset
         threshold = np.clip((same + raised) / slope, -1.0, 1.0)
@@ -207,6 +215,7 @@ class Judge:
         *,
         num_people: int = 1,
         reasons: tuple[str, ...] = (),
+        eased_by: float = 0.0,
     ) -> Decision:
         """Turn a cosine into a verdict.
 
@@ -216,6 +225,7 @@ class Judge:
             other: of the other side; which is which makes no difference.
             num_people: how many people the clip was compared with.
             reasons: why the clips may not be worth trusting, the one that matters most first.
+            eased_by: as for :meth:`limits`.
 
         Raises:
             MVectorError: there is no threshold.
@@ -227,7 +237,7 @@ class Judge:
         score, known = float(score), self.calibration
         speech = [side.quality.speech_s for side in (one, other) if side.quality is not None]
         least_speech_s = min(speech, default=None)
-        limits = self.limits(measures, num_people, least_speech_s)
+        limits = self.limits(measures, num_people, least_speech_s, eased_by)
         threshold, low, high = (float(limit) for limit in limits)
         is_adjusted = known is not None and known.ratio_for(measures) is not None
         return Decision(

@@ -58,7 +58,7 @@ def test_without_speech_there_are_no_voices() -> None:
     none = np.zeros((0, 2))
     found = find_voices(Heard(5.0, none, none, np.zeros((0, 64))), OPTIONS)
     assert found.places.shape == (0, 2)
-    assert found.centres.shape == (0, 64)
+    assert found.cores.shape == (0, 64)
 
 
 def test_more_people_than_windows_are_refused() -> None:
