@@ -174,7 +174,7 @@ def run(args: Plot) -> int:
 
 def _draw_clips(args: Plot) -> tuple[Figure, str]:
     from mvector.models.description import read_front_end
-    from mvector.plotting.clip import ClipView, clip_figure, look_at_clip
+    from mvector.plotting.clip import SPECTRUM, ClipView, clip_figure, look_at_clip
 
     require_one_standard_input(args.sources)
     _refuse_more_than(_MOST_CLIPS, args.sources, "clip")
@@ -192,15 +192,18 @@ def _draw_clips(args: Plot) -> tuple[Figure, str]:
     views = _usable(args.sources, look, "clip")
     for view in views:
         print(f"{view.name}: {'; '.join(view.reasons) or 'good'} ({view.report})")
+    if any(view.what == SPECTRUM for view in views):
+        print("Features need PyTorch, which is not installed: a spectrum is in their place.")
     return clip_figure(views)
 
 
 def _draw_map(args: Plot) -> tuple[Figure, str]:
-    from mvector.plotting.embedding_map import embedding_figure
+    from mvector.plotting.embedding_map import embedding_figure, require_method
     from mvector.plotting.voices import MIN_SPEAKERS, find_voices
 
     if len(args.sources) > 1:
         raise OptionError(f"embeddings takes one source; {len(args.sources)} were given.")
+    require_method(args.method)
     found = find_voices(args.sources[0], data_root=args.data_root)
     voices = found.chosen(args.max_clips)
     if len(voices.paths) < len(found.paths):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mvector.audio import AudioSource, source_name
+from mvector.audio import AudioSource, channel_choices, source_name, split_channel
+from mvector.audio.channels import ChannelChoice
 from mvector.audio.clip_report import CLIPPED_FROM, TRUSTED, ClipReport, measure_clip
 from mvector.audio.quality import speech_frames
 from mvector.audio.silence import digital_silence, dropped_silence, is_sound
@@ -19,6 +20,8 @@ from mvector.plotting.canvas import COLOURS, drawable, name_legend, new_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SPECTRUM = "spectrum"  # what is drawn where PyTorch, which computes features, is not installed
 
 _SPEECH, _FULL_SCALE = COLOURS[0], COLOURS[1]
 _OTHER, _DROPPED = "#8A8A8A", "#E4E4E4"
@@ -31,7 +34,7 @@ class ClipView:
     """What is drawn of a clip.
 
     Attributes:
-        name: of the clip.
+        name: of the clip, with the stretch of a longer one.
         start_s: where the stretch begins that was looked at.
         sample_rate: in Hz, that of the model.
         waveform: float32 ``(samples,)``, decoded.
@@ -93,9 +96,12 @@ def look_at_clip(
         speech = _measured_speech(waveform, rate)
     else:
         speech = _within(sounds, speech_segments(waveform[sounds], rate, method))
+    end_s = start_s + len(waveform) / rate
+    is_cut = start_s > 0 or end_s >= start_s + duration_s
+    stretch = f" ({start_s:g} s to {end_s:g} s)" if is_cut else ""
     features, what = _features_of(heard, front_end)
     return ClipView(
-        name=name.strip("'"),
+        name=name.strip("'") + stretch,
         start_s=start_s,
         sample_rate=rate,
         waveform=waveform,
@@ -104,8 +110,16 @@ def look_at_clip(
         is_speech=speech,
         features=features,
         what=what,
-        report=measure_clip(waveform, rate),
+        report=replace(measure_clip(waveform, rate), channels=_odd_channels(source, front_end)),
     )
+
+
+def _odd_channels(source: AudioSource, front_end: FrontEnd) -> ChannelChoice | None:
+    """What is odd about the channels of a clip that has several and names none."""
+    if split_channel(source)[1] is not None or front_end.channel != "auto":
+        return None
+    first = next(channel_choices(source), None)
+    return first if first is not None and first.caution else None
 
 
 def _measured_speech(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -135,7 +149,7 @@ def _features_of(heard: np.ndarray, front_end: FrontEnd) -> tuple[np.ndarray, st
         from mvector.features import build_featurizer
         from mvector.features.level import bring_to_level
     except ImportError:
-        return _spectrum(heard, front_end.sample_rate), "spectrum (features need PyTorch)"
+        return _spectrum(heard, front_end.sample_rate), SPECTRUM
     featurizer = build_featurizer(front_end.preprocess)
     with torch.inference_mode():
         level = bring_to_level(front_end, torch.from_numpy(heard).unsqueeze(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -56,24 +56,40 @@ def project(embeddings: np.ndarray, method: Method = "tsne", *, seed: int = 0) -
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     if method == "pca" or len(rows) < _FEWEST:
         return _principal(rows)
+    make = _mapper_of(method)
+    if method == "umap":
+        mapper = make(n_neighbors=min(_NEIGHBOURS, len(rows) - 1), random_state=seed, n_jobs=1)
+    else:
+        perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3.0)
+        mapper = make(perplexity=perplexity, init="pca", random_state=seed)
+    return np.asarray(mapper.fit_transform(rows.astype(np.float32)), dtype=np.float64)
+
+
+def require_method(method: Method) -> None:
+    """Raise what :func:`project` would raise for a method, before hours of work."""
+    if method != "pca":
+        _mapper_of(method)
+
+
+def _mapper_of(method: Method) -> Any:
+    """The class that arranges points.
+
+    Raises:
+        MissingDependencyError: its package is not installed.
+    """
     if method == "umap":
         try:
-            umap = import_module("umap")  # no extra has it: it brings a compiler
+            return import_module("umap").UMAP  # no extra has it: it brings a compiler
         except ImportError as error:
             raise MissingDependencyError(
                 "--method umap needs the package umap-learn, which is not installed; --method tsne "
                 "does without."
             ) from error
-        neighbours = min(_NEIGHBOURS, len(rows) - 1)
-        mapper = umap.UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1)
-        return np.asarray(mapper.fit_transform(rows), dtype=np.float64)
     with import_errors_as(
         "t-SNE needs scikit-learn: pip install scikit-learn, or choose --method pca."
     ):
         from sklearn.manifold import TSNE
-    perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3.0)
-    mapper = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    return np.asarray(mapper.fit_transform(rows.astype(np.float32)), dtype=np.float64)
+    return TSNE
 
 
 def _principal(rows: np.ndarray) -> np.ndarray:

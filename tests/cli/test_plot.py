@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,11 @@ def test_a_run_without_records_is_left_out(workplace: Path, capsys: pytest.Captu
     told = capsys.readouterr()
     assert "Left out: 1 run of 2" in told.out
     assert "'two' has no records of a training" in told.err
+
+
+def test_a_method_that_is_not_installed_is_refused_before_any_work(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    assert run_script("plot", ["embeddings", "no_such_list.txt"]) == 2
+    assert "t-SNE needs scikit-learn: pip install scikit-learn, or" in capsys.readouterr().err

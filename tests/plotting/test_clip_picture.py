@@ -10,8 +10,9 @@ from error_codes import raises_code
 from small_encoder import small_encoder
 from small_model import RATE, speech
 
+from mvector.audio.channels import ChannelOf
 from mvector.features.front_end import FrontEnd
-from mvector.plotting.clip import clip_figure, look_at_clip
+from mvector.plotting.clip import SPECTRUM, clip_figure, look_at_clip
 
 PREPROCESS = {"feature_method": "Fbank", "method_args": {"num_mel_bins": 40}}
 FRONT_END = FrontEnd(RATE, PREPROCESS, drop_silence=True)
@@ -61,6 +62,7 @@ def test_pauses_that_the_model_drops_are_marked_too() -> None:
 def test_a_stretch_begins_where_it_is_asked_for(waveform: np.ndarray) -> None:
     view = look_at_clip((waveform, RATE), FRONT_END, start_s=0.5, duration_s=1.5)
     assert len(view.waveform) == 1.5 * RATE
+    assert view.name.endswith(" (0.5 s to 2 s)")
     np.testing.assert_allclose(view.waveform, waveform[RATE // 2 : 2 * RATE], atol=1e-6)
 
 
@@ -69,6 +71,14 @@ def test_a_clip_that_the_model_would_refuse_is_refused() -> None:
         look_at_clip((np.zeros(RATE, np.float32), RATE), FRONT_END)
     with raises_code("audio-too-short"):
         look_at_clip((speech(0, 2.0)[: RATE // 10], RATE), FRONT_END)
+
+
+def test_two_people_on_two_channels_are_told_unless_one_is_chosen() -> None:
+    call = np.stack([speech(0, 2.0), speech(1, 2.0)], axis=1)
+    first, *_ = look_at_clip((call, RATE), FRONT_END).reasons
+    assert "channels" in first
+    chosen = look_at_clip(ChannelOf((call, RATE), 1), FRONT_END)
+    assert chosen.report.channels is None
 
 
 def test_the_picture_tells_quality_and_leaves_dropped_columns_empty(waveform: np.ndarray) -> None:
@@ -92,5 +102,5 @@ def test_without_torch_a_spectrum_is_drawn(
     monkeypatch.setitem(sys.modules, "torch", None)
     tone = 0.1 * np.sin(2 * np.pi * 1000.0 * np.arange(RATE) / RATE).astype(np.float32)
     view = look_at_clip((tone, RATE), FRONT_END)
-    assert view.what == "spectrum (features need PyTorch)"
+    assert view.what == SPECTRUM
     assert (view.features.argmax(axis=1)[:90] == 25).all()  # bins of 40 Hz
