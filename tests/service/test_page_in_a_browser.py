@@ -280,7 +280,7 @@ def test_it_is_told_who_spoke_when(
         page.get_by_role("button", name="SRT").click()
     assert download.value.suggested_filename == "talk.srt"
     assert "\nAda\n" in Path(download.value.path()).read_text(encoding="utf-8")
-    page.get_by_role("button", name="Listen from 0:05: Speaker 1").click()
+    page.get_by_role("button", name="0:05 Speaker 1").click()
     page.wait_for_function("document.querySelector('audio').currentTime >= 5")
     page.close()
     assert service.jobs.count() == 0

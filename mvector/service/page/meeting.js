@@ -47,46 +47,65 @@ export function start(section) {
 
   async function send(file) {
     forget();
-    const own = (job = { id: null, abort: new AbortController() });
-    const isOurs = () => job === own;
+    job = { id: null, file, abort: new AbortController() };
     result.hidden = true;
-    const bar = element("progress", { max: 1, "aria-label": t("meeting.progress") });
-    const what = busyCard(t("meeting.sending"));
-    const said = what.querySelector("p");
-    what.append(
-      bar,
-      element("button", { type: "button", text: t("meeting.cancel"), on: { click: cancel } }),
-    );
-    answers.replaceChildren(what);
-    try {
-      const query = new URLSearchParams(voices.value ? { num_speakers: voices.value } : {});
-      query.set("name", file.name.slice(0, 200));
-      let found = await sendClips(
-        `/v1/diarize?${query}`,
-        { file },
-        { signal: own.abort.signal },
-        "maxRecording",
-      );
-      own.id = found.id;
-      while (isOurs() && !["done", "failed"].includes(found.state)) {
-        const text = t(`meeting.${found.state}`);
-        if (said.textContent !== text) said.textContent = text; // and is not read out again
-        if (found.progress === null) bar.removeAttribute("value");
-        else bar.value = found.progress;
-        await new Promise((resolve) => setTimeout(resolve, EACH_MS));
-        found = await ask(`/v1/jobs/${own.id}`);
-      }
-      if (!isOurs()) return;
+    await attempt(job, async (own) => {
+      const query = new URLSearchParams({ name: file.name.slice(0, 200) });
+      if (voices.value) query.set("num_speakers", voices.value);
+      const more = { signal: own.abort.signal };
+      own.id = (await sendClips(`/v1/diarize?${query}`, { file }, more, "maxRecording")).id;
+      await follow(own);
+    });
+  }
+
+  /** Ask for a job until it is done, and show its result. */
+  async function follow(own) {
+    for (;;) {
+      const found = await ask(`/v1/jobs/${own.id}`);
+      if (job !== own) return;
       if (found.state === "failed") throw new Problem(found.problem);
-      const count = found.result.speakers.length;
-      answers.replaceChildren(
-        card("same", t(count ? "meeting.done" : "meeting.done.none", { n: count })),
-      );
-      drawTurns(result, found, file);
-      result.hidden = false;
-    } catch (problem) {
-      if (isOurs()) answers.replaceChildren(problemCard(problem, () => send(file)));
+      if (found.state === "done") {
+        show(own, found);
+        return;
+      }
+      busy(t(`meeting.${found.state}`), found.progress);
+      await new Promise((resolve) => setTimeout(resolve, EACH_MS));
     }
+  }
+
+  /** Do something for a job, and tell how it failed; to try again goes on where it can. */
+  async function attempt(own, act) {
+    answers.replaceChildren();
+    busy(t("meeting.sending"), null);
+    try {
+      await act(own);
+    } catch (problem) {
+      const again = () => (own.id ? attempt(own, follow) : send(own.file));
+      if (job === own) answers.replaceChildren(problemCard(problem, again));
+    }
+  }
+
+  function busy(text, progress) {
+    if (!answers.querySelector("progress")) {
+      const bar = element("progress", { max: 1, "aria-label": t("meeting.progress") });
+      const stop = { type: "button", text: t("meeting.cancel"), on: { click: cancel } };
+      const waiting = busyCard("");
+      waiting.append(bar, element("button", stop));
+      answers.replaceChildren(waiting);
+    }
+    const said = answers.querySelector("p");
+    if (said.textContent !== text) said.textContent = text; // and is not read out again
+    const bar = answers.querySelector("progress");
+    if (progress === null) bar.removeAttribute("value");
+    else bar.value = progress;
+  }
+
+  function show(own, found) {
+    const count = found.result.speakers.length;
+    const heading = t(count ? "meeting.done" : "meeting.done.none", { n: count });
+    answers.replaceChildren(card("same", heading));
+    drawTurns(result, found, own.file, (problem) => answers.replaceChildren(problemCard(problem)));
+    result.hidden = false;
   }
 
   function cancel() {

@@ -5,10 +5,10 @@ import { element } from "./dom.js";
 import { number, t, told } from "./texts.js";
 
 const FORMATS = ["srt", "vtt", "rttm", "csv"];
-const TONES = 6; // of style.css
+const TONES = 6; // of meeting.css
 
-/** Show the result of a job in a place; `file` is the recording. */
-export function drawTurns(place, { id, result }, file) {
+/** Show the result of a job in a place; `file` is the recording, `onProblem` told what fails. */
+export function drawTurns(place, { id, result }, file, onProblem) {
   place.querySelector("audio")?.dispatchEvent(new Event("left"));
   const tones = new Map(result.speakers.map(({ label }, k) => [label, `tone-${k % TONES}`]));
   const player = playerOf(file);
@@ -27,37 +27,25 @@ export function drawTurns(place, { id, result }, file) {
       lineOf(turns, result.duration_s),
     );
   });
-  const turns = result.turns.map((turn) => {
-    const values = { time: clock(turn.start_s), name: told(turn.speaker) };
-    const from = () => {
-      player.currentTime = turn.start_s;
-      player.play().catch(() => {});
-    };
-    return element(
-      "li",
-      { class: tones.get(turn.speaker) },
-      element(
-        "button",
-        { type: "button", "aria-label": t("meeting.turn", values), on: { click: from } },
-        element("time", { text: values.time }),
-        element("span", { text: values.name }),
-        turn.overlap && element("span", { class: "quiet", text: t("meeting.overlap") }),
-      ),
-    );
-  });
+  const turns = result.turns.map((turn) => turnOf(turn, tones.get(turn.speaker), player));
   const savers = FORMATS.map((format) =>
     element("button", {
       type: "button",
       class: "plain",
       text: format.toUpperCase(),
-      on: { click: () => save(id, format, file.name) },
+      on: { click: () => save(id, format, file.name).catch(onProblem) },
     }),
   );
   place.replaceChildren(
     ...result.notes.map((note) => element("p", { class: "quiet note", text: told(note) })),
     player,
     element("ul", { class: "voices" }, ...lines),
-    element("h3", { text: t("meeting.turns") }),
+    element(
+      "div",
+      {},
+      element("h3", { text: t("meeting.turns") }),
+      element("p", { class: "quiet", text: t("meeting.hear") }),
+    ),
     element("ol", { class: "turns", tabindex: "-1" }, ...turns),
     element("p", { class: "save" }, element("span", { text: t("meeting.save") }), ...savers),
   );
@@ -72,6 +60,26 @@ function playerOf(file) {
     URL.revokeObjectURL(url);
   });
   return player;
+}
+
+/** A turn, from whose start the recording plays when it is pressed. */
+function turnOf({ start_s: start, end_s: end, speaker, overlap }, tone, player) {
+  const hear = () => {
+    player.currentTime = start;
+    player.play().catch(() => {});
+  };
+  const button = element(
+    "button",
+    { type: "button", on: { click: hear } },
+    element("time", { text: clock(start) }),
+    element("span", { text: told(speaker), dir: "auto" }),
+    overlap && element("span", { class: "quiet", text: t("meeting.overlap") }),
+  );
+  player.addEventListener("timeupdate", () => {
+    const isHeard = start <= player.currentTime && player.currentTime < end;
+    button.toggleAttribute("data-heard", isHeard);
+  });
+  return element("li", { class: tone }, button);
 }
 
 function lineOf(turns, duration) {
