@@ -2,7 +2,7 @@
 
 ``<!-- not run: reason -->`` above a block says why a test does not run it. A block without a
 language is what a reader sees: all its lines are printed, with whatever figures, by what stands
-above it, unless ``<!-- not compared: reason -->`` says why not. ``...`` stands for lines left out.
+above it. ``...`` stands for lines left out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block, and why it is not run or compared, if it is not."""
+    """A fenced block, and why it is not run, if it is not."""
 
     language: str
     content: str
@@ -55,9 +55,7 @@ class Block:
 
 def blocks_in(text: str) -> list[Block]:
     """All fenced blocks of a page, with their marks."""
-    found = re.findall(
-        r"<!-- (not (?:run|compared): \S.*?) -->|^```(\w*)\n(.*?)^```", text, re.M | re.S
-    )
+    found = re.findall(r"<!-- (not run: \S.*?) -->|^```(\w*)\n(.*?)^```", text, re.M | re.S)
     blocks, mark = [], ""
     for marked, language, content in found:
         if not marked:
