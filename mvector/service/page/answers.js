@@ -3,6 +3,12 @@
 import { element, icon } from "./dom.js";
 import { number, t, told, toldProblem } from "./texts.js";
 
+/** Put a card in the place of the one before, where it is seen. */
+export function tell(place, shown) {
+  place.replaceChildren(shown);
+  place.scrollIntoView({ block: "nearest" });
+}
+
 /** A card with a picture, a heading, a sentence and whatever else. */
 export function card(kind, heading, sentence, ...more) {
   return element(

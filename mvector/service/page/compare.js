@@ -1,5 +1,5 @@
 import { sendClips } from "./api.js";
-import { busyCard, problemCard, verdictCard } from "./answers.js";
+import { busyCard, problemCard, tell, verdictCard } from "./answers.js";
 import { ClipInput } from "./clip_input.js";
 import { t } from "./texts.js";
 
@@ -16,7 +16,7 @@ export function start(section) {
       answers.replaceChildren();
       return;
     }
-    answers.replaceChildren(busyCard(t("compare.busy")));
+    tell(answers, busyCard(t("compare.busy")));
     let shown;
     try {
       const found = await sendClips("/v1/compare", { file1: clips[0], file2: clips[1] });
@@ -25,7 +25,7 @@ export function start(section) {
     } catch (problem) {
       shown = problemCard(problem, compare);
     }
-    if (inputs.every((input, k) => input.clip === clips[k])) answers.replaceChildren(shown);
+    if (inputs.every((input, k) => input.clip === clips[k])) tell(answers, shown);
   }
 
   return { leave: () => inputs.forEach((input) => input.leave()) };

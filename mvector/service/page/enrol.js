@@ -1,5 +1,5 @@
 import { personPath, sendClips } from "./api.js";
-import { busyCard, card, problemCard, qualityWords, reasonList } from "./answers.js";
+import { busyCard, card, problemCard, qualityWords, reasonList, tell } from "./answers.js";
 import { ClipInput } from "./clip_input.js";
 import { element } from "./dom.js";
 import { t, toldProblem } from "./texts.js";
@@ -33,7 +33,7 @@ export function start(section, { onChange }) {
     if (sent.clip !== input.clip || sent.who !== who)
       sent = { clip: input.clip, who, once: newId() };
     form.dataset.busy = "yes";
-    answers.replaceChildren(busyCard(t("enrol.busy")));
+    tell(answers, busyCard(t("enrol.busy")));
     try {
       const path = `${personPath(who)}/clips`;
       const { enrolled, name: stored } = await sendClips(
@@ -42,14 +42,14 @@ export function start(section, { onChange }) {
         { headers: { "Idempotency-Key": sent.once } },
       );
       input.clear();
-      answers.replaceChildren(doneCard(stored, enrolled[0]));
+      tell(answers, doneCard(stored, enrolled[0]));
       onChange();
     } catch (problem) {
       if (["name.dots", "name-invalid"].includes(problem.code)) {
         answers.replaceChildren();
         wrong.textContent = toldProblem(problem).join(" ");
         name.focus();
-      } else answers.replaceChildren(problemCard(problem, send));
+      } else tell(answers, problemCard(problem, send));
     } finally {
       delete form.dataset.busy;
     }

@@ -1,5 +1,5 @@
 import { ask, once, Problem, sendClips } from "./api.js";
-import { busyCard, card, problemCard } from "./answers.js";
+import { busyCard, card, problemCard, tell } from "./answers.js";
 import { element } from "./dom.js";
 import { drawTurns } from "./turns.js";
 import { t } from "./texts.js";
@@ -81,7 +81,7 @@ export function start(section) {
       await act(own);
     } catch (problem) {
       const again = () => (own.id ? attempt(own, follow) : send(own.file));
-      if (job === own) answers.replaceChildren(problemCard(problem, again));
+      if (job === own) tell(answers, problemCard(problem, again));
     }
   }
 
@@ -91,7 +91,7 @@ export function start(section) {
       const stop = { type: "button", text: t("meeting.cancel"), on: { click: cancel } };
       const waiting = busyCard("");
       waiting.append(bar, element("button", stop));
-      answers.replaceChildren(waiting);
+      tell(answers, waiting);
     }
     const said = answers.querySelector("p");
     if (said.textContent !== text) said.textContent = text; // and is not read out again
@@ -103,14 +103,14 @@ export function start(section) {
   function show(own, found) {
     const count = found.result.speakers.length;
     const heading = t(count ? "meeting.done" : "meeting.done.none", { n: count });
-    answers.replaceChildren(card("same", heading));
-    drawTurns(result, found, own.file, (problem) => answers.replaceChildren(problemCard(problem)));
+    tell(answers, card("same", heading));
+    drawTurns(result, found, own.file, (problem) => tell(answers, problemCard(problem)));
     result.hidden = false;
   }
 
   function cancel() {
     forget();
-    answers.replaceChildren(card("different", t("meeting.cancelled")));
+    tell(answers, card("different", t("meeting.cancelled")));
     form.querySelector(".main").focus();
   }
 }

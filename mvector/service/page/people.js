@@ -1,5 +1,5 @@
 import { ask, personPath } from "./api.js";
-import { card, problemCard } from "./answers.js";
+import { card, problemCard, tell } from "./answers.js";
 import { element, say } from "./dom.js";
 import { locale, t } from "./texts.js";
 
@@ -30,12 +30,12 @@ export function start(section, { onChange }) {
       const rows = found.people.map(row);
       if (after) list.append(...rows);
       else list.replaceChildren(...rows);
-      if (!list.children.length) answers.replaceChildren(nobody());
+      if (!list.children.length) tell(answers, nobody());
       if (after) rows[0]?.querySelector("button").focus();
       after = found.next_after ?? "";
       more.hidden = !found.next_after;
     } catch (problem) {
-      answers.replaceChildren(problemCard(problem, load));
+      tell(answers, problemCard(problem, load));
     }
   }
 
@@ -99,11 +99,15 @@ export function start(section, { onChange }) {
     try {
       await ask(personPath(person.name), { method: "DELETE" });
     } catch (problem) {
-      answers.replaceChildren(problemCard(problem, () => remove(person, its)));
+      tell(
+        answers,
+        problemCard(problem, () => remove(person, its)),
+      );
       return;
     }
     its.remove();
-    answers.replaceChildren(
+    tell(
+      answers,
       list.children.length
         ? card("same", t("people.removed", { name: person.name }), "")
         : nobody(),

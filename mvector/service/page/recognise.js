@@ -1,5 +1,5 @@
 import { sendClips } from "./api.js";
-import { busyCard, problemCard, verdictCard } from "./answers.js";
+import { busyCard, problemCard, tell, verdictCard } from "./answers.js";
 import { ClipInput } from "./clip_input.js";
 import { element } from "./dom.js";
 import { t } from "./texts.js";
@@ -13,7 +13,7 @@ export function start(section) {
 
   async function identify() {
     const { clip } = input;
-    answers.replaceChildren(busyCard(t("recognise.busy")));
+    tell(answers, busyCard(t("recognise.busy")));
     let shown;
     try {
       shown = answerCard(await sendClips(`/v1/identify?top_k=${SHOWN}`, { file: clip }));
@@ -22,7 +22,7 @@ export function start(section) {
       if (problem.code === "library-empty")
         shown.lastChild.append(element("a", { href: "#enrol", text: t("recognise.enrol") }));
     }
-    if (input.clip === clip) answers.replaceChildren(shown); // and not where another was recorded meanwhile
+    if (input.clip === clip) tell(answers, shown); // and not where another was recorded meanwhile
   }
 
   return { leave: () => input.leave() };
