@@ -75,6 +75,13 @@ def test_both_languages_have_the_same_headings_figures_and_table_rows(page: str)
     assert re.findall(figures, ours) == re.findall(figures, theirs)
 
 
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_lines_of_chinese_end_where_a_space_does_no_harm(page: str) -> None:
+    """Browsers show the end of a line as a space, which is odd between two characters of a word."""
+    prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.M | re.S)
+    assert re.findall(r".*[\u3400-\u9fff]\n *[\u3400-\u9fff].*", prose) == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
 def test_the_first_page_is_short(page: str) -> None:
     assert len(text_of(page).splitlines()) < 200
