@@ -124,6 +124,9 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
 
 
 def _serve(args: Serve) -> int:
+    # Before numpy is loaded: its products are small, and on busy processors the threads of one of
+    # them wait for each other, in loops that cost more than the product.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _require_keys_or_loopback(args)
     with import_errors_as(
         "The service needs packages that are not installed: pip install '.[serve]' in the folder "

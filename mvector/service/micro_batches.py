@@ -19,8 +19,9 @@ _Waiting = tuple[np.ndarray, "Future[np.ndarray]"]
 class MicroBatches:
     """An :class:`mvector.embedding.inference.Inference` that gathers the clips of many threads.
 
-    The first clip waits ``wait_s`` for others, and not once ``batch_size`` are there. Meanwhile
-    more than one batch may wait, and no more clips than there are threads that ask.
+    While others come, as the last batch tells, the first clip waits ``wait_s`` for them, and not
+    once ``batch_size`` are there. Meanwhile more than one batch may wait, and no more clips than
+    there are threads that ask.
 
     Args:
         inference: what computes, in one thread.
@@ -37,7 +38,7 @@ class MicroBatches:
         told: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._inference, self._batch_size, self._wait_s = inference, batch_size, wait_s
-        self._told = told
+        self._told, self._has_company = told, False
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="micro-batches", daemon=True)
         self._thread.start()
@@ -66,6 +67,7 @@ class MicroBatches:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             batch, is_last = self._gather(first)
+            self._has_company = len(batch) > 1
             self._told(len(batch))
             self._compute(batch)
             if is_last:
@@ -73,7 +75,7 @@ class MicroBatches:
 
     def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         """A batch, and whether nothing comes behind it."""
-        batch, until = [first], time.monotonic() + self._wait_s
+        batch, until = [first], time.monotonic() + (self._wait_s if self._has_company else 0.0)
         while len(batch) < self._batch_size:
             try:
                 more = self._queue.get(timeout=max(0.0, until - time.monotonic()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 
 from mvector.recognition.answers import Recognition, Verification
@@ -134,16 +135,23 @@ def build_router(service: Service) -> APIRouter:
         ),
         openapi_extra=clips_body(_ONE),
     )
-    async def embed(request: Request, caller: Caller = reader) -> schemas.Embedding:
+    async def embed(
+        request: Request,
+        query: Annotated[schemas.EmbedQuery, Query()],
+        caller: Caller = reader,
+    ) -> schemas.Embedding:
         """A clip's embedding, whose cosine to others of the same model says how alike they are."""
         clip = await _one_clip(service, request)
-        embedding, report = await service.run(
-            caller, lambda: predictor.encoder.embed_measured(clip)
-        )
+
+        def work() -> tuple[np.ndarray, schemas.Quality | None]:
+            if not query.quality:
+                return predictor.encoder.embed(clip), None
+            embedding, report = predictor.encoder.embed_measured(clip)
+            return embedding, quality(report)
+
+        embedding, measured = await service.run(caller, work)
         return schemas.Embedding(
-            model=service.library.fingerprint,
-            embedding=embedding.tolist(),
-            quality=quality(report),
+            model=service.library.fingerprint, embedding=embedding.tolist(), quality=measured
         )
 
     return router

@@ -39,6 +39,8 @@ def test_a_clip_may_come_as_multipart_raw_or_base64(client: TestClient, clips: C
     first, *others = [answer.json() for answer in answers]
     assert len(first["embedding"]) == 16
     assert others == [first, first]
+    plain = client.post("/v1/embed?quality=false", files={"file": clips["a1"]}).json()
+    assert plain == {**first, "quality": None}
     both = {"file1": text, "file2": text}
     assert client.post("/v1/compare", json=both).json()["score"] == pytest.approx(1.0)
 
