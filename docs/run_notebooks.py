@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent / "notebooks").glob("*.ipynb"))
-_DPI = 70  # of pictures that are kept
 
 
 def run_cells(notebook: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
@@ -50,11 +49,10 @@ def _run(source: str, namespace: dict[str, Any]) -> object:
 
 
 def _shown(value: object) -> dict[str, object]:
-    if not hasattr(value, "savefig"):
+    if not hasattr(value, "_repr_png_"):
         return {"text/plain": repr(value).splitlines(keepends=True)}
-    picture = io.BytesIO()
-    value.savefig(picture, format="png", dpi=_DPI)
-    return {"image/png": base64.b64encode(picture.getvalue()).decode(), "text/plain": ["<Figure>"]}
+    picture = base64.b64encode(value._repr_png_()).decode()
+    return {"image/png": picture, "text/plain": ["<Figure>"]}
 
 
 def main() -> None:

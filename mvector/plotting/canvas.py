@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from mvector.data.lists import printable
@@ -20,6 +21,7 @@ MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<")
 QUIET = "#C4C4C4"  # of what is behind the rest
 NEEDS_MATPLOTLIB = "Pictures need matplotlib: pip install matplotlib."
 
+_NOTEBOOK_DPI = 70
 _LATIN = "DejaVu Sans"  # comes with matplotlib
 # Fonts with Chinese letters that systems and distributions bring along.
 _CHINESE = (
@@ -31,14 +33,21 @@ _CHINESE = (
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, white and laid out by itself.
+    """An empty figure, in inches, white and laid out by itself; a notebook shows it as a picture.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
     with import_errors_as(NEEDS_MATPLOTLIB):
         from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:  # what notebooks ask for
+            stream = BytesIO()
+            self.savefig(stream, format="png", dpi=_NOTEBOOK_DPI)
+            return stream.getvalue()
+
+    return Picture(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def style_axes(axes: Axes) -> None:
