@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from small_settings import ROOT
 
 import mvector
@@ -89,6 +92,17 @@ def test_requirements_are_pinned_and_need_no_compiler() -> None:
         assert re.match(r"[\w.-]+==[\w.]+", line), line
     (pyaudio,) = [line for line in named if line.startswith("pyaudio")]
     assert 'sys_platform == "win32"' in pyaudio
+
+
+def test_requirements_are_for_the_oldest_python_that_is_promised() -> None:
+    """A version that dropped it has a marker, and an older one beside it."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (oldest,) = re.findall(r'requires-python = ">=([\d.]+)"', project)
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if found := re.fullmatch(r"([\w.-]+)==\S+", line):
+            with contextlib.suppress(PackageNotFoundError):
+                wanted = metadata(found[1])["Requires-Python"] or ""
+                assert SpecifierSet(wanted).contains(oldest), line
 
 
 def test_the_quick_start_installs_the_package_and_make_does_the_same() -> None:
