@@ -6,7 +6,8 @@
 # make help   these lines
 # make clean  remove what the demo and the tests wrote (not .venv)
 #
-# make test-runtime  what pip install . alone is enough for, in an environment of its own (a minute)
+# make test-runtime  what pip install . alone is enough for, in an environment of its own, and
+#                    what evaluation needs besides (a minute)
 # make test-lowest   tests of what other packages do for us, with the lowest versions that
 #                    pyproject.toml declares, and with workers that are spawned as on Windows and
 #                    macOS (Python 3.10 or 3.11, for which these have ready-made wheels; minutes)
@@ -43,6 +44,9 @@ test-runtime: $(READY)
 	$(RUNTIME)/bin/python -m pip install --quiet .
 	MVECTOR_RUNTIME_PYTHON=$(abspath $(RUNTIME))/bin/python \
 	  $(BIN)/python -m pytest -q tests/test_runtime_environment.py
+	$(RUNTIME)/bin/python -m pip install --quiet '.[evaluate]'
+	MVECTOR_RUNTIME_PYTHON=$(abspath $(RUNTIME))/bin/python \
+	  $(BIN)/python -m pytest -q tests/test_runtime_environment.py -k evaluation
 
 test-lowest: $(LOWEST_READY)
 	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(FAST_TESTS)

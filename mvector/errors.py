@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 # By the names they are imported by.
+# What it is called, and the extra that brings it; the extra train brings all of them.
 _TRAINING_PACKAGES = {
-    "torch": "PyTorch",
-    "safetensors": "safetensors",
-    "scipy": "SciPy",
-    "sklearn": "scikit-learn",
-    "filelock": "filelock",
+    "torch": ("PyTorch", "train"),
+    "safetensors": ("safetensors", "train"),
+    "filelock": ("filelock", "train"),
+    "scipy": ("SciPy", "evaluate"),
+    "sklearn": ("scikit-learn", "evaluate"),
 }
 
 
@@ -117,13 +118,15 @@ def import_errors_as(message: str) -> Iterator[None]:
 def training_package_missing(package: str | None) -> MissingDependencyError | None:
     """What to say where an import fails for want of a package of the extra ``train``, or ``None``.
 
-    Comparing and recognising do without them, where the model folder has a model.onnx.
+    Comparing and recognising do without them, where the model folder has a model.onnx, and
+    evaluating with those of the extra ``evaluate`` alone.
     """
-    name = _TRAINING_PACKAGES.get((package or "").partition(".")[0])
-    if name is None:
+    known = _TRAINING_PACKAGES.get((package or "").partition(".")[0])
+    if known is None:
         return None
+    name, extra = known
     return MissingDependencyError(
-        f"This needs {name}, which is not installed: pip install '.[train]' in the folder of "
+        f"This needs {name}, which is not installed: pip install '.[{extra}]' in the folder of "
         "mvector."
     )
 

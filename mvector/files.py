@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: A SHA-256 in hexadecimal, as :func:`file_sha256` gives it.
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
+#: Error numbers of disks whose files cannot be locked, as some network disks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+
 # What torch says of a file that it cannot write to the end; its sentences name places of its code.
 _TORCH_CANNOT_WRITE = ("inline_container", "PytorchStreamWriter", "unexpected pos")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # of no text

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx_folder import with_onnx
 from onnx_stand_in import stand_in_folder
 from small_model import RATE, small_calibration, small_model, speech
 from small_settings import ROOT
 
 from mvector.audio import write_wav
+from mvector.cli import main
+from mvector.data.lists import write_list
 
 OF_TRAINING = (
     *("torch", "scipy", "sklearn", "safetensors", "librosa", "visualdl", "torchinfo"),
     *("matplotlib", "torchaudio", "pyarrow", "av", "silero_vad", "faiss", "cryptography", "onnx"),
 )
-_HIDDEN = f"""
+OF_EVALUATION = ("scipy", "sklearn")
+# Not by a None in sys.modules, which SciPy takes for a torch that is imported already.
+_HIDING = """
 import sys
-for name in {OF_TRAINING}:
-    sys.modules[name] = None
+from importlib.machinery import PathFinder
+
+def find(name, *places, find=PathFinder.find_spec):
+    return None if name.partition(".")[0] in {hidden} else find(name, *places)
+
+PathFinder.find_spec = find
 """
 
 
@@ -36,10 +48,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_hidden(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_hidden(
+    code: str, folder: Path, hidden: Sequence[str] = OF_TRAINING
+) -> subprocess.CompletedProcess[str]:
     """Run it in a process that has none of these packages, with the folder as current one."""
     paths = f"sys.path.insert(0, {str(ROOT)!r})\n"
-    words = [sys.executable, "-c", _HIDDEN + paths + code]
+    words = [sys.executable, "-c", _HIDING.format(hidden=tuple(hidden)) + paths + code]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True)
 
 
@@ -90,11 +104,52 @@ print(json.dumps({"codes": codes, "best": best.name, "score": score, "shape": ba
     assert "same person" not in run.stderr
 
 
+def test_evaluation_and_extraction_give_by_onnx_what_they_give_by_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_onnx(small_model(tmp_path / "model"))
+    clips = []
+    for voice, seed in itertools.product(range(3), range(2)):
+        clips.append((f"{voice}_{seed}.wav", voice))
+        write_wav(tmp_path / clips[-1][0], speech(voice, 1.5, seed), RATE)
+    write_list(tmp_path / "clips.txt", clips)
+    pairs = itertools.combinations(clips, 2)
+    trials = "".join(f"{int(one[1] == other[1])} {one[0]} {other[0]}\n" for one, other in pairs)
+    (tmp_path / "trials.txt").write_text(trials)
+
+    def words(engine: str) -> list[list[str]]:
+        model = ["--model_path", "model", "--engine", engine]
+        lists = ["dataset_conf.trials_list=trials.txt", "dataset_conf.enroll_list=null"]
+        settings = [word for each in lists for word in ("--set", each)]
+        figures = ["--out", f"{engine}.json", "--save_scores", f"{engine}_scores.npz"]
+        evaluation = ["eval", *model, "--configs", "tdnn", *settings, *figures, "--verdict"]
+        return [["extract_embeddings", "clips.txt", f"{engine}.npz", *model], evaluation]
+
+    monkeypatch.chdir(tmp_path)
+    assert [main(each) for each in words("torch")] == [0, 0]
+    code = f"from mvector.cli import main\nsys.exit(any([main(each) for each in {words('onnx')}]))"
+    run = run_hidden(code, tmp_path, [name for name in OF_TRAINING if name not in OF_EVALUATION])
+    assert run.returncode == 0, run.stderr
+
+    with np.load("torch.npz") as torch_clips, np.load("onnx.npz") as onnx_clips:
+        assert onnx_clips["fingerprint"] == torch_clips["fingerprint"]
+        np.testing.assert_allclose(onnx_clips["embeddings"], torch_clips["embeddings"], atol=1e-4)
+    with np.load("torch_scores.npz") as by_torch, np.load("onnx_scores.npz") as by_onnx:
+        np.testing.assert_allclose(by_onnx["scores"], by_torch["scores"], atol=1e-4)
+    told, expected = (json.loads(Path(f"{name}.json").read_text()) for name in ("onnx", "torch"))
+    assert told["model"] == expected["model"]
+    assert told["eer"]["value"] == expected["eer"]["value"]
+    assert told["verdict"] == expected["verdict"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ("train --configs ecapa_tdnn", "needs PyTorch, which is not installed: pip install '."),
-        ("eval --configs ecapa_tdnn", "needs PyTorch, which is not installed: pip install '."),
+        (
+            "eval --model_path tiny --configs tdnn",
+            "needs SciPy, which is not installed: pip install '.[evaluate]'",
+        ),
         ("import_checkpoint --path weights/x.pt --out new", "needs PyTorch, which is not"),
         ("contrast --model_path weights voice_0.wav voice_1.wav", "has no model.onnx, and PyTorch"),
         ("contrast --model_path weights voice_0.wav voice_1.wav --engine onnx", "has no model.on"),

@@ -74,6 +74,22 @@ def gpu_option() -> bool | None:
     return optional("default: a GPU if there is one", "True|False", parse_optional_bool)
 
 
+def engine_option() -> Literal["auto", "torch", "onnx"]:
+    """``--engine``, of commands that run a model."""
+    return option(
+        "auto",
+        "what runs the model: torch; onnx, its model.onnx without torch; auto: onnx on a CPU where "
+        "the folder has that file (default: %(default)s)",
+        choices=("auto", "torch", "onnx"),
+    )
+
+
+def gpu_beside_engine(use_gpu: bool | None, engine: str) -> Condition:
+    """What an engine has no use for."""
+    on_cpu = "with --engine onnx, which computes on the CPU"
+    return ("use_gpu", not (engine == "onnx" and use_gpu), on_cpu)
+
+
 def max_duration_option() -> float | None:
     """``--max_duration``, of tools that may hear another part of clips than the model does."""
     return optional(
@@ -102,20 +118,14 @@ class ModelOptions(Options):
     )
     configs: str | None = optional("configuration that names the model instead", "FILE")
     use_gpu: bool | None = gpu_option()
-    engine: Literal["auto", "torch", "onnx"] = option(
-        "auto",
-        "what runs the model: torch; onnx, its model.onnx without torch; auto: onnx on a CPU where "
-        "the folder has that file (default: %(default)s)",
-        choices=("auto", "torch", "onnx"),
-    )
+    engine: Literal["auto", "torch", "onnx"] = engine_option()
 
     def conditions(self) -> tuple[Condition, ...]:
         beside = "beside --model_path, which names the model already"
-        on_cpu = "with --engine onnx, which computes on the CPU"
         return (
             *super().conditions(),
             ("configs", self.model_path is None, beside),
-            ("use_gpu", not (self.engine == "onnx" and self.use_gpu), on_cpu),
+            gpu_beside_engine(self.use_gpu, self.engine),
         )
 
 

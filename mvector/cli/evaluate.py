@@ -19,6 +19,7 @@ from mvector.cli.options import Action, Command
 from mvector.cli.running import is_main_process
 
 if TYPE_CHECKING:
+    from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.listening import Listening
     from mvector.evaluation import Calibration
     from mvector.evaluation.run import VerificationResult
@@ -43,18 +44,28 @@ def _evaluate(args: Evaluate) -> int:
     from mvector.cli.train import DEFAULT_CONFIG
     from mvector.compute.distributed import open_world
     from mvector.config import load_config
+    from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.listening import Listening
-    from mvector.errors import ConfigError
+    from mvector.errors import ConfigError, needing_training_packages
     from mvector.models.description import load_training_config, read_model_info
+    from mvector.models.engine import device_for
     from mvector.models.named import model_folder, model_name
     from mvector.recognition.model_choice import (
         check_thresholds_changeable,
         find_model,
         is_default_model,
     )
-    from mvector.training.model_evaluation import calibration_of, write_calibration_of
-    from mvector.training.trainer import MVectorTrainer
+    from mvector.training.model_evaluation import (
+        calibration_of,
+        save_curves_of,
+        trials_listening,
+        verify_trials,
+        write_calibration_of,
+    )
 
+    with needing_training_packages():  # before hours of work and not behind it
+        import scipy  # noqa: F401
+        import sklearn  # noqa: F401
     if not is_main_process():  # what all processes of torchrun would warn of alike
         logging.getLogger("mvector").setLevel(logging.ERROR)
     folder = model_folder(args.model_path or find_model(args.configs))
@@ -70,27 +81,25 @@ def _evaluate(args: Evaluate) -> int:
         raise ConfigError(
             f"'{folder}' says nothing of its training lists; name a configuration with --configs."
         )
-    trainer = MVectorTrainer(load_config(source, args.settings()), args.use_gpu)
-    data = trainer.config.dataset_conf
+    data = load_config(source, args.settings()).dataset_conf
     back_end = args.back_end(data.train_list)
     back_end.check()
     outputs = Outputs(args, folder, data.data_root, back_end.score_type)
-    before, judge = Listening.from_dict(info.listening), None
+    before, listening = Listening.from_dict(info.listening), trials_listening(info, data)
+    judge = None
     if args.verdict:
-        listening = before.with_duration(data.eval_conf.max_duration)
         judge = _make_judge(folder, info, listening, data.eval_conf.enrolment, args.purpose)
     started = time.monotonic()
-    with open_world(trainer.device.type) as world:
-        result = trainer.evaluate(
-            folder,
-            args.save_image_path if world.is_main else None,
-            write_calibration=False,  # below, where it is told
-            back_end=back_end,
-            with_quality=args.quality,
-            speakers=args.speakers,
+    device = device_for(args.engine, args.use_gpu)
+    with open_world(device) as world:
+        encoder = SpeakerEncoder.from_folder(folder, device, listening, args.engine)
+        result = verify_trials(
+            encoder, data, back_end=back_end, with_quality=args.quality, speakers=args.speakers
         )
     if not world.is_main:
         return 0
+    if args.save_image_path is not None:
+        save_curves_of(result, Path(args.save_image_path), encoder.model.name)
     if args.enrolment is not None and result.enrolment is None:
         logger.warning(
             "--enrolment %s changes nothing: none of these trials enrols several clips.",
@@ -102,15 +111,15 @@ def _evaluate(args: Evaluate) -> int:
     figures = outputs.measure(
         result,
         {
-            "name": trainer.model.name,
+            "name": encoder.model.name,
             "title": "The model in the box" if in_box else model_name(folder),
             "folder": str(folder),
-            "fingerprint": info.fingerprint,
+            "fingerprint": encoder.fingerprint,
         },
         lists=[*lists, *back_end.lists],
         earlier=_earlier_calibration(calibration_of(info), before, result),
     )
-    figures["verdict"] = None if judge is None else _verdict_rates(judge, folder, result)
+    figures["verdict"] = None if judge is None else _verdict_rates(judge, encoder, result)
     print("\n".join(outputs.write(figures, result.curve)))
     if args.calibrate:
         return _calibrate(args, folder, result, figures, before=before)
@@ -168,16 +177,16 @@ def _make_judge(
     return judge
 
 
-def _verdict_rates(judge: Judge, folder: Path, result: VerificationResult) -> dict[str, Any] | None:
+def _verdict_rates(
+    judge: Judge, encoder: SpeakerEncoder, result: VerificationResult
+) -> dict[str, Any] | None:
     """How often the verdicts on these trials are wrong, for ``results.json``."""
-    from mvector.embedding.encoder import SpeakerEncoder
     from mvector.evaluation.run import measure_trials
     from mvector.recognition.verdict_rates import verdict_rates
 
     if result.scores is None:
         logger.warning("The trials are too many to keep their scores: no verdicts.")
         return None
-    encoder = SpeakerEncoder.from_folder(folder, "cpu", result.listening)
     quality = measure_trials(encoder, result.trials, result.likeness, progress=True)
     return verdict_rates(judge, result.scores, result.trials, quality).to_dict()
 

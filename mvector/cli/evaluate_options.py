@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mvector.cli.common import (
     SettingOptions,
     bool_option,
     config_option,
+    engine_option,
+    gpu_beside_engine,
     parse_count,
     purpose_option,
 )
@@ -30,6 +32,7 @@ examples:
   python eval.py --verdict                       how often is infer_contrast.py wrong, or unsure?
   python eval.py --mean --norm asnorm --cache embeddings/        cohort: speakers of train_list
   python eval.py --score plda --lda_dim 100 --cache embeddings/  trained on train_list
+  python eval.py --model_path DIR --engine onnx                  its model.onnx, without PyTorch
   torchrun --nproc_per_node 4 eval.py --cache embeddings/        shares the clips among processes
   python eval.py --report report/ --metadata clips.csv --by gender,session,duration
   python eval.py --model_path models/A/best_model --save_scores a.npz     the same for B, and then
@@ -210,6 +213,7 @@ class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
         "DIR",
         flags=("--model_path", "--resume_model"),
     )
+    engine: Literal["auto", "torch", "onnx"] = engine_option()
     enrolment: str | None = optional(_ENROLMENT, "WAY")
     skip_missing: bool = flag("leave out trials of clips that do not exist, and count them")
     speakers: str | None = optional(
@@ -237,6 +241,7 @@ class Evaluate(SettingOptions, CalibrationOptions, OutputOptions):
         conf = "dataset_conf.eval_conf"
         return (
             *super().conditions(),
+            gpu_beside_engine(self.use_gpu, self.engine),
             *(
                 (name, not self.sets(f"{conf}.{name}"), f"beside --set {conf}.{name}")
                 for name in _EVAL_CONF

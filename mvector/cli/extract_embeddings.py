@@ -81,12 +81,12 @@ class Extract(ModelOptions, ChannelOption):
 
 def run(args: Extract) -> int:
     """Extract, write, and say what the file holds."""
-    from mvector.compute.device import choose_device
     from mvector.compute.distributed import open_world
     from mvector.embedding.encoder import SpeakerEncoder
     from mvector.embedding.files import check_embedding_file
     from mvector.embedding.listening import Listening
     from mvector.models.description import read_model_info
+    from mvector.models.engine import device_for
     from mvector.recognition.model_choice import find_model
 
     check_embedding_file(args.out, ())  # before --overwrite is advised: it may be the list
@@ -94,8 +94,8 @@ def run(args: Extract) -> int:
         raise DataError(f"'{args.out}' is there already; give --overwrite to replace it.")
     paths, labels, clips = _read_clips(args)
     check_embedding_file(args.out, paths)
-    device = choose_device(False if args.engine == "onnx" else args.use_gpu)
-    with open_world(device.type) as world:
+    device = device_for(args.engine, args.use_gpu)
+    with open_world(device) as world:
         folder = args.model_path or find_model(args.configs)
         listening = Listening.from_dict(read_model_info(folder).listening)
         listening = listening.with_duration(args.max_duration)

@@ -1,25 +1,24 @@
 """Several processes that train one model: joining them, and what they exchange.
 
 ``torchrun`` starts the processes and says in the environment who each of them is. Every function
-here also works in a run of one process. All but :func:`lost_process_errors` and
-:func:`current_world` are collective: every process must call them, in the same order.
+here also works in a run of one process, and then without torch. All but :func:`lost_process_errors`
+and :func:`current_world` are collective: every process must call them, in the same order. Tensors
+are exchanged by :mod:`mvector.compute.exchange`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
-import torch.distributed as dist
-from torch import nn
 
-from mvector.errors import MVectorError
+from mvector.errors import MVectorError, needing_training_packages
 
 T = TypeVar("T")
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -94,6 +93,9 @@ def open_world(device_type: str, *, timeout_s: float | None = None) -> Iterator[
     if any(name not in os.environ for name in TORCHRUN_VARIABLES):
         yield World()
         return
+    with needing_training_packages():
+        import torch
+        import torch.distributed as dist
     if not dist.is_available():
         raise DistributedError(
             "This build of PyTorch cannot train in several processes; start train.py without "
@@ -144,22 +146,14 @@ def lost_process_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:
         message = str(error).lower()
-        if not (_is_joined() and any(sign in message for sign in _LOST_PROCESS_SIGNS)):
+        world = current_world()
+        if world.size == 1 or not any(sign in message for sign in _LOST_PROCESS_SIGNS):
             raise
         raise DistributedError(
-            f"Process {dist.get_rank()} of {dist.get_world_size()} lost another process of the "
-            f"run ({_first_line(error)}); mend what the message of the one that ended first says, "
+            f"Process {world.rank} of {world.size} lost another process of the run "
+            f"({_first_line(error)}); mend what the message of the one that ended first says, "
             "and continue from the last checkpoint with --resume_model."
         ) from error
-
-
-def all_reduce_sum(tensor: torch.Tensor) -> torch.Tensor:
-    """A new tensor: the sum of those of all processes, of the same shape; without gradient."""
-    total = tensor.detach().clone(memory_format=torch.contiguous_format)
-    if _is_joined():
-        with lost_process_errors():
-            dist.all_reduce(total)
-    return total
 
 
 def any_rank(flag: bool) -> bool:
@@ -168,13 +162,23 @@ def any_rank(flag: bool) -> bool:
     The answer travels between the CPUs, so that asking in every step leaves a GPU's queue of work
     alone.
     """
-    return bool(all_reduce_sum(torch.tensor([int(flag)])).item())
+    if not _is_joined():
+        return bool(flag)
+    import torch
+    import torch.distributed as dist
+
+    number = torch.tensor([int(flag)])
+    with lost_process_errors():
+        dist.all_reduce(number)
+    return bool(number.item())
 
 
 def gather_objects(item: T) -> list[T]:
     """A picklable object of every process, in the order of ranks; an empty list but on rank 0."""
     if not _is_joined():
         return [item]
+    import torch.distributed as dist
+
     is_main = dist.get_rank() == 0
     items: list[Any] = [None] * dist.get_world_size()
     with lost_process_errors():
@@ -186,6 +190,8 @@ def from_main(item: T) -> T:
     """The picklable object that rank 0 holds, in every process; those of others are ignored."""
     if not _is_joined():
         return item
+    import torch.distributed as dist
+
     items: list[Any] = [item]
     with lost_process_errors():
         dist.broadcast_object_list(items, src=0)
@@ -202,6 +208,9 @@ def all_gather_rows(rows: np.ndarray) -> np.ndarray:
     """
     if not _is_joined():
         return rows
+    import torch
+    import torch.distributed as dist
+
     size = dist.get_world_size()
     forms: list[Any] = [None] * size
     with lost_process_errors():
@@ -221,41 +230,6 @@ def all_gather_rows(rows: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def broadcast_module(module: nn.Module) -> None:
-    """Give every process rank 0's parameters and buffers of a module.
-
-    Not for a module that differs between the processes by intent, such as a sharded classifier.
-    """
-    if not _is_joined():
-        return
-    with torch.no_grad(), lost_process_errors():
-        for tensor in [*module.parameters(), *module.buffers()]:
-            copy = tensor.detach().contiguous()
-            dist.broadcast(copy.view(torch.uint8) if copy.dtype == torch.bool else copy, src=0)
-            tensor.copy_(copy)
-
-
-def joint_norm(replicated: list[torch.Tensor], sharded: list[torch.Tensor]) -> torch.Tensor:
-    """The norm of all gradients, those of other processes' shards included.
-
-    ``replicated`` gradients are the same in every process, ``sharded`` ones those of another part
-    of the model in each, which would otherwise find another norm and let the backbones part.
-    """
-    of_copies, of_shards = (nn.utils.get_total_norm(part) for part in (replicated, sharded))
-    square = of_shards.square()
-    return (of_copies.to(square.device).square() + all_reduce_sum(square)).sqrt()
-
-
-def average_over_processes(tensors: Iterable[torch.Tensor]) -> None:
-    """Replace each tensor by its mean over all processes."""
-    if not _is_joined():
-        return
-    for tensor in tensors:
-        with lost_process_errors():
-            dist.all_reduce(tensor)
-        tensor /= dist.get_world_size()
-
-
 def barrier() -> None:
     """Wait until every process is here."""
     any_rank(False)
@@ -263,7 +237,8 @@ def barrier() -> None:
 
 def current_world() -> World:
     """The run that this process has joined, by rank and size; of one process if it has not."""
-    if dist.is_available() and dist.is_initialized():
+    dist = sys.modules.get("torch.distributed")  # who has joined a run has imported it
+    if dist is not None and dist.is_available() and dist.is_initialized():
         return World(dist.get_rank(), dist.get_world_size())
     return World()
 
@@ -284,6 +259,8 @@ def _world_of_environment() -> World:
 
 
 def _choose_gpu(world: World) -> None:
+    import torch
+
     num_gpus = torch.cuda.device_count()
     if world.local_rank >= num_gpus:
         raise DistributedError(

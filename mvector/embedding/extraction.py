@@ -12,7 +12,6 @@ import numpy as np
 from mvector.compute.distributed import (
     all_gather_rows,
     any_rank,
-    broadcast_module,
     current_world,
     from_main,
     gather_objects,
@@ -68,6 +67,8 @@ def extract_embeddings(
     """
     world = current_world()
     if world.size > 1 and not isinstance(encoder.model, OnnxModel):  # which is one file for all
+        from mvector.compute.exchange import broadcast_module
+
         broadcast_module(encoder.model)
     own = np.arange(world.rank, len(clips), world.size)
     part = _RankShare(encoder, clips[world.rank :: world.size], cache)

@@ -6,7 +6,7 @@ import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, get_args
 
-from mvector.compute.device import choose_device, may_have_gpu
+from mvector.compute.device import choose_device, may_have_gpu, requested_device
 from mvector.errors import MissingDependencyError, MVectorError, needing_training_packages
 from mvector.models.description import ModelInfo, read_description
 from mvector.models.named import model_folder
@@ -24,6 +24,20 @@ logger = logging.getLogger(__name__)
 
 #: ``auto`` is onnx on a CPU, where the model folder has a model.onnx, and else torch.
 Engine = Literal["auto", "torch", "onnx"]
+
+
+def device_for(engine: Engine, use_gpu: bool | None) -> Literal["cpu", "cuda"]:
+    """Where an engine is to compute; torch is not imported where that is certainly the CPU.
+
+    Raises:
+        MVectorError: a GPU was asked for and there is none.
+        MissingDependencyError: it was, and PyTorch is not installed.
+    """
+    wanted = requested_device(use_gpu)
+    has_none = wanted is None and (find_spec("torch") is None or not may_have_gpu())
+    if wanted == "cpu" or engine == "onnx" or has_none:
+        return "cpu"
+    return "cuda" if choose_device(use_gpu).type == "cuda" else "cpu"
 
 
 def load_model(

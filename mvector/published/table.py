@@ -119,7 +119,7 @@ def find_published(name: str) -> PublishedModel:
 
 
 def near_names(name: str, most: int = 3) -> list[str]:
-    """Names like one that was typed, the nearest first, or those that a hub's id belongs to."""
+    """Names like one that was typed: those that a hub's id belongs to, that hold it, or are near."""
     models = published_models()
     of_hub = [
         model.name
@@ -129,7 +129,7 @@ def near_names(name: str, most: int = 3) -> list[str]:
     plain, typed = {_plain(each): each for each in models}, _plain(name)
     longer = [plain[each] for each in plain if len(typed) > 3 and typed in each]
     close = [plain[each] for each in get_close_matches(typed, plain, most, cutoff=_NEAR)]
-    return list(dict.fromkeys([*of_hub, *close, *longer]))[:most]
+    return list(dict.fromkeys([*of_hub, *longer, *close]))[:most]
 
 
 def _plain(name: str) -> str:

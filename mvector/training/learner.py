@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mvector.compute.device import choose_autocast_dtype
-from mvector.compute.distributed import World, all_reduce_sum, gather_objects
+from mvector.compute.distributed import World, gather_objects
+from mvector.compute.exchange import all_reduce_sum
 from mvector.compute.precision import exact_products
 from mvector.config import Config
 from mvector.data.augmentation.features import mask_features

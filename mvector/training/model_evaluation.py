@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from mvector.compute.distributed import current_world
 from mvector.config import Config
@@ -20,7 +19,11 @@ from mvector.evaluation.calibration import Calibration, score_suffix
 from mvector.evaluation.plots import save_error_curves
 from mvector.evaluation.run import VerificationResult, check_lists, metrics_of, verify_lists
 from mvector.models.description import ModelInfo, read_model_info, update_model_folder
-from mvector.models.speaker_model import SpeakerModel
+
+if TYPE_CHECKING:
+    import torch
+
+    from mvector.models.speaker_model import SpeakerModel
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +92,11 @@ def verify_trials(
         speakers=speakers,
         progress=current_world().is_main,
     )
+
+
+def trials_listening(info: ModelInfo, data: DatasetConf) -> Listening:
+    """How much of clips is heard: what the model's folder says, unless the configuration does."""
+    return Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
 
 
 def calibration_of(info: ModelInfo) -> Calibration | None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from mvector.compute.distributed import all_reduce_sum
+from mvector.compute.exchange import all_reduce_sum
 from mvector.errors import MVectorError
 from mvector.progress import progress_bar
 from mvector.training.loggers import MetricLogger

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import secrets
@@ -14,14 +13,13 @@ from filelock import FileLock, Timeout
 
 from mvector.compute.distributed import World, from_main
 from mvector.errors import CheckpointError, MVectorError
-from mvector.files import check_writable, recover_folder
+from mvector.files import NO_LOCKS, check_writable, recover_folder
 from mvector.training.checkpoint import has_checkpoint, newest_checkpoint, run_folder_of
 
 logger = logging.getLogger(__name__)
 
 BEST_MODEL, LAST_MODEL = "best_model", "last_model"
 LOCK = "run.lock"
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # as on some network disks
 AUTO = "auto"  # as the run to resume: the one in the folder, if there is one
 
 Folder = str | os.PathLike[str]
@@ -130,7 +128,7 @@ def _lock_folder(exit_stack: ExitStack, folder: Path) -> None:
             "--save_model_path."
         ) from error
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise CheckpointError(
                 f"Cannot write models to '{folder}' ({error.strerror}); choose another "
                 "--save_model_path."

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from mvector.compute.distributed import all_reduce_sum, any_rank
+from mvector.compute.distributed import any_rank
+from mvector.compute.exchange import all_reduce_sum
 from mvector.data.dataset import TrainingBatch
 from mvector.data.loader import TrainingData
 from mvector.errors import DataError

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 
-from mvector.compute.distributed import all_reduce_sum
+from mvector.compute.exchange import all_reduce_sum
 from mvector.data.loader import TrainingData
 from mvector.embedding.extraction import until_all_ranks_finish
 from mvector.errors import DataError, count_of

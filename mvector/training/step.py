@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import nn
 
-from mvector.compute.distributed import average_over_processes, joint_norm
+from mvector.compute.exchange import average_over_processes, joint_norm
 
 logger = logging.getLogger(__name__)
 

@@ -28,6 +28,7 @@ from mvector.training.model_evaluation import (
     EpochEvaluation,
     check_epoch_evaluation,
     save_curves_of,
+    trials_listening,
     verify_trials,
     write_calibration_of,
 )
@@ -318,7 +319,7 @@ class MVectorTrainer:
         model, info = load_model_folder(folder)
         self.model = model.to(self.device)
         data = self.config.dataset_conf
-        listening = Listening.from_dict(info.listening).with_duration(data.eval_conf.max_duration)
+        listening = trials_listening(info, data)
         encoder = SpeakerEncoder(self.model, device=self.device, listening=listening)
         result = verify_trials(
             encoder, data, back_end=back_end, with_quality=with_quality, speakers=speakers

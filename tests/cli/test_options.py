@@ -268,6 +268,8 @@ REFUSED = {
         "--compare a b --by gender": "--by has no use with --compare; it belongs to an evaluation.",
         "--compare a b --use_gpu False": "--use_gpu has no use with --compare; it belongs to an "
         "evaluation.",
+        "--engine onnx --use_gpu True": "--use_gpu has no use with --engine onnx, which computes "
+        "on the CPU.",
         "--top_n 300": "--top_n has no use without --norm asnorm.",
         "--norm snorm --top_n 5": "--top_n has no use without --norm asnorm.",
         "--cohort l": "--cohort has no use without --mean or --norm.",
@@ -474,7 +476,7 @@ ACCEPTED = {
         "--calibrate --quality --force --write_calibration True --report r --out o --bootstrap 0",
         "--mean --norm asnorm --cohort l --cohort_of clips --top_n 5 --max_clips_per_speaker 2",
         "--score plda --plda_train l --plda_adapt m --lda_dim 10 --write_calibration False",
-        "--verdict --purpose login --out o",
+        "--verdict --purpose login --out o --engine onnx --use_gpu False",
     ],
     "train": [
         "--dry_run --configs c --augment_conf_path a --seed 1 --set x=1 --use_gpu False",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import threading
@@ -10,10 +11,12 @@ from collections.abc import Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
 from error_codes import raises_code
+from filelock import FileLock
 from published_server import Loopback, content, download_directly, loopback
 from small_model import speech
 
@@ -173,6 +176,29 @@ def test_of_those_who_get_one_model_at_once_one_downloads_it(server: Loopback) -
     assert len({each.fingerprint for each in got}) == 1
     assert len(got) == 3
     assert [path for path, _ in server.asked].count("/avg_model.pt") == 1
+
+
+def test_on_a_disk_without_locks_one_downloads_all_the_same(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class NoLock(FileLock):
+        def acquire(self, *args: object, **kwargs: object) -> NoReturn:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("mvector.compat.getting.FileLock", NoLock)
+    got: list[GotModel] = []
+    threads = [
+        threading.Thread(target=lambda: got.append(get(NAME, mirror=server.url))) for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({each.fingerprint for each in got}) == 1
+    assert len(got) == 2
+    assert [path for path, _ in server.asked].count("/avg_model.pt") == 1
+    assert "is on a disk without locks (No locks available)" in caplog.text
+    assert downloads() == {"seen.json"}
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_and_out_does_without(

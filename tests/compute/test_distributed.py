@@ -15,7 +15,7 @@ from forked_scripts import finish, forking
 from spawned_ranks import free_port, needs_gloo, run_ranks
 from torch import nn
 
-from mvector.compute import distributed
+from mvector.compute import distributed, exchange
 from mvector.compute.distributed import DistributedError, World, lost_process_errors, open_world
 
 ROWS = np.arange(24, dtype=np.float64).reshape(8, 3)
@@ -38,7 +38,7 @@ def talk(world: World) -> dict[str, Any]:
     rank = world.rank
     term = torch.tensor([1.0, 10.0 * (rank + 1)])
     results: dict[str, Any] = {"world": (world, world.is_main, dist.get_backend())}
-    results["sum"] = distributed.all_reduce_sum(term)
+    results["sum"] = exchange.all_reduce_sum(term)
     results["term"] = term
     flags = [(False, False), (False, True), (True, False), (True, True)]
     results["any"] = [distributed.any_rank(of_ranks[rank]) for of_ranks in flags]
@@ -52,7 +52,7 @@ def talk(world: World) -> dict[str, Any]:
     with pytest.raises(ValueError, match="different forms"):
         distributed.all_gather_rows(ROWS[:, : 2 + rank])
     module = Mixed(seed=rank)
-    distributed.broadcast_module(module)
+    exchange.broadcast_module(module)
     results["module"] = {name: value.clone() for name, value in module.state_dict().items()}
     results["gradients"] = norm_and_average(rank)
     if rank == 0:
@@ -66,8 +66,8 @@ def talk(world: World) -> dict[str, Any]:
 def norm_and_average(rank: int) -> dict[str, torch.Tensor]:
     copies, shards = [torch.tensor([2.0, 4.0])], [torch.tensor([[1.0], [2.0]][rank])]
     averaged = [torch.tensor([1.0 + 2 * rank, 5.0])]
-    distributed.average_over_processes(averaged)
-    return {"norm": distributed.joint_norm(copies, shards), "averaged": averaged[0]}
+    exchange.average_over_processes(averaged)
+    return {"norm": exchange.joint_norm(copies, shards), "averaged": averaged[0]}
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def outlive_the_world(rank: int, port: str) -> None:
         network = nn.parallel.DistributedDataParallel(nn.Linear(3, 3))
         network(torch.ones(2, 3)).sum().backward()
         for _ in range(5):
-            distributed.broadcast_module(nn.Linear(50, 50))
+            exchange.broadcast_module(nn.Linear(50, 50))
     del network
 
 
@@ -219,12 +219,12 @@ def test_without_torchrun_there_is_one_process(no_torchrun: pytest.MonkeyPatch) 
 def test_one_process_has_nothing_to_exchange(no_torchrun: pytest.MonkeyPatch) -> None:
     module = Mixed(seed=3)
     with open_world("cpu"):
-        assert distributed.all_reduce_sum(torch.tensor(4.0)).item() == 4.0
+        assert exchange.all_reduce_sum(torch.tensor(4.0)).item() == 4.0
         assert [distributed.any_rank(flag) for flag in (False, True)] == [False, True]
         assert distributed.gather_objects("own") == ["own"]
         assert distributed.from_main("own") == "own"
         np.testing.assert_array_equal(distributed.all_gather_rows(ROWS), ROWS)
-        distributed.broadcast_module(module)
+        exchange.broadcast_module(module)
         distributed.barrier()
     assert module.count.item() == 3
 

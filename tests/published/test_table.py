@@ -72,7 +72,10 @@ def test_a_name_is_found_in_any_spelling_that_means_the_same(spelled: str) -> No
         ("iic/speech_campplus_sv_zh-cn_16k-common", ["campplus-zh"]),
         ("Wespeaker/wespeaker-voxceleb-resnet293-LM", ["wespeaker-resnet293-lm"]),
         ("redimnet2_b7", ["redimnet2-b6"]),
-        ("titanet", []),
+        ("titanet", ["nemo-titanet-large", "nemo-titanet-small"]),
+        ("wespeaker", ["wespeaker-resnet34", "wespeaker-resnet34-lm", "wespeaker-resnet152-lm"]),
+        ("resnet293", ["wespeaker-resnet293-lm"]),
+        ("cam++", ["campplus-zh", "campplus-zh-en", "campplus-voxceleb"]),
     ],
 )
 def test_the_nearest_names_are_told(typed: str, names: list[str]) -> None:

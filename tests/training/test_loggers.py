@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import distributed
 
+from mvector.compute.distributed import World
 from mvector.errors import DataError, MissingDependencyError, MVectorError
 from mvector.training.loggers import MetricLogger, copy_metrics, draw_curves, read_metrics
 from mvector.training.progress import NanGuard, Progress
@@ -433,7 +434,7 @@ def test_several_processes_report_the_clips_of_all(monkeypatch: pytest.MonkeyPat
             sums += sent[0]
         sent.append(sums.clone())
 
-    monkeypatch.setattr("mvector.compute.distributed._is_joined", lambda: True)
+    monkeypatch.setattr("mvector.compute.exchange.current_world", lambda: World(0, 2))
     monkeypatch.setattr(distributed, "all_reduce", all_reduce)
     progresses[1].log(1, 0.1, 0.0, None)
     progresses[0].log(1, 0.1, 0.0, curves)
