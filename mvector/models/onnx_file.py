@@ -8,6 +8,7 @@ torch: onnxruntime runs the file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -172,5 +173,8 @@ def damaged(file: Path, reason: str) -> CheckpointError:
 
 
 def _without_code(reason: str) -> str:
-    """``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load …`` from the words on, in 200 letters."""
-    return reason.rpartition(" : ")[2][:200]
+    """``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load …`` from the words on, in 200 letters.
+
+    Without the place in onnxruntime's own source (``/…/model.cc:164 onnxruntime::Model(…)``).
+    """
+    return re.sub(r"/\S+:\d+ .*\) ", "", reason.rpartition(" : ")[2])[:200]
