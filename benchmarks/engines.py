@@ -1,13 +1,13 @@
 """One model by every engine: PyTorch, onnxruntime with each precision, and sherpa-onnx.
 
-    pip install sherpa-onnx
     python benchmarks/engines.py --data DIR --model_path box
 
-DIR holds lists/dev_*.trials (lines 'label path path'); paths in the lists are relative to DIR. For
-each list: the equal error rate by each engine, and how far it is from PyTorch: the largest
-difference of the cosine of a trial, and the least cosine of the two embeddings of a clip. Each clip
-is decoded once. What comes before the waveform (digital silence, level) is a part of the engines,
-and sherpa-onnx, which has nothing of it, gets the clip as it is decoded.
+The package sherpa-onnx has to be installed. DIR holds lists/dev_*.trials (lines 'label path path');
+paths in the lists are relative to DIR. For each list: the equal error rate by each engine, and how
+far it is from PyTorch: the largest difference of the cosine of a trial, and the least cosine of the
+two embeddings of a clip. Each clip is decoded once. What comes before the waveform (digital
+silence, level) is a part of the engines, and sherpa-onnx, which has nothing of it, gets the clip as
+it is decoded.
 """
 
 from __future__ import annotations

@@ -63,6 +63,14 @@ TABLES: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "ReDimNet-B2": ("redimnet", {}),
         "ReDimNet2-B2": ("redimnet2", {}),
         "TitaNet": ("titanet", {}),
+        "SimAMResNet34, 16 channels": ("simam_resnet", {"model_conf.backbone.channels": 16}),
+        "PreActResNet, 32 channels": (
+            "preact_resnet",
+            {"model_conf.backbone.channels": [32, 32, 64, 64]},
+        ),
+        "DFResNet, 8 channels": ("df_resnet", {"model_conf.backbone.channels": 8}),
+        "ReDimNet-B0": ("redimnet", {"model_conf.backbone.size": "B0"}),
+        "ReDimNet2-B0": ("redimnet2", {"model_conf.backbone.size": "B0"}),
     },
     "losses": {
         "CELoss": ("ecapa_tdnn", {**loss("CELoss"), **NO_SCHEDULE}),

@@ -12,27 +12,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
-
 from mvector.compat.containers import find_checkpoint_file
 from mvector.compat.conversion import SOURCES
 from mvector.compat.importing import ImportedModel, import_checkpoint
 from mvector.errors import CheckpointError, MVectorError
 from mvector.export import export_onnx
-from mvector.files import (
-    NO_LOCKS,
-    SHA256,
-    check_writable,
-    file_sha256,
-    read_errors_as,
-    write_errors_as,
-)
+from mvector.files import SHA256, check_writable, file_sha256, read_errors_as, write_errors_as
 from mvector.home import HOME, data_home
 from mvector.models.description import DESCRIPTION, new_model_folder, read_model_info
 from mvector.models.onnx_file import ONNX_FILE
 from mvector.published.addresses import addresses
 from mvector.published.archives import is_archive, unpack
 from mvector.published.downloading import TIMEOUT_S, Download, download
+from mvector.published.locking import locked
 from mvector.published.places import models_folder
 from mvector.published.sums import Seen, remember, seen_before
 from mvector.published.table import PublishedFile, PublishedModel, find_published
@@ -166,41 +158,11 @@ def _downloads_of(model: PublishedModel, *, is_needed: bool) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as passing:
             yield Path(passing)
         return
-    lock = _locked(folder, model.name)
+    lock = locked(folder, model.name)
     try:
         yield folder
     finally:
         lock.release()
-
-
-def _locked(folder: Path, name: str) -> BaseFileLock:
-    """A lock of the system, or a file that says that there is one, where the disk has no locks.
-
-    Raises:
-        OSError: the folder cannot be written to.
-    """
-    file = folder / "lock"
-    try:
-        return _acquired(FileLock(file), name)
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        told = file.with_suffix(".file")
-        logger.warning(
-            "'%s' is on a disk without locks (%s): '%s' keeps other processes from getting '%s' "
-            "meanwhile; delete it where it stays behind and no process is at work.",
-            *(folder, error.strerror, told, name),
-        )
-        return _acquired(SoftFileLock(told), name)
-
-
-def _acquired(lock: BaseFileLock, name: str) -> BaseFileLock:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning("Another process gets '%s': waiting for it.", name)
-        lock.acquire()
-    return lock
 
 
 def _download(
@@ -284,7 +246,11 @@ def _import(model: PublishedModel, got: Download, downloads: Path) -> ImportedMo
         if is_archive(got.path):
             checkpoint = Path(passing) / "unpacked"
             unpack(got.path, checkpoint)
-        imported = import_checkpoint(checkpoint, model.source)
+        try:
+            imported = import_checkpoint(checkpoint, model.source)
+        except CheckpointError as error:  # of a file that will be gone: its address says more
+            error.args = (str(error).replace(str(got.path), got.url),)
+            raise
     found = (imported.conversion.family, imported.model.embd_dim)
     if found != (model.family, model.embd_dim):
         raise CheckpointError(

@@ -108,7 +108,7 @@ def export_onnx(
     graph = backbone if for_sherpa else _whole(model, backbone, input)
     content = _described(graph, told)
     clips = CheckClips.of(model)
-    cosines = compare(content, model, clips, "features" if for_sherpa else input)
+    cosines = compare(content, clips, "features" if for_sherpa else input)
     least, mean = float(cosines.min()), float(cosines.mean())
     require_alike(least, precision)
     with write_errors_as(CheckpointError, what):

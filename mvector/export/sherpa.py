@@ -75,7 +75,6 @@ def cosine_in_sherpa(model: SpeakerModel, clips: CheckClips) -> float:
     fbank = Fbank(num_mel_bins=BINS, high_freq=-400.0, snip_edges=False)
     features_there = Featurizer(fbank, normalize_mean=model.featurizer.normalize_mean)
     with torch.inference_mode():
-        own = model(clips.waveforms, clips.lengths)
         scaled = clips.waveforms * model.front_end.waveform_scale
         there = model.backbone(*features_there(scaled, clips.lengths))
-    return float(cosines(own.numpy(), there.numpy()).min())
+    return float(cosines(clips.embeddings, there.numpy()).min())

@@ -119,7 +119,7 @@ def find_published(name: str) -> PublishedModel:
 
 
 def near_names(name: str, most: int = 3) -> list[str]:
-    """Names like one that was typed: those that a hub's id belongs to, that hold it, or are near."""
+    """Names like one that was typed: those that a hub's id belongs to, that hold it, are near."""
     models = published_models()
     of_hub = [
         model.name

@@ -151,6 +151,12 @@ def test_another_model_than_the_table_describes_is_refused_and_not_remembered(
     assert not model_folder(NAME).exists()
 
 
+def test_what_is_no_model_is_told_by_its_address(server: Loopback) -> None:
+    server.on("/avg_model.pt", content(b"<html>log in</html>"))
+    with pytest.raises(CheckpointError, match=f"'{server.url}/avg_model.pt' is a page of a web"):
+        get(NAME, mirror=server.url)
+
+
 class Executed:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return exec, ("raise SystemExit('executed')",)
@@ -185,7 +191,7 @@ def test_on_a_disk_without_locks_one_downloads_all_the_same(
         def acquire(self, *args: object, **kwargs: object) -> NoReturn:
             raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("mvector.compat.getting.FileLock", NoLock)
+    monkeypatch.setattr("mvector.published.locking.FileLock", NoLock)
     got: list[GotModel] = []
     threads = [
         threading.Thread(target=lambda: got.append(get(NAME, mirror=server.url))) for _ in range(2)
