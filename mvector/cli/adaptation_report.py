@@ -118,13 +118,14 @@ def write_into_folder(
 def _copy_of(folder: Path, out: Path) -> Iterator[Path]:
     """A copy of a model folder, which is at its place once the block ends."""
     from mvector.models.description import DESCRIPTION, TRAINING_CONFIG, WEIGHTS
+    from mvector.models.onnx_file import ONNX_FILE
     from mvector.scoring.strangers import COHORT, OWN_COHORT
 
     with (
         write_errors_as(CheckpointError, f"'{out}'", "choose another --out"),
         replacing_folder(out) as new,
     ):
-        for name in (WEIGHTS, DESCRIPTION, TRAINING_CONFIG, COHORT, OWN_COHORT):
+        for name in (WEIGHTS, ONNX_FILE, DESCRIPTION, TRAINING_CONFIG, COHORT, OWN_COHORT):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, new / name)
         yield new

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from onnx_folder import with_onnx
 
 from mvector import MVectorPredictor
 from mvector.cli import run_script
@@ -127,6 +128,14 @@ def test_a_copy_has_it_all_and_the_users_data_folder_nothing(
     copy = MVectorPredictor(mine, use_gpu=False)
     assert copy.threshold_source == "adapted to 8 of your people"
     assert MVectorPredictor("box", use_gpu=False).threshold_source.startswith("calibrated on")
+
+
+def test_a_copy_runs_without_torch_where_the_model_does(box: Path, people: Path, tmp_path: Path):
+    pytest.importorskip("onnx")
+    with_onnx(box)
+    assert adapt(people, "--out", tmp_path / "mine", "--engine", "onnx") == 0
+    copy = MVectorPredictor(tmp_path / "mine", engine="onnx")
+    assert copy.threshold_source == "adapted to 8 of your people"
 
 
 def test_what_was_kept_for_another_model_is_not_used_and_damage_is_told_with_the_cure(
