@@ -153,12 +153,13 @@ def embedding_figure(
 def _draw_points(
     axes: Axes, points: np.ndarray, speaker: np.ndarray, named: list[int], names: list[str]
 ) -> None:
-    size = float(np.clip(13000.0 / len(points), 12.0, 60.0))
+    size = float(np.clip(13000.0 / len(points), 28.0, 60.0))  # of names, seen among many others
+    least = float(np.clip(8000.0 / len(points), 6.0, 40.0))
     others = ~np.isin(speaker, named)
     handles, texts = [], list(names)
     if others.any():
         x, y = points[others].T
-        grey = axes.scatter(x, y, s=0.6 * size, color=QUIET, linewidths=0)
+        grey = axes.scatter(x, y, s=least, color=QUIET, linewidths=0)
     for place, number in enumerate(named):
         x, y = points[speaker == number].T
         handles.append(
