@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from functools import cached_property
+from pathlib import Path
 from pydoc import locate
 from typing import Any
 
@@ -54,3 +55,11 @@ def own_docstring(of: Any) -> str:
     """What is written there, and not what a dataclass or a base says."""
     text = of.__dict__.get("__doc__") if inspect.isclass(of) else of.__doc__
     return "" if text is None or re.match(r"\w+\([\w\s:=,.'\[\]|]*\)$", text) else text
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_what_pages_import_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for module, names in re.findall(r"\bfrom (mvector[\w.]*)\s+import ([\w, ]+)", text):
+        for name in names.split(", "):
+            assert hasattr(locate(module), name.strip()), f"{page.name}: {module}.{name}"

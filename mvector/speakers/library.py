@@ -92,7 +92,7 @@ class SpeakerLibrary:
             groups: that the person joins.
 
         Returns:
-            The file of the clip; ``None`` where there is none: audio is not kept, or is kept in a
+            The file of the clip; ``None`` where audio is not kept, or is kept in a
             database.
 
         Raises:
