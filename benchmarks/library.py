@@ -3,6 +3,7 @@
     python benchmarks/library.py --folder DIR --make               # libraries of all sizes, once
     python benchmarks/library.py --folder DIR                      # measures them
     python benchmarks/library.py --folder DIR --sizes 1000000 --only identify
+    python benchmarks/library.py --address postgresql://user@host/database --make   # as of folders
 
 Voiceprints are drawn at random in 192 dimensions, once in all directions alike ("round") and once
 with variances that fall as those of a trained model do ("flat"). A probe has a given cosine to the
@@ -16,6 +17,7 @@ import argparse
 import resource
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -51,11 +53,35 @@ def directions(rng: np.random.Generator, count: int, shape: str) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def opened(folder: Path) -> SpeakerLibrary:
-    """The library, with its voiceprints in memory."""
-    library = SpeakerLibrary(folder, NoEncoder(), audit=False)  # type: ignore[arg-type]
-    library._identification.refresh()
+def opened(place: Path | str, *, in_memory: bool = True) -> SpeakerLibrary:
+    """The library, with its voiceprints in memory, or where they are searched by themselves."""
+    library = SpeakerLibrary(place, NoEncoder(), audit=False)  # type: ignore[arg-type]
+    index = library._identification._index
+    if in_memory or index is None or not index.is_ready():
+        library._identification.refresh()
     return library
+
+
+def place_of(args: argparse.Namespace, name: str) -> Path | str:
+    """A library's folder, or its address in the database."""
+    if args.address is None:
+        return Path(args.folder) / name
+    schema = f"bench_{name.replace(' ', '_')}"
+    return f"{args.address}{'&' if '?' in args.address else '?'}schema={schema}"
+
+
+def clear(place: Path | str) -> None:
+    """Delete what was there."""
+    if isinstance(place, Path):
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    import psycopg
+
+    from mvector.speakers.postgres_address import parse_address
+
+    address = parse_address(place)
+    with psycopg.connect(address.conninfo) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {address.schema} CASCADE")
 
 
 def seconds(task: Callable[[], object]) -> float:
@@ -65,12 +91,12 @@ def seconds(task: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def make(folder: Path, count: int, shape: str) -> None:
+def make(place: Path | str, count: int, shape: str) -> None:
     """A library of embeddings without clips."""
     rng = np.random.default_rng(count)
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(place)
     start = time.perf_counter()
-    with opened(folder) as library:
+    with opened(place) as library:
         for first in range(0, count, CHUNK):
             number = min(CHUNK, count - first)
             names = [f"person {k}" for k in range(first, first + number)]
@@ -78,15 +104,66 @@ def make(folder: Path, count: int, shape: str) -> None:
         took = time.perf_counter() - start
         library._identification.refresh()
     print(f"{shape} {count}: made at {count / took:,.0f} embeddings/s", flush=True)
+    took = seconds(lambda: opened(place, in_memory=False).close())
+    print(f"{shape} {count}: opened behind it, with an index if one is made, in {took:.1f} s")
 
 
-def measure_enrolment(folder: Path, num_clips: int = 200) -> None:
+def fill(address: str, count: int, shape: str) -> None:
+    """The same people in PostgreSQL, by COPY and without triggers: for millions."""
+    import psycopg
+    from pgvector.psycopg import register_vector
+
+    from mvector.speakers.postgres_address import parse_address
+
+    clear(address)
+    opened(address).close()
+    rng = np.random.default_rng(count)
+    place = parse_address(address)
+    start = time.perf_counter()
+    with psycopg.connect(place.conninfo) as connection:
+        register_vector(connection)
+        connection.execute(f"SET search_path = {place.schema}, public")
+        connection.execute("ALTER TABLE embeddings DISABLE TRIGGER USER")
+        for first in range(0, count, CHUNK):
+            number = min(CHUNK, count - first)
+            vectors, ids = directions(rng, number, shape), range(first + 1, first + number + 1)
+            blobs = [vector.tobytes() for vector in vectors]
+            tables: dict[str, list[tuple[object, ...]]] = {
+                "people (id, name, enrolled_at)": [(k, f"person {k - 1}", "") for k in ids],
+                "clips (id, person, added_at)": [(k, k, "") for k in ids],
+                "embeddings (clip, person, fingerprint, vector, checksum)": [
+                    (k, k, NoEncoder.fingerprint, blob, zlib.crc32(blob))
+                    for k, blob in zip(ids, blobs, strict=True)
+                ],
+                "voiceprints (person, fingerprint, voiceprint)": [
+                    (k, NoEncoder.fingerprint, vector)
+                    for k, vector in zip(ids, vectors, strict=True)
+                ],
+            }
+            for table, rows in tables.items():
+                with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+        for statement in (
+            "INSERT INTO changes (person) SELECT id FROM people ORDER BY id",
+            f"INSERT INTO meta VALUES ('model', '{NoEncoder.fingerprint}')",
+            "INSERT INTO meta SELECT 'voiceprints', max(revision) FROM changes",
+            "SELECT setval(pg_get_serial_sequence('people', 'id'), max(id)) FROM people",
+            "SELECT setval(pg_get_serial_sequence('clips', 'id'), max(id)) FROM clips",
+            "ALTER TABLE embeddings ENABLE TRIGGER USER",
+        ):
+            connection.execute(statement)
+    print(f"{shape} {count}: filled in {time.perf_counter() - start:.0f} s", flush=True)
+    took = seconds(lambda: opened(address, in_memory=False).close())
+    print(f"{shape} {count}: opened behind it, with an index if one is made, in {took:.1f} s")
+
+
+def measure_enrolment(path: Path | str, num_clips: int = 200) -> None:
     """Clips of three seconds a second, each acknowledged before the next."""
     rng = np.random.default_rng(0)
     clips = 0.1 * rng.standard_normal((num_clips, 3 * RATE), dtype=np.float32)
     for keep_audio in (True, False):
-        path = folder / "enrolment"
-        shutil.rmtree(path, ignore_errors=True)
+        clear(path)
         with SpeakerLibrary(path, NoEncoder(), keep_audio=keep_audio) as library:  # type: ignore[arg-type]
             took = seconds(lambda: register_all(library, clips))
         kept = "with clips" if keep_audio else "embeddings only"
@@ -99,11 +176,11 @@ def register_all(library: SpeakerLibrary, clips: np.ndarray) -> None:
         library.register(f"person {number}", (clip, RATE))
 
 
-def measure_opening(folder: Path) -> None:
+def measure_opening(name: str, folder: Path | str) -> None:
     """Opening until the first probe can be compared, with the matrix's file and without."""
-    with_file = min(seconds(lambda: opened(folder).close()) for _ in range(3))
-    text = f"{folder.name}: opened in {with_file:.2f} s"
-    cache = folder / "voiceprints.cache"
+    with_file = min(seconds(lambda: opened(folder, in_memory=False).close()) for _ in range(3))
+    text = f"{name}: opened in {with_file:.2f} s"
+    cache = Path(folder) / "voiceprints.cache"
     if cache.exists():
         aside = cache.rename(cache.with_suffix(".aside"))
         library: list[SpeakerLibrary] = []
@@ -113,10 +190,11 @@ def measure_opening(folder: Path) -> None:
     print(text, flush=True)
 
 
-def measure_identification(folder: Path, shape: str, num_probes: int) -> None:
+def measure_identification(name: str, place: Path | str, shape: str, num_probes: int) -> None:
     """Latency of one probe after another, and recall of the index against the exact product."""
     rng = np.random.default_rng(1)
-    with opened(folder) as library:
+    with opened(place) as library:
+        in_database, library._identification._index = library._identification._index, None
         matrix = library._identification.voiceprints.matrix
         probes = {"stranger": directions(rng, num_probes, shape)}
         for cosine in (0.7, 0.5):
@@ -128,15 +206,17 @@ def measure_identification(folder: Path, shape: str, num_probes: int) -> None:
         limit = search_module.EXACT_PEOPLE
         search_module.EXACT_PEOPLE = 10**9
         exact = {kind: timed(library, vectors) for kind, vectors in probes.items()}
-        tell(folder.name, "exact", exact, exact)
-        if len(matrix) > limit:
-            search_module.EXACT_PEOPLE = limit
+        search_module.EXACT_PEOPLE = limit
+        tell(name, "exact", exact, exact)
+        if in_database is None and len(matrix) > limit:
             first = seconds(lambda: library.identify_embedding(probes["stranger"][0]))
-            print(f"{folder.name}: index ready in {first:.1f} s")
+            print(f"{name}: index ready in {first:.1f} s")
             found = {kind: timed(library, vectors) for kind, vectors in probes.items()}
-            tell(folder.name, "index", found, exact)
-            search_module.EXACT_PEOPLE = limit
-    search_module.EXACT_PEOPLE = limit
+            tell(name, "index", found, exact)
+    if in_database is not None and in_database.is_ready():
+        with opened(place, in_memory=False) as library:
+            found = {kind: timed(library, vectors) for kind, vectors in probes.items()}
+            tell(name, "index of the database", found, exact)
 
 
 def timed(library: SpeakerLibrary, probes: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -173,8 +253,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--folder", type=Path, required=True, help="where the libraries are")
+    places = parser.add_mutually_exclusive_group(required=True)
+    places.add_argument("--folder", type=Path, help="where the libraries are")
+    places.add_argument("--address", help="of the database they are in, each in its own schema")
     add("--make", action="store_true", help="make the libraries instead of measuring them")
+    add("--copy", action="store_true", help="with --make --address: by COPY, for millions")
     add("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     add("--shapes", nargs="+", choices=("round", "flat"), default=["round"])
     add("--only", choices=("enrol", "open", "identify"), help="measure one thing")
@@ -182,17 +265,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     print_machine()
     if not args.make and args.only in (None, "enrol"):
-        measure_enrolment(args.folder)
+        measure_enrolment(place_of(args, "enrolment"))
     for shape in args.shapes:
         for count in args.sizes:
-            folder = args.folder / f"{shape} {count}"
+            name = f"{shape} {count}"
+            place = place_of(args, name)
+            if args.make and args.copy:
+                fill(str(place), count, shape)
+                continue
             if args.make:
-                make(folder, count, shape)
+                make(place, count, shape)
                 continue
             if args.only in (None, "open"):
-                measure_opening(folder)
+                measure_opening(name, place)
             if args.only in (None, "identify"):
-                measure_identification(folder, shape, args.probes)
+                measure_identification(name, place, shape, args.probes)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"highest memory: {peak:.2f} GiB")
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, MVectorError
 from mvector.progress import progress_bar
 from mvector.speakers.context import LibraryContext
+from mvector.speakers.people import in_portions, places_for
 from mvector.speakers.store import ALL_ROWS, Database
 
 logger = logging.getLogger(__name__)
@@ -22,23 +24,27 @@ _CLIPS_AT_ONCE = 256  # measured, then committed: what a kill costs
 _ALL_SET = ", ".join(f"{name} = ?" for name in SpeechQuality._fields)
 
 
-def voiceprint_quality(
-    database: Database, person: int, fingerprint: str, columns: str
-) -> SpeechQuality | None:
-    """Quality of the clips that a person's voiceprint is made of: total speech, and the mean else.
+def voiceprint_qualities(
+    database: Database, people: Sequence[int], fingerprint: str, columns: str
+) -> dict[int, SpeechQuality]:
+    """Quality of the clips behind each person's voiceprint: total speech, and the mean else.
 
-    The same as :func:`mvector.evaluation.quality.model_quality`; ``None`` if there is a clip whose
-    speech and SNR are not known. What is told of the channel is ``None`` in it where that is not
-    known of every clip. ``columns`` are those of the store.
+    The same as :func:`mvector.evaluation.quality.model_quality`; who has a clip whose speech and
+    SNR are not known is left out. What is told of the channel is ``None`` where that is not known
+    of every clip. ``columns`` are those of the store.
     """
-    query = f"""SELECT count(*) = count(speech_s), count(*) = count(bandwidth_hz),
-        sum(speech_s), avg(snr_db), avg(low_edge_hz), avg(bandwidth_hz), avg(hole_share)
-        FROM (SELECT {columns} FROM embeddings
-        WHERE person = ? AND fingerprint = ?)"""
-    is_known, is_all_known, *values = database.execute(query, (person, fingerprint)).fetchone()
-    if not is_known or values[0] is None:
-        return None
-    return SpeechQuality(*values) if is_all_known else SpeechQuality(*values[:2])
+    found = {}
+    for some in in_portions(people):
+        query = f"""SELECT person, count(*) = count(speech_s), count(*) = count(bandwidth_hz),
+            sum(speech_s), avg(snr_db), avg(low_edge_hz), avg(bandwidth_hz), avg(hole_share)
+            FROM (SELECT person, {columns} FROM embeddings
+            WHERE fingerprint = ? AND person IN ({places_for(some)})) AS measured GROUP BY person"""
+        rows = database.execute(query, (fingerprint, *some)).fetchall()
+        for person, is_known, is_all_known, *values in rows:
+            if is_known and values[0] is not None:
+                known = values if is_all_known else values[:2]
+                found[person] = SpeechQuality(*known)
+    return found
 
 
 def measure_stored_clips(

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("<8s32sqqqI")  # magic, token, revision, people, payload bytes, CRC-32
 _MAGIC = b"mvprints"
+REVISION = "SELECT coalesce(max(revision), 0) FROM changes"
 
 
 def write_derived(
@@ -92,5 +93,4 @@ def read_derived(
 
 def revision_of(database: Database) -> int:
     """A number that grows with every change of an embedding."""
-    (revision,) = database.execute("SELECT max(revision) FROM changes").fetchone()
-    return int(revision or 0)
+    return int(database.execute(REVISION).fetchone()[0])

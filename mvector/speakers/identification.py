@@ -12,7 +12,7 @@ import numpy as np
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError
 from mvector.speakers import people
-from mvector.speakers.clip_quality import voiceprint_quality
+from mvector.speakers.clip_quality import voiceprint_qualities
 from mvector.speakers.context import LibraryContext, unit_vector
 from mvector.speakers.names import normalise_name
 from mvector.speakers.others import OtherPeople, likeness_to
@@ -96,26 +96,25 @@ class Identification:
         query = unit_vector(embedding, self._context.encoder.embd_dim)
         if top_k < 1:
             raise LibraryError(f"top_k must be at least 1; got {top_k}.")
-        self.require_people()
+        with self._context.store.snapshot() as database:
+            self._require_people(database)
+            subset = whom(database)
         if self._index is not None and self._index.is_ready():
-            found = self._in_database(self._index, query, top_k, whom)
+            found = self._in_database(self._index, query, top_k, subset)
         else:
-            found = self._in_memory(query, top_k, whom)
+            found = self._in_memory(query, top_k, subset)
         numbers, scores, vectors, likeness, clip_likeness = found
         with self._context.store.snapshot() as database:
             names = people.names_of(database, numbers.tolist())
             fingerprint = self._context.fingerprint
             columns = self._context.store.quality_columns
-            quality = {
-                number: voiceprint_quality(database, number, fingerprint, columns)
-                for number in names
-            }
+            quality = voiceprint_qualities(database, [*names], fingerprint, columns)
         scores = np.clip(scores, -1.0, 1.0)
         matches = [
             Match(
                 names[number],
                 score,
-                quality[number],
+                quality.get(number),
                 vectors[row] if vectors[row].any() else None,
                 _if_known(likeness[row]),
                 _if_known(clip_likeness[row]),
@@ -133,22 +132,22 @@ class Identification:
             )
         return matches
 
-    def _in_memory(self, query: np.ndarray, top_k: int, whom: _Whom) -> _Found:
+    def _in_memory(self, query: np.ndarray, top_k: int, subset: np.ndarray | None) -> _Found:
         """Numbers, scores and voiceprints, and how alike these and the clip are to others."""
         with self._lock:
             self.refresh()
-            with self._context.store.snapshot() as database:
-                subset = whom(database)
             numbers, scores = self._search.nearest(query, top_k, subset)
             vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
             likeness = self._others.likeness(vectors, numbers)
             clip_likeness = self._others.likeness(np.broadcast_to(query, vectors.shape), numbers)
         return numbers, scores, vectors, likeness, clip_likeness
 
-    def _in_database(self, index: Index, query: np.ndarray, top_k: int, whom: _Whom) -> _Found:
+    def _in_database(
+        self, index: Index, query: np.ndarray, top_k: int, subset: np.ndarray | None
+    ) -> _Found:
         """The same of voiceprints that no process holds."""
         with self._context.store.snapshot() as database:
-            numbers, scores, vectors = index.nearest(database, query, top_k, whom(database))
+            numbers, scores, vectors = index.nearest(database, query, top_k, subset)
             others = index.others(database)
         likeness = likeness_to(*others, vectors, numbers)
         clip_likeness = likeness_to(*others, np.broadcast_to(query, vectors.shape), numbers)
@@ -161,13 +160,16 @@ class Identification:
             LibraryError: nobody is enrolled, or with another model only; there is no model.
         """
         with self._context.store.snapshot() as database:
-            self._context.require_model(database)
-            if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
-                raise LibraryError(
-                    f"Nobody is enrolled in '{self._context.name}'; register a clip of each "
-                    "person first.",
-                    code="library-empty",
-                )
+            self._require_people(database)
+
+    def _require_people(self, database: Database) -> None:
+        self._context.require_model(database)
+        if database.execute("SELECT 1 FROM embeddings LIMIT 1").fetchone() is None:
+            raise LibraryError(
+                f"Nobody is enrolled in '{self._context.name}'; register a clip of each person "
+                "first.",
+                code="library-empty",
+            )
 
     def refresh(self) -> None:
         """Catch up with the database; embeddings found to be damaged are computed again."""

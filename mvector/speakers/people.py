@@ -24,7 +24,7 @@ from mvector.speakers.store import ALL_ROWS, Database
 logger = logging.getLogger(__name__)
 
 _NAMES_TOLD = 10
-_NAMES_AT_ONCE = 500  # in one statement
+_VALUES_AT_ONCE = 500  # in one statement
 _UNKNOWN = (None,) * len(SpeechQuality._fields)
 _INSERT_EMBEDDING = (
     "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
@@ -92,9 +92,8 @@ def ensure_people(database: Database, names: Sequence[str]) -> list[int]:
     )
     numbers: dict[str, int] = {}
     wanted = sorted({*names})
-    for start in range(0, len(wanted), _NAMES_AT_ONCE):
-        some = wanted[start : start + _NAMES_AT_ONCE]
-        query = f"SELECT name, id FROM people WHERE name IN ({', '.join('?' * len(some))})"
+    for some in in_portions(wanted):
+        query = f"SELECT name, id FROM people WHERE name IN ({places_for(some)})"
         numbers.update(database.execute(query, some).fetchall())
     return [numbers[name] for name in names]
 
@@ -274,12 +273,21 @@ def _groups_there(database: Database) -> str:
 
 def names_of(database: Database, people: Sequence[int]) -> dict[int, str]:
     """Names of some people by their numbers; who was removed meanwhile is left out."""
-    names = {}
-    for person in people:
-        row = database.execute("SELECT name FROM people WHERE id = ?", (person,)).fetchone()
-        if row is not None:
-            names[person] = str(row[0])
+    names: dict[int, str] = {}
+    for some in in_portions(people):
+        query = f"SELECT id, name FROM people WHERE id IN ({places_for(some)})"
+        names.update(database.execute(query, some).fetchall())
     return names
+
+
+def in_portions(values: Sequence[Any]) -> list[Sequence[Any]]:
+    """Values in portions that one statement can take."""
+    return [values[k : k + _VALUES_AT_ONCE] for k in range(0, len(values), _VALUES_AT_ONCE)]
+
+
+def places_for(values: Sequence[Any]) -> str:
+    """As many question marks as there are values."""
+    return ", ".join("?" * len(values))
 
 
 def groups_of_people(

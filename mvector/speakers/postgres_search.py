@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 EXACT_PEOPLE = 100_000  # up to here all are compared exactly, in memory
 _CANDIDATES = 200  # of the index, which are then scored exactly
-_EFFORT = 400  # voiceprints that a walk through the index keeps in sight: recall for time
+_EFFORT = 1000  # voiceprints that a walk through the index keeps in sight, the most there can be
 _LOOK_AGAIN_S = 10.0  # whether there is an index by now
 _MOST_MEMORY_MB = 4096  # for making an index; with less than it needs, that takes many times longer
 _PLAIN = re.compile(r"[\w.+-]+")
@@ -57,21 +57,19 @@ class PostgresIndex:
         self, database: Database, query: np.ndarray, top_k: int, people: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The most similar people, of some or of all: numbers, cosines and voiceprints."""
-        if people is None:
-            count = max(_CANDIDATES, 2 * top_k)
-            database.execute(f"SET LOCAL hnsw.ef_search = {min(max(_EFFORT, 2 * top_k), 1000)}")
-            near = f"voiceprint::halfvec({self._dim}) <#> ?::vector::halfvec({self._dim})"
-            rows = database.execute(
-                f"SELECT person, voiceprint FROM voiceprints WHERE fingerprint = "
-                f"'{self._fingerprint}' ORDER BY {near} LIMIT {count}",
-                (query,),
-            )
+        select = "SELECT person, voiceprint FROM voiceprints WHERE fingerprint ="
+        exactly = f"ORDER BY (voiceprint <#> ?) + 0 LIMIT {top_k}"  # not in the order of the index
+        if people is not None:
+            values = (self._fingerprint, people.tolist(), query)
+            rows = database.execute(f"{select} ? AND person = ANY(?) {exactly}", values)
+        elif 2 * top_k > _EFFORT:
+            rows = database.execute(f"{select} ? {exactly}", (self._fingerprint, query))
         else:
-            rows = database.execute(
-                "SELECT person, voiceprint FROM voiceprints WHERE fingerprint = ? "
-                f"AND person = ANY(?) ORDER BY (voiceprint <#> ?) + 0 LIMIT {top_k}",
-                (self._fingerprint, people.tolist(), query),
-            )
+            database.execute(f"SET LOCAL hnsw.ef_search = {_EFFORT}")
+            near = f"voiceprint::halfvec({self._dim}) <#> ?::vector::halfvec({self._dim})"
+            count = max(_CANDIDATES, 2 * top_k)
+            ordered = f"'{self._fingerprint}' ORDER BY {near} LIMIT {count}"
+            rows = database.execute(f"{select} {ordered}", (query,))
         numbers, vectors = _unpacked(rows.fetchall(), self._dim)
         scores = vectors @ query
         best = np.lexsort((numbers, -scores))[:top_k]

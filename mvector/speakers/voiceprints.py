@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 
-from mvector.speakers.derived import read_derived, revision_of, write_derived
+from mvector.speakers.derived import REVISION, read_derived, revision_of, write_derived
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.people import get_meta
 from mvector.speakers.store import Database, Store
@@ -63,6 +63,8 @@ class Voiceprints:
 
     def refresh(self) -> None:
         """Catch up with the database."""
+        if self._store.rows(REVISION) == [(self.revision,)]:
+            return
         with self._store.snapshot() as database:
             revision = revision_of(database)
             if revision == self.revision:

@@ -301,6 +301,7 @@ def test_a_search_in_the_database_follows_every_change(
     library.remove("Person 005")
     assert other.identify_embedding(crowd[5])[0].name != "Person 005"
     assert len(other.identify_embedding(crowd[5], 299)) == 299
+    assert len(other.identify_embedding(crowd[5], 1000)) == 299
 
 
 def test_an_index_is_made_by_the_opening_that_needs_it_and_renewed_for_another_model(
