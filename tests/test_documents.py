@@ -13,7 +13,10 @@ from mvector_1 import mvector_state
 from pages import blocks_in, reading, without_figures
 from small_settings import ROOT, no_pictures
 
+from mvector.compat import SOURCES, export_checkpoint
+from mvector.compat.source import Hints
 from mvector.demo.corpus import write_corpus
+from mvector.models.speaker_model import SpeakerModel
 
 
 def pages_of(*patterns: str) -> list[str]:
@@ -25,7 +28,7 @@ def pages_of(*patterns: str) -> list[str]:
 PAGES = pages_of("*.md", "docs/**/*.md", "dataset/**/README.md")
 TRANSLATED = [page for page in PAGES if page.endswith(".zh-CN.md")]
 TUTORIAL_PAGES = [page for page in pages_of("docs/tutorials/*.md") if page not in TRANSLATED]
-RUN_PAGES = ["README.md", "docs/quick_start.md", *TUTORIAL_PAGES]
+RUN_PAGES = ["README.md", "docs/quick_start.md", "docs/faq.md", *TUTORIAL_PAGES]
 
 
 def text_of(page: str) -> str:
@@ -121,6 +124,29 @@ def leave_mvector_1() -> None:
         shutil.copytree(f"dataset/samples/{voice}", f"old/audio_db/{name}")
 
 
+def leave_checkpoint() -> None:
+    """A checkpoint of WeSpeaker, of a small network in the place of a ResNet."""
+    options = {
+        **{"layout": "xvector", "embd_dim": 12, "channels": [8, 8, 8, 8, 10]},
+        **{"two_embedding_layers": True, "pooling_eps": 1e-7},
+    }
+    model = SpeakerModel(SOURCES["wespeaker"].front_end(16, 16000, Hints()), "TDNN", options)
+    Path("resnet34").mkdir()
+    torch.save(export_checkpoint(model.eval(), "wespeaker"), "resnet34/avg_model.pt")
+
+
+def leave_tables() -> None:
+    """The corpus as a table, and as a folder of Kaldi."""
+    clips = sorted(Path("my_corpus").glob("*/*.wav"))
+    rows = [f"{clip.resolve()},{clip.parent.name}\n" for clip in clips]
+    Path("clips.csv").write_text("path,speaker\n" + "".join(rows), encoding="utf-8")
+    folder = Path("data/train")
+    folder.mkdir(parents=True)
+    for name, column in (("wav.scp", Path.resolve), ("utt2spk", lambda clip: clip.parent.name)):
+        lines = [f"{clip.parent.name}-{clip.stem} {column(clip)}\n" for clip in clips]
+        (folder / name).write_text("".join(lines), encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", RUN_PAGES)
 def test_what_a_page_shows_is_run(
     page: str,
@@ -135,6 +161,10 @@ def test_what_a_page_shows_is_run(
     write_corpus("my_corpus", **shape, progress=False)
     if page.endswith("from_mvector_1.md"):
         leave_mvector_1()
+    if page.endswith("published_model.md"):
+        leave_checkpoint()
+    if page.endswith("faq.md"):
+        leave_tables()
     with no_pictures(), reading(lambda: "".join(capsys.readouterr())) as reader:
         for block in blocks_in(text_of(page)):
             reader.do(block)
