@@ -203,8 +203,11 @@ def _share_the_machine(workers: int, folder: Path) -> None:
 def _config(app: FastAPI | _Worker, **more: Any) -> uvicorn.Config:
     import uvicorn
 
+    from mvector.service.connection import PatientProtocol
+
     return uvicorn.Config(
         app,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,  # paths hold names of people
         server_header=False,

@@ -27,6 +27,7 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 #: The path that takes recordings, which go to a disk.
 RECORDINGS = "/v1/diarize"
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+_MOST_HEADERS = 100
 _BODIES_HELD = 16  # as many of the largest size may be in memory at once
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -102,6 +103,12 @@ class Guard:
 
     def _check(self, headers: Headers, bounds: _Bounds) -> None:
         """Refuse what can be refused by its headers."""
+        if len(headers) > _MOST_HEADERS:
+            raise RequestError(
+                f"The request has {len(headers):,} header lines; send {_MOST_HEADERS} at most.",
+                code="request-invalid",
+                status=431,
+            )
         if self._is_local:
             _check_local(headers)
         length = headers.get("content-length", "")

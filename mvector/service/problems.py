@@ -44,6 +44,11 @@ _TOLD: dict[str, tuple[int, str, str]] = {
         "The library of this service can be read and not changed.",
         "Ask whoever runs the service.",
     ),
+    "library": (
+        503,
+        "The library cannot be used at the moment.",
+        "Try again in a while.",
+    ),
     "library-unwritable": (
         503,
         "The library cannot be written to at the moment.",
@@ -134,7 +139,7 @@ def invalid(error: ValidationError | RequestValidationError) -> RequestError:
 def failed(error: Exception, request_id: str) -> tuple[int, dict[str, Any], dict[str, str]]:
     """As :func:`problem_of`, of a request; what is internal is logged."""
     status, content, headers = problem_of(error)
-    if content["code"] == "internal":
+    if content["code"] == "internal" or (status >= 500 and not isinstance(error, RequestError)):
         logger.error("request %s: %s: %s", request_id, type(error).__name__, error)
         logger.debug("request %s", request_id, exc_info=error)
     return status, {**content, "request_id": request_id}, headers

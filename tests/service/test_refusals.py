@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from fastapi.testclient import TestClient
 from served import Clips, Served, Serving, as_wav, enrol, hand_to_another_model, problem
 
 from mvector.service.errors import RequestError
@@ -147,6 +148,23 @@ def test_a_body_is_bounded_before_it_is_read_and_while_it_comes(serving: Serving
     problem(told, 413, "body-too-large")
     problem(client.post("/v1/embed", content=pieces(), headers=kind), 413, "body-too-large")
     problem(client.post("/v1/embed", content=b"x" * 999, headers=kind), 422, "audio-undecodable")
+
+
+def test_header_lines_are_bounded(client: TestClient) -> None:
+    lines = {f"X-{number}": "y" for number in range(100)}
+    told = client.get("/v1/health", headers=lines)
+    assert "header lines; send 100 at most." in problem(told, 431, "request-invalid")["detail"]
+
+
+def test_a_library_that_is_gone_is_told_and_used_again_when_it_is_back(
+    served: Served, clips: Clips
+) -> None:
+    folder = served.service.library.folder
+    folder.rename(folder.with_name("elsewhere"))
+    told = problem(enrol(served.client, "Ada", clips["a1"]), 503, "library")
+    assert str(folder) not in str(told)
+    folder.with_name("elsewhere").rename(folder)
+    assert enrol(served.client, "Ada", clips["a1"]).status_code == 201
 
 
 def test_what_is_too_much_at_once_is_told_to_come_again(serving: Serving, clips: Clips) -> None:

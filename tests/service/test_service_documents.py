@@ -19,6 +19,7 @@ from served import Clips, Served, Serving
 from small_settings import ROOT
 
 from mvector.service.app import build_app
+from mvector.service.connection import PatientProtocol
 from mvector.service.keys import KeyFile
 
 TEXT = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
@@ -46,7 +47,8 @@ def address(serving: Serving, token: str) -> Iterator[str]:
     served: Served = serving(keys=KeyFile("keys.json"))
     app = build_app(served.service)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    config = uvicorn.Config(app, http=PatientProtocol, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     host, port = listening.getsockname()
@@ -140,6 +142,25 @@ def test_hostile_connections_cost_the_service_nothing(address: str) -> None:
     until = time.monotonic() + 60
     assert subprocess.run(["curl", "-sf", f"{address}/v1/health"]).returncode == 0
     assert time.monotonic() < until
+
+
+def test_a_client_that_never_comes_to_a_request_is_left(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mvector.service.connection._LOOK_EVERY_S", 0.2)
+    host, port = address.removeprefix("http://").split(":")
+    with (
+        socket.create_connection((host, int(port))) as silent,
+        socket.create_connection((host, int(port))) as slow,
+    ):
+        for connection in (silent, slow):
+            connection.settimeout(60)
+        slow.sendall(b"GET /v1/health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b'{"status":"ok"}'):
+            answer += slow.recv(1000)
+        slow.sendall(b"GET /v1/health HTTP/1.1\r\nX: ")
+        assert [silent.recv(10), slow.recv(10)] == [b"", b""]
 
 
 def _receive(connection: socket.socket) -> bytes:
