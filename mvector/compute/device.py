@@ -133,6 +133,11 @@ def cpu_multiplies_int8() -> bool:
     return not flags or any(name in flags for name in ("vnni", "amx_int8", "asimddp", "i8mm"))
 
 
+def cpu_has_avx512() -> bool:
+    """Whether the CPU computes with vectors of 512 bits, as far as the system tells."""
+    return "avx512f" in _cpu_flags()
+
+
 def _cpu_flags() -> str:
     """What Linux tells of the CPU; empty where the system does not tell."""
     try:

@@ -22,6 +22,7 @@ from mvector.models.layers import (
     blank_padding,
     frame_mask,
     join_channels,
+    join_groups,
     require_frames,
     split_channels,
 )
@@ -226,4 +227,4 @@ class Res2Conv(nn.Module):
         for group, conv in zip(convolved, self.convs, strict=True):
             outputs.append(conv(group + outputs[-1] if outputs else group, mask))
         whole = [groups[0], *outputs] if self.first_passes else [*outputs, groups[-1]]
-        return join_channels(whole)
+        return join_groups(whole)

@@ -14,7 +14,7 @@ exported has plain convolutions instead, which its runtime arranges by itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -61,13 +61,32 @@ def blank_padding(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 def masked_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """Mean over the valid frames: ``(batch, channels, frames) -> (batch, channels)``."""
-    x = at_least_float32(x)
     if is_in_onnx_export():  # where the number of frames might become that of the example
-        return x.mean(dim=-1)
+        return at_least_float32(x).mean(dim=-1)
     if mask is None:
-        return x.sum(dim=-1) / x.shape[-1]  # unlike that of mean, its gradient stays one value
+        return _SumOverFrames.apply(x) / x.shape[-1]
+    x = at_least_float32(x)
     mask = mask.to(x.dtype)
     return (x * mask).sum(dim=-1) / mask.sum(dim=-1)
+
+
+class _SumOverFrames(torch.autograd.Function):
+    """Sum over the last axis, float32 at least, of which neither pass makes a copy of the map.
+
+    The gradient is the same for all frames and stays one value for each channel, in the type of the
+    map: autograd would write out a float32 map of it, with the frames side by side in memory, and
+    adding that to another gradient is the slowest of all passes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.dtype, ctx.num_frames = x.dtype, x.shape[-1]
+        return x.sum(dim=-1, dtype=torch.promote_types(x.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        whole = gradient.to(ctx.dtype).unsqueeze(-1)
+        return whole.expand(*gradient.shape, ctx.num_frames)
 
 
 def masked_mean_and_variance(
@@ -107,10 +126,47 @@ def reflect_pad(x: torch.Tensor, padding: int, mask: torch.Tensor | None) -> tor
 
 
 def split_channels(x: torch.Tensor, width: int) -> list[torch.Tensor]:
-    """``(batch, channels, frames)`` to groups of channels, each ``(batch, width, frames)``."""
+    """``(batch, channels, frames)`` to groups of channels, each ``(batch, width, frames)``.
+
+    Each group is put together in memory, in one pass: to read it out of all channels again and
+    again, forward and backward, takes several times as long.
+    """
     if is_in_onnx_export():
         return list(x.split(width, dim=1))
-    return [group.transpose(1, 2) for group in x.transpose(1, 2).split(width, dim=2)]
+    return [group.transpose(1, 2) for group in _Split.apply(x.transpose(1, 2), width)]
+
+
+def join_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What :func:`split_channels` took apart, the same way back."""
+    if is_in_onnx_export():
+        return torch.cat(list(groups), dim=1)
+    return _Join.apply(*(group.transpose(1, 2) for group in groups)).transpose(1, 2)
+
+
+class _Split(torch.autograd.Function):
+    """``(batch, frames, channels)`` to groups ``(batch, frames, width)``; the gradients back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, width: int) -> tuple[torch.Tensor, ...]:
+        return rows.unflatten(2, (-1, width)).permute(2, 0, 1, 3).contiguous().unbind()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return torch.cat(gradients, dim=2), None
+
+
+class _Join(torch.autograd.Function):
+    """Groups ``(batch, frames, width)`` to ``(batch, frames, channels)``; the gradients apart."""
+
+    @staticmethod
+    def forward(ctx: Any, *groups: torch.Tensor) -> torch.Tensor:
+        ctx.width = groups[0].shape[2]
+        return torch.cat(groups, dim=2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        groups = gradient.unflatten(2, (-1, ctx.width))
+        return groups.permute(2, 0, 1, 3).contiguous().unbind()
 
 
 def join_channels(parts: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mvector.compute.device import cpu_has_avx512
 from mvector.config import Config
 from mvector.losses import SpeakerClassifier, build_loss
 from mvector.losses.base import SpeakerLoss
@@ -47,12 +48,31 @@ class ClassifierHead(nn.Module):
         return total, num_correct
 
 
+def takes_channels_last(module: nn.Module) -> bool:
+    """Whether a module's two-dimensional convolutions are to have their channels side by side.
+
+    On a GPU always. On a CPU with AVX-512 it saves 6 to 17 % of a step, but torch 2.11 writes
+    beyond the end of gradients of convolutions with fewer than 16 channels: the widths of all have
+    to be multiples of that, but for the one channel that features are.
+    """
+    if any(parameter.is_cuda for parameter in module.parameters()):
+        return True
+    convs = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    fit = (
+        conv.groups == 1
+        and conv.out_channels % 16 == 0
+        and (conv.in_channels == 1 or conv.in_channels % 16 == 0)
+        for conv in convs
+    )
+    return bool(convs) and cpu_has_avx512() and all(fit)
+
+
 class TrainingNetwork(nn.Module):
     """Backbone (features to embeddings) and head (embeddings and labels to a loss).
 
-    On a GPU the weights of two-dimensional convolutions, and with them all maps, are laid out with
-    the channels side by side in memory (``torch.channels_last``), as its matrix units want them.
-    Not so on a CPU: there torch 2.11 crashes in the backward pass of some narrow convolutions.
+    The weights of two-dimensional convolutions, and with them all maps, are laid out with the
+    channels side by side in memory (``torch.channels_last``), as matrix units want them, where
+    :func:`takes_channels_last` says so.
 
     Args:
         backbone: to train.
@@ -71,7 +91,7 @@ class TrainingNetwork(nn.Module):
         teacher_loss: str = "similarity",
     ) -> None:
         super().__init__()
-        if any(parameter.is_cuda for parameter in backbone.parameters()):
+        if takes_channels_last(backbone):
             backbone = backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.backbone = backbone
         self.head = head

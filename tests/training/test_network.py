@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,12 +24,24 @@ def a_backbone() -> nn.Module:
     return build_backbone("ResNetSE", 24, embd_dim=8, channels=4, num_blocks=(1, 1, 1, 1))
 
 
-def test_on_a_cpu_the_layout_in_memory_stays_as_it_is() -> None:
-    """There the other one ends the process in some narrow convolutions."""
-    backbone = a_backbone()
+@pytest.mark.parametrize(
+    ("flags", "channels", "expected"),
+    [("avx512f", 16, True), ("avx512f", 4, False), ("avx512f", 24, False), ("avx2", 16, False)],
+)
+def test_on_a_cpu_only_wide_convolutions_have_their_channels_side_by_side(
+    flags: str, channels: int, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backward pass of narrow ones would write where it must not."""
+    (tmp_path / "cpuinfo").write_text(flags, encoding="ascii")
+    monkeypatch.setattr("mvector.compute.device._CPU_INFO", tmp_path / "cpuinfo")
+    backbone = build_backbone("ResNet", 24, embd_dim=8, channels=channels, depth=18)
+    plain = copy.deepcopy(backbone)
     network = TrainingNetwork(backbone, a_head())
-    assert network.backbone is backbone
-    assert all(parameter.is_contiguous() for parameter in backbone.parameters())
+    weight = dict(network.backbone.named_parameters())["stages.0.0.conv1.conv.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last) is expected
+    if expected:
+        features = torch.randn(2, 40, 24)
+        torch.testing.assert_close(network.backbone(features), plain(features))
 
 
 def test_a_frozen_backbone_keeps_weights_and_statistics_while_the_head_learns() -> None:
