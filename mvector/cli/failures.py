@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from mvector.cli.terminal import RED, coloured
+from mvector.cli.terminal import RED, coloured, without_passwords
 from mvector.errors import MissingDependencyError, MVectorError, training_package_missing
 
 EXIT_MISTAKE = 2  # what the user can mend
@@ -86,9 +86,10 @@ class Failure:
         with_traceback: bool = False,
     ) -> int:
         """The sentence on standard error, an object for ``--json``, and the exit code."""
+        sentence = without_passwords(sentence)
         with contextlib.suppress(OSError):  # there may be nobody to tell
             if with_traceback:
-                traceback.print_exc()
+                sys.stderr.write(without_passwords(traceback.format_exc()))
             is_mistake = exit_code == EXIT_MISTAKE
             kind = f"{coloured('error:', RED, sys.stderr)} " if is_mistake else ""
             print(f"{self.program}: {kind}{sentence}", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from mvector.cli.options import (
     words_of_environment,
 )
 from mvector.cli.subcommand import as_started
-from mvector.cli.terminal import RED, YELLOW, coloured
+from mvector.cli.terminal import RED, YELLOW, coloured, without_passwords
 from mvector.errors import MVectorError
 from mvector.version import __version__
 
@@ -110,4 +110,4 @@ def _log_options(options: Options) -> None:
     for name in sorted(own.name for own in dataclasses.fields(options)):
         value = getattr(options, name)
         if value not in (None, False, ()):
-            logger.debug("%s: %s", name, value)
+            logger.debug("%s: %s", name, without_passwords(str(value)))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import TextIO
 
 RED, GREEN, YELLOW = 31, 32, 33
+
+# between user and host of an address, or behind its question mark
+_PASSWORD = re.compile(
+    r"(postgres(?:ql)?://[^\s:/@?'\"]*:)[^\s'\"]*(?=@)|(?<=[?&]password=)[^\s'\"&]*", re.I
+)
 
 
 class Mark(Enum):
@@ -62,3 +68,8 @@ def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def without_passwords(text: str) -> str:
+    """The text, and in place of each password of a database's address a sign that there was one."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or ''}***", text)

@@ -13,6 +13,8 @@ from error_codes import raises_code
 from postgres_server import PASSWORD
 from stand_in import clip_of, write_clip
 
+from mvector.cli import main
+from mvector.cli.import_library import enrol_files, find_clips_of_people
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary, postgres_search
 from mvector.speakers.postgres_address import is_address, parse_address, shown_library
@@ -114,6 +116,30 @@ def test_the_password_is_in_no_message_of_a_library(
     assert PASSWORD not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recognition", "--list", "-v", "--audio_db_path", "{}"],
+        ["recognition", "--list", "--debug", "--json", "--audio_db_path", "{}"],
+        ["serve", "{}"],
+        ["library", "copy", "{}", "{}", "{}"],
+    ],
+)
+def test_no_command_repeats_a_password(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psycopg")
+    for address in (
+        f"postgresql://u:{PASSWORD}@127.0.0.1:1/d",
+        f"postgresql://u:{PASSWORD}@x@127.0.0.1:1/d?schema=a",
+        f"postgresql://127.0.0.1:1/d?user=u&password={PASSWORD}",
+    ):
+        assert main([word.format(address) for word in words]) == 2
+        said = capsys.readouterr()
+        assert said.err
+        assert PASSWORD not in said.out + said.err
+
+
 # ---- what it does otherwise than folders ----------------------------------------------------
 
 
@@ -146,6 +172,17 @@ def test_many_files_are_enrolled_as_they_are_and_once(
         }
         stored = {data for (data,) in library._store.rows("SELECT data FROM audio")}
         assert stored == {path.read_bytes() for _, path in clips}
+
+
+def test_the_folders_of_an_older_library_are_enrolled_once_however_often(
+    postgres: str, encoder: Any, tmp_path: Path
+) -> None:
+    for k in range(3):
+        write_clip(tmp_path / f"Person {k % 2}" / f"{k}.wav", k % 2, k)
+    with SpeakerLibrary(postgres, encoder) as library:
+        for _ in range(2):
+            enrol_files(find_clips_of_people(tmp_path), library)
+            assert [person.num_clips for person in library.people()] == [2, 1]
 
 
 # ---- formats and rights ---------------------------------------------------------------------
