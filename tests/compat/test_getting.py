@@ -24,7 +24,7 @@ from mvector import MVectorPredictor
 from mvector.cli import run_script
 from mvector.compat import SOURCES, GotModel, export_checkpoint, get_published, save_state
 from mvector.compat.source import Hints
-from mvector.errors import CheckpointError
+from mvector.errors import CheckpointError, MVectorError
 from mvector.home import data_home
 from mvector.models.description import read_model_info
 from mvector.models.named import model_folder
@@ -82,6 +82,16 @@ def test_a_model_is_got_once_and_then_its_name_is_enough(server: Loopback, publi
     assert again == GotModel(got.model, got.folder, got.fingerprint)
     assert len(server.asked) == num_asked
     assert MVectorPredictor(NAME, use_gpu=False).encoder.fingerprint == got.fingerprint
+
+
+def test_a_threshold_is_asked_for_and_none_of_the_authors_is_taken(server: Loopback) -> None:
+    assert read_model_info(get(NAME, mirror=server.url).folder).calibration is None
+    clips = [(speech(voice, 1.0), 16000) for voice in range(2)]
+    score = MVectorPredictor(NAME, use_gpu=False).contrast(*clips)
+    with pytest.raises(MVectorError, match=f"'{NAME}' has no calibrated threshold: measure one"):
+        score.decide()
+    predictor = MVectorPredictor(NAME, use_gpu=False, threshold=float(score) + 0.01)
+    assert predictor.contrast(*clips).decide().answer == "different"
 
 
 def test_where_no_sum_is_published_the_first_download_decides(
