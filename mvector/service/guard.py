@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import re
 import secrets
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 #: The path that takes recordings, which go to a disk.
 RECORDINGS = "/v1/diarize"
-_LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
 _MOST_HEADERS = 100
 _BODIES_HELD = 16  # as many of the largest size may be in memory at once
 _SECURITY = {
@@ -183,13 +183,23 @@ def _too_large(bounds: _Bounds) -> RequestError:
 
 
 def _check_local(headers: Headers) -> None:
-    host = headers.get("host", "")
-    origin = headers.get("origin")
-    name = urlsplit(f"//{host}").hostname
-    if name not in _LOCAL_NAMES or (origin is not None and urlsplit(origin).netloc != host):
+    host, origin = headers.get("host", ""), headers.get("origin")
+    try:
+        is_local = _is_loopback(urlsplit(f"//{host}").hostname or "")
+        is_own = origin is None or urlsplit(origin).netloc == host
+    except ValueError:  # such as "[::1"
+        is_local = is_own = False
+    if not (is_local and is_own):
         raise RequestError(
             "Without keys this service answers programs of its own machine only, by the name "
             "localhost or 127.0.0.1.",
             code="not-local",
             status=403,
         )
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:  # no address: other names may have been made to lead here
+        return name == "localhost"

@@ -104,11 +104,13 @@ def build_router(service: Service) -> APIRouter:
         if kind == "json":
             return answer
         if answer.result is None:
+            is_over = answer.state == "failed"
+            how = "failed, and has no turns" if is_over else f"is {answer.state}, and has none yet"
             raise RequestError(
-                f"The job is {answer.state}, and has no turns yet.",
+                f"The turns cannot be had: the job {how}.",
                 code="job-not-done",
                 status=409,
-                retry_after_s=None if answer.state == "failed" else 1.0,
+                retry_after_s=None if is_over else 1.0,
             )
         return Response(as_text(answer.result, kind), media_type=FORMATS[kind][1])
 

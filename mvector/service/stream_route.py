@@ -28,7 +28,7 @@ _MOST_MESSAGE = 1 << 20  # bytes
 _GOODBYE_S = 5.0
 _PACE = 4.0  # times as fast as it is spoken, behind the first seconds
 _AT_ONCE_S = 10.0
-_ALL = "all"
+_ALL, _BEGUN = "all", "begun by"
 _SEVERAL = "within"  # the one field of the query that may come more than once
 
 
@@ -42,15 +42,15 @@ def build_router(service: Service) -> APIRouter:
         """16-bit mono PCM in, and running answers out."""
         await socket.accept()
         try:
+            connection = _Connection(service, socket, counts)
+            asked = await connection.begin()
+            caller = connection.admitted(asked.key)
             with (
                 _one_more(counts, _ALL, service.settings.max_streams),
+                _one_more(counts, caller.who, service.settings.max_streams_each),
                 service.metrics.streams.track_inprogress(),
             ):
-                connection = _Connection(service, socket)
-                asked = await connection.begin()
-                caller = connection.admitted(asked.key)
-                with _one_more(counts, caller.who, service.settings.max_streams_each):
-                    await connection.serve(caller, asked)
+                await connection.serve(caller, asked)
             await socket.close()
         except WebSocketDisconnect:
             return
@@ -76,8 +76,10 @@ def _one_more(counts: Counter[str], who: str, most: int) -> Iterator[None]:
 class _Connection:
     """One client that streams."""
 
-    def __init__(self, service: Service, socket: WebSocket) -> None:
+    def __init__(self, service: Service, socket: WebSocket, counts: Counter[str]) -> None:
         self._service, self._socket, self._settings = service, socket, service.settings
+        self._counts = counts
+        self._address = socket.client.host if socket.client else "unknown"
 
     async def begin(self) -> StreamStart:
         """What is asked: by the query, or else by a first message, as pages give keys.
@@ -97,7 +99,10 @@ class _Connection:
         token = header.partition(" ")[2] if header else None
         if "rate" in query and (self._service.keys is None or token is not None):
             return _parsed({**query, "key": token})
-        message = await self._receive()
+        # Who has shown no key yet takes none of the streams, and keeps nobody of elsewhere waiting.
+        begun = f"{_BEGUN} {self._address}"
+        with _one_more(self._counts, begun, self._settings.max_streams):
+            message = await self._receive()
         if not message.get("text"):
             raise RequestError(
                 'Begin with JSON that has rate, and a key where one is needed: {"rate": 16000}.',
@@ -113,8 +118,7 @@ class _Connection:
 
     def admitted(self, token: str | None) -> Caller:
         """Who asks, if they may."""
-        address = self._socket.client.host if self._socket.client else "unknown"
-        return self._service.admit(token, address, self._socket.scope["request_id"], "read")
+        return self._service.admit(token, self._address, self._socket.scope["request_id"], "read")
 
     async def serve(self, caller: Caller, asked: StreamStart) -> None:
         """Answer until the client ends. A verification without success counts as a failed try."""

@@ -236,10 +236,14 @@ def test_without_keys_pages_of_other_origins_are_not_answered(served: Served) ->
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Host": "localhost:8000", "Origin": "http://localhost:9000"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[::1"},
+        {"Host": "127.0.0.1", "Origin": "http://[::1"},
     ):
         problem(served.client.get("/v1/people", headers=headers), 403, "not-local")
-    same = {"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:8000"}
-    assert served.client.get("/v1/people", headers=same).status_code == 200
+    for host in ("127.0.0.1:8000", "127.0.0.2:8000", "[::1]:8000", "localhost"):
+        same = {"Host": host, "Origin": f"http://{host}"}
+        assert served.client.get("/v1/people", headers=same).status_code == 200
     answer = served.client.get("/v1/people")
     assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")

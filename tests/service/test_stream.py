@@ -156,7 +156,11 @@ def test_a_key_comes_by_header_or_first_message_and_never_by_address(
 
 
 def test_without_keys_pages_of_other_origins_cannot_stream(served: Served) -> None:
-    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://[::1"},
+        {"Host": "evil.example"},
+    ):
         with (
             pytest.raises(WebSocketDisconnect),
             streaming(served, {"rate": RATE}, headers=headers),
@@ -212,3 +216,13 @@ def test_streams_are_bounded_in_number_length_and_idleness(serving: Serving) -> 
         socket.send_bytes(SILENCE)
         assert refused(socket)[:2] == (4413, "stream-too-long")
     assert "mvector_streams 0.0" in served.client.get("/metrics").text
+
+
+def test_who_has_shown_no_key_takes_no_stream(serving: Serving, tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json", must_exist=False)
+    headers = {"Authorization": f"Bearer {file.add('the app', 'read')}"}
+    served = serving(keys=file, max_streams=1)
+    with streaming(served, {}), streaming(served, {"rate": RATE}) as second:
+        assert refused(second)[:2] == (4503, "overloaded")  # nor may many of an address wait
+        with streaming(served, {"rate": RATE}, headers=headers) as own:
+            assert own.receive_json()["type"] == "ready"
