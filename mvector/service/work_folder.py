@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from mvector.errors import MVectorError
 from mvector.files import write_errors_as
+from mvector.speakers.sqlite_store import committed
 
 _BUSY_S = 30.0
 _SCHEMA = """
@@ -27,6 +28,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     at REAL NOT NULL, options TEXT, worker TEXT, starts INTEGER NOT NULL DEFAULT 0,
     progress REAL, answer TEXT
 );
+CREATE INDEX IF NOT EXISTS job_states ON jobs (state, at, who, worker, id);
+    -- rows with their answers are large, and are not read through each second
 CREATE TABLE IF NOT EXISTS events (kind TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS event_times ON events (kind, at);
 CREATE INDEX IF NOT EXISTS event_names ON events (kind, name, at);
@@ -84,14 +87,8 @@ class WorkFolder:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """What is done within is done whole or not at all, and by one process at a time."""
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+        with self._lock, committed(self._database, "BEGIN IMMEDIATE") as database:
+            yield database
 
     def is_alive(self, worker: str) -> bool:
         """Whether a process that used the folder still does."""

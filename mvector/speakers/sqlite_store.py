@@ -100,7 +100,7 @@ class SqliteStore:
         with (
             self._library_errors(wait_s),
             self._waiting(wait_s) as connection,
-            _committed(connection, "BEGIN IMMEDIATE") as database,
+            committed(connection, "BEGIN IMMEDIATE") as database,
         ):
             yield database
 
@@ -120,7 +120,7 @@ class SqliteStore:
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """The block's queries see one state of the library."""
-        with self._library_errors(), _committed(self._connection(), "BEGIN") as database:
+        with self._library_errors(), committed(self._connection(), "BEGIN") as database:
             yield database
 
     def rows(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -202,7 +202,7 @@ class SqliteStore:
             database.execute(f"PRAGMA {pragma} = ON")
         database.execute("PRAGMA synchronous = FULL")
         if schema.version_of(database) < schema.VERSION:
-            with _committed(database, "BEGIN IMMEDIATE"):
+            with committed(database, "BEGIN IMMEDIATE"):
                 schema.migrate(database)
 
     def _connect_read_only(self) -> sqlite3.Connection:
@@ -269,7 +269,7 @@ class SqliteStore:
 
 
 @contextmanager
-def _committed(database: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+def committed(database: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
     """A transaction, which is rolled back if the block fails."""
     database.execute(begin)
     try:

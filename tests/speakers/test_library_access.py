@@ -146,14 +146,14 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def fail(message: str) -> None:
         from mvector.speakers import sqlite_store
 
-        real = sqlite_store._committed
+        real = sqlite_store.committed
 
         def committed(database: sqlite3.Connection, begin: str) -> Any:
             if begin == "BEGIN IMMEDIATE":
                 raise sqlite3.OperationalError(message)
             return real(database, begin)
 
-        monkeypatch.setattr(sqlite_store, "_committed", committed)
+        monkeypatch.setattr(sqlite_store, "committed", committed)
 
     return fail
 
