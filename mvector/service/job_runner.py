@@ -34,7 +34,6 @@ class JobRunner:
     def __init__(self, jobs: Jobs, work: Work) -> None:
         self._jobs, self._work = jobs, work
         self._wake, self._is_closing = threading.Event(), False
-        self._running: str | None = None
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
@@ -56,18 +55,16 @@ class JobRunner:
         self._is_closing = True
         self._wake.set()
         self._thread.join(_STOP_S)  # what cannot be stopped in time ends with the process
-        if self._running is not None:
-            self._jobs.put_back(self._running)
+        self._jobs.put_back()
 
     def _run(self) -> None:
         while not self._is_closing:
             try:
+                self._jobs.put_back()  # what ended, if that could not be written down
                 self._jobs.tidy()
                 claimed = self._jobs.claim()
                 if claimed is not None:
-                    self._running = claimed.id
                     self._do(claimed)
-                    self._running = None
                     continue
             except Exception as error:  # such as a full disk: the next look may find it mended
                 logger.error("jobs: %s: %s", type(error).__name__, error)
@@ -84,9 +81,7 @@ class JobRunner:
                 raise RuntimeError("it ended its process each time that it was done")
             with acting_for(str(claimed.caller)):
                 answer = self._work(claimed, note)
-        except JobGoneError:
-            if self._is_closing:
-                self._jobs.put_back(claimed.id)
+        except JobGoneError:  # it was cancelled, or close() puts it back
             return
         except Exception as error:
             told = failed(error, claimed.caller.request_id)[1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -190,10 +192,10 @@ class Jobs:
             )
         self._delete_recording(job)
 
-    def put_back(self, job: str) -> None:
-        """Let another process do what this one does no more."""
+    def put_back(self) -> None:
+        """Let any process do what this one does no more, if there is a job that has not ended."""
         with self._shared.transaction() as database:
-            _put_back(database, "id = ?", (job,))
+            _put_back(database, self._shared.worker)
 
     def tidy(self) -> None:
         """Put back what dead processes worked on, and forget what is too old."""
@@ -202,9 +204,9 @@ class Jobs:
             workers = [worker for (worker,) in database.execute(query)]
             for worker in workers:
                 if not self._shared.is_alive(worker):
-                    condition = "worker = ? AND state"
-                    database.execute(f"DELETE FROM jobs WHERE {condition} = 'arriving'", (worker,))
-                    _put_back(database, f"{condition} = 'running'", (worker,))
+                    query = "DELETE FROM jobs WHERE worker = ? AND state = 'arriving'"
+                    database.execute(query, (worker,))
+                    _put_back(database, worker)
             oldest = time.time() - self._settings.job_kept_s
             database.execute(f"DELETE FROM jobs WHERE state IN {_FINISHED} AND at < ?", (oldest,))
             database.execute(
@@ -219,14 +221,13 @@ class Jobs:
                     self._delete_recording(file.stem)
 
     def _delete_recording(self, job: str) -> None:
-        try:
+        with suppress(PermissionError):  # Windows keeps what is open; tidy() comes again
             self.recording(job).unlink(missing_ok=True)
-        except PermissionError:  # Windows keeps what is open; tidy() comes again
-            return
 
 
-def _put_back(database: Any, condition: str, values: tuple[str, ...]) -> None:
+def _put_back(database: sqlite3.Connection, worker: str) -> None:
     database.execute(
-        f"UPDATE jobs SET state = 'queued', worker = NULL, progress = NULL WHERE {condition}",
-        values,
+        "UPDATE jobs SET state = 'queued', worker = NULL, progress = NULL "
+        "WHERE worker = ? AND state = 'running'",
+        (worker,),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -257,6 +258,30 @@ def test_a_process_that_stops_puts_its_job_back(tmp_path: Path) -> None:
     runner.close()
     assert jobs.get(ADA.who, job).state == "queued"
     assert jobs.recording(job).exists()
+    shared.close()
+
+
+def test_a_job_whose_end_cannot_be_written_down_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = WorkFolder(tmp_path)
+    jobs = Jobs(shared, ServiceSettings())
+    failures, finish = [sqlite3.OperationalError("database or disk is full")], jobs.finish
+
+    def finish_later(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        finish(*arguments)
+
+    monkeypatch.setattr(jobs, "finish", finish_later)
+    monkeypatch.setattr("mvector.service.job_runner._LOOK_EVERY_S", 0.01)
+    job = submitted(jobs, ADA)
+    runner = JobRunner(jobs, lambda claimed, note: {"turns": []})
+    until = time.monotonic() + 60
+    while jobs.get(ADA.who, job).state != "done":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    runner.close()
     shared.close()
 
 
