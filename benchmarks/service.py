@@ -26,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,24 +92,20 @@ def bare(clips: list[bytes], model: str | None, seconds: float) -> float:
 def load(server: Server, path: str, clips: list[bytes], clients: int, seconds: float) -> Load:
     """Let clients ask for a while; the first seconds do not count."""
     requests = [request("POST", path, clip) for clip in clips]
-    for count, length in ((False, WARM_UP_S), (True, seconds)):
-        found, until = Load(), time.perf_counter() + length
-        before = server.cpu_s(), time.process_time()
 
-        def work(number: int, found: Load = found, until: float = until) -> None:
+    def ask(found: Load, until: float, number: int) -> None:
+        client, turn = Client(server.address), number
+        while time.perf_counter() < until:
+            found.ask(client, requests[turn % len(requests)])
+            turn += 1
+        client.close()
 
-            client, turn = Client(server.address), number
-            while time.perf_counter() < until:
-                found.ask(client, requests[turn % len(requests)])
-                turn += 1
-            client.close()
-
-        at_once(clients, work)
-        if count:
-            taken = server.cpu_s() - before[0], time.process_time() - before[1]
-            found.cpu_ms = (1000 * taken[0] / len(found.times), 1000 * taken[1] / len(found.times))
-            return found
-    raise AssertionError
+    at_once(clients, partial(ask, Load(), time.perf_counter() + WARM_UP_S))
+    found, before = Load(), (server.cpu_s(), time.process_time())
+    at_once(clients, partial(ask, found, time.perf_counter() + seconds))
+    taken = server.cpu_s() - before[0], time.process_time() - before[1]
+    found.cpu_ms = (1000 * taken[0] / len(found.times), 1000 * taken[1] / len(found.times))
+    return found
 
 
 def steady(server: Server, clips: list[bytes], seconds: float, bare_rate: float) -> None:
@@ -132,12 +129,11 @@ def steady(server: Server, clips: list[bytes], seconds: float, bare_rate: float)
 
 def kills(server: Server, clips: list[bytes], minutes: float, every_s: float) -> None:
     """A mixed load while workers are killed; what was acknowledged is counted in the end."""
-    acknowledged: dict[str, int] = {}
-    found, lock = Load(), threading.Lock()
+    acknowledged: list[str] = []
+    found = Load()
     until = time.monotonic() + 60 * minutes
 
     def work(number: int) -> None:
-
         client, turn = Client(server.address), 0
         while time.monotonic() < until:
             voice, kind = (number + turn) % len(clips), turn % 4
@@ -152,8 +148,7 @@ def kills(server: Server, clips: list[bytes], minutes: float, every_s: float) ->
                     status = found.ask(client, ask)[0]
                     time.sleep(0 if status else 0.1)
                 if status == 201:
-                    with lock:
-                        acknowledged[name] = 1
+                    acknowledged.append(name)
                 continue
             path = ("", "/v1/identify", f"/v1/verify/Voice-{voice}", "/v1/embed")[kind]
             found.ask(client, request("POST", path, clip))
@@ -226,7 +221,6 @@ def main() -> None:
 
 def enrol(server: Server, clips: list[bytes]) -> None:
     """Enrol everybody once."""
-
     client = Client(server.address)
     for number, clip in enumerate(clips):
         status, body = client.ask(request("POST", f"/v1/people/Voice-{number}/clips", clip))

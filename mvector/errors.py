@@ -8,8 +8,7 @@ failures apart by their ``code``. ``docs/errors.md`` lists the codes.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-# By the names they are imported by.
-# What it is called, and the extra that brings it; the extra train brings all of them.
+# By the names they are imported by: what each is called, and the smallest extra that brings it.
 _TRAINING_PACKAGES = {
     "torch": ("PyTorch", "train"),
     "safetensors": ("safetensors", "train"),

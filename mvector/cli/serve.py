@@ -31,6 +31,7 @@ from mvector.cli.running import set_up_logging
 from mvector.compute.threads import num_threads
 from mvector.errors import MVectorError, import_errors_as
 from mvector.home import data_home
+from mvector.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
     import uvicorn
@@ -54,6 +55,7 @@ MVECTOR_NO_AUDIO=true. docs/service.md tells about the API, keys, TLS and privac
 """
 _MOST_MESSAGE = 2 << 20  # of a stream, in bytes; its route refuses half of it in words
 _RESTART_S = 1.0
+_USUAL = ServiceSettings()
 _GRACE_S = 30  # for what is under way when the service is stopped
 
 
@@ -71,48 +73,56 @@ class Serve(LibraryOptions, ThresholdOption, NoAudioOption, AuditDaysOption):
         parse_number,
     )
     max_body_mib: int = option(
-        16, "largest request, in MiB (default: %(default)s)", "N", parse_number
+        _USUAL.max_body_bytes >> 20,
+        "largest request, in MiB (default: %(default)s)",
+        "N",
+        parse_number,
     )
     max_clip_seconds: float = option(
         300.0, "longest clip (default: %(default)s)", "SECONDS", parse_length
     )
     max_recording_mib: int = option(
-        512, "largest recording of /v1/diarize, in MiB (default: %(default)s)", "N", parse_number
+        _USUAL.max_recording_bytes >> 20,
+        "largest recording of /v1/diarize, in MiB (default: %(default)s)",
+        "N",
+        parse_number,
     )
     max_recording_seconds: float = option(
-        14400.0,
+        _USUAL.max_recording_s,
         "longest recording of /v1/diarize (default: %(default)s)",
         "SECONDS",
         parse_length,
     )
     max_jobs: int = option(
-        16,
+        _USUAL.max_jobs,
         "recordings of /v1/diarize that arrive, wait or are worked on (default: %(default)s)",
         "N",
         parse_number,
     )
     max_waiting: int = option(
-        64,
+        _USUAL.max_waiting,
         "requests under way at once; more are told to come again (default: %(default)s)",
         "N",
         parse_number,
     )
-    batch_size: int = option(16, "clips computed at once (default: %(default)s)", "N", parse_number)
+    batch_size: int = option(
+        _USUAL.batch_size, "clips computed at once (default: %(default)s)", "N", parse_number
+    )
     requests_per_minute: int = option(
-        600,
+        _USUAL.requests_per_minute,
         "of a key, or of an address without keys; 0: any number (default: %(default)s)",
         "N",
         parse_count,
     )
     max_tries: int = option(
-        5,
+        _USUAL.max_tries,
         "failed verifications of a person within --tries_seconds; 0: any number "
         "(default: %(default)s)",
         "N",
         parse_count,
     )
     tries_seconds: float = option(
-        300.0, "see --max_tries (default: %(default)s)", "SECONDS", parse_length
+        _USUAL.tries_window_s, "see --max_tries (default: %(default)s)", "SECONDS", parse_length
     )
     no_page: bool = flag("serve programs only, and no page for people at /")
 
@@ -231,7 +241,6 @@ def _build(args: Serve, predictor: MVectorPredictor, shared: WorkFolder) -> Fast
     """The app of one process."""
     from mvector.service.app import build_app
     from mvector.service.service import Service
-    from mvector.service.settings import ServiceSettings
 
     settings = ServiceSettings(
         max_body_bytes=args.max_body_mib << 20,

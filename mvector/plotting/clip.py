@@ -208,7 +208,8 @@ def _draw_waveform(axes: Axes, view: ClipView, name: str) -> None:
         axes.plot(centres, middle, color=colour, linewidth=0.8)
     clipped = np.maximum(np.abs(low), np.abs(high)) >= CLIPPED_FROM
     if clipped.any():
-        axes.plot(centres[clipped], 1.12 * peak * clipped[clipped], "|", color=_FULL_SCALE)
+        marks = np.full(np.count_nonzero(clipped), 1.12 * peak)
+        axes.plot(centres[clipped], marks, "|", color=_FULL_SCALE)
     _draw_dropped(axes, view)
     axes.set(xlim=(times[0], times[-1]), ylim=(-1.15 * peak, 1.15 * peak))
     axes.spines[["top", "right"]].set_visible(False)

@@ -53,9 +53,9 @@ class Voices:
 
     def chosen(self, most_clips: int) -> Voices:
         """At most so many clips, evenly spaced; of all speakers, or of evenly spaced ones."""
-        groups = clips_of_each_speaker(self.speaker, None)
         if len(self.paths) <= most_clips:
             return self
+        groups = clips_of_each_speaker(self.speaker, None)
         num_speakers = max(MIN_SPEAKERS, min(len(groups), most_clips // _LEAST_CLIPS))
         groups = [groups[at * len(groups) // num_speakers] for at in range(num_speakers)]
         each = max(1, most_clips // num_speakers)

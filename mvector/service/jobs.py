@@ -9,14 +9,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mvector.service.caller import Caller
 from mvector.service.errors import RequestError, overloaded
+from mvector.service.schemas import State
 from mvector.service.settings import ServiceSettings
 from mvector.service.work_folder import WorkFolder
 
-State = Literal["queued", "running", "done", "failed"]
 _AGAIN_S = 10.0  # after which it is worth another try
 _MOST_STARTS = 3  # a recording that ends its process so often is not tried again
 _UNFINISHED = "('arriving', 'queued', 'running')"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Answer = Literal["same", "different", "cannot tell"]
 Purpose = Literal["default", "login", "search"]
+State = Literal["queued", "running", "done", "failed"]
 NOT_DETECTED = "Replayed and synthetic voices are not detected."
 
 
@@ -191,7 +192,7 @@ class Job(BaseModel):
     """Work that is done behind the answer."""
 
     id: str
-    state: Literal["queued", "running", "done", "failed"]
+    state: State
     progress: float | None = Field(description="from 0 to 1; null: not known")
     result: Diarized | None = Field(None, description="where it is done")
     problem: Problem | None = Field(None, description="where it failed")

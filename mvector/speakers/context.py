@@ -243,13 +243,12 @@ class LibraryContext:
             LibraryError: an encrypted clip is damaged, or something lies in the clip's way.
             OSError: it cannot be read.
         """
-        source = self.clips.source(file)
-        if isinstance(source, Path) and not file.endswith(ENCRYPTED_SUFFIX):
+        source, is_sealed = self.clips.source(file), file.endswith(ENCRYPTED_SUFFIX)
+        is_file = isinstance(source, Path)
+        if is_file and not is_sealed:
             return source
-        data, name = (
-            (source.read_bytes(), str(source)) if isinstance(source, Path) else (source, file)
-        )
-        is_sealed = file.endswith(ENCRYPTED_SUFFIX)
+        data = source.read_bytes() if isinstance(source, Path) else source
+        name = str(source) if is_file else file
         return named_stream(self.cipher.decrypt(data) if is_sealed else data, name)
 
 
