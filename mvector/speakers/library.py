@@ -92,8 +92,7 @@ class SpeakerLibrary:
             groups: that the person joins.
 
         Returns:
-            The file of the clip; ``None`` where audio is not kept, or is kept in a
-            database.
+            The file of the clip; ``None`` where audio is not kept, or is kept in a database.
 
         Raises:
             AudioError: the clip cannot be used.

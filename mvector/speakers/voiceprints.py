@@ -67,8 +67,6 @@ class Voiceprints:
             return
         with self._store.snapshot() as database:
             revision = revision_of(database)
-            if revision == self.revision:
-                return
             library = get_meta(database, "library") or ""
             if library != self._library or revision < self.revision:
                 self._library, self.revision = library, -1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import soundfile
 from fastapi.testclient import TestClient
 from onnx_stand_in import RATE
+from small_settings import ROOT
 
 from mvector.service.service import Service
 
@@ -47,6 +50,20 @@ def as_wav(samples: np.ndarray) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, samples, RATE, format="WAV", subtype="FLOAT")
     return stream.getvalue()
+
+
+def served_process(model: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
+    """``mvector serve`` as a process, with its library and its state below a folder."""
+    environment = {
+        "MVECTOR_AUDIO_DB_PATH": str(folder / "db"),
+        "MVECTOR_MODEL_PATH": str(model),
+        "MVECTOR_HOME": str(folder / "home"),
+    }
+    command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--threshold", "0.9"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*command, *options], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 @dataclass

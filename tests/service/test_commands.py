@@ -7,14 +7,11 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
-from served import Clips, hand_to_another_model
-from small_settings import ROOT
+from served import Clips, hand_to_another_model, served_process
 
 from mvector.cli import run_script
 from mvector.recognition.predictor import MVectorPredictor
@@ -81,20 +78,7 @@ def test_a_library_of_another_model_is_refused_before_anything_is_answered(
 def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
     tmp_path: Path, model: Path, clips: Clips
 ) -> None:
-    command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--threshold", "0.9"]
-    environment = {
-        "MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"),
-        "MVECTOR_MODEL_PATH": str(model),
-        "MVECTOR_HOME": str(tmp_path / "home"),
-    }
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = served_process(model, tmp_path)
     assert process.stdout is not None
     told = dict(process.stdout.readline().split(maxsplit=1) for _ in range(5))
     assert told["Model:"] == f"{model}\n"

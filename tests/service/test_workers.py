@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-from served import Clips, Served, Serving, enrol, problem
-from small_settings import ROOT
+from served import Clips, Served, Serving, enrol, problem, served_process
 
 from mvector.service.allowances import Allowance
 from mvector.service.caller import Caller
@@ -119,21 +116,7 @@ def test_requests_of_a_minute_are_counted_together(serving: Serving, tmp_path: P
 def test_a_killed_process_is_started_again_and_nothing_acknowledged_is_lost(
     tmp_path: Path, model: Path, clips: Clips
 ) -> None:
-    command = [sys.executable, "-m", "mvector", "serve", "--port", "0", "--workers", "2"]
-    environment = {
-        "MVECTOR_AUDIO_DB_PATH": str(tmp_path / "db"),
-        "MVECTOR_MODEL_PATH": str(model),
-        "MVECTOR_HOME": str(tmp_path / "home"),
-        "MVECTOR_THRESHOLD": "0.9",
-    }
-    service = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    service = served_process(model, tmp_path, "--workers", "2")
     assert service.stdout is not None
     address = service.stdout.readline().split()[1]
 

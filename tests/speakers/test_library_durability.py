@@ -13,7 +13,6 @@ import sqlite3
 import stat
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,37 +193,6 @@ def test_two_processes_that_enrol_at_once_lose_nobody(encoder: Any, tmp_path: Pa
     expected = {f"{group} {k}": 1 for group in "AB" for k in range(NUM_ENROLLED)}
     assert check_whole(tmp_path, encoder) == expected
     assert encoder.heard == 0
-
-
-def test_threads_share_a_library(encoder: Any, tmp_path: Path) -> None:
-    library = SpeakerLibrary(tmp_path, encoder)
-    library.register("Person 0", clip_of(0))
-    failures: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            for take in range(5):
-                library.register(f"Person {number}", clip_of(number, take))
-                assert library.identify(clip_of(number, take))[0].score > 0.5
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert sum(person.num_clips for person in library.people()) == 21
-
-
-def test_a_library_can_be_used_on_both_sides_of_a_fork(encoder: Any, tmp_path: Path) -> None:
-    library = SpeakerLibrary(tmp_path, encoder)
-    library.register("Ada", clip_of(0))
-    assert succeeded(forked(lambda: library.register("Bob", clip_of(1)) and None))
-    library.register("Eve", clip_of(2))
-    assert library.names() == ["Ada", "Bob", "Eve"]
-    assert library.identify(clip_of(1))[0].name == "Bob"
 
 
 # ---- nothing can be written -----------------------------------------------------------------
