@@ -113,7 +113,7 @@ class LibraryContext:
         if not self.is_audited:
             return
         try:
-            with self.store.transaction(wait_s=_AUDIT_WAIT_S) as database:
+            with self.store.transaction(wait_s=_AUDIT_WAIT_S, alone=False) as database:
                 self.append_audit(database, action, name, score)
         except LibraryError as error:
             self.obstacles.tell_once("audit", f"The audit misses what is asked now: {error}")

@@ -86,7 +86,9 @@ class PostgresStore:
     # ---- operations -------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, *, wait_s: float = WRITE_WAIT_S) -> Iterator[Database]:
+    def transaction(
+        self, *, wait_s: float = WRITE_WAIT_S, alone: bool = True
+    ) -> Iterator[Database]:
         """As :meth:`mvector.speakers.store.Store.transaction`."""
         if self.read_only:
             raise LibraryError(
@@ -94,16 +96,16 @@ class PostgresStore:
                 "nothing can be changed.",
                 code="library-read-only",
             )
-        begin = f"BEGIN; SET LOCAL lock_timeout = {round(1000 * wait_s)}; " + _LOCK.format(
-            schema=self.address.schema
-        )
+        begin = f"BEGIN; SET LOCAL lock_timeout = {round(1000 * wait_s)}; "
+        begin += _LOCK.format(schema=self.address.schema) if alone else ""
         with (
             library_errors(self.name, wait_s),
             self._connection() as connection,
             _committed(connection, begin) as database,
         ):
             yield database
-            update_voiceprints(database)
+            if alone:
+                update_voiceprints(database)
 
     @contextmanager
     def snapshot(self) -> Iterator[Database]:

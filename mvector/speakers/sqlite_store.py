@@ -83,10 +83,12 @@ class SqliteStore:
     # ---- operations -------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, *, wait_s: float = WRITE_WAIT_S) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, *, wait_s: float = WRITE_WAIT_S, alone: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """All of the block's changes or none; no other process writes meanwhile.
 
-        ``wait_s`` is how long to wait for one that does.
+        ``wait_s`` is how long to wait for one that does; ``alone`` is how SQLite writes anyway.
 
         Raises:
             LibraryError: the library is read-only, the disk full, or the database in use.

@@ -78,10 +78,13 @@ class Store(Protocol):
     @property
     def quality_columns(self) -> str: ...
 
-    def transaction(self, *, wait_s: float = WRITE_WAIT_S) -> AbstractContextManager[Database]:
+    def transaction(
+        self, *, wait_s: float = WRITE_WAIT_S, alone: bool = True
+    ) -> AbstractContextManager[Database]:
         """All of the block's changes or none; nobody else writes to the library meanwhile.
 
-        ``wait_s`` is how long to wait for one who does.
+        ``wait_s`` is how long to wait for one who does. Where only the audit is written, it need
+        not be ``alone``, if the database knows how.
 
         Raises:
             LibraryError: the library is read-only, or cannot be written to.

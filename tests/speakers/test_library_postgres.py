@@ -258,6 +258,8 @@ def test_who_writes_for_too_long_is_told_of(library: SpeakerLibrary, postgres: s
         ):
             pass
         assert library.identify(clip_of(0))[0].name == "Person 0"  # who reads waits for nobody
+        library.record("identify", "Person 0", 0.5)  # nor who only notes what was asked
+        assert library.audit_log(1)[0].score == 0.5
 
 
 def test_connections_that_were_cut_are_made_anew(library: SpeakerLibrary, postgres: str) -> None:
