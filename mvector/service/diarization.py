@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 from mvector.audio import header_duration
+from mvector.diarization.hearing import best_vad_method
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.result import Diarization
 from mvector.diarization.turns import Turn
 from mvector.diarization.writing import to_csv, to_rttm, to_srt, to_vtt
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.service import schemas
+from mvector.service.errors import RequestError
 from mvector.service.jobs import Claimed
 from mvector.service.recordings import open_recording
 
@@ -24,6 +27,21 @@ FORMATS: dict[str, tuple[Callable[[Diarization], str], str]] = {
     "vtt": (to_vtt, "text/vtt"),
     "csv": (to_csv, "text/csv"),
 }
+
+
+def require_detector() -> None:
+    """Refuse recordings where nothing is installed that finds speech.
+
+    Raises:
+        RequestError: there is neither silero-vad nor librosa.
+    """
+    if best_vad_method() == "energy" and find_spec("librosa") is None:
+        raise RequestError(
+            "This service has nothing that finds speech in recordings; whoever runs it can install "
+            "silero-vad.",
+            code="diarization-unavailable",
+            status=501,
+        )
 
 
 def diarize(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from mvector.service import schemas
 from mvector.service.caller import Caller
-from mvector.service.diarization import FORMATS, as_text
+from mvector.service.diarization import FORMATS, as_text, require_detector
 from mvector.service.errors import RequestError
 from mvector.service.guard import RECORDINGS
 from mvector.service.jobs import Job
@@ -74,6 +74,7 @@ def build_router(service: Service) -> APIRouter:
             raise RequestError(
                 "Not valid: min_speakers is larger than max_speakers.", code="request-invalid"
             )
+        require_detector()
         job = jobs.reserve(caller)
         try:
             await save_recording(request, jobs.recording(job), service.settings)

@@ -176,6 +176,15 @@ def test_a_job_is_seen_by_its_key_alone_and_all_keys_share_the_places(
     assert ended(client, own, headers=ada)["state"] == "failed"
 
 
+def test_a_service_that_cannot_find_speech_says_so_at_once(
+    served: Served, talk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("service.diarization", "diarization.hearing"):
+        monkeypatch.setattr(f"mvector.{place}.find_spec", lambda name: None)
+    answer = served.client.post("/v1/diarize", files={"file": talk})
+    problem(answer, 501, "diarization-unavailable")
+
+
 # ---- several processes, and what a killed one leaves ---------------------------------------------
 
 
