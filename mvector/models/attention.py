@@ -35,8 +35,17 @@ def attentive_statistics(
     """Weighted mean and standard deviation over the last axis, float32 at least."""
     if mask is not None:
         scores = masked_scores(scores, mask)
-    mean, variance = _WeightedMoments.apply(x, scores)
+    moments = _moments_in_a_graph if is_in_onnx_export() else _WeightedMoments.apply
+    mean, variance = moments(x, scores)
     return mean, variance.clamp(min=variance_floor).sqrt()
+
+
+def _moments_in_a_graph(x: torch.Tensor, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those of :class:`_WeightedMoments`, by operators that a graph of any batch can hold."""
+    weights, x = softmax_over_frames(at_least_float32(scores)), at_least_float32(x)
+    mean = (weights * x).sum(dim=-1, keepdim=True)
+    variance = (weights * (x - mean).square()).sum(dim=-1)
+    return mean.squeeze(-1), variance
 
 
 class _WeightedMoments(torch.autograd.Function):
