@@ -63,8 +63,8 @@ class Who(ModelOptions, ThresholdOption, ChannelOption, JsonOption):
         "JSON of an earlier recording, whose unknown people keep their labels here", "EARLIER"
     )
     register_unknown: Sequence[str] | None = optional(
-        "enrol unknown people by what they say here: LABEL=NAME, such as 'Speaker 2=Ada'; without "
-        "any, each is asked for",
+        "enrol unknown people by what they say here, for recordings to come: LABEL=NAME, such as "
+        "'Speaker 2=Ada'; without any, each is asked for",
         "LABEL=NAME",
         nargs="*",
     )

@@ -96,13 +96,18 @@ def run(args: Score) -> int:
     return 0
 
 
+def _is_of_person(folder: Path) -> bool:
+    """Whether it is no file, and not the library's own: names do not begin with a dot on a disk."""
+    return folder.is_dir() and not folder.name.startswith(".")
+
+
 def _read_names(path: Path) -> Sequence[str]:
     """Names as they stand in RTTM, of a library's folders or of the lines of a file."""
     from mvector.diarization.rttm import as_field
     from mvector.speakers.names import person_of_folder
 
     if path.is_dir():
-        names = [person_of_folder(folder) for folder in path.iterdir() if folder.is_dir()]
+        names = [person_of_folder(folder) for folder in path.iterdir() if _is_of_person(folder)]
     else:
         with read_errors_as(DataError, f"'{path}'"):
             names = [line for line in read_utf8(path).split("\n") if line.strip()]

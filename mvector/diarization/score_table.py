@@ -34,8 +34,8 @@ def errors_to_dict(errors: DiarizationErrors) -> dict[str, Any]:
 def error_table(
     errors_of: Mapping[str, DiarizationErrors], total: DiarizationErrors, title: str
 ) -> Table:
-    """A row for each recording and one for all; columns of names where somebody is enrolled."""
-    has_names = total.enrolled_s > 0
+    """A row for each recording and one for all; columns of names where it is told who has one."""
+    has_names = total.enrolled_s + total.strangers_s > 0
     columns: list[Column] = [
         ("recording", lambda row: row[0]),
         ("speech", lambda row: f"{row[1].speech_s:.1f} s"),

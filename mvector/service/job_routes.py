@@ -46,6 +46,7 @@ _RESULT = {
 }
 _QUEUED = {"id": _ID, "state": "queued", "progress": None, "result": None, "problem": None}
 _DONE = {**_QUEUED, "state": "done", "progress": 1.0, "result": _RESULT}
+_BOUNDS = {"min_speakers", "max_speakers"}
 _TEXT = {own: {"schema": {"type": "string"}} for _, own in FORMATS.values()}
 
 
@@ -70,6 +71,12 @@ def build_router(service: Service) -> APIRouter:
 
         The recording is deleted when the job is done, fails or is cancelled.
         """
+        if query.num_speakers is not None and query.model_fields_set & _BOUNDS:
+            raise RequestError(
+                "Not valid: min_speakers and max_speakers have no use beside num_speakers, which "
+                "says it all.",
+                code="request-invalid",
+            )
         if query.min_speakers > query.max_speakers:
             raise RequestError(
                 "Not valid: min_speakers is larger than max_speakers.", code="request-invalid"

@@ -60,6 +60,19 @@ def test_names_are_right_or_wrong_where_it_is_said_who_is_enrolled(
     assert answer["total"]["named_strangers_rate"] == pytest.approx(10 / 12)
 
 
+def test_where_nobody_who_speaks_is_enrolled_strangers_are_still_told_of(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "people" / "Zoe").mkdir(parents=True)
+    (tmp_path / "people" / ".pending").mkdir()  # the library's own, and nobody
+    words = [*files, "--enrolled", str(tmp_path / "people")]
+    assert run_script("score_diarization", words) == 0
+    assert "strangers named" in capsys.readouterr().out
+    (tmp_path / "people" / "Zoe").rmdir()
+    assert run_script("score_diarization", words) == 2
+    assert "has no name" in capsys.readouterr().err
+
+
 def test_collar_overlap_and_regions_are_those_of_the_options(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -111,6 +111,7 @@ def test_what_is_wrong_with_a_recording_is_told_at_once_or_by_the_job(
         {"files": {"file": b""}},
         {"params": {"num_speakers": 0}, "files": {"file": talk}},
         {"params": {"min_speakers": 3, "max_speakers": 2}, "files": {"file": talk}},
+        {"params": {"num_speakers": 3, "max_speakers": 2}, "files": {"file": talk}},
     ):
         problem(client.post("/v1/diarize", **request), 400, "request-invalid")  # type: ignore[arg-type]
     problem(client.post("/v1/diarize"), 415, "content-type-unknown")
