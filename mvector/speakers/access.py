@@ -37,6 +37,8 @@ def library_folder(path: str | os.PathLike[str]) -> Path:
         raise LibraryError(mistake) from error
     if not text.strip():
         raise LibraryError("The path of the speaker library is empty; name a folder: audio_db.")
+    if text.lower().startswith(("postgresql:/", "postgres:/")):  # which Path has one slash of
+        raise LibraryError("Give the address of a library in PostgreSQL as text, not as a Path.")
     if "\0" in text:
         raise LibraryError(f"The path of the speaker library {text!r} holds a NUL; leave it out.")
     if os.path.lexists(text) and not os.path.isdir(text):

@@ -69,6 +69,8 @@ def test_the_path_of_a_folder_is_no_address() -> None:
     assert not is_address("audio_db")
     assert not is_address(Path("postgresql:"))
     assert shown_library("audio_db") == "audio_db"
+    with pytest.raises(LibraryError, match="as text, not as a Path"):
+        SpeakerLibrary(Path("postgresql://h/d"), None)
 
 
 @pytest.mark.parametrize(
