@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "^", "s", "v", "D", "P", "X", "<")
 QUIET = "#C4C4C4"  # of what is behind the rest
-NEEDS_MATPLOTLIB = "Pictures need matplotlib: pip install matplotlib."
 
+_NEEDS_MATPLOTLIB = "Pictures need matplotlib: pip install matplotlib."
 _NOTEBOOK_DPI = 70
 _LATIN = "DejaVu Sans"  # comes with matplotlib
 # Fonts with Chinese letters that systems and distributions bring along.
@@ -38,7 +38,7 @@ def new_figure(width: float, height: float) -> Figure:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    with import_errors_as(NEEDS_MATPLOTLIB):
+    with import_errors_as(_NEEDS_MATPLOTLIB):
         from matplotlib.figure import Figure
 
     class Picture(Figure):
@@ -86,19 +86,18 @@ def drawable(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    with import_errors_as(NEEDS_MATPLOTLIB):
+    with import_errors_as(_NEEDS_MATPLOTLIB):
         import matplotlib
     shown = [_shortened(printable(name), longest) for name in names]
     fonts, known = _fonts_for(set("".join(shown)))
-    replaced = [
-        (f"{kind} {number}", name)
+    number_of = {
+        name: f"{kind} {number}"
         for number, name in enumerate(shown, 1)
         if not known.issuperset(name)
-    ]
-    number_of = {name: short for short, name in replaced}
+    }
     sentence = ""
-    if replaced:
-        which = shorten_list([f"{short} is {name}" for short, name in replaced], 50)
+    if number_of:
+        which = shorten_list([f"{short} is {name}" for name, short in number_of.items()], 50)
         sentence = (
             f"No font here has all letters of the names, so that {which}. Install one, such as "
             "Noto Sans CJK (Debian, Ubuntu: fonts-noto-cjk)."

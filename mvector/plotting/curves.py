@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,11 +89,12 @@ def curves_figure(runs: Sequence[RunCurves]) -> tuple[Figure, str]:
         MissingDependencyError: matplotlib is not installed.
     """
     with drawable(_short_names([run.name for run in runs]), "run") as (names, sentence):
+        from matplotlib.lines import Line2D
+
         figure = new_figure(12.0, 7.6 + 0.25 * -(-len(runs) // 3))
         panels = figure.subplots(2, 2, sharex=True).ravel()
-        handles = []
         for axes, panel in zip(panels, _PANELS, strict=True):
-            handles = _draw_panel(axes, panel, runs)
+            _draw_panel(axes, panel, runs)
         for axes in panels[2:]:
             axes.set_xlabel("step")
         best = [run.best_eer for run in runs]
@@ -101,42 +102,38 @@ def curves_figure(runs: Sequence[RunCurves]) -> tuple[Figure, str]:
             name if rate is None else f"{name}: EER {100.0 * rate:.2f} % at best"
             for name, rate in zip(names, best, strict=True)
         ]
+        handles = [Line2D([], [], linewidth=2.0, **_line(place)) for place in range(len(runs))]
         name_legend(figure, handles, texts, loc="outside lower center", ncols=min(3, len(runs)))
     return figure, sentence
 
 
-def _draw_panel(
-    axes: Axes, panel: tuple[str, str, str, float], runs: Sequence[RunCurves]
-) -> list[object]:
-    from matplotlib.lines import Line2D
+def _line(place: int) -> dict[str, Any]:
+    """Colour and style of the run of this number."""
+    style = _STYLES[place // len(COLOURS) % len(_STYLES)]
+    return {"color": COLOURS[place % len(COLOURS)], "linestyle": style}
 
+
+def _draw_panel(axes: Axes, panel: tuple[str, str, str, float], runs: Sequence[RunCurves]) -> None:
     title, tag, unit, scale = panel
-    handles: list[object] = []
-    is_empty = True
     for place, run in enumerate(runs):
-        colour = COLOURS[place % len(COLOURS)]
-        style = _STYLES[place // len(COLOURS) % len(_STYLES)]
-        handles.append(Line2D([], [], color=colour, linestyle=style, linewidth=2.0))
         if tag not in run.curves:
             continue
-        is_empty = False
-        steps, values = run.curves[tag]
+        line, (steps, values) = _line(place), run.curves[tag]
         marker = "o" if tag.startswith("eval/") else ""
         smooth = values
         if tag in ("train/loss", "train/accuracy") and len(values) > _FEW:
-            axes.plot(steps, scale * values, color=colour, alpha=0.25, linewidth=0.8)
+            axes.plot(steps, scale * values, color=line["color"], alpha=0.25, linewidth=0.8)
             smooth = _running_mean(values, len(values) // _MEAN_OF)
-        axes.plot(
-            steps, scale * smooth, style, color=colour, linewidth=1.6, marker=marker, markersize=3.5
-        )
+        axes.plot(steps, scale * smooth, linewidth=1.6, marker=marker, markersize=3.5, **line)
         if marker:
             lowest = int(np.nanargmin(values))
-            axes.plot(steps[lowest], scale * values[lowest], "*", color=colour, markersize=11)
-    if is_empty:
+            axes.plot(
+                steps[lowest], scale * values[lowest], "*", color=line["color"], markersize=11
+            )
+    if not any(tag in run.curves for run in runs):
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color="#777777")
     axes.set(title=title, ylabel=unit)
     style_axes(axes)
-    return handles
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:

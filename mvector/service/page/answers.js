@@ -51,7 +51,8 @@ export function problemCard(problem, retry = null) {
   );
 }
 
-const KINDS = { same: "same", different: "different", "cannot tell": "unsure" };
+/** Kinds of cards, by the answer of a verdict. */
+export const KINDS = { same: "same", different: "different", "cannot tell": "unsure" };
 
 /** A verdict, with the similarity on a scale and what few ask for behind a word. */
 export function verdictCard(verdict, heading, sentence, qualities) {

@@ -1,5 +1,5 @@
 import { sendClips } from "./api.js";
-import { busyCard, problemCard, tell, verdictCard } from "./answers.js";
+import { KINDS, busyCard, problemCard, tell, verdictCard } from "./answers.js";
 import { ClipInput } from "./clip_input.js";
 import { t } from "./texts.js";
 
@@ -20,7 +20,7 @@ export function start(section) {
     let shown;
     try {
       const found = await sendClips("/v1/compare", { file1: clips[0], file2: clips[1] });
-      const kind = found.answer === "cannot tell" ? "unsure" : found.answer;
+      const kind = KINDS[found.answer];
       shown = verdictCard(found, t(`compare.${kind}`), t(`compare.${kind}.more`), found.quality);
     } catch (problem) {
       shown = problemCard(problem, compare);

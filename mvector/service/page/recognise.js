@@ -1,5 +1,5 @@
 import { sendClips } from "./api.js";
-import { busyCard, problemCard, tell, verdictCard } from "./answers.js";
+import { KINDS, busyCard, problemCard, tell, verdictCard } from "./answers.js";
 import { ClipInput } from "./clip_input.js";
 import { element } from "./dom.js";
 import { t } from "./texts.js";
@@ -30,7 +30,7 @@ export function start(section) {
 
 function answerCard(found) {
   const values = { n: found.num_people, name: found.name };
-  const kind = found.answer === "cannot tell" ? "unsure" : found.answer;
+  const kind = KINDS[found.answer];
   const shown = verdictCard(
     found,
     found.name ?? t(`recognise.${kind}`),

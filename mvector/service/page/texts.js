@@ -5,7 +5,7 @@ const KNOWN = ["en", "zh"];
 /** The first tag that is of a known language, such as en-GB, for numbers and dates. */
 export const locale =
   navigator.languages.find((tag) => KNOWN.includes(tag.slice(0, 2).toLowerCase())) ?? "en";
-export const language = locale.slice(0, 2).toLowerCase();
+const language = locale.slice(0, 2).toLowerCase();
 
 let texts = { page: {}, problems: {}, sentences: [] };
 
