@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mvector.errors import LibraryError
-from mvector.speakers.obstacles import shown
 
 _SCHEMES = ("postgresql://", "postgres://")
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
@@ -78,17 +77,6 @@ def parse_address(address: str) -> PostgresAddress:
     netloc = f"{user.partition(':')[0]}{at}{hosts}"
     text = f"postgresql://{netloc}{parts.path}?{urlencode(told, safe='/')}"
     return PostgresAddress(conninfo, schema, None if folder is None else Path(folder), text)
-
-
-def shown_library(path: str | os.PathLike[str]) -> str:
-    """The path of a library as it may be told: without a password.
-
-    Raises:
-        LibraryError: it is an address, and malformed.
-    """
-    if isinstance(path, str) and is_address(path):
-        return str(parse_address(path))
-    return shown(path)
 
 
 def _malformed() -> LibraryError:
