@@ -24,13 +24,14 @@ from mvector.cli import main
 from mvector.cli.common import ANSWER_CODES
 
 # What a page says as it is takes minutes; these settings make a training of seconds.
-SMALL = """
-    dataset_conf.max_duration=1.0 dataset_conf.dataLoader.batch_size=8
-    dataset_conf.dataLoader.num_workers=0 preprocess_conf.method_args.num_mel_bins=40
-    model_conf.backbone.channels=32 model_conf.backbone.embd_dim=32 train_conf.max_epoch=1
-    optimizer_conf.scheduler_args.warmup_epoch=0
-"""
-ADDED = {"train": [word for setting in SMALL.split() for word in ("--set", setting)]}
+SMALL = (
+    *("dataset_conf.max_duration=1.0", "dataset_conf.dataLoader.batch_size=8"),
+    *("dataset_conf.dataLoader.num_workers=0", "preprocess_conf.method_args.num_mel_bins=40"),
+    *("model_conf.backbone.channels=32", "model_conf.backbone.embd_dim=32"),
+    "train_conf.max_epoch=1",
+)
+WARM_UP = "optimizer_conf.scheduler_args.warmup_epoch=0"
+ADDED = {"train": [word for setting in (*SMALL, WARM_UP) for word in ("--set", setting)]}
 #: Where pages say that the service is.
 ADDRESS = "http://127.0.0.1:8000"
 

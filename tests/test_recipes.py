@@ -7,17 +7,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from pages import blocks_in
+from pages import SMALL, WARM_UP, blocks_in
 from small_settings import ROOT, no_pictures
 
 from mvector.cli import main
-
-SMALL = """
-    model_conf.backbone.channels=32 model_conf.backbone.embd_dim=32 train_conf.max_epoch=1
-    dataset_conf.max_duration=1.0 dataset_conf.dataLoader.batch_size=8
-    dataset_conf.dataLoader.num_workers=0 preprocess_conf.method_args.num_mel_bins=40
-"""
-WARM_UP = "optimizer_conf.scheduler_args.warmup_epoch=0"
 
 
 def sections() -> dict[str, list[str]]:
@@ -40,7 +33,7 @@ def run_lines(lines: list[str]) -> list[str]:
         program, *words = shlex.split(line)
         assert program == "mvector", line
         if words[0] == "train":
-            settings = [*SMALL.split(), *([] if "large_margin" in line else [WARM_UP])]
+            settings = [*SMALL, *([] if "large_margin" in line else [WARM_UP])]
             words += [word for setting in settings for word in ("--set", setting)]
         elif words[0] in ("create_data", "inspect_data", "pack_corpus"):
             words += ["--num_workers", "0"]

@@ -121,7 +121,7 @@ def test_a_killed_process_is_started_again_and_nothing_acknowledged_is_lost(
     address = service.stdout.readline().split()[1]
 
     def workers() -> list[int]:
-        """The processes that hold the state of the service open."""
+        """Ids of the processes that answer."""
         file = Path(f"/proc/{service.pid}/task/{service.pid}/children")
         found = [int(pid) for pid in file.read_text().split()]
         return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
