@@ -21,12 +21,14 @@ class Moment:
     """What is heard at one moment.
 
     Attributes:
+        start_s: where the sound begins that is new since the moment before, in seconds.
         end_s: seconds of sound until then.
         speech_s: seconds of speech in all of it, as its windows tell.
         is_speech: whether somebody speaks in the window.
         result: who it is; ``None`` where nobody speaks, or too little to tell.
     """
 
+    start_s: float
     end_s: float
     speech_s: float
     is_speech: bool
@@ -95,9 +97,10 @@ class Watcher:
         is_first = self._num_samples - len(hop) < self._size
         heard_s = len(self._window if is_first else hop) / self._rate
         self._speech_s += share * heard_s
+        end_s = self._num_samples / self._rate
         is_speech = share >= _LEAST_SPEECH
         result = self._recognise() if is_speech and self._recognises else None
-        yield Moment(self._num_samples / self._rate, self._speech_s, is_speech, result)
+        yield Moment(end_s - heard_s, end_s, self._speech_s, is_speech, result)
 
     def _recognise(self) -> Recognition | None:
         try:

@@ -41,7 +41,7 @@ class Listener:
             recognises=asked.person is None,
         )
         self._rate, self._odd_byte = asked.rate, b""
-        self._turns = _Turns(asked.hop_s)
+        self._turns = _Turns()
         self._verdict = _Verdict(predictor, asked, purpose)
 
     @property
@@ -102,8 +102,8 @@ class _Turns:
     Where one begins is known to a hop.
     """
 
-    def __init__(self, hop_s: float) -> None:
-        self._hop_s, self._start_s, self._end_s = hop_s, 0.0, 0.0
+    def __init__(self) -> None:
+        self._start_s = self._end_s = 0.0
         self._name: str | None = None
         self._is_open = False
 
@@ -113,8 +113,7 @@ class _Turns:
         if self._is_open and (not is_known or name != self._name):
             yield from self.end()
         if is_known and not self._is_open:
-            start_s = max(self._end_s, moment.end_s - self._hop_s)
-            self._is_open, self._name, self._start_s = True, name, start_s
+            self._is_open, self._name, self._start_s = True, name, moment.start_s
         if is_known:
             self._end_s = moment.end_s
 

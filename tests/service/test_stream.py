@@ -88,7 +88,7 @@ def test_who_speaks_is_told_with_turns_and_a_verdict(ada: Served, clips: Clips) 
     assert verdict["time_s"] <= 3.0
     assert verdict["quality"]["speech_s"] > 0.5
     first, second = of_type(messages, "turn")[:2]
-    assert (first["name"], first["start_s"]) == ("Ada", 0.5)
+    assert (first["name"], first["start_s"]) == ("Ada", 0.0)
     assert 2.0 <= first["end_s"] <= 2.5
     assert second["name"] is None
     assert messages[-1] == {"type": "end", "time_s": 6.0}
