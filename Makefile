@@ -22,8 +22,9 @@ LOWEST = $(VENV)-lowest
 LOWEST_READY = $(LOWEST)/.requirements-installed
 # All but the commands, the corpora, the demo and whole trainings.
 FAST_TESTS = tests/test_package.py $(addprefix tests/,audio compat compute config data diarization embedding \
-  evaluation features losses models recognition scoring speakers training/test_optimizers.py \
-  training/test_network.py training/test_schedules.py training/test_loggers.py)
+  evaluation export features losses models published recognition scoring service speakers \
+  training/test_optimizers.py training/test_network.py training/test_schedules.py \
+  training/test_loggers.py)
 TESTS_OF_WORKERS = $(addprefix tests/,data/test_workers.py data/test_dataset.py \
   data/test_packed.py data/test_packed_training.py audio/test_vad.py corpus/test_inspection.py)
 
