@@ -18,7 +18,7 @@ from mkdocs.config import load_config
 ROOT = Path(__file__).resolve().parent.parent
 GATHERED = (
     *("README*.md", "CHANGELOG.md", "LICENSE", "docs/**/*.md", "docs/*.png", "benchmarks/*.md"),
-    *("docs/*.css", "docs/cpp/*.cc", "docs/notebooks/*.ipynb"),
+    *("docs/*.css", "docs/Containerfile", "docs/cpp/*.cc", "docs/notebooks/*.ipynb"),
     *("dataset/README.md", "dataset/samples/README.md", "audio_db/README.md", "configs/*.yml"),
     *("mvector/errors.py", "mvector/diarization/*.py"),
 )

