@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from served import Clips, Served
@@ -75,6 +75,31 @@ def test_every_answer_is_documented_and_none_is_a_failure_of_the_service(
             assert answer.json()["code"] != "internal"
 
     ask()
+    assert served.client.get("/v1/ready").status_code == 200
+
+
+def test_whatever_a_stream_begins_with_it_is_heard_or_refused_in_words(served: Served) -> None:
+    fields = st.sampled_from(["rate", "key", "within", "person", "hop_s", "x"])
+    values = st.sampled_from([16000, "16000", 1e400, -1, "", [], ["a"], None, {}]) | _JSON
+    texts = st.dictionaries(fields, values, max_size=3).map(_dumps).map(bytes.decode) | _TEXT
+    messages = texts | st.binary(max_size=50)
+
+    @settings(max_examples=CASES, deadline=None, derandomize=True, database=None)
+    @given(query=st.dictionaries(fields, _TEXT, max_size=2), sent=st.lists(messages, max_size=3))
+    def stream(query: dict[str, str], sent: list[str | bytes]) -> None:
+        place = f"ws://localhost/v1/stream?{urlencode(query)}"
+        with served.client.websocket_connect(place) as socket:
+            for message in [*sent, '{"type": "end"}', '{"type": "end"}']:
+                if isinstance(message, str):
+                    socket.send_text(message)
+                else:
+                    socket.send_bytes(message)
+            told = socket.receive_json()
+            while told["type"] not in ("end", "problem"):
+                told = socket.receive_json()
+            assert told["type"] == "end" or 400 <= told["status"] < 500, told
+
+    stream()
     assert served.client.get("/v1/ready").status_code == 200
 
 
