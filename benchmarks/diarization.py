@@ -12,6 +12,9 @@ The baselines hear the same speech and the same windows, and lack all that comes
 - *spectral*: spectral clustering of the same cosines, the number of people by the largest gap
   between eigenvalues (von Luxburg, *A tutorial on spectral clustering*, 2007).
 
+With ``--hours``, the recordings of a set are one long one, one behind the other and again from the
+beginning until it is so long: time and memory of long recordings.
+
 Each system works on each set in a process of its own, whose peak memory is told, with interpreter
 and model. The real-time factor is wall time over the duration of the recordings, with the model
 loaded.
@@ -27,21 +30,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import soundfile
 from common import print_machine
 
-from mvector.audio import audio_info
+from mvector.audio import audio_info, read_audio
 from mvector.diarization import Turn, read_rttm, read_uem
 from mvector.diarization.error_rate import DiarizationErrors, score_recordings, total_errors
 from mvector.diarization.hearing import Heard, hear
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.rttm import Regions, as_field
+from mvector.diarization.voices import Voices
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation.reports.tables import percent
 from mvector.models.named import model_folder
+from mvector.recognition import diarizing
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.speakers.names import person_of_folder
 
@@ -90,8 +98,33 @@ class Result:
 
     turns: dict[str, list[Turn]]
     elapsed_s: float
+    cpu_s: float
+    clustering_s: float
     duration_s: float
     peak_bytes: int
+
+
+def one_long(recordings: RecordingSet, hours: float, folder: Path) -> RecordingSet:
+    """The recordings of a set one behind the other, until they last so many hours."""
+    path, turns, end_s = folder / "long.wav", [], 0.0
+    rate = audio_info(next(iter(recordings.paths.values()))).sample_rate
+    with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
+        for name in cycle(recordings.paths):
+            samples = read_audio(recordings.paths[name], rate)[
+                : round((3600 * hours - end_s) * rate)
+            ]
+            file.write(samples)
+            length_s = len(samples) / rate
+            turns += [
+                replace(turn, start_s=end_s + turn.start_s, end_s=end_s + min(turn.end_s, length_s))
+                for turn in recordings.reference[name]
+                if turn.start_s < length_s
+            ]
+            end_s += length_s
+            if end_s >= 3600 * hours - 0.01:
+                break
+    name = f"{recordings.name}, {hours:g} h"
+    return RecordingSet(name, {"long": str(path)}, {"long": turns}, None, recordings.library)
 
 
 # ---- systems ------------------------------------------------------------------------------------
@@ -167,21 +200,37 @@ SYSTEMS: dict[str, Callable[[Path, Path | None], Callable[[str], list[Turn]]]] =
 # ---- measuring ----------------------------------------------------------------------------------
 
 
-def measure(system: str, model: str, recordings: RecordingSet) -> Result:
+def measure(system: str, model: str, recordings: RecordingSet, warm_up: str) -> Result:
     """Diarize a set, in a process that has done nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         library = None
         if recordings.library is not None:  # a copy, as enrolling writes into it
             library = Path(shutil.copytree(recordings.library, Path(folder) / "library"))
         diarize = SYSTEMS[system](model_folder(model), library)
-        first, *_ = recordings.paths.values()
-        diarize(first)  # loads what is loaded when first used, and enrols
-        start = time.perf_counter()
+        diarize(warm_up)  # loads what is loaded when first used, and enrols
+        clustering = _timed_clustering()
+        start, start_cpu = time.perf_counter(), time.process_time()
         turns = {name: diarize(path) for name, path in recordings.paths.items()}
-        elapsed_s = time.perf_counter() - start
+        elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     duration_s = sum(audio_info(path).duration_s for path in recordings.paths.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Result(turns, elapsed_s, duration_s, peak if sys.platform == "darwin" else 1024 * peak)
+    times = elapsed_s, cpu_s, sum(clustering)
+    return Result(turns, *times, duration_s, peak if sys.platform == "darwin" else 1024 * peak)
+
+
+def _timed_clustering() -> list[float]:
+    """Seconds that dividing each recording into voices takes, as they come."""
+    seconds: list[float] = []
+    divide = diarizing.find_voices
+
+    def timed(*args: Any, **options: Any) -> Voices:
+        start = time.perf_counter()
+        voices = divide(*args, **options)
+        seconds.append(time.perf_counter() - start)
+        return voices
+
+    diarizing.find_voices = timed
+    return seconds
 
 
 def named_as_in_rttm(turns: dict[str, list[Turn]]) -> dict[str, list[Turn]]:
@@ -221,6 +270,8 @@ def row(recordings: RecordingSet, system: str, result: Result) -> str:
         *(recordings.name, system, *map(percent, rates)),
         f"{errors.num_counts_right} of {errors.num_recordings}",
         f"{result.elapsed_s / result.duration_s:.4f}",
+        f"{result.cpu_s / result.duration_s:.4f}",
+        f"{result.clustering_s / result.elapsed_s:.1%}".replace("%", " %"),
         f"{result.peak_bytes / 1e6:,.0f} MB",
     ]
     return f"| {' | '.join(cells)} |"
@@ -231,21 +282,26 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
     parser.add_argument("--model", default="box", help="model folder (default: the one in the box)")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--hours", type=float, metavar="H", help="one recording of so many hours")
     args = parser.parse_args()
     print_machine()
     collar = f"DER, collar {_COLLAR_S:g} s"
     header = [
         *("set", "system", f"{collar}, no overlap", collar, "DER", "missed", "false alarm"),
         *("confusion", "JER", "named error", "strangers named", "people right"),
-        *("real-time factor", "peak memory"),
+        *("real-time factor", "of processor time", "clustering", "peak memory"),
     ]
     print(f"| {' | '.join(header)} |\n|{'---|' * len(header)}", flush=True)
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for folder in args.sets:
             recordings = RecordingSet.read(folder)
-            for system in args.systems:
-                result = pool.apply(measure, (system, args.model, recordings))
-                print(row(recordings, system, result), flush=True)
+            first = next(iter(recordings.paths.values()))
+            with tempfile.TemporaryDirectory() as long_folder:
+                if args.hours:
+                    recordings = one_long(recordings, args.hours, Path(long_folder))
+                for system in args.systems:
+                    result = pool.apply(measure, (system, args.model, recordings, first))
+                    print(row(recordings, system, result), flush=True)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ COMMANDS = {name: what for group in GROUPS.values() for name, what in group.item
 
 _MODULES = {"eval": "evaluate"}
 
+#: Those of the other names by which a command calls itself where it was typed so.
+OWN_NAMES = ("who",)
 #: Other names, of scripts and habit. A dash is as good as an underscore in all of them.
 ALIASES = {
     "infer_contrast": "contrast",
@@ -137,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mvector.cli.running import run_command
         from mvector.cli.subcommand import as_subcommand
 
-        return run_command(lambda: as_subcommand(find_command(name), name), words[1:])
+        own = typed if typed in OWN_NAMES else name
+        return run_command(lambda: as_subcommand(find_command(name), name, own), words[1:])
     from mvector.cli.failures import guarded
 
     return guarded("mvector", lambda failure: _without_command(words, typed, failure))

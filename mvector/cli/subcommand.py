@@ -21,13 +21,21 @@ _SCRIPT = re.compile(
 _IS_SUBCOMMAND = ContextVar("_IS_SUBCOMMAND", default=False)
 
 
-def as_subcommand(command: Command, name: str) -> Command:
-    """The same command with texts and mistakes that say ``mvector <name>`` in place of scripts."""
+def as_subcommand(command: Command, name: str, typed: str | None = None) -> Command:
+    """The same command with texts and mistakes that say ``mvector <name>`` in place of scripts.
+
+    Usage and examples have the name that was typed, if that was another one.
+    """
+
+    def told(text: str) -> str:
+        by_name = rf"\bmvector {name}\b"
+        return re.sub(by_name, f"mvector {typed or name}", in_place_of_scripts(text))
+
     return replace(
         command,
-        prog=f"mvector {name}",
-        description=in_place_of_scripts(command.description),
-        epilog=in_place_of_scripts(command.epilog),
+        prog=f"mvector {typed or name}",
+        description=told(command.description),
+        epilog=told(command.epilog),
         actions=tuple(replace(each, run=_run(each)) for each in command.actions),
     )
 

@@ -38,6 +38,7 @@ class Heard:
         windows: ``(N, 2)`` seconds, each within a segment; those of a segment overlap.
         units: ``(N, embd_dim)`` float32, embeddings of the windows with length 1.
         channels: what is odd about the channels of the recording; ``None`` as a rule.
+        level_db: of the loudest 5 minutes, relative to full scale; -inf without sound.
     """
 
     duration_s: float
@@ -45,6 +46,7 @@ class Heard:
     windows: np.ndarray
     units: np.ndarray
     channels: ChannelChoice | None = None
+    level_db: float = -np.inf
 
     @property
     def segment_of(self) -> np.ndarray:
@@ -100,14 +102,16 @@ def hear(
     told_s = header_duration(source, limits=encoder.listening.limits) if progress else None
     total = None if told_s is None else round(told_s)
     segments, windows, units = [], [], []
-    num_samples = 0
+    num_samples, loudest_db = 0, -np.inf
 
     def told(begin_s: float, block_s: float) -> Callable[[float], object]:
         return lambda share: on_heard(begin_s + share * block_s)
 
     with progress_bar(total=total, desc="Listening", unit="second", show=progress) as bar:
         for block in blocks:
-            found = _speech_in(block, rate, method)
+            level_db = sound_of(block, rate).level_db
+            loudest_db = max(loudest_db, level_db)
+            found = _speech_in(block, rate, method, level_db)
             places = _windows_of(found, len(block), rate, window_s, hop_s, _least_s(encoder))
             begin_s, block_s = num_samples / rate, len(block) / rate
             good, vectors = _embed(
@@ -126,12 +130,13 @@ def hear(
         np.concatenate([np.zeros((0, 2)), *windows]),
         np.concatenate([np.zeros((0, encoder.embd_dim), np.float32), *units]),
         odd[0] if odd else None,
+        loudest_db,
     )
 
 
-def _speech_in(block: np.ndarray, rate: int, method: VadMethod) -> np.ndarray:
-    """``(S, 2)`` samples of the speech in a block."""
-    gain_db = max(0.0, _LEVEL_DB - sound_of(block, rate).level_db)
+def _speech_in(block: np.ndarray, rate: int, method: VadMethod, level_db: float) -> np.ndarray:
+    """``(S, 2)`` samples of the speech in a block of a level."""
+    gain_db = max(0.0, _LEVEL_DB - level_db)
     is_sound = gain_db < _LEVEL_DB - SILENCE_DB
     raised = block * np.float32(10.0 ** (gain_db / 20.0)) if is_sound else block
     return np.array(speech_segments(raised, rate, method), np.int64).reshape(-1, 2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mvector.audio import AudioSource, ChannelOf, source_name, split_channel
+from mvector.audio import SILENCE_DB, AudioSource, ChannelOf, source_name, split_channel
 from mvector.diarization.channels import channels_of_people
 from mvector.diarization.hearing import Heard, best_vad_method, hear
 from mvector.diarization.options import DiarizationOptions
@@ -27,6 +27,7 @@ _NO_NETWORK = (
     "speech was found by its level alone, which takes noise and music for speech: "
     "pip install silero-vad onnxruntime"
 )
+_SHORT_S, _QUIET_DB = 0.5, -55.0  # such recordings may hold speech that is not found
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,21 @@ def _notes(
     if odd is not None and odd.caution == "empty":
         notes.append(str(odd))
     if not any(len(part.voices.cores) for part in parts):
-        notes.append("no speech was found")
+        notes.append(f"no speech was found{_why_silent(parts)}")
     return notes
+
+
+def _why_silent(parts: Sequence[_Part]) -> str:
+    """What there may be to it that no speech was found."""
+    duration_s = max((part.heard.duration_s for part in parts), default=0.0)
+    level_db = max((part.heard.level_db for part in parts), default=-np.inf)
+    if duration_s < _SHORT_S:
+        return f": the recording has {duration_s:.1f} s"
+    if level_db < SILENCE_DB:
+        return ": the recording is silent; see whether the right channel is heard"
+    if level_db < _QUIET_DB:
+        return f": the recording is very quiet (level {level_db:.0f} dB)"
+    return ""
 
 
 def _people_and_turns(

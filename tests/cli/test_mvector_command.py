@@ -162,6 +162,14 @@ def test_help_of_a_command_speaks_of_mvector_and_of_no_script(name: str) -> None
     assert "python " not in command.epilog
 
 
+def test_who_calls_itself_so(started: list[str]) -> None:
+    assert main(["who", "a.wav"]) == 0
+    assert started == ["mvector who a.wav"]
+    epilog = as_subcommand(find_command("diarize"), "diarize", "who").epilog
+    assert "\n  mvector who meeting.wav " in epilog
+    assert "mvector diarize" not in epilog
+
+
 def test_torchrun_starts_the_module() -> None:
     text = as_subcommand(find_command("train"), "train").epilog
     assert "\n  torchrun --standalone --nproc_per_node=2 -m mvector train " in text
