@@ -144,8 +144,8 @@ class Judge:
             least_speech_s: of the side with less speech, seconds, one or ``(N,)``; ``None`` if not
                 known. Below :data:`LEAST_SPEECH_S` there is no voice to go by: whatever the score,
                 nothing can be told.
-            eased_by: log-likelihood ratio that other evidence for the same person is worth. No
-                less is asked for than at equal errors.
+            eased_by: log-likelihood ratio that other evidence for the same person is worth, or
+                below 0, against it. No less is asked for than at equal errors.
 
         Returns:
             One of each, or arrays ``(N,)`` where measures of N comparisons play a part.

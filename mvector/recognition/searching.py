@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 # Log-likelihood ratio that it is worth if a voice of a recording is much more alike to one person
-# than to anybody else who is enrolled. Chosen on simulated recordings of other people than those
-# reported on, and on longer clips of others, each compared with a library that lacked them.
+# than to anybody else who is enrolled, and what it costs if not. Chosen on simulated recordings and
+# on longer clips of others, each compared with a library that lacked them.
 _MUCH_THE_BEST = 1.6
 
 
@@ -67,15 +67,16 @@ class Search:
 
         A calibration is of single clips, whose scores vary with each; a voice is what many windows
         have in common. If somebody is N times likelier than the next of N people, there is nobody
-        else it could well be but a stranger, and it takes less to be named. Arguments and errors as
-        for :meth:`nearest`.
+        else it could well be but a stranger, and it takes less to be named; if not, it takes more.
+        Arguments and errors as for :meth:`nearest`.
         """
         matches = self._matches(embedding, 1)
         decision = self._decide(matches[0], embedding, report)
         if decision.llr is not None and len(matches) > 1:
             other = self._decide(matches[1], embedding, report)
-            if decision.llr - (other.llr or 0.0) >= math.log(decision.num_people):
-                decision = self._decide(matches[0], embedding, report, _MUCH_THE_BEST)
+            is_best = decision.llr - (other.llr or 0.0) >= math.log(decision.num_people)
+            eased_by = _MUCH_THE_BEST if is_best else -_MUCH_THE_BEST
+            decision = self._decide(matches[0], embedding, report, eased_by)
         return self._recognition(matches, decision, report, 1)
 
     def _matches(self, embedding: np.ndarray, top_k: int) -> list[Match]:

@@ -89,25 +89,24 @@ class Library:
         return len(self.scores)
 
 
-def test_it_takes_less_to_be_named_for_who_is_much_the_best() -> None:
-    calibration = small_calibration()
-    judge, people = Judge(calibration, None, "m"), 5
+def test_who_is_much_the_best_is_named_with_less_evidence_and_who_is_not_with_more() -> None:
+    calibration, people = small_calibration(), 5
+    judge = Judge(calibration, None, "m")
+    worth = _MUCH_THE_BEST / calibration.slope
     plain = float(judge.limits(num_people=people).threshold)
-    equal_errors = float(
-        Judge(calibration, None, "m", "search").limits(num_people=people).threshold
-    )
-    eased = max(plain - _MUCH_THE_BEST / calibration.slope, equal_errors)
-    assert eased < plain
+    of_search = Judge(calibration, None, "m", "search").limits(num_people=people)
+    least = max(plain - worth, float(of_search.threshold))
     margin = math.log(people) / calibration.slope
-    score = (eased + plain) / 2
 
-    def named(runner_up: float, judge: Judge = judge) -> str | None:
-        library: Any = Library((score, runner_up, *[-0.5] * (people - 2)))
+    def name(score: float, runner_up: float, judge: Judge = judge) -> str | None:
+        library: Any = Library((score, runner_up, *[-1.0] * (people - 2)))
         search = Search(library, judge, Strangers(None), QualityLimits())
-        result = search.nearest_to_voice(np.ones(3), REPORT)
-        assert search.nearest(np.ones(3), REPORT).name is None  # a single clip is not
-        return result.name
+        return search.nearest_to_voice(np.ones(3), REPORT).name
 
-    assert named(score - margin - 0.001) == "person 0"
-    assert named(score - margin + 0.001) is None
-    assert named(-1.0, Judge(calibration, plain, "m")) is None  # a threshold given decides as it is
+    ahead, behind = margin + 0.001, margin - 0.001
+    assert name(least + 0.001, least - ahead) == "person 0"
+    assert name(least - 0.001, least - 0.001 - ahead) is None
+    assert name(plain + worth + 0.001, plain + worth - behind) == "person 0"
+    assert name(plain + worth - 0.001, plain + worth - 0.001 - behind) is None
+    given = Judge(calibration, plain, "m")  # decides as it is, without a calibration's evidence
+    assert (name(plain, -1.0, given), name(plain - 0.001, -1.0, given)) == ("person 0", None)
