@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import multiprocessing
 import os
@@ -31,6 +30,7 @@ from mvector.cli.running import set_up_logging
 from mvector.compute.threads import num_threads
 from mvector.errors import MVectorError, import_errors_as
 from mvector.home import data_home
+from mvector.service.caller import is_loopback
 from mvector.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -272,11 +272,7 @@ def _require_keys_or_loopback(args: Serve) -> None:
     """
     if args.keys is not None:
         return
-    try:
-        is_loopback = ipaddress.ip_address(args.host).is_loopback
-    except ValueError:
-        is_loopback = args.host == "localhost"
-    if not is_loopback:
+    if not is_loopback(args.host):
         raise MVectorError(
             f"Without keys the service answers this machine only, and {args.host} is reached from "
             "others: give --keys FILE (mvector keys add NAME --keys FILE makes one)."

@@ -1,7 +1,8 @@
-"""Who asks."""
+"""Who asks, and whether from this machine."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 
@@ -19,3 +20,11 @@ class Caller:
 
     def __str__(self) -> str:
         return f"{self.who} request {self.request_id}"
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host's name or address is that of this machine alone."""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:  # no address: other names may have been made to lead here
+        return name == "localhost"

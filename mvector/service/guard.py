@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 import secrets
@@ -17,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mvector.service.caller import is_loopback
 from mvector.service.errors import RequestError, overloaded
 from mvector.service.metrics import Metrics
 from mvector.service.problems import respond
@@ -185,7 +185,7 @@ def _too_large(bounds: _Bounds) -> RequestError:
 def _check_local(headers: Headers) -> None:
     host, origin = headers.get("host", ""), headers.get("origin")
     try:
-        is_local = _is_loopback(urlsplit(f"//{host}").hostname or "")
+        is_local = is_loopback(urlsplit(f"//{host}").hostname or "")
         is_own = origin is None or urlsplit(origin).netloc == host
     except ValueError:  # such as "[::1"
         is_local = is_own = False
@@ -196,10 +196,3 @@ def _check_local(headers: Headers) -> None:
             code="not-local",
             status=403,
         )
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:  # no address: other names may have been made to lead here
-        return name == "localhost"
