@@ -61,7 +61,7 @@ def read_run(run: str | os.PathLike[str]) -> RunCurves:
         runs = sorted(found.parent.name for found in path.glob(f"*/{METRICS}"))
         cure = f"give the run in it: {', '.join(runs)}" if runs else "give the folder of a run"
         raise DataError(f"'{run}' has no records of a training ({METRICS}); {cure}.")
-    with read_errors_as(DataError, f"The records '{file}'", "give the folder of a run"):
+    with read_errors_as(DataError, f"The record '{file}'", "give the folder of a run"):
         points = read_metrics(file)
     curves = {}
     for _, tag, _, _ in _PANELS:

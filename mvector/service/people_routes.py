@@ -12,6 +12,7 @@ from mvector.service import schemas
 from mvector.service.caller import Caller
 from mvector.service.errors import RequestError
 from mvector.service.keys import SCOPES
+from mvector.service.problems import of_clip
 from mvector.service.route_parts import QUALITY, answers, asking, quality
 from mvector.service.service import Service
 from mvector.service.uploads import clips_body, json_body, named_clips, read_clips, read_json
@@ -146,10 +147,9 @@ def _enrol(
             if len(clips) == 1:
                 raise
             reasons = error.reasons if isinstance(error, ClipTooBadError) else ()
-            detail = "The clip is too bad to be enrolled." if reasons else str(error)
             refused.append(
                 schemas.RefusedClip(
-                    clip=number, code=error.code, detail=detail, reasons=list(reasons)
+                    clip=number, code=error.code, detail=of_clip(error), reasons=list(reasons)
                 )
             )
             continue

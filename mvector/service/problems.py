@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -70,6 +71,7 @@ _TOLD: dict[str, tuple[int, str, str]] = {
         "Send wav, flac, ogg or mp3; whoever runs the service can install more.",
     ),
 }
+_OF_PYTHON = re.compile(r",? or raise AudioLimits\.\w+")
 _OF_REQUESTS = {"group-not-found": 422, "name-invalid": 400, "metadata-invalid": 400}
 _CURES = {
     "audio-too-short": "Send a longer clip.",
@@ -102,9 +104,8 @@ def problem_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         if status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, AudioError):
-        status, sentence, cure = 422, str(error), _CURES.get(code, "Send another clip.")
+        status, sentence, cure = 422, of_clip(error), _CURES.get(code, "Send another clip.")
         if isinstance(error, ClipTooBadError):
-            sentence = "The clip is too bad to be enrolled."
             more["reasons"] = list(error.reasons)
     elif code in _TOLD:
         status, sentence, cure = _TOLD[code]
@@ -124,6 +125,13 @@ def problem_of(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         **more,
     }
     return status, content, headers
+
+
+def of_clip(error: AudioError) -> str:
+    """What is wrong with a clip, without what only callers in Python can do about it."""
+    if isinstance(error, ClipTooBadError):
+        return "The clip is too bad to be enrolled."
+    return _OF_PYTHON.sub("", str(error))
 
 
 def invalid(error: ValidationError | RequestValidationError) -> RequestError:

@@ -36,6 +36,7 @@ def test_what_is_wrong_with_a_clip_is_told(served: Served, clips: Clips) -> None
     for code, clip in wrong.items():
         told = problem(served.client.post("/v1/embed", files={"file": clip}), 422, code)
         assert "'file'" in told["detail"]
+        assert "AudioLimits" not in told["detail"]  # which is for callers in Python
     cut = served.client.post("/v1/embed", files={"file": clips["a1"][:20_000]})
     problem(cut, 422, "audio-undecodable")
     assert served.client.post("/v1/embed", files={"file": clips["a1"]}).status_code == 200
