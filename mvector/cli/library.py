@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from mvector.cli.common import JsonOption
 from mvector.cli.options import Action, Command, required
-from mvector.errors import count_of
+from mvector.errors import LibraryError, count_of
 
 _DESCRIPTION = """\
 Copy a speaker library to another place, from a folder to PostgreSQL or back: people, groups,
@@ -35,6 +36,7 @@ class Copy(JsonOption):
 def _copy(args: Copy) -> int:
     from mvector.speakers import SpeakerLibrary
 
+    _require_apart(args.source, args.target)
     with (
         SpeakerLibrary(args.source, None, create=False, audit=False) as source,
         SpeakerLibrary(args.target, None) as target,
@@ -48,6 +50,24 @@ def _copy(args: Copy) -> int:
     embeddings = count_of(copied.num_embeddings, "embedding")
     print(f"Copied to '{target.name}' and compared: {who} with {clips} and {embeddings}.")
     return 0
+
+
+def _require_apart(source: str, target: str) -> None:
+    """Refuse a library within another one, whose folders are those of people.
+
+    Raises:
+        LibraryError: one place lies within the other.
+    """
+    from mvector.speakers.postgres_address import is_address
+
+    if is_address(source) or is_address(target):
+        return
+    ours, theirs = Path(source).resolve(), Path(target).resolve()
+    if ours in theirs.parents or theirs in ours.parents:
+        raise LibraryError(
+            f"'{source}' and '{target}' lie within each other, and folders in a library are those "
+            "of people; name another place."
+        )
 
 
 COMMAND = Command("mvector library", _DESCRIPTION, _EPILOG, (Action("a copy", Copy, _copy),))

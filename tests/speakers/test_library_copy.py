@@ -147,6 +147,19 @@ def test_a_place_where_others_are_and_the_library_itself_are_refused(
         assert library.names() == ["Eve"]
 
 
+def test_a_library_is_not_copied_into_itself_nor_around_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)  # in which an address would lie, were it a path
+    assert main(["library", "copy", "postgresql://127.0.0.1:1/people", "."]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+    for target in (folder / "copy", folder.parent):
+        assert main(["library", "copy", str(folder), str(target)]) == 2
+        assert "lie within each other" in capsys.readouterr().err
+    assert not (folder / "copy").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["db"]
+
+
 def test_a_clip_whose_audio_is_gone_goes_along_as_its_embedding(
     folder: Path, postgres: str, caplog: pytest.LogCaptureFixture
 ) -> None:
