@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from stock_ecapa import StockEcapaTdnn
+from stock_images import StockCAMPPlus, StockERes2Net, StockResNet
 
 from mvector.compute.distributed import World
 from mvector.config import Config, load_config
 from mvector.data.dataset import TrainingBatch
-from mvector.models import pooling
+from mvector.models import attention, ecapa_tdnn, layers, pooling
 from mvector.models.speaker_model import SpeakerModel
-from mvector.training import optimizers
+from mvector.training import network, optimizers
 from mvector.training.learner import Learner
 from mvector.training.memory import keep_freed_memory
 
@@ -37,6 +38,17 @@ FILES = {
     "ReDimNet2": "redimnet2",
     "TitaNet": "titanet",
 }
+# rows, inner and columns of matrix products one of which is the fastest
+PRODUCTS = {
+    "cpu": [(2048, 2048, 2048), (8192, 1024, 1024), (8192, 512, 512)],
+    "cuda": [(4096, 4096, 4096), (8192, 8192, 8192), (16384, 4096, 4096)],
+}
+STOCK: dict[str, type[torch.nn.Module]] = {
+    "EcapaTdnn": StockEcapaTdnn,
+    "CAMPPlus": StockCAMPPlus,
+    "ResNet": StockResNet,
+    "ERes2Net": StockERes2Net,
+}
 NUM_CLASSES = 1000
 
 
@@ -45,7 +57,7 @@ class Case:
     """One row of a table.
 
     Attributes:
-        is_stock: the network of ``stock_ecapa.py`` in the place of ours.
+        is_stock: the network of torch's own layers in the place of ours.
         without: which of the :data:`MEASURES` are not taken.
     """
 
@@ -87,24 +99,63 @@ def leave_memory_to_the_system() -> None:
     """Nothing to undo: memory is kept only where :func:`keep_freed_memory` was called."""
 
 
+def leave_batches_whole() -> None:
+    """Attention goes through a batch operation by operation, not clip by clip."""
+    attention._VALUES_TOGETHER = 1 << 62
+
+
+def leave_groups_where_they_are() -> None:
+    """The groups of a Res2 convolution are slices of all channels, and joined as they are."""
+
+    def split(x: torch.Tensor, width: int) -> list[torch.Tensor]:
+        return [group.transpose(1, 2) for group in x.transpose(1, 2).split(width, dim=2)]
+
+    ecapa_tdnn.split_channels = split
+    ecapa_tdnn.join_groups = layers.join_channels  # type: ignore[assignment]
+
+
+def leave_the_mean_to_autograd() -> None:
+    """A float32 copy of the map, its sum, and a float32 map as its gradient."""
+
+    def total(x: torch.Tensor) -> torch.Tensor:
+        return layers.at_least_float32(x).sum(dim=-1)
+
+    layers._SumOverFrames.apply = total  # type: ignore[method-assign]
+
+
+def leave_maps_channels_first() -> None:
+    """Two-dimensional maps as torch makes them."""
+    network.takes_channels_last = lambda module: False
+
+
+MEMORY, FUSED, GRADIENT = "freed memory kept", "fused Adam", "attention's own gradient"
+CLIPS, GROUPS, MEAN = "attention clip by clip", "groups put together once", "mean without copies"
+MAPS = "maps channels-last"
 MEASURES: dict[str, Callable[[], None]] = {
-    "freed memory kept": leave_memory_to_the_system,
-    "fused Adam": leave_optimizer_unfused,
-    "attention's own gradient": leave_attention_to_autograd,
+    MEMORY: leave_memory_to_the_system,
+    FUSED: leave_optimizer_unfused,
+    GRADIENT: leave_attention_to_autograd,
+    CLIPS: leave_batches_whole,
+    GROUPS: leave_groups_where_they_are,
+    MEAN: leave_the_mean_to_autograd,
+    MAPS: leave_maps_channels_first,
 }
 
 
 def ladder(case: Case) -> dict[str, Case]:
     """From torch's own layers to all measures, one after the other."""
-    memory, fused, attention = MEASURES
-    stock = replace(case, is_stock=True, without=(memory, fused, attention))
-    return {
+    stock = replace(case, is_stock=True, without=tuple(MEASURES))
+    found = {
         "torch's own layers, plain Adam": stock,
-        f"+ {memory}": replace(stock, without=(fused, attention)),
-        f"+ {fused}": replace(stock, without=(attention,)),
-        "+ channels side by side, matrix products": replace(case, without=(attention,)),
-        f"+ {attention}": case,
-        f"all of these but {memory}": replace(case, without=(memory,)),
+        f"+ {MEMORY}": replace(stock, without=tuple(MEASURES)[1:]),
+        f"+ {FUSED}": replace(stock, without=tuple(MEASURES)[2:]),
+        "+ channels side by side, matrix products": replace(case, without=tuple(MEASURES)[2:]),
+    }
+    for number, name in enumerate((GRADIENT, CLIPS, GROUPS, MEAN), start=3):
+        found[f"+ {name}"] = replace(case, without=tuple(MEASURES)[number:])
+    return {
+        **found,
+        f"all of these but {MEMORY}": replace(case, without=(MEMORY,)),
         "all of these, compiled": replace(case, is_compiled=True),
     }
 
@@ -124,7 +175,7 @@ def prepare(case: Case) -> tuple[Learner, TrainingBatch]:
     device = torch.device(case.device)
     model = SpeakerModel.from_config(config)
     if case.is_stock:
-        model.backbone = StockEcapaTdnn(model.featurizer.feature_dim)
+        model.backbone = STOCK[case.backbone](model.featurizer.feature_dim, model.embd_dim)
     model = model.to(device)
     learner = Learner(config, model, NUM_CLASSES, device, World(), steps_in_epoch=1000)
     learner.begin_epoch(3)

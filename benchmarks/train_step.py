@@ -3,6 +3,7 @@
   python benchmarks/train_step.py                        EcapaTdnn in float32
   python benchmarks/train_step.py --backbones EcapaTdnn ResNet --dtypes float32 bfloat16 --compile
   python benchmarks/train_step.py --measures             what each measure brings, for EcapaTdnn
+  python benchmarks/train_step.py --peer [--quick]       beside torch's layers; 1: an aim is missed
   python benchmarks/train_step.py --whole                a whole training beside its bare steps
 
 A step is forward, loss, backward, clipping and optimizer, on a batch of features that lies ready.
@@ -18,6 +19,7 @@ import argparse
 import json
 import multiprocessing
 import statistics
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,8 +29,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a clone need not be installed
 from common import interleaved_times, print_machine
-from step_cases import FILES, Case, configure, ladder, prepare
+from peers import compare_with_peers
+from step_cases import FILES, PRODUCTS, Case, configure, ladder, prepare
 from torch.utils.flop_counter import FlopCounterMode
 
 from mvector.cli import run_script
@@ -37,11 +42,6 @@ from mvector.demo.corpus import write_corpus
 from mvector.training.step import BatchWeight
 from mvector.training.trainer import MVectorTrainer
 
-# rows, inner and columns of matrix products one of which is the fastest
-PRODUCTS = {
-    "cpu": [(2048, 2048, 2048), (8192, 1024, 1024), (8192, 512, 512)],
-    "cuda": [(4096, 4096, 4096), (8192, 8192, 8192), (16384, 4096, 4096)],
-}
 STEPS_A_TURN = {"cpu": 1, "cuda": 20}  # enough to be timed
 
 
@@ -180,6 +180,8 @@ def main() -> None:
     add("--compile", action="store_true", help="compiled rows too")
     add("--measures", action="store_true", help="what each measure brings, for EcapaTdnn")
     add("--whole", action="store_true", help="a whole training beside its bare steps")
+    add("--peer", action="store_true", help="our step in turn with torch's own layers")
+    add("--quick", action="store_true", help="with --peer: batches of 4, 3 rounds")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--batch_size", type=int, default=32, help="(default: %(default)s)")
     add("--crop_s", type=float, default=3.0, help="seconds of a crop (default: %(default)s)")
@@ -187,6 +189,8 @@ def main() -> None:
     add("--batches", type=int, default=40, help="of the whole training (default: %(default)s)")
     add("--num_workers", type=int, default=2, help="of the whole training (default: %(default)s)")
     args = parser.parse_args()
+    if args.quick:
+        args.batch_size, args.rounds = 4, 3
     print_machine(args.device)
     print(f"batches of {args.batch_size} crops of {args.crop_s:g} s, {args.rounds} rounds\n")
     case = Case(
@@ -195,6 +199,8 @@ def main() -> None:
         crop_s=args.crop_s,
         num_rounds=args.rounds,
     )
+    if args.peer:
+        raise SystemExit(0 if compare_with_peers(case) else 1)
     if args.whole:
         print_whole(case, args)
         return

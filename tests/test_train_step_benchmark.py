@@ -1,6 +1,8 @@
-"""What benchmarks/train_step.py compares: the network of torch's own layers is the same network."""
+"""What benchmarks/train_step.py compares: networks of torch's own layers are the same networks."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -8,16 +10,23 @@ from small_settings import ROOT
 
 from mvector.models import build_backbone
 
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "EcapaTdnn": ("stock_ecapa", "StockEcapaTdnn", {"channels": 16}),
+    "ResNet": ("stock_images", "StockResNet", {"channels": 4}),
+    "ERes2Net": ("stock_images", "StockERes2Net", {"channels": 8}),
+    "CAMPPlus": ("stock_images", "StockCAMPPlus", {}),
+}
 
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_stock_network_computes_and_learns_what_ours_does(
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from stock_ecapa import StockEcapaTdnn
-
+    module, kind, options = CASES[name]
     torch.manual_seed(0)
-    ours = build_backbone("EcapaTdnn", 20, embd_dim=8, channels=16).double()
-    stock = StockEcapaTdnn(20, embd_dim=8, channels=16).double()
+    ours = build_backbone(name, 20, embd_dim=8, **options).double()
+    stock = getattr(__import__(module), kind)(20, embd_dim=8, **options).double()
     stock.load_state_dict(ours.state_dict())
     features = torch.randn(4, 30, 20, dtype=torch.float64)
     weights = torch.randn(4, 8, dtype=torch.float64)

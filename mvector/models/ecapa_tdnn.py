@@ -23,6 +23,7 @@ from mvector.models.layers import (
     frame_mask,
     join_channels,
     join_groups,
+    normalised_frames,
     require_frames,
     split_channels,
 )
@@ -173,7 +174,9 @@ class EcapaTdnn(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
             outputs.append(x)
-        x = self.aggregation_norm(torch.relu(self.aggregation(join_channels(outputs))))
+        x = torch.relu(self.aggregation(join_channels(outputs)))
+        if isinstance(self.aggregation_norm, nn.BatchNorm1d):
+            x = normalised_frames(self.aggregation_norm, x)
         embedding = self.embedding(self.pooling_norm(self.pooling(x, mask)))
         return self.embedding_norm(embedding)
 

@@ -192,6 +192,18 @@ class FrameConv(nn.Conv1d):
         return F.conv2d(image, weight, self.bias, 1, padding, dilation, self.groups).squeeze(2)
 
 
+def normalised_frames(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Batch normalisation of ``(batch, channels, frames)`` whose channels lie side by side.
+
+    As rows, one for each frame, which is its fast case; and a compiled graph, which takes the
+    layout in memory for the one that went in, would go wrong with three axes.
+    """
+    if is_in_onnx_export():
+        return norm(x)
+    rows = x.transpose(1, 2)
+    return norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
+
+
 class ConvReluNorm(nn.Module):
     """Convolution over time, ReLU, batch normalisation.
 
@@ -244,10 +256,7 @@ class ConvReluNorm(nn.Module):
         x = F.leaky_relu(x, slope) if slope else torch.relu(x)
         if self.norm is None:
             return x
-        if is_in_onnx_export():
-            return self.norm(x)
-        rows = x.transpose(1, 2)
-        return self.norm(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
+        return normalised_frames(self.norm, x)
 
 
 class ChannelGate(nn.Module):

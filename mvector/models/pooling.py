@@ -20,7 +20,13 @@ from torch.onnx import is_in_onnx_export
 from mvector.compute.precision import at_least_float32
 from mvector.errors import ConfigError
 from mvector.models.attention import attentive_statistics, masked_scores, softmax_over_frames
-from mvector.models.layers import FrameConv, blank_padding, masked_mean, masked_mean_and_variance
+from mvector.models.layers import (
+    FrameConv,
+    blank_padding,
+    masked_mean,
+    masked_mean_and_variance,
+    normalised_frames,
+)
 
 
 class TemporalAveragePooling(nn.Module):
@@ -141,7 +147,7 @@ class AttentiveStatisticsPooling(nn.Module):
         x = blank_padding(x, mask)
         hidden = self._hidden_with_context(x, mask) if self.global_context else self.hidden(x)
         if self.hidden_norm is not None:
-            hidden = self.hidden_norm(torch.relu(hidden))
+            hidden = normalised_frames(self.hidden_norm, torch.relu(hidden))
         if self.attention_tanh:
             hidden = torch.tanh(hidden)
         statistics = attentive_statistics(x, self.attention(hidden), mask, self.variance_floor)
