@@ -14,7 +14,7 @@ import numpy as np
 from mvector.audio import AudioLimits
 from mvector.audio.channels import Channel
 from mvector.audio.clip_report import ClipReport
-from mvector.embedding.inference import NO_DIRECTION, Inference, embed_long
+from mvector.embedding.inference import NO_DIRECTION, Inference, Precision, embed_long
 from mvector.embedding.listening import Clip, Listening, LongClip, clip_name
 from mvector.embedding.measuring import Measures
 from mvector.embedding.onnx_inference import OnnxInference
@@ -65,9 +65,10 @@ class SpeakerEncoder:
         info: what the model's folder says of it, if it comes from one.
         device: where a model of torch computes; ``None`` is a GPU if there is one.
         listening: how much of clips is heard; ``None`` is what the folder says.
+        precision: ``bfloat16`` is faster where the hardware has it, and for models of torch.
 
     Raises:
-        MVectorError: less of clips would be heard than the model takes.
+        MVectorError: less of clips would be heard than the model takes, or there is no bfloat16.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class SpeakerEncoder:
         info: ModelInfo | None = None,
         device: torch.device | str | None = None,
         listening: Listening | None = None,
+        precision: Precision = "float32",
     ) -> None:
         self.model, self.info = model, info
         self.listening = listening or Listening.from_dict(info.listening if info else None)
@@ -85,7 +87,7 @@ class SpeakerEncoder:
                 f"Of clips would be heard: {self.listening}; the model takes none of less than "
                 f"{least_s:g} s. Give a longer duration."
             )
-        self._inference = _inference_of(model, device)
+        self._inference = _inference_of(model, device, precision)
 
     @classmethod
     def from_folder(
@@ -94,14 +96,17 @@ class SpeakerEncoder:
         device: torch.device | str | None = None,
         listening: Listening | None = None,
         engine: Engine = "auto",
+        precision: Precision = "float32",
     ) -> SpeakerEncoder:
         """Load a model folder; ``listening`` takes the place of the folder's.
 
         What the other arguments mean, and what can go wrong, says
         :func:`mvector.models.engine.load_model`.
         """
+        if engine == "auto" and precision != "float32":
+            engine = "torch"
         model, info = load_model(path, engine, device)
-        return cls(model, info, device, listening)
+        return cls(model, info, device, listening, precision)
 
     def with_limits(self, limits: AudioLimits) -> SpeakerEncoder:
         """The same model and inference, with other bounds on the clips that are accepted."""
@@ -281,12 +286,18 @@ class SpeakerEncoder:
         return EmbeddedClips(table, np.array(good, dtype=np.int64), failures)
 
 
-def _inference_of(model: SpeakerModel | OnnxModel, device: torch.device | str | None) -> Inference:
+def _inference_of(
+    model: SpeakerModel | OnnxModel, device: torch.device | str | None, precision: Precision
+) -> Inference:
     if isinstance(model, OnnxModel):
+        if precision != "float32":
+            raise MVectorError(
+                f"The engine onnx does not compute in {precision}: choose the engine torch."
+            )
         return OnnxInference(model)
     from mvector.embedding.torch_inference import TorchInference  # imports torch
 
-    return TorchInference(model, device)
+    return TorchInference(model, device, precision)
 
 
 def _fetch_batch(

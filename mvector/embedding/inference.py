@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ NO_DIRECTION = "gives an embedding that is zero or not finite."
 # an idle machine, and on a busy one each of many short parallel sections waits for the slowest.
 _SINGLE_THREAD_MACS = 2.5e9
 _FRAMES_PER_S = 100
+
+
+#: What products are computed in; ``bfloat16`` is for the engine torch.
+Precision = Literal["float32", "bfloat16"]
 
 
 class Inference(Protocol):

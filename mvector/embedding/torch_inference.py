@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 import numpy as np
 import torch
 
-from mvector.compute.device import choose_device
+from mvector.compute.device import choose_device, computes_bfloat16
 from mvector.compute.precision import exact_products
 from mvector.compute.threads import single_threaded
-from mvector.embedding.inference import is_for_one_thread
+from mvector.embedding.inference import Precision, is_for_one_thread
+from mvector.errors import MVectorError
 from mvector.models.folder import fingerprint_of
 from mvector.models.speaker_model import SpeakerModel
 
@@ -23,10 +24,28 @@ class TorchInference:
     Args:
         model: is moved to the device.
         device: where to compute; ``None`` is a GPU if there is one.
+        precision: ``bfloat16`` computes in it what bears it, where there are instructions for it.
+            Embeddings differ a little, and so does the fingerprint.
+
+    Raises:
+        MVectorError: there are none.
     """
 
-    def __init__(self, model: SpeakerModel, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self,
+        model: SpeakerModel,
+        device: torch.device | str | None = None,
+        precision: Precision = "float32",
+    ) -> None:
         self.device = choose_device() if device is None else torch.device(device)
+        self.precision = precision
+        if precision == "bfloat16" and not computes_bfloat16(self.device):
+            raise MVectorError(
+                "There are no instructions for bfloat16 here, it would be slower than float32: "
+                "leave the precision out. GPUs since Ampere and CPUs with AVX-512 BF16 or AMX have "
+                "them.",
+                code="half-precision-not-found",
+            )
         self.model = model.to(self.device)
         self._lock = threading.Lock()
         self._num_threads = 0
@@ -65,8 +84,8 @@ class TorchInference:
 
     @property
     def fingerprint(self) -> str:
-        """The model's, computed of the weights as they are."""
-        return fingerprint_of(self.model)
+        """The model's, computed of the weights as they are; what is less exact has a suffix."""
+        return fingerprint_of(self.model) + ("-bf16" if self.precision == "bfloat16" else "")
 
     def begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
         """As :meth:`mvector.embedding.inference.Inference.begin`; a GPU goes on by itself."""
@@ -83,7 +102,10 @@ class TorchInference:
         for row, clip in zip(waveforms.numpy(), clips, strict=True):
             row[: len(clip)] = clip
         ragged = min(lengths) < max(lengths)
-        with self._threads_for(waveforms.numel()):
+        half = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+        with self._threads_for(waveforms.numel()), half:
             return self.model(
                 waveforms.to(self.device, non_blocking=True),
                 torch.tensor(lengths, pin_memory=pinned) if ragged else None,

@@ -397,6 +397,8 @@ REFUSED = {
     "extract_embeddings": {
         "l o.npz --model_path m --configs c": "--configs has no use beside --model_path, which "
         "names the model already.",
+        "l o.npz --engine onnx --precision bfloat16": "--precision has no use with --engine onnx, "
+        "which has float32 only.",
     },
     "export_onnx": {
         "--model_path m --input features --target sherpa-onnx": "--input has no use with --target "
@@ -510,7 +512,7 @@ ACCEPTED = {
     "extract_embeddings": [
         "l o --model_path m --data_root d --batch_size 2 --max_duration 3 --cache c --overwrite "
         "--use_gpu False",
-        "l o --configs c --channel 1 --engine torch",
+        "l o --configs c --channel 1 --engine torch --precision bfloat16",
     ],
     "calibrate": [
         "--clips d --model_path m --force --quality True --max_clips_per_person 0 --max_duration 9 "
