@@ -19,6 +19,7 @@ _CHUNK = 1600  # windows clustered at once: some 20 minutes of speech
 _PATIENCE = 4  # numbers of voices that are tried behind the last one that was possible
 # The least alike quarter of a voice's windows are mostly of two people, or of somebody else.
 _NO_CORE, _CORE_ROUNDS = 0.25, 3
+_LEAST_FOR_CORE = 20  # windows; of fewer, the quarter is as likely the voice itself
 _LEAST_STEADINESS = 0.05
 
 
@@ -76,14 +77,15 @@ def centres_of(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def cores_of(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Direction of the core of each voice, ``(voices, embd_dim)`` of length 1.
 
-    That is the mean of its windows but for the quarter that is least alike to it.
+    That is the mean of its windows but for the quarter that is least alike to it, where there are
+    enough to tell.
     """
     return np.stack([_core(units[labels == label]) for label in range(labels.max() + 1)])
 
 
 def _core(units: np.ndarray) -> np.ndarray:
     core = _unit(units.mean(axis=0, dtype=np.float64))
-    for _ in range(_CORE_ROUNDS):
+    for _ in range(_CORE_ROUNDS if len(units) >= _LEAST_FOR_CORE else 0):
         cosines = units @ core
         core = _unit(units[cosines >= np.quantile(cosines, _NO_CORE)].mean(axis=0, dtype=float))
     return core

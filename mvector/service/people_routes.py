@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -73,6 +75,8 @@ def build_router(service: Service) -> APIRouter:
 
         if idempotency_key is None:
             return await do([])
+        # The id may be the client's, and the same each time: what it enrolled before is not this.
+        caller = replace(caller, request_id=f"{caller.request_id}.{secrets.token_hex(4)}")
         parts = [name.encode(), *(group.encode() for group in query.groups), *clips]
         digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
         return await service.enrolments.do(caller, idempotency_key, digest.hexdigest(), do)

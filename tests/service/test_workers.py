@@ -105,6 +105,20 @@ def test_clips_that_a_killed_process_enrolled_are_not_enrolled_again(
     assert ask("r3") == [2, 3]
 
 
+def test_enrolments_of_a_client_with_one_request_id_are_told_apart(
+    served: Served, clips: Clips
+) -> None:
+    """A killed one that is sent again must not take the clips of an earlier one for its own."""
+    for clip in ("a1", "a2"):
+        headers = {"Idempotency-Key": clip, "X-Request-ID": "always"}
+        answer = enrol(served.client, "Ada", clips[clip], headers=headers)
+        assert answer.headers["X-Request-ID"] == "always"
+    entries = served.service.library.audit_log(10)
+    who = {entry.who.partition(", ")[0] for entry in entries if entry.action == "register"}
+    assert len(who) == 2
+    assert all(" request always." in one for one in who)
+
+
 def test_requests_of_a_minute_are_counted_together(serving: Serving, tmp_path: Path) -> None:
     one, two = WorkFolder(tmp_path), WorkFolder(tmp_path)
     first, second = (serving(shared=own, requests_per_minute=1) for own in (one, two))
