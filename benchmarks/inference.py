@@ -1,7 +1,7 @@
 """Measure inference by both engines in one run: start, memory, latency, batches, backbones.
 
     python benchmarks/inference.py --part prepare --out DIR
-    python benchmarks/inference.py --part start --models DIR/box a.wav b.wav
+    python benchmarks/inference.py --part start a.wav b.wav --models DIR/box
     python benchmarks/inference.py --part latency --models DIR/*
     python benchmarks/inference.py --part batch --models DIR/*
     python benchmarks/inference.py --part backbones
