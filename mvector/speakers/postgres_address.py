@@ -13,7 +13,7 @@ from mvector.errors import LibraryError
 _SCHEMES = ("postgresql://", "postgres://")
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 _DEFAULT_SCHEMA = "mvector"
-_OURS = ("schema", "clips")
+_OURS = ("schema", "clips", "index")
 _TOLD = ("host", "port", "dbname", "user", *_OURS)  # of what may stand behind the question mark
 
 
@@ -25,12 +25,14 @@ class PostgresAddress:
         conninfo: what libpq connects by, with the password if one was given.
         schema: the namespace of the library's tables.
         clips: the folder that clips are kept in; ``None``: they are in the database.
+        has_index: whether many people are searched in the database; else in memory, exactly.
         shown: the address without what is secret.
     """
 
     conninfo: str = field(repr=False)
     schema: str
     clips: Path | None
+    has_index: bool
     shown: str
 
     def __str__(self) -> str:
@@ -43,7 +45,7 @@ def is_address(path: str | os.PathLike[str]) -> bool:
 
 
 def parse_address(address: str) -> PostgresAddress:
-    """``postgresql://[user[:password]@]host[:port]/database[?schema=NAME][&clips=FOLDER][&…]``.
+    """``postgresql://[user[:password]@]host[:port]/database[?schema=NAME][&clips=FOLDER][&index=none]``.
 
     What else stands behind the question mark is for libpq, such as ``sslmode``.
 
@@ -70,13 +72,20 @@ def parse_address(address: str) -> PostgresAddress:
         raise LibraryError(
             f"'{folder}' behind clips= has to be the whole path of a folder, from the root on."
         )
+    index = given.pop("index", None)
+    if index not in (None, "none"):
+        raise LibraryError(
+            f"'{index}' behind index= is nothing that there is: none, or leave it out."
+        )
     conninfo = parts._replace(query=urlencode(given)).geturl()
     user, at, hosts = parts.netloc.rpartition("@")
     told = {key: value for key, value in given.items() if key in _TOLD} | {"schema": schema}
     told |= {} if folder is None else {"clips": folder}
+    told |= {} if index is None else {"index": index}
     netloc = f"{user.partition(':')[0]}{at}{hosts}"
     text = f"postgresql://{netloc}{parts.path}?{urlencode(told, safe='/')}"
-    return PostgresAddress(conninfo, schema, None if folder is None else Path(folder), text)
+    clips = None if folder is None else Path(folder)
+    return PostgresAddress(conninfo, schema, clips, index is None, text)
 
 
 def _malformed() -> LibraryError:

@@ -125,9 +125,9 @@ class PostgresStore:
     def erase_deleted(self) -> None:
         """Nothing: PostgreSQL gives back the space of deleted rows by itself."""
 
-    def index(self, fingerprint: str, dim: int) -> PostgresIndex:
+    def index(self, fingerprint: str, dim: int) -> PostgresIndex | None:
         """As :meth:`mvector.speakers.store.Store.index`."""
-        return PostgresIndex(self, fingerprint, dim)
+        return PostgresIndex(self, fingerprint, dim) if self.address.has_index else None
 
     @contextmanager
     def alone(self, task: str) -> Iterator[psycopg.Connection[Any] | None]:

@@ -79,6 +79,7 @@ def test_the_path_of_a_folder_is_no_address() -> None:
         f"postgresql://u:{PASSWORD}#x@h/d",
         f"postgresql://u:{PASSWORD}@h/d?schema=Robert';--",
         f"postgresql://u:{PASSWORD}@h/d?clips=relative",
+        f"postgresql://u:{PASSWORD}@h/d?index=some",
         f"postgresql://u:{PASSWORD}@h/d?unknown=1",
         f"postgresql://u:{PASSWORD}%zz@h/d",
         f"postgresql://u:{PASSWORD}@[h/d",
@@ -323,6 +324,16 @@ def test_many_people_are_searched_in_the_database_and_found_as_in_memory(
     assert large.match_embedding(probes[3], "Person 007").score == pytest.approx(
         one.score, abs=1e-6
     )
+
+
+def test_who_wants_no_index_has_all_voiceprints_in_memory(
+    crowd: np.ndarray, postgres: str, encoder: Any
+) -> None:
+    SpeakerLibrary(postgres, encoder).close()  # which made an index
+    with SpeakerLibrary(f"{postgres}&index=none", encoder) as library:
+        assert "index=none" in library.name
+        assert library.identify_embedding(crowd[5])[0].name == "Person 005"
+        assert len(library._identification.voiceprints) == 300
 
 
 def test_a_search_in_the_database_follows_every_change(
