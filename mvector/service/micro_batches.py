@@ -19,9 +19,10 @@ _Waiting = tuple[np.ndarray, "Future[np.ndarray]"]
 class MicroBatches:
     """An :class:`mvector.embedding.inference.Inference` that gathers the clips of many threads.
 
-    While others come, as the last batch tells, the first clip waits ``wait_s`` for them, and not
-    once ``batch_size`` are there. Meanwhile more than one batch may wait, and no more clips than
-    there are threads that ask.
+    A clip that comes alone is computed at once, in the thread that asks: no thread has to wake
+    another. While others come, as the last batch tells, the first clip waits ``wait_s`` for them,
+    and not once ``batch_size`` are there. Meanwhile more than one batch may wait, and no more clips
+    than there are threads that ask.
 
     Args:
         inference: what computes, in one thread.
@@ -39,6 +40,7 @@ class MicroBatches:
     ) -> None:
         self._inference, self._batch_size, self._wait_s = inference, batch_size, wait_s
         self._told, self._has_company = told, False
+        self._computing = threading.Lock()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="micro-batches", daemon=True)
         self._thread.start()
@@ -54,6 +56,13 @@ class MicroBatches:
 
     def begin(self, clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
         """As :meth:`mvector.embedding.inference.Inference.begin`."""
+        if len(clips) == 1 and not self._has_company and self._computing.acquire(blocking=False):
+            try:
+                self._told(1)
+                embeddings = self._inference.begin(clips)()
+            finally:
+                self._computing.release()
+            return lambda: embeddings
         futures: list[Future[np.ndarray]] = [Future() for _ in clips]
         for waiting in zip(clips, futures, strict=True):
             self._queue.put(waiting)
@@ -66,10 +75,11 @@ class MicroBatches:
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
-            batch, is_last = self._gather(first)
-            self._has_company = len(batch) > 1
-            self._told(len(batch))
-            self._compute(batch)
+            with self._computing:
+                batch, is_last = self._gather(first)
+                self._has_company = len(batch) > 1
+                self._told(len(batch))
+                self._compute(batch)
             if is_last:
                 return
 

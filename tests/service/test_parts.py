@@ -113,21 +113,42 @@ class Inference:
 def test_clips_that_wait_are_computed_together_and_each_gets_its_own() -> None:
     inference, told = Inference(), []
     batches = MicroBatches(inference, 4, 0.05, told.append)
-    waiting = [batches.begin([np.full(3, float(k))]) for k in range(1, 10)]
+    pairs = [[np.full(3, float(k)), np.full(3, k + 0.5)] for k in range(1, 6)]
+    waiting = [batches.begin(pair) for pair in pairs]
     inference.open.set()
-    assert [float(one()[0, 0]) for one in waiting] == [float(k) for k in range(1, 10)]
-    assert sum(inference.sizes) == 9
+    assert [one()[:, 0].tolist() for one in waiting] == [[k, k + 0.5] for k in range(1, 6)]
+    assert sum(inference.sizes) == 10
     assert max(inference.sizes) == 4
-    assert len(inference.sizes) == 3
+    assert len(inference.sizes) <= 4
     batches.close()
     assert told == inference.sizes
+
+
+def test_a_clip_that_comes_alone_is_computed_by_who_asks() -> None:
+    inference, told = Inference(), []
+    inference.open.set()
+    batches = MicroBatches(inference, 4, 0.05, told.append)
+    by: list[threading.Thread] = []
+    compute = inference.begin
+
+    def begin(clips: list[np.ndarray]) -> Callable[[], np.ndarray]:
+        by.append(threading.current_thread())
+        return compute(clips)
+
+    inference.begin = begin  # type: ignore[method-assign]
+    assert batches.begin([np.ones(3)])()[0, 0] == 1.0
+    assert by == [threading.current_thread()]
+    batches.begin([np.ones(3), np.ones(3)])()
+    assert threading.current_thread() not in by[1:]
+    batches.close()
+    assert sum(told) == 3
 
 
 def test_a_failure_is_told_to_those_who_wait_for_it_and_to_nobody_else() -> None:
     inference = Inference()
     inference.open.set()
     batches = MicroBatches(inference, 4, 0.0)
-    bad = batches.begin([np.zeros(3)])
+    bad = batches.begin([np.zeros(3), np.zeros(3)])
     with pytest.raises(ValueError, match="zero"):
         bad()
     assert batches.begin([np.ones(3), np.ones(3)])().shape == (2, 1)
