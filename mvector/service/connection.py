@@ -7,12 +7,13 @@ import socket
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_LOOK_EVERY_S = 15.0
+_LOOK_EVERY_S = 30.0
 
 
 class PatientProtocol(H11Protocol):
     """uvicorn's, which waits for the headers of a request for ever; this one for half a minute.
 
+    Behind another request of the same connection it may be a whole one.
     What comes behind the headers is bounded by :class:`mvector.service.guard.Guard`, and what is
     idle between two requests by uvicorn.
     """
