@@ -153,7 +153,7 @@ def test_recognition_without_the_menu(
     assert run_script("recognition", ["--remove", "Ada L."]) == 0
     assert run_script("recognition", ["--remove", "Ada L."]) == 2
     assert run_script("recognition", ["--list"]) == 0
-    assert capsys.readouterr().out.endswith("Nobody is enrolled in audio_db/\n")
+    assert capsys.readouterr().out.endswith("Nobody is enrolled in audio_db\n")
 
 
 def test_the_menu_registers_recognises_and_survives_mistakes(
