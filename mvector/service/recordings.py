@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +16,7 @@ from starlette.formparsers import MultiPartParser
 from mvector.service.errors import RequestError, overloaded
 from mvector.service.settings import ServiceSettings
 from mvector.service.uploads import RAW_KINDS, kind_of, read_clips, read_form
+from mvector.speakers.clip_files import create_private
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ async def save_recording(request: Request, file: Path, settings: ServiceSettings
     """
     kind = kind_of(request)
     try:
-        with _create(file) as stream:
+        with create_private(file) as stream:
             if kind.startswith(RAW_KINDS):
                 await _save_body(request, stream)
             elif kind == "multipart/form-data":
@@ -57,10 +57,6 @@ def open_recording(file: Path) -> BinaryIO:
     stream = io.FileIO(file)
     stream.name = "file"
     return io.BufferedReader(stream)
-
-
-def _create(file: Path) -> BinaryIO:
-    return open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 async def _save_body(request: Request, stream: BinaryIO) -> None:
