@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from mvector.service.schemas import Enrolled, Purpose
 from mvector.service.settings import ServiceSettings
 from mvector.service.work_folder import WorkFolder
 from mvector.speakers.audit import acting_for
+from mvector.speakers.names import normalise_name
 
 _T = TypeVar("_T")
 _CLIPS_OF_A_JOB = 4  # computed at once; clips of requests wait for no more than these
@@ -59,7 +61,7 @@ class Service:
         self.metrics = Metrics()
         self._shared = shared or WorkFolder(Path(mkdtemp(prefix="mvector-")), is_own=True)
         self.enrolments = Once(self._shared, Enrolled)
-        self.tries = Allowance(self._shared, "try", settings.max_tries, settings.tries_window_s)
+        self._tries = Allowance(self._shared, "try", settings.max_tries, settings.tries_window_s)
         self._requests = Allowance(self._shared, "request", settings.requests_per_minute, 60.0)
         self._pool = ThreadPoolExecutor(settings.num_threads, thread_name_prefix="request")
         self._under_way = 0
@@ -137,13 +139,22 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, audited)
 
-    def take_try(self, who: str) -> None:
-        """Count a try to be verified as a person, before it is one, as several may come at once.
+    @contextmanager
+    def one_try(self, name: str, same: Callable[[], bool | None]) -> Iterator[None]:
+        """Within the block, somebody tries to be verified as a person.
+
+        The try is counted before it is one, as several may come at once. A success lets all be
+        forgotten.
+
+        Args:
+            name: the person's.
+            same: whether it was this person, when the block ends; ``None``: it was no try.
 
         Raises:
             RequestError: there were too many that failed.
         """
-        wait_s = self.tries.take(who)
+        who = normalise_name(name)
+        wait_s = self._tries.take(who)
         if wait_s:
             raise RequestError(
                 "This person failed to be verified too often; wait.",
@@ -151,6 +162,14 @@ class Service:
                 status=429,
                 retry_after_s=wait_s,
             )
+        try:
+            yield
+        finally:
+            succeeded = same()
+            if succeeded is None:
+                self._tries.give_back(who)
+            elif succeeded:
+                self._tries.forget(who)
 
     def close(self) -> None:
         """End what is under way, and close the library."""

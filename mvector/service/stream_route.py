@@ -20,7 +20,6 @@ from mvector.service.problems import failed, invalid
 from mvector.service.schemas import StreamStart
 from mvector.service.service import Service
 from mvector.service.streaming import Listener, Message
-from mvector.speakers.names import normalise_name
 
 _FAILURES_FROM = 4000  # a failure closes with this and the status that a request would get
 _MOST_REASON = 123  # bytes, by the protocol
@@ -127,15 +126,8 @@ class _Connection:
         if asked.person is None:
             await self._listen(caller, asked.rate, listener)
             return
-        who = normalise_name(asked.person)
-        self._service.take_try(who)
-        try:
+        with self._service.one_try(asked.person, lambda: listener.same):
             await self._listen(caller, asked.rate, listener)
-        finally:
-            if listener.same is None:
-                self._service.tries.give_back(who)
-            elif listener.same:
-                self._service.tries.forget(who)
 
     async def _listen(self, caller: Caller, rate: int, listener: Listener) -> None:
         await self._send([{"type": "ready", "model": self._service.library.fingerprint}])

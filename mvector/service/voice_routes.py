@@ -15,7 +15,6 @@ from mvector.service.errors import RequestError
 from mvector.service.route_parts import QUALITY, VERDICT, answers, asking, quality, verdict
 from mvector.service.service import Service
 from mvector.service.uploads import clips_body, named_clips, read_clips
-from mvector.speakers.names import normalise_name
 
 _ONE, _TWO = ("file",), ("file1", "file2")
 
@@ -110,15 +109,9 @@ def build_router(service: Service) -> APIRouter:
         def work() -> Verification:
             return predictor.verify(clips, name, purpose=purpose, min_speech_s=query.min_speech_s)
 
-        who = normalise_name(name)
-        service.take_try(who)
-        try:
+        found: Verification | None = None
+        with service.one_try(name, lambda: None if found is None else found.decision.same):
             found = await service.run(caller, work)
-        except BaseException:
-            service.tries.give_back(who)
-            raise
-        if found.decision.same:
-            service.tries.forget(who)
         return schemas.Verified(
             **verdict(found.decision),
             name=found.name,
