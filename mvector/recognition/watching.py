@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvector.audio.clip_report import measure_clip
+from mvector.audio.quality import clip_quality
 from mvector.errors import AudioError
 from mvector.recognition.answers import Recognition
 from mvector.recognition.predictor import MVectorPredictor
@@ -92,8 +92,8 @@ class Watcher:
         self._window = np.concatenate([self._window, hop])[-self._size :]
         if len(self._window) < (self._least if is_last else self._size):
             return
-        report = measure_clip(self._window, self._rate)
-        share = report.speech_s / report.duration_s
+        speech_s, _ = clip_quality(self._window, self._rate).tolist()
+        share = speech_s / (len(self._window) / self._rate)
         is_first = self._num_samples - len(hop) < self._size
         heard_s = len(self._window if is_first else hop) / self._rate
         self._speech_s += share * heard_s
