@@ -64,7 +64,8 @@ def error_curves_figure(curve: DetCurve, title: str = "", score_type: str = "cos
     draw_histogram(histogram, curve, score_type)
     trials = f"{curve.num_target:,} target and {curve.num_nontarget:,} non-target trials"
     figure.suptitle(f"{title}\n{trials}" if title else trials, fontsize=12, parse_math=False)
-    _style_axes(figure)
+    for axes in figure.axes:
+        style_axes(axes)
     return figure
 
 
@@ -89,8 +90,9 @@ def histogram_figure(curve: DetCurve, score_type: str = "cosine") -> Figure:
 
 def _single_figure(height: float, draw: Callable[[Axes], None]) -> Figure:
     figure = _new_figure(6.6, height)
-    draw(figure.subplots())
-    _style_axes(figure)
+    axes = figure.subplots()
+    draw(axes)
+    style_axes(axes)
     return figure
 
 
@@ -100,11 +102,11 @@ def _new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _style_axes(figure: Figure) -> None:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, linewidth=0.6)
-        axes.set_axisbelow(True)
+def style_axes(axes: Axes) -> None:
+    """Two spines and a faint grid behind what is drawn."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _draw_rates(axes: Axes, curve: DetCurve, score_type: str) -> None:

@@ -50,13 +50,6 @@ def new_figure(width: float, height: float) -> Figure:
     return Picture(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def style_axes(axes: Axes) -> None:
-    """Two spines and a faint grid behind what is drawn."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
 def name_legend(
     owner: Axes | Figure, handles: Sequence[Any], names: Sequence[str], **more: Any
 ) -> Legend:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mvector.errors import DataError
+from mvector.evaluation.plots import style_axes
 from mvector.files import read_errors_as
-from mvector.plotting.canvas import COLOURS, drawable, name_legend, new_figure, style_axes
+from mvector.plotting.canvas import COLOURS, drawable, name_legend, new_figure
 from mvector.training.loggers import METRICS, read_metrics
 
 if TYPE_CHECKING:

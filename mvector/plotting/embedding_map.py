@@ -9,7 +9,7 @@ import numpy as np
 
 from mvector.errors import MissingDependencyError, count_of, import_errors_as
 from mvector.evaluation.metrics import error_rates
-from mvector.evaluation.plots import draw_histogram
+from mvector.evaluation.plots import draw_histogram, style_axes
 from mvector.plotting.canvas import (
     COLOURS,
     MARKERS,
@@ -17,7 +17,6 @@ from mvector.plotting.canvas import (
     drawable,
     name_legend,
     new_figure,
-    style_axes,
 )
 
 if TYPE_CHECKING:
