@@ -48,11 +48,15 @@ class Heard:
     channels: ChannelChoice | None = None
     level_db: float = -np.inf
 
-    @property
-    def segment_of(self) -> np.ndarray:
-        """``(N,)`` number of the segment that each window lies in."""
-        places = np.searchsorted(self.segments[:, 0], self.windows.mean(axis=1), side="right") - 1
-        return np.maximum(places, 0)
+
+def stretch_of(places: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Which stretch the middle of each window lies in, ``(N,)``.
+
+    Args:
+        places: ``(S, 2)`` begin and end of each stretch, in order.
+        windows: ``(N, 2)`` begin and end of each.
+    """
+    return np.maximum(np.searchsorted(places[:, 0], windows.mean(axis=1), side="right") - 1, 0)
 
 
 def best_vad_method() -> VadMethod:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mvector.diarization.clustering import centres_of, in_order
-from mvector.diarization.hearing import Heard
+from mvector.diarization.hearing import Heard, stretch_of
 
 FRAME_S = 0.25
 _SHARPNESS, _CHANGE_COST = 10.0, 3.0  # of cosines, and of a change of voice in the same unit
@@ -31,7 +31,7 @@ def find_boundaries(heard: Heard, labels: np.ndarray) -> tuple[Stretches, np.nda
         Stretches of one voice, in order, which cover all segments that have a window; and the voice
         of each window, anew.
     """
-    segment_of = heard.segment_of
+    segment_of = stretch_of(heard.segments, heard.windows)
     starts = np.searchsorted(segment_of, np.arange(len(heard.segments)), side="left")
     ends = np.searchsorted(segment_of, np.arange(len(heard.segments)), side="right")
     places: list[tuple[float, float]] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mvector.diarization.clustering import cluster_windows, cores_of, in_order
-from mvector.diarization.hearing import Heard
+from mvector.diarization.hearing import Heard, stretch_of
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.resegmentation import find_boundaries
 from mvector.errors import AudioError, count_of
@@ -36,13 +36,8 @@ class Voices:
     def renumbered(self, numbers: np.ndarray, heard: Heard) -> Voices:
         """The same stretches of other voices: ``(S,)``, a number for each."""
         voices = in_order(numbers)
-        labels = voices[self.stretch_of(heard.windows)]
+        labels = voices[stretch_of(self.places, heard.windows)]
         return Voices(self.places, voices, cores_of(heard.units, labels))
-
-    def stretch_of(self, windows: np.ndarray) -> np.ndarray:
-        """The stretch that the middle of each window ``(N, 2)`` lies in, ``(N,)``."""
-        places = np.searchsorted(self.places[:, 0], windows.mean(axis=1), side="right") - 1
-        return np.maximum(places, 0)
 
     @property
     def seconds(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mvector.audio import AudioSource
-from mvector.diarization.hearing import Heard
+from mvector.diarization.hearing import Heard, stretch_of
 from mvector.diarization.voice_clips import voice_clips
 from mvector.diarization.voices import MIN_VOICE_S, Voices
 from mvector.embedding.encoder import SpeakerEncoder
@@ -99,8 +99,8 @@ def _without_strangers(
 ) -> np.ndarray:
     """The voice of each stretch, where what a named person does not explain is another voice."""
     numbers = numbers.copy()
-    stretch_of = voices.stretch_of(heard.windows)
-    num_windows = np.bincount(stretch_of, minlength=len(numbers))
+    stretch = stretch_of(voices.places, heard.windows)
+    num_windows = np.bincount(stretch, minlength=len(numbers))
     lengths = voices.places[:, 1] - voices.places[:, 0]
     for number in np.unique(numbers).tolist():
         result = found[number]
@@ -111,10 +111,8 @@ def _without_strangers(
             continue
         own = numbers == number
         cosines = heard.units @ voiceprint
-        means = np.bincount(stretch_of, cosines, minlength=len(numbers)) / np.maximum(
-            num_windows, 1
-        )
-        usual = float(np.median(cosines[own[stretch_of]]))
+        means = np.bincount(stretch, cosines, minlength=len(numbers)) / np.maximum(num_windows, 1)
+        usual = float(np.median(cosines[own[stretch]]))
         foreign = own & (num_windows >= _SOME_WINDOWS) & (means < _UNEXPLAINED * usual)
         if lengths[foreign].sum() >= MIN_VOICE_S:
             numbers[foreign] = numbers.max() + 1
