@@ -109,8 +109,7 @@ def _people(found: Diarization, spoken_s: float) -> str:
         if speaker.match is not None and speaker.score is not None:
             near = f"{speaker.match}, {speaker.score:.3f} (needs {speaker.threshold or 0:.3f})"
         cells = [
-            f'<span class="swatch" style="background:{colour_of(number)}"></span>'
-            + escape(speaker.label),
+            _in_colour(number, speaker.label),
             clock(speaker.time_s),
             _share(speaker.time_s, spoken_s),
             escape(near),
@@ -123,9 +122,8 @@ def _turns(found: Diarization) -> str:
     number_of = {speaker.label: number for number, speaker in enumerate(found.speakers)}
     rows = []
     for turn in found.turns:
-        colour = colour_of(number_of.get(turn.speaker, 0))
         cells = [
-            f'<span class="swatch" style="background:{colour}"></span>{escape(turn.label)}',
+            _in_colour(number_of.get(turn.speaker, 0), turn.label),
             clock(turn.start_s),
             clock(turn.end_s),
             f"{turn.duration_s:.1f} s",
@@ -134,6 +132,10 @@ def _turns(found: Diarization) -> str:
         rows.append(cells)
     tags = [f'<tr data-start="{t.start_s:.2f}" data-end="{t.end_s:.2f}">' for t in found.turns]
     return table_of(_TABLE, ("person", "from", "to", "length", ""), rows, tags)
+
+
+def _in_colour(number: int, label: str) -> str:
+    return f'<span class="swatch" style="background:{colour_of(number)}"></span>{escape(label)}'
 
 
 def _share(part: float, whole: float) -> str:
