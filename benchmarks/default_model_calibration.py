@@ -62,26 +62,27 @@ TARGETS, NONTARGETS = 150, 300  # of a corpus, of each kind of channels
 
 def main() -> None:
     """Calibrate, or check."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--left_out", action="store_true")
+    args = parser.parse_args()
+    print_machine()
+    if args.left_out or args.check:
+        print_verdicts_of_others(hear_checked(args))
+    else:
+        calibrate_folder(args.model, args.data, args.cache)
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """The options that name a model and clips."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--model", type=Path, required=True)
     add("--data", type=Path, default=Path("dataset/default_model"))
     add("--check", type=Path, metavar="LIST")
-    add("--left_out", action="store_true")
     add("--cache", type=Path, default=Path("dataset/default_model/heard"))
-    args = parser.parse_args()
-    print_machine()
-    if not (args.left_out or args.check):
-        calibrate_folder(args.model, args.data, args.cache)
-        return
-    people, strangers = hear_all(args.model, args.data, args.cache)
-    checked = people
-    if args.check is not None:
-        clips = listed_clips(args.check)
-        checked = cached(args.model, args.check.stem, clips, args.data, ALL_CHANNELS, args.cache)
-    print_verdicts_of_others(checked, people, strangers)
+    return parser
 
 
 def calibrate_folder(
@@ -311,17 +312,38 @@ def write_calibration(model: Path, people: HeardClips, strangers: HeardClips) ->
 # ---- do the verdicts hold? ----------------------------------------------------------------------
 
 
-def print_verdicts_of_others(
-    checked: HeardClips, people: HeardClips, strangers: HeardClips
-) -> None:
+@dataclass(frozen=True)
+class Checked:
+    """Clips to judge, the people who calibrate, and the strangers."""
+
+    clips: HeardClips
+    people: HeardClips
+    strangers: HeardClips
+
+    def by_others(self) -> Iterator[tuple[str, Calibration, Cohort]]:
+        """Each corpus to judge, with a calibration and the strangers of all others."""
+        for corpus in corpora_of(self.clips):
+            cohort = cohort_without(self.strangers, corpus)
+            others = [name for name in corpora_of(self.people) if name != corpus]
+            pairs = [each for name in others for each in judged_pairs(self.people, cohort, name)]
+            yield corpus, fit(pairs, "all other corpora", num_speakers=100), cohort
+
+
+def hear_checked(args: argparse.Namespace) -> Checked:
+    """What the options of :func:`parser_of` name; without a list, the people check themselves."""
+    people, strangers = hear_all(args.model, args.data, args.cache)
+    checked = people
+    if args.check is not None:
+        clips = listed_clips(args.check)
+        checked = cached(args.model, args.check.stem, clips, args.data, ALL_CHANNELS, args.cache)
+    return Checked(checked, people, strangers)
+
+
+def print_verdicts_of_others(checked: Checked) -> None:
     """Each corpus judged by a calibration of all others, and beside strangers of the others."""
     print_header()
-    for corpus in corpora_of(checked):
-        cohort = cohort_without(strangers, corpus)
-        others = [name for name in corpora_of(people) if name != corpus]
-        pairs = [each for name in others for each in judged_pairs(people, cohort, name)]
-        calibration = fit(pairs, "all other corpora", num_speakers=100)
-        print_verdicts(corpus, calibration, list(judged_pairs(checked, cohort, corpus)))
+    for corpus, calibration, cohort in checked.by_others():
+        print_verdicts(corpus, calibration, list(judged_pairs(checked.clips, cohort, corpus)))
 
 
 def print_header() -> None:

@@ -11,22 +11,11 @@ without it, the corpora that calibrate are left out in turn.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from common import print_machine
-from default_model_calibration import (
-    ALL_CHANNELS,
-    cached,
-    cohort_without,
-    corpora_of,
-    fit,
-    hear_all,
-    judged_pairs,
-    listed_clips,
-)
+from default_model_calibration import hear_checked, parser_of
 from verdict_trials import HeardClips
 
 from mvector.evaluation.quality import SIDE_MEASURES, pair_quality
@@ -41,32 +30,16 @@ LIKENESS = SIDE_MEASURES.index("likeness")
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--model", type=Path, required=True)
-    add("--data", type=Path, default=Path("dataset/default_model"))
-    add("--check", type=Path, metavar="LIST")
-    add("--cache", type=Path, default=Path("dataset/default_model/heard"))
-    args = parser.parse_args()
+    args = parser_of(__doc__).parse_args()
     print_machine()
-    people, strangers = hear_all(args.model, args.data, args.cache)
-    checked = people
-    if args.check is not None:
-        clips = listed_clips(args.check)
-        checked = cached(args.model, args.check.stem, clips, args.data, ALL_CHANNELS, args.cache)
+    checked = hear_checked(args)
     columns = (
         "corpus | people | clips enrolled | strangers accepted | own voice refused | cannot tell: "
         "own, stranger"
     )
     print(f"\n| {columns} |\n|{'---|' * 6}")
-    for corpus in corpora_of(checked):
-        cohort = cohort_without(strangers, corpus)
-        others = [name for name in corpora_of(people) if name != corpus]
-        pairs = [each for name in others for each in judged_pairs(people, cohort, name)]
-        judge = Judge(fit(pairs, "all other corpora", num_speakers=100), None, "")
-        print_corpus(corpus, judge, checked, cohort)
+    for corpus, calibration, cohort in checked.by_others():
+        print_corpus(corpus, Judge(calibration, None, ""), checked.clips, cohort)
 
 
 def print_corpus(corpus: str, judge: Judge, heard: HeardClips, cohort: Cohort) -> None:
