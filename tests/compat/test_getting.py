@@ -180,18 +180,24 @@ def test_nothing_that_is_downloaded_is_executed(server: Loopback, tmp_path: Path
     assert downloads() == {"lock"}
 
 
-def test_of_those_who_get_one_model_at_once_one_downloads_it(server: Loopback) -> None:
+def get_at_once(server: Loopback, people: int) -> None:
+    """So many get one model at the same time: all have it, and one of them downloaded it."""
     got: list[GotModel] = []
     threads = [
-        threading.Thread(target=lambda: got.append(get(NAME, mirror=server.url))) for _ in range(3)
+        threading.Thread(target=lambda: got.append(get(NAME, mirror=server.url)))
+        for _ in range(people)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len({each.fingerprint for each in got}) == 1
-    assert len(got) == 3
+    assert len(got) == people
     assert [path for path, _ in server.asked].count("/avg_model.pt") == 1
+
+
+def test_of_those_who_get_one_model_at_once_one_downloads_it(server: Loopback) -> None:
+    get_at_once(server, people=3)
 
 
 def test_on_a_disk_without_locks_one_downloads_all_the_same(
@@ -202,17 +208,7 @@ def test_on_a_disk_without_locks_one_downloads_all_the_same(
             raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("mvector.published.locking.FileLock", NoLock)
-    got: list[GotModel] = []
-    threads = [
-        threading.Thread(target=lambda: got.append(get(NAME, mirror=server.url))) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({each.fingerprint for each in got}) == 1
-    assert len(got) == 2
-    assert [path for path, _ in server.asked].count("/avg_model.pt") == 1
+    get_at_once(server, people=2)
     assert "is on a disk without locks (No locks available)" in caplog.text
     assert downloads() == {"seen.json"}
 
