@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 
 import torch
-from step_cases import MEASURES, PRODUCTS, Case, prepare
-from torch.utils.flop_counter import FlopCounterMode
-
-from mvector.training.step import BatchWeight
+from step_cases import (
+    MEASURES,
+    Case,
+    flop_of_utterance,
+    peak_flop_per_s,
+    prepare,
+    products,
+    take_step,
+)
 
 AIMS: dict[str, float] = {"EcapaTdnn": 4.0, "CAMPPlus": 2.5, "ResNet": 2.5, "ERes2Net": 2.5}
 LARGEST_BATCH = {"ResNet": 16, "ERes2Net": 16}  # three of them have to fit into memory
@@ -73,9 +79,7 @@ def turns(cases: dict[str, Case]) -> tuple[dict[str, float], dict[str, float]]:
     speed = {name: case.batch_size / best[name][0] for name, case in cases.items()}
     share = {}
     for name, case in cases.items():
-        products = zip(PRODUCTS[case.device], best[name][1:], strict=True)
-        peak = max(2 * m * k * n / seconds for (m, k, n), seconds in products)
-        share[name] = flop[name] * speed[name] / peak
+        share[name] = flop[name] * speed[name] / peak_flop_per_s(case, best[name][1:])
     return speed, share
 
 
@@ -100,14 +104,9 @@ def _take_steps(case: Case, other: Connection) -> None:
     """Sends the operations of a step for an utterance, then seconds: step, and each product."""
     learner, batch = prepare(case)
     features, labels = learner.inputs(batch)
-    with FlopCounterMode(display=False) as counter:
-        learner.network(features[:2], labels[:2])
-    other.send(3 * counter.get_total_flops() / 2)
-    dtype = getattr(torch, case.dtype)
-    pairs = [
-        (torch.randn(m, k, dtype=dtype), torch.randn(k, n, dtype=dtype))
-        for m, k, n in PRODUCTS[case.device]
-    ]
+    other.send(flop_of_utterance(learner, features, labels))
+    step = partial(take_step, learner, features, labels)
+    tasks: list[Callable[[], object]] = [step, *products(case)]
     # of one thread, the time of the processor: it tells nothing of what else the machine does
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     while True:
@@ -116,10 +115,7 @@ def _take_steps(case: Case, other: Connection) -> None:
         except EOFError:
             return
         marks = [clock()]
-        learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
-        learner.update("the benchmark")
-        marks.append(clock())
-        for a, b in pairs:
-            torch.mm(a, b)
+        for task in tasks:
+            task()
             marks.append(clock())
         other.send([after - before for before, after in pairwise(marks)])

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from stock_ecapa import StockEcapaTdnn
 from stock_images import StockCAMPPlus, StockERes2Net, StockResNet
+from torch.utils.flop_counter import FlopCounterMode
 
 from mvector.compute.distributed import World
 from mvector.config import Config, load_config
 from mvector.data.dataset import TrainingBatch
-from mvector.models import attention, ecapa_tdnn, layers, pooling
+from mvector.models import attention, ecapa_tdnn, layers
 from mvector.models.speaker_model import SpeakerModel
 from mvector.training import network, optimizers
 from mvector.training.learner import Learner
 from mvector.training.memory import keep_freed_memory
+from mvector.training.step import BatchWeight
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = {
@@ -77,17 +80,7 @@ class Case:
 
 def leave_attention_to_autograd() -> None:
     """Weighted mean and variance from torch's own operations, as they are written down."""
-
-    def statistics_of(
-        x: torch.Tensor, scores: torch.Tensor, mask: torch.Tensor | None, variance_floor: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        x = pooling.at_least_float32(x)
-        weights = pooling.softmax_over_frames(pooling.masked_scores(scores, mask))
-        mean = (weights * x).sum(dim=-1, keepdim=True)
-        variance = (weights * (x - mean).square()).sum(dim=-1)
-        return mean.squeeze(-1), variance.clamp(min=variance_floor).sqrt()
-
-    pooling.attentive_statistics = statistics_of
+    attention._WeightedMoments.apply = attention._moments_in_a_graph  # type: ignore[method-assign]
 
 
 def leave_optimizer_unfused() -> None:
@@ -168,7 +161,7 @@ def prepare(case: Case) -> tuple[Learner, TrainingBatch]:
     logging.getLogger("mvector").setLevel(logging.ERROR)
     for name in case.without:
         MEASURES[name]()
-    if case.device == "cpu" and "freed memory kept" not in case.without:
+    if case.device == "cpu" and MEMORY not in case.without:
         keep_freed_memory()
     config = configure(case)
     torch.manual_seed(0)
@@ -184,6 +177,34 @@ def prepare(case: Case) -> tuple[Learner, TrainingBatch]:
     labels = torch.randint(NUM_CLASSES, (case.batch_size,))
     clips = torch.arange(case.batch_size)
     return learner, TrainingBatch(waveforms, labels, clips, torch.zeros(case.batch_size, 0), [])
+
+
+def take_step(learner: Learner, features: torch.Tensor, labels: torch.Tensor) -> None:
+    """Forward, loss, backward, clipping and optimizer, of features that lie ready."""
+    learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
+    learner.update("the benchmark")
+
+
+def flop_of_utterance(learner: Learner, features: torch.Tensor, labels: torch.Tensor) -> float:
+    """Operations of a step for one utterance, as three times those of the forward pass."""
+    with FlopCounterMode(display=False) as counter:
+        learner.network(features[:2], labels[:2])
+    return 3 * counter.get_total_flops() / 2
+
+
+def products(case: Case) -> list[Callable[[], object]]:
+    """The :data:`PRODUCTS` of matrices of the type and on the device of a case."""
+    place: dict[str, Any] = {"dtype": getattr(torch, case.dtype), "device": case.device}
+    return [
+        partial(torch.mm, torch.randn(m, k, **place), torch.randn(k, n, **place))
+        for m, k, n in PRODUCTS[case.device]
+    ]
+
+
+def peak_flop_per_s(case: Case, seconds: Sequence[float]) -> float:
+    """Operations/s of the fastest of the :func:`products`, by what each took."""
+    sizes = zip(PRODUCTS[case.device], seconds, strict=True)
+    return max(2 * m * k * n / each for (m, k, n), each in sizes)
 
 
 def configure(case: Case, settings: dict[str, Any] | None = None) -> Config:

@@ -23,18 +23,24 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a clone need not be installed
 from common import interleaved_times, print_machine
 from peers import compare_with_peers
-from step_cases import FILES, PRODUCTS, Case, configure, ladder, prepare
-from torch.utils.flop_counter import FlopCounterMode
+from step_cases import (
+    FILES,
+    Case,
+    configure,
+    flop_of_utterance,
+    ladder,
+    peak_flop_per_s,
+    prepare,
+    products,
+    take_step,
+)
 
 from mvector.cli import run_script
 from mvector.data.lists import write_list
@@ -72,21 +78,13 @@ def measure(case: Case) -> Speed:
 
     def steps() -> None:
         for _ in range(STEPS_A_TURN[case.device]):
-            learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
-            learner.update("the benchmark")
+            take_step(learner, features, labels)
 
-    with FlopCounterMode(display=False) as counter:
-        learner.network(features[:2], labels[:2])
-    flop = 3 * counter.get_total_flops() / 2
-    tasks: dict[str, Callable[[], object]] = {"steps": steps}
-    for m, k, n in PRODUCTS[case.device]:
-        dtype = getattr(torch, case.dtype)
-        a = torch.randn(m, k, dtype=dtype, device=case.device)
-        b = torch.randn(k, n, dtype=dtype, device=case.device)
-        tasks[f"{m}x{k}x{n}"] = partial(torch.mm, a, b)
-    seconds = fastest(tasks, case, case.num_rounds)
+    flop = flop_of_utterance(learner, features, labels)
+    of_products = {f"product {number}": task for number, task in enumerate(products(case))}
+    seconds = fastest({"steps": steps, **of_products}, case, case.num_rounds)
     speed = case.batch_size * STEPS_A_TURN[case.device] / seconds["steps"]
-    peak = max(2 * m * k * n / seconds[f"{m}x{k}x{n}"] for m, k, n in PRODUCTS[case.device])
+    peak = peak_flop_per_s(case, [seconds[name] for name in of_products])
     return Speed(speed, flop * speed, peak)
 
 
@@ -119,8 +117,7 @@ def measure_whole(case: Case, num_batches: int, num_workers: int) -> WholeTraini
 
     def bare_steps() -> None:
         for _ in range(num_steps):
-            learner.train_step.accumulate(features, labels, weight=BatchWeight(), last=True)
-            learner.update("the benchmark")
+            take_step(learner, features, labels)
 
     def steps_with_features() -> None:
         for _ in range(num_steps):

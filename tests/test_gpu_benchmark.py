@@ -21,11 +21,11 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import gpu
     import gpu_checks
     import gpu_runs
-    import train_step
+    import step_cases
 
     monkeypatch.setattr(gpu_checks, "QUICK_BACKBONES", ("CAMPPlus",))
     monkeypatch.setattr(gpu_runs, "QUICK_BACKBONES", ("EcapaTdnn",))
-    monkeypatch.setitem(train_step.PRODUCTS, "cpu", [(64, 64, 64)])
+    monkeypatch.setitem(step_cases.PRODUCTS, "cpu", [(64, 64, 64)])
     return gpu
 
 
