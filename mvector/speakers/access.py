@@ -46,6 +46,30 @@ def library_folder(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
+def error_not_there(name: str, what: str) -> LibraryError:
+    """The error to raise where there is no library; ``what`` its name is: a path or an address."""
+    return LibraryError(
+        f"There is no speaker library in '{name}': check the {what} "
+        "(--audio_db_path), or register somebody first.",
+        code="library-not-found",
+    )
+
+
+def error_read_only(name: str) -> LibraryError:
+    """The error to raise for a change of a library that is read-only."""
+    return LibraryError(
+        f"The speaker library '{name}' is read-only: it can list and identify, but nothing can be "
+        "changed.",
+        code="library-read-only",
+    )
+
+
+def error_other_format(name: str, version: int, ours: int) -> LibraryError:
+    """The error to raise for tables of a later format, or of one that may not be migrated."""
+    cure = "update mvector" if version > ours else "open it once for writing"
+    return LibraryError(f"'{name}' is of another format ({version}); {cure}.")
+
+
 def error_from_sqlite(error: sqlite3.Error, path: Path, waited_s: float) -> LibraryError:
     """The error to raise for one of SQLite; ``waited_s`` for others who write."""
     # what SQLite calls operational (locked, read-only, full) is derived from what is damage

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mvector.errors import LibraryError
-from mvector.speakers.access import DamagedDatabaseError, check_readable
+from mvector.speakers.access import DamagedDatabaseError, check_readable, error_not_there
 from mvector.speakers.clip_files import PENDING, is_clip_name
 from mvector.speakers.obstacles import kind_of, shown
 from mvector.speakers.sqlite_store import DATABASE, SqliteStore
@@ -36,11 +36,7 @@ def open_folder(folder: Path, *, read_only: bool, create: bool) -> SqliteStore:
     check_readable(folder / DATABASE)
     is_there = (folder / DATABASE).is_file() if read_only else holds_library(folder)
     if not is_there and (read_only or not create):
-        raise LibraryError(
-            f"There is no speaker library in '{shown(folder)}': check the path "
-            "(--audio_db_path), or register somebody first.",
-            code="library-not-found",
-        )
+        raise error_not_there(shown(folder), "path")
     try:
         return SqliteStore(folder, read_only=read_only)
     except DamagedDatabaseError as error:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, import_errors_as
+from mvector.speakers.access import error_not_there, error_other_format, error_read_only
 from mvector.speakers.postgres_address import PostgresAddress
 from mvector.speakers.postgres_errors import library_errors, refused_address
 from mvector.speakers.postgres_schema import FORMAT_KEY, MIGRATIONS, statements
@@ -67,11 +68,7 @@ class PostgresStore:
         with library_errors(self.name), _connected(address) as connection:
             if not _has_tables(connection, address.schema):
                 if read_only or not create:
-                    raise LibraryError(
-                        f"There is no speaker library in '{self.name}': check the address "
-                        "(--audio_db_path), or register somebody first.",
-                        code="library-not-found",
-                    )
+                    raise error_not_there(self.name, "address")
                 _make_tables(connection, address.schema)
             self._path = _search_path(connection, address.schema)
             connection.execute(f"SET search_path = {self._path}")
@@ -91,11 +88,7 @@ class PostgresStore:
     ) -> Iterator[Database]:
         """As :meth:`mvector.speakers.store.Store.transaction`."""
         if self.read_only:
-            raise LibraryError(
-                f"The speaker library '{self.name}' is read-only: it can list and identify, but "
-                "nothing can be changed.",
-                code="library-read-only",
-            )
+            raise error_read_only(self.name)
         begin = f"BEGIN; SET LOCAL lock_timeout = {round(1000 * wait_s)}; "
         begin += _LOCK.format(schema=self.address.schema) if alone else ""
         with (
@@ -192,8 +185,7 @@ class PostgresStore:
         if version < len(MIGRATIONS) and not self.read_only:
             _make_tables(connection, self.address.schema)
             return
-        cure = "update mvector" if version > len(MIGRATIONS) else "open it once for writing"
-        raise LibraryError(f"'{self.name}' is of another format ({version}); {cure}.")
+        raise error_other_format(self.name, version, len(MIGRATIONS))
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from mvector.speakers.access import (
     DamagedDatabaseError,
     error_from_os,
     error_from_sqlite,
+    error_other_format,
+    error_read_only,
     is_disk_full,
     is_log_blocked,
     is_writable,
@@ -94,11 +96,7 @@ class SqliteStore:
             LibraryError: the library is read-only, the disk full, or the database in use.
         """
         if self.read_only:
-            raise LibraryError(
-                f"The speaker library '{self.path.parent}' is read-only: it can list and identify, "
-                "but nothing can be changed.",
-                code="library-read-only",
-            )
+            raise error_read_only(self.name)
         with (
             self._library_errors(wait_s),
             self._waiting(wait_s) as connection,
@@ -190,8 +188,7 @@ class SqliteStore:
             self._set_up(self._database)
         version = schema.version_of(self._database)
         if version not in (schema.READABLE if self.read_only else (schema.VERSION,)):
-            cure = "update mvector" if version > schema.VERSION else "open it once for writing"
-            raise LibraryError(f"'{self.path}' is of another format ({version}); {cure}.")
+            raise error_other_format(str(self.path), version, schema.VERSION)
         self._check_integrity(self._database)
         self.quality_columns = schema.quality_columns(self._database)
 
