@@ -11,6 +11,7 @@ from pathlib import Path
 from mvector.errors import LibraryError
 from mvector.files import check_writable
 from mvector.speakers.obstacles import kind_of, shown
+from mvector.speakers.postgres_address import is_address_as_path
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def library_folder(path: str | os.PathLike[str]) -> Path:
         raise LibraryError(mistake) from error
     if not text.strip():
         raise LibraryError("The path of the speaker library is empty; name a folder: audio_db.")
-    if text.lower().startswith(("postgresql:/", "postgres:/")):  # which Path has one slash of
+    if is_address_as_path(text):
         raise LibraryError("Give the address of a library in PostgreSQL as text, not as a Path.")
     if "\0" in text:
         raise LibraryError(f"The path of the speaker library {text!r} holds a NUL; leave it out.")

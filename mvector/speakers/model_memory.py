@@ -67,7 +67,7 @@ def model_of_library(path: str | os.PathLike[str], others: Iterable[Path]) -> Pa
     Raises:
         LibraryError: the model is not to be found any more.
     """
-    address = parse_address(path) if isinstance(path, str) and is_address(path) else None
+    address = parse_address(path) if is_address(path) else None
     if address is None and not os.path.isfile(library_folder(path) / DATABASE):
         return None
     try:

@@ -43,7 +43,7 @@ def open_context(
     cipher, obstacles = LibraryCipher.from_environment(), Obstacles()
     store: Store
     clips: Clips
-    if isinstance(path, str) and is_address(path):
+    if is_address(path):
         from mvector.speakers.postgres_store import PostgresStore
 
         address = parse_address(path)
@@ -109,7 +109,7 @@ def _remember_model(context: LibraryContext) -> None:
 
 def nothing_left_if_it_fails(path: str | os.PathLike[str]) -> AbstractContextManager[None]:
     """A library that is made in the block is gone if the block fails."""
-    if isinstance(path, str) and is_address(path):
+    if is_address(path):
         from mvector.speakers.postgres_store import no_schema_left_if_it_fails
 
         return no_schema_left_if_it_fails(parse_address(path))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from mvector.errors import LibraryError
 
 _SCHEMES = ("postgresql://", "postgres://")
+_AS_PATHS = tuple(scheme[:-1] for scheme in _SCHEMES)  # of two slashes a Path keeps one
 _SCHEMA = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 _DEFAULT_SCHEMA = "mvector"
 _OURS = ("schema", "clips", "index")
@@ -39,9 +40,14 @@ class PostgresAddress:
         return self.shown
 
 
-def is_address(path: str | os.PathLike[str]) -> bool:
+def is_address(path: object) -> TypeGuard[str]:
     """Whether the path of a library is an address in PostgreSQL."""
     return isinstance(path, str) and path.lower().startswith(_SCHEMES)
+
+
+def is_address_as_path(path: str) -> bool:
+    """Whether the text of a path was an address in PostgreSQL before it became a ``Path``."""
+    return path.lower().startswith(_AS_PATHS)
 
 
 def parse_address(address: str) -> PostgresAddress:
