@@ -48,10 +48,11 @@ def register_files(context: LibraryContext, clips: Sequence[tuple[str, Path]]) -
         if context.cipher.is_enabled:
             enrolled = {name for (name,) in database.execute("SELECT name FROM people")}
             wanted = [(name, path) for name, path in wanted if name not in enrolled]
-        query = """SELECT name, sha256 FROM clips JOIN people ON people.id = person
-            WHERE name = ? AND sha256 IS NOT NULL"""
-        names = {name for name, _ in wanted}
-        known = {row for name in names for row in database.execute(query, (name,))}
+        known = set[tuple[str, str]]()
+        for some in people.in_portions(sorted({name for name, _ in wanted})):
+            query = f"""SELECT name, sha256 FROM clips JOIN people ON people.id = person
+                WHERE name IN ({people.places_for(some)}) AND sha256 IS NOT NULL"""
+            known.update(database.execute(query, some))
     failures, waiting = [], []
     for name, path in wanted:
         try:
