@@ -30,31 +30,37 @@ def reembed(context: LibraryContext, *, progress: bool = False) -> int:
     _require_audio(context)
     num_done, failed = 0, set[str]()
     while not _adopt_model_if_complete(context, failed):  # others may have enrolled meanwhile
-        files = [file for (file,) in context.store.rows(_LACKING, (context.fingerprint,))]
-        files = [file for file in files if file not in failed]
-        num_done += _embed(context, files, failed, progress=progress)
-    num_done += complete(context, progress=progress)
+        num_done += _embed_lacking(context, failed, progress=progress)
+    num_done += complete(context, failed, progress=progress)
     context.store.erase_deleted()
     _warn_of_missing_embeddings(context)
     return num_done
 
 
-def complete(context: LibraryContext, *, progress: bool = False) -> int:
+def complete(
+    context: LibraryContext, failed: set[str] | None = None, *, progress: bool = False
+) -> int:
     """Compute what embeddings and qualities are missing, of what folders or database hold.
+
+    ``failed`` are clips of a database that were tried already, and cannot be used.
 
     Returns:
         How many embeddings were computed.
     """
     if context.store.folder is not None:
         return reconcile(context, progress=progress, measure_all=True).num_embedded
-    rows = context.store.rows(_LACKING, (context.fingerprint,))
-    num_done = _embed(context, [file for (file,) in rows], set(), progress=progress)
+    num_done = _embed_lacking(context, set() if failed is None else failed, progress=progress)
     measure_stored_clips(context, progress=progress)
     return num_done
 
 
-def _embed(context: LibraryContext, files: list[str], failed: set[str], *, progress: bool) -> int:
-    """Compute the embeddings of stored clips; those that cannot be used join ``failed``."""
+def _embed_lacking(context: LibraryContext, failed: set[str], *, progress: bool) -> int:
+    """Embed the stored clips that this model lacks, except those in ``failed``.
+
+    What turns out to be of no use joins these. The result is how many were embedded.
+    """
+    rows = context.store.rows(_LACKING, (context.fingerprint,))
+    files = [file for (file,) in rows if file not in failed]
     num_done = 0
     for good, embeddings, failures in embed_stored_files(context, files, progress=progress):
         with context.store.transaction() as database:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from error_codes import raises_code
 from postgres_server import PASSWORD
-from stand_in import clip_of, write_clip
+from stand_in import StandInEncoder, clip_of, write_clip
 
 from mvector.cli import main
 from mvector.cli.import_library import enrol_files, find_clips_of_people
@@ -185,6 +185,17 @@ def test_the_folders_of_an_older_library_are_enrolled_once_however_often(
         for _ in range(2):
             enrol_files(find_clips_of_people(tmp_path), library)
             assert [person.num_clips for person in library.people()] == [2, 1]
+
+
+def test_a_clip_that_another_model_cannot_use_is_tried_and_told_of_once(
+    library: SpeakerLibrary, postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with library._store.transaction() as database:
+        query = "UPDATE audio SET data = ? WHERE file = (SELECT min(file) FROM audio)"
+        database.execute(query, (b"RIFF",))
+    with SpeakerLibrary(postgres, StandInEncoder(seed=1)) as upgraded:  # type: ignore[arg-type]
+        assert upgraded.reembed() == 2
+    assert caplog.text.count("Not computed anew") == 1
 
 
 # ---- formats and rights ---------------------------------------------------------------------
