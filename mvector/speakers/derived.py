@@ -44,7 +44,9 @@ def write_derived(
         Whether it was written; not so where the library has no folder, and if the database has
         changed since, for somebody who was removed must not come back.
     """
-    token = uuid.uuid4().hex
+    if store.folder is None:
+        return False
+    folder, token = store.folder, uuid.uuid4().hex
     blocks = people.data, np.ascontiguousarray(payload).reshape(-1).view(np.uint8).data
     checksum = zlib.crc32(blocks[1], zlib.crc32(blocks[0]))
     sizes = len(people), blocks[1].nbytes
@@ -54,12 +56,10 @@ def write_derived(
         with create_private(file) as stream:
             stream.writelines((header, *blocks))
 
-    if store.folder is None:
-        return False
     with store.transaction() as database:
         if revision_of(database) != revision:
             return False
-        write_atomically(store.folder / DERIVED_FILES[key], write)
+        write_atomically(folder / DERIVED_FILES[key], write)
         set_meta(database, key, f"{token}:{fingerprint}")
     return True
 

@@ -57,7 +57,7 @@ class Identification:
         self._lock = threading.RLock()
         store, fingerprint, cipher = context.store, context.fingerprint, context.cipher
         self.voiceprints = Voiceprints(store, fingerprint, context.embd_dim, cipher)
-        is_kept = not store.read_only and not cipher.is_enabled
+        is_kept = not store.read_only and not cipher.is_enabled and store.folder is not None
         self._search = Search(self.voiceprints, store, fingerprint, is_kept=is_kept)
         self._others = OtherPeople(self.voiceprints)
         is_plain = context.model is not None and not cipher.is_enabled
