@@ -244,12 +244,11 @@ class LibraryContext:
             OSError: it cannot be read.
         """
         source, is_sealed = self.clips.source(file), file.endswith(ENCRYPTED_SUFFIX)
-        is_file = isinstance(source, Path)
-        if is_file and not is_sealed:
-            return source
-        data = source.read_bytes() if isinstance(source, Path) else source
-        name = str(source) if is_file else file
-        return named_stream(self.cipher.decrypt(data) if is_sealed else data, name)
+        if isinstance(source, Path):
+            if not is_sealed:
+                return source
+            source, file = source.read_bytes(), str(source)
+        return named_stream(self.cipher.decrypt(source) if is_sealed else source, file)
 
 
 def named_stream(data: bytes, name: str) -> io.BytesIO:
