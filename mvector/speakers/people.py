@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 _NAMES_TOLD = 10
 _VALUES_AT_ONCE = 500  # in one statement
 _UNKNOWN = (None,) * len(SpeechQuality._fields)
+_INSERT_PERSON = (
+    "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+)
 _INSERT_EMBEDDING = (
     "INSERT INTO embeddings (clip, person, fingerprint, vector, checksum, "
     f"{', '.join(SpeechQuality._fields)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -74,24 +77,16 @@ def set_meta(database: Database, key: str, value: str) -> None:
 
 def ensure_person(database: Database, name: str) -> int:
     """The number of a person, who is made if there is none of that name."""
-    database.execute(
-        "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) "
-        "ON CONFLICT DO NOTHING",
-        (name, utc_now(), folder_key(name)),
-    )
+    database.execute(_INSERT_PERSON, (name, utc_now(), folder_key(name)))
     return int(database.execute("SELECT id FROM people WHERE name = ?", (name,)).fetchone()[0])
 
 
 def ensure_people(database: Database, names: Sequence[str]) -> list[int]:
     """The same of many, in the order of their names, which may come more than once."""
     at = utc_now()
-    database.executemany(
-        "INSERT INTO people (name, enrolled_at, folder_key) VALUES (?, ?, ?) "
-        "ON CONFLICT DO NOTHING",
-        [(name, at, folder_key(name)) for name in dict.fromkeys(names)],
-    )
+    wanted = list(dict.fromkeys(names))
+    database.executemany(_INSERT_PERSON, [(name, at, folder_key(name)) for name in wanted])
     numbers: dict[str, int] = {}
-    wanted = sorted({*names})
     for some in in_portions(wanted):
         query = f"SELECT name, id FROM people WHERE name IN ({places_for(some)})"
         numbers.update(database.execute(query, some).fetchall())
