@@ -117,17 +117,11 @@ def test_the_score_is_the_cosine_to_the_mean_of_unit_vectors(
     def unit(vector: np.ndarray) -> np.ndarray:
         return vector / np.linalg.norm(vector)
 
-    expected = unit(unit(encoder.embed(_stored(1))) + unit(encoder.embed(_stored(1, 1))))
-    probe = unit(encoder.embed(_stored(2, 5)))
-    match = library.match_embedding(encoder.embed(_stored(2, 5)), "Person 1")
+    expected = unit(unit(encoder.embed(clip_of(1))) + unit(encoder.embed(clip_of(1, 1))))
+    probe = unit(encoder.embed(clip_of(2, 5)))
+    match = library.match_embedding(encoder.embed(clip_of(2, 5)), "Person 1")
     assert match.score == pytest.approx(float(expected @ probe), abs=1e-6)
     np.testing.assert_allclose(match.voiceprint, expected, atol=1e-6)
-
-
-def _stored(number: int, take: int = 0) -> Any:
-    import io
-
-    return io.BytesIO(clip_of(number, take))
 
 
 def test_every_change_is_heard_by_the_next_question_of_another_process(
