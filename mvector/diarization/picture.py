@@ -33,7 +33,7 @@ def save_timeline(found: Diarization, path: Path) -> None:
         own = [turn for turn in found.turns if turn.speaker == label]
         bars = [(turn.start_s, turn.duration_s) for turn in own]
         axes.broken_barh(bars, (number - 0.4, 0.8), facecolors=colour_of(number))
-    axes.set_yticks(range(len(people)), people)
+    axes.set_yticks(range(len(people)), people, parse_math=False)  # a name may hold '$'
     axes.set_ylim(max(1, len(people)) - 0.5, -0.5)
     axes.set_xlim(0.0, max(found.duration_s, 1.0))
     axes.set_xlabel("seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,15 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     save_diarization(FOUND, tmp_path / "t.png")
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_name_in_a_picture_is_no_formula(tmp_path: Path) -> None:
+    name = r"$\frac b$"
+    person = replace(FOUND.speakers[0], label=name)
+    turns = tuple(replace(turn, speaker=name) for turn in FOUND.turns)
+    odd = replace(FOUND, speakers=(person,), turns=turns)
+    save_diarization(odd, tmp_path / "t.png")
+    assert (tmp_path / "t.png").exists()
 
 
 def test_a_file_of_no_format_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
