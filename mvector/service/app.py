@@ -49,9 +49,8 @@ def build_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     problems.install(app)
-    for routes in (voice_routes, people_routes, job_routes, state_routes):
+    for routes in (voice_routes, people_routes, job_routes, state_routes, stream_route):
         app.include_router(routes.build_router(service))
-    app.include_router(stream_route.build_router(service))
     if service.settings.has_page:
         app.include_router(page_routes.build_router(service.settings))
 

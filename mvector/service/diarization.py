@@ -77,14 +77,10 @@ def diarize(
     for speaker in found.speakers:
         if speaker.name is not None:
             predictor.library.record("diarization", speaker.name, speaker.score)
-    return _answer(found).model_dump()
+    return schemas.Diarized.model_validate(found.to_dict()).model_dump()
 
 
 def as_text(result: schemas.Diarized, kind: str) -> str:
     """The turns of a result in a format of :data:`FORMATS`."""
     turns = tuple(Turn(**turn.model_dump()) for turn in result.turns)
     return FORMATS[kind][0](Diarization(result.recording, result.duration_s, turns, ()))
-
-
-def _answer(found: Diarization) -> schemas.Diarized:
-    return schemas.Diarized.model_validate(found.to_dict())
