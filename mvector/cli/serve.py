@@ -290,13 +290,16 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        listening = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         said = str(getattr(error, "strerror", None) or error)
         reason = said.partition(" (while ")[0].rstrip(".")  # the address is told before it
         raise MVectorError(
             f"Cannot listen on {host}, port {port}: {reason}; choose another --port or --host."
         ) from error
+    # Headers and body of an answer are two writes: the second would wait 40 ms for the client to
+    # have noted the first. asyncio sees to it, but only for sockets that name their protocol.
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listening.detach())
 
 
 def _tell(args: Serve, predictor: MVectorPredictor, listening: socket.socket) -> None:

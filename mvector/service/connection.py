@@ -1,9 +1,8 @@
-"""Connections: answers leave at once, and what never becomes a request is closed."""
+"""Connections: what never becomes a request is closed."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -21,11 +20,6 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there."""
         super().connection_made(transport)
-        # Headers and body are two writes: the second would wait 40 ms for the client to have noted
-        # the first. asyncio sees to it only for sockets that name their protocol.
-        connection = transport.get_extra_info("socket")
-        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._look(before=self)
 
     def _look(self, before: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 from served import Clips, hand_to_another_model, served_process
 
 from mvector.cli import run_script
+from mvector.cli.serve import _listen
 from mvector.recognition.predictor import MVectorPredictor
 
 
@@ -54,6 +56,22 @@ def test_a_service_that_cannot_be_is_refused_before_a_model_is_loaded(
         ):
             assert run_script("serve", [*words, "--model_path", "none"]) == 2
             assert sentence in capsys.readouterr().err
+
+
+def test_small_answers_do_not_wait_for_the_client_to_note_the_ones_before() -> None:
+    async def of_a_connection() -> int:
+        made: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+
+        def made_by(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made.set_result(writer.get_extra_info("socket"))
+
+        with _listen("127.0.0.1", 0) as listening:
+            async with await asyncio.start_server(made_by, sock=listening):
+                with socket.create_connection(listening.getsockname()):
+                    connection = await asyncio.wait_for(made, 60)
+                    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    assert asyncio.run(of_a_connection())
 
 
 def test_a_library_of_another_model_is_refused_before_anything_is_answered(
