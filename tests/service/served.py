@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import io
+import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from onnx_stand_in import RATE
 from small_settings import ROOT
 
+from mvector.service.connection import PatientProtocol
 from mvector.service.service import Service
 
 THRESHOLD = 0.95  # the tiny model gives two clips of a voice 0.97, and two voices up to 0.9
@@ -64,6 +70,19 @@ def served_process(model: Path, folder: Path, *options: str) -> subprocess.Popen
     return subprocess.Popen(
         [*command, *options], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
     )
+
+
+@contextmanager
+def listening(app: FastAPI, **more: Any) -> Iterator[str]:
+    """Where an app is reached, by uvicorn in a thread; ``more`` is of its settings."""
+    server_socket = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=PatientProtocol, log_config=None, **more))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [server_socket]})
+    thread.start()
+    host, port = server_socket.getsockname()
+    yield f"http://{host}:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 @dataclass

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import uvicorn
+from served import listening
 from small_settings import ROOT
 
 from mvector.recognition.predictor import MVectorPredictor
@@ -53,13 +51,8 @@ def service(place: Path, token: str) -> Service:
 
 @pytest.fixture(scope="module")
 def address(service: Service) -> Iterator[str]:
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(service), log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with listening(build_app(service)) as address:
+        yield address
 
 
 class Microphone:

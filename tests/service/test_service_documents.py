@@ -7,19 +7,16 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
-import uvicorn
-from served import Clips, Served, Serving
+from served import Clips, Served, Serving, listening
 from small_settings import ROOT
 
 from mvector.service.app import build_app
-from mvector.service.connection import PatientProtocol
 from mvector.service.keys import KeyFile
 
 TEXT = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
@@ -43,18 +40,10 @@ def token(place: Path) -> str:
 
 @pytest.fixture
 def address(serving: Serving, token: str) -> Iterator[str]:
-    """Where a service listens, by uvicorn, in a thread."""
+    """Where a service listens."""
     served: Served = serving(keys=KeyFile("keys.json"))
-    app = build_app(served.service)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=PatientProtocol, log_config=None, lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    host, port = listening.getsockname()
-    yield f"http://{host}:{port}"
-    server.should_exit = True
-    thread.join()
+    with listening(build_app(served.service), lifespan="off") as address:
+        yield address
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
