@@ -164,10 +164,9 @@ def _write(
     row = database.execute(query, (person.name,)).fetchone()
     if row is not None:
         people.delete_person(database, row[0])
-    number = people.ensure_person(database, person.name)
-    query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
-    database.execute(query, (person.metadata, person.enrolled_at, number))
-    people.set_groups(database, number, person.groups, keep=True)
+    number = people.write_person(
+        database, person.name, person.metadata, person.enrolled_at, person.groups
+    )
     num_lost = 0
     for clip in person.clips:
         place = sha256 = None

@@ -93,6 +93,17 @@ def ensure_people(database: Database, names: Sequence[str]) -> list[int]:
     return [numbers[name] for name in names]
 
 
+def write_person(
+    database: Database, name: str, metadata: str, enrolled_at: str, groups: Sequence[str]
+) -> int:
+    """A person as another library has it, ``metadata`` as the tables do; returns the number."""
+    person = ensure_person(database, name)
+    query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
+    database.execute(query, (metadata, enrolled_at, person))
+    set_groups(database, person, groups, keep=True)
+    return person
+
+
 def find_person(database: Database, name: str) -> int:
     """The number of a person.
 

@@ -231,10 +231,8 @@ def _insert_person(
     keep_audio: bool,
 ) -> None:
     name = checked_name(person.name)
-    number = people.ensure_person(database, name)
-    query = "UPDATE people SET metadata = ?, enrolled_at = ? WHERE id = ?"
-    database.execute(query, (encode_metadata(person.metadata), person.enrolled_at, number))
-    people.set_groups(database, number, person.groups, keep=True)
+    metadata = encode_metadata(person.metadata)
+    number = people.write_person(database, name, metadata, person.enrolled_at, person.groups)
     if not person.clips:
         raise ValueError(f"{person.name!r} has no clips")
     for clip in person.clips:
