@@ -24,7 +24,7 @@ from typing import BinaryIO
 from mvector.audio import AUDIO_SUFFIXES
 from mvector.errors import LibraryError
 from mvector.files import file_sha256, write_text
-from mvector.speakers.encryption import ENCRYPTED_SUFFIX
+from mvector.speakers.encryption import plain_suffix
 from mvector.speakers.names import (
     NAME_FILE,
     escaped_folder_name_for,
@@ -208,14 +208,12 @@ def is_clip_path(file: str) -> bool:
     parts = file.split("/")
     if len(parts) != 2 or "\\" in file or "\0" in file or any(p.startswith(".") for p in parts):
         return False
-    has_suffix = bool(PurePosixPath(parts[1].removesuffix(ENCRYPTED_SUFFIX)).suffix)
-    return all(parts) and (is_clip_name(parts[1]) or not has_suffix)
+    return all(parts) and (is_clip_name(parts[1]) or not plain_suffix(parts[1]))
 
 
 def is_clip_name(name: str) -> bool:
     """Whether a file is a clip, to go by the suffix of its name alone."""
-    suffix = PurePosixPath(name.removesuffix(ENCRYPTED_SUFFIX)).suffix.lower()
-    return suffix in AUDIO_SUFFIXES and not name.startswith(".")
+    return plain_suffix(name).lower() in AUDIO_SUFFIXES and not name.startswith(".")
 
 
 def _delete_removed_clips(database: Database, library: Path, obstacles: Obstacles) -> None:

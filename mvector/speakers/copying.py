@@ -13,13 +13,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from mvector.errors import LibraryError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
 from mvector.speakers.context import LibraryContext
-from mvector.speakers.encryption import ENCRYPTED_SUFFIX
+from mvector.speakers.encryption import ENCRYPTED_SUFFIX, plain_suffix
 from mvector.speakers.store import ALL_ROWS, Database
 
 logger = logging.getLogger(__name__)
@@ -176,7 +175,7 @@ def _write(
             if data is not None:
                 is_sealed = clip.file.endswith(ENCRYPTED_SUFFIX)
                 data = source.cipher.decrypt(data) if is_sealed else data
-                suffix = PurePosixPath(clip.file.removesuffix(ENCRYPTED_SUFFIX)).suffix or ".wav"
+                suffix = plain_suffix(clip.file) or ".wav"
                 place, sha256 = target.stage_clip(database, person.name, data, suffix)
         copied = people.insert_clip(database, number, place, sha256)
         query = "UPDATE clips SET added_at = ? WHERE id = ?"

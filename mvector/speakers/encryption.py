@@ -7,6 +7,7 @@ A library is encrypted from its first day or not at all: :data:`KEY_VARIABLE` ho
 from __future__ import annotations
 
 import os
+from pathlib import PurePosixPath
 from typing import Any
 
 from mvector.errors import LibraryError, import_errors_as
@@ -14,6 +15,11 @@ from mvector.errors import LibraryError, import_errors_as
 KEY_VARIABLE = "MVECTOR_LIBRARY_KEY"
 ENCRYPTED_SUFFIX = ".sealed"  # behind the suffix of an encrypted clip
 _PROOF = b"mvector speaker library"
+
+
+def plain_suffix(file: str) -> str:
+    """The suffix of a stored clip, as it is without encryption; empty where it has none."""
+    return PurePosixPath(file.removesuffix(ENCRYPTED_SUFFIX)).suffix
 
 
 class LibraryCipher:

@@ -24,7 +24,7 @@ from mvector.files import write_atomically, write_errors_as
 from mvector.speakers import people
 from mvector.speakers.clip_files import create_private
 from mvector.speakers.context import LibraryContext
-from mvector.speakers.encryption import ENCRYPTED_SUFFIX, LibraryCipher
+from mvector.speakers.encryption import LibraryCipher, plain_suffix
 from mvector.speakers.names import checked_name, encode_metadata
 from mvector.speakers.store import Database
 
@@ -108,7 +108,7 @@ def _write_archive(context: LibraryContext, database: Database, archive: zipfile
     for person, place, vector, *quality in database.execute(query, (model,)):
         clip = _Clip(**dict(zip(SpeechQuality._fields, quality, strict=True)))
         if place is not None:
-            suffix = Path(place.removesuffix(ENCRYPTED_SUFFIX)).suffix or ".wav"
+            suffix = plain_suffix(place) or ".wav"
             clip.member, clip.suffix = f"clips/{len(archive.filelist):08d}", suffix.lower()
             data = context.clips.read(place)
             if data is None:
