@@ -104,8 +104,13 @@ def make(place: Path | str, count: int, shape: str) -> None:
         took = time.perf_counter() - start
         library._identification.refresh()
     print(f"{shape} {count}: made at {count / took:,.0f} embeddings/s", flush=True)
+    open_behind(place, f"{shape} {count}")
+
+
+def open_behind(place: Path | str, name: str) -> None:
+    """The opening behind the making, which makes what an opening makes."""
     took = seconds(lambda: opened(place, in_memory=False).close())
-    print(f"{shape} {count}: opened behind it, with an index if one is made, in {took:.1f} s")
+    print(f"{name}: opened behind it, with an index if one is made, in {took:.1f} s")
 
 
 def fill(address: str, count: int, shape: str) -> None:
@@ -154,8 +159,7 @@ def fill(address: str, count: int, shape: str) -> None:
         ):
             connection.execute(statement)
     print(f"{shape} {count}: filled in {time.perf_counter() - start:.0f} s", flush=True)
-    took = seconds(lambda: opened(address, in_memory=False).close())
-    print(f"{shape} {count}: opened behind it, with an index if one is made, in {took:.1f} s")
+    open_behind(address, f"{shape} {count}")
 
 
 def measure_enrolment(path: Path | str, num_clips: int = 200) -> None:
