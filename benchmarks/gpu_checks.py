@@ -17,7 +17,6 @@ from step_cases import CONFIGS, FILES
 from torch.nn import functional as F
 
 from mvector.audio import read_audio
-from mvector.compute.distributed import World
 from mvector.compute.precision import set_matmul_precision
 from mvector.config import load_config
 from mvector.data.dataset import TrainingBatch
@@ -31,9 +30,14 @@ from mvector.training.step import BatchWeight
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
+from small_learner import (  # type: ignore[import-not-found]  # noqa: E402
+    NUM_CLIPS,
+    settings_of_loss,
+    small_learner,
+)
 from small_settings import SMALL_BACKBONES, changed_config  # type: ignore[import-not-found]  # noqa: E402
 
-RATE, NUM_CLASSES, BATCH = 16000, 12, 8
+RATE = 16000
 NEEDS_GPU = "needs a GPU"
 QUICK_BACKBONES = ("EcapaTdnn", "CAMPPlus", "ResNet", "ERes2Net")
 
@@ -127,19 +131,9 @@ def embeddings(setting: Setting) -> Iterator[Row]:
 def learner_of(
     device: str, settings: dict[str, Any], waveforms: torch.Tensor
 ) -> tuple[Learner, TrainingBatch]:
-    """A small training in its first epoch, and its batch: two clips each of four speakers."""
-    spec_aug = {"prob": 0.5, "n_freq_masks": 1, "n_time_masks": 1}
-    config = load_config(changed_config({"augment_conf": {"spec_aug": spec_aug}, **settings}))
-    torch.manual_seed(0)
-    place = torch.device(device)
-    model = SpeakerModel.from_config(config).to(place)
-    set_matmul_precision(place, "highest")
-    learner = Learner(config, model, NUM_CLASSES, place, World(), steps_in_epoch=99)
-    learner.begin_epoch(0)
-    learner.set_schedules(0.5, 3)
-    draws = torch.rand(BATCH, 5, generator=torch.Generator().manual_seed(1))
-    labels, clips = torch.arange(BATCH) // 2, torch.arange(BATCH)
-    batch = TrainingBatch(waveforms, labels, clips, draws, [])
+    """That of :func:`small_learner`, which multiplies exactly."""
+    set_matmul_precision(torch.device(device), "highest")
+    learner, batch = small_learner(settings, waveforms, device)
     return learner, batch.pin_memory() if device == "cuda" else batch
 
 
@@ -150,19 +144,13 @@ def step(learner: Learner, batch: TrainingBatch) -> torch.Tensor:
     return result.loss
 
 
-def losses_of(loss: str) -> dict[str, Any]:
-    """Settings of a loss."""
-    sampler = "speakers" if LOSSES[loss].needs_embeddings else "random"
-    return {"loss_conf": {"use_loss": loss}, "dataset_conf.batch_sampler": sampler}
-
-
 def steps(setting: Setting) -> Iterator[Row]:
     """Every backbone with every loss, forward and backward, beside the CPU."""
-    waveforms = setting.speech([RATE] * BATCH)
+    waveforms = setting.speech([RATE] * NUM_CLIPS)
     for name, options in setting.backbones.items():
         worst = [(0.0, ""), (0.0, "")]
         for loss in LOSSES if not setting.quick or name == "EcapaTdnn" else ("AAMLoss",):
-            settings = {"use_model": name, "model_conf.backbone": options, **losses_of(loss)}
+            settings = {"use_model": name, "model_conf.backbone": options, **settings_of_loss(loss)}
             (one, slope), (other, own) = (
                 loss_and_gradient(*learner_of(device, settings, waveforms))
                 for device in ("cpu", setting.device)
@@ -183,7 +171,7 @@ def loss_and_gradient(learner: Learner, batch: TrainingBatch) -> tuple[torch.Ten
 
 def amp(setting: Setting) -> Iterator[Row]:
     """Steps in half precision: the loss falls, and gradients stay finite."""
-    waveforms = setting.speech([RATE] * BATCH)
+    waveforms = setting.speech([RATE] * NUM_CLIPS)
     dtypes = ("bfloat16", "float16") if setting.device == "cuda" else ("bfloat16",)
     for name, options in setting.backbones.items():
         for dtype in dtypes:
@@ -200,7 +188,7 @@ def amp(setting: Setting) -> Iterator[Row]:
 
 def compiling(setting: Setting) -> Iterator[Row]:
     """Compiled steps have the losses of plain ones."""
-    waveforms = setting.speech([RATE] * BATCH)
+    waveforms = setting.speech([RATE] * NUM_CLIPS)
     names = [name for name in ("EcapaTdnn", "ResNet", "CAMPPlus") if name in setting.backbones]
     for name in names[:1] if setting.quick else names:
         found = []
@@ -221,12 +209,13 @@ def waits(setting: Setting) -> Iterator[Row]:
     if setting.device != "cuda":
         yield Row("waits", "all", NEEDS_GPU)
         return
-    waveforms = setting.speech([RATE] * BATCH)
+    waveforms = setting.speech([RATE] * NUM_CLIPS)
     backbones: dict[str, dict[str, Any]] = {
         name: {"use_model": name, "model_conf.backbone": options}
         for name, options in setting.backbones.items()
     }
-    for name, settings in {**backbones, **{loss: losses_of(loss) for loss in LOSSES}}.items():
+    losses = {loss: settings_of_loss(loss) for loss in LOSSES}
+    for name, settings in {**backbones, **losses}.items():
         for half in (False, True):
             precision = {"train_conf.enable_amp": half, "train_conf.max_grad_norm": 5.0}
             learner, batch = learner_of("cuda", {**settings, **precision}, waveforms)

@@ -12,20 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from small_settings import SMALL_BACKBONES, changed_config
+from small_learner import NUM_CLIPS, settings_of_loss, small_learner
+from small_settings import SMALL_BACKBONES
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mvector.compute.distributed import World
-from mvector.config import load_config
 from mvector.data.dataset import TrainingBatch
 from mvector.losses import LOSSES
-from mvector.models.speaker_model import SpeakerModel
 from mvector.training.learner import Learner
 from mvector.training.progress import Progress
 from mvector.training.step import BatchWeight
 
 ASKING = ("_local_scalar_dense", "is_nonzero", "masked_select", "equal")
-CLIPS = 8
 
 
 class NothingIsAsked(TorchDispatchMode):
@@ -51,25 +48,15 @@ def on_a_gpu(learner: Learner) -> Iterator[None]:
 
 
 def learner_of(settings: dict[str, Any]) -> tuple[Learner, TrainingBatch]:
-    spec_aug = {"prob": 0.5, "n_freq_masks": 1, "n_time_masks": 1}
-    config = load_config(changed_config({"augment_conf": {"spec_aug": spec_aug}, **settings}))
-    torch.manual_seed(0)
-    learner = Learner(
-        config, SpeakerModel.from_config(config), 12, torch.device("cpu"), World(), steps_in_epoch=9
-    )
-    learner.begin_epoch(0)
-    learner.set_schedules(0.5, 3)
-    labels = torch.arange(CLIPS) // 2
-    draws = torch.rand(CLIPS, 5)
-    batch = TrainingBatch(torch.randn(CLIPS, 16000), labels, torch.arange(CLIPS), draws, [])
-    return learner, batch
+    waveforms = torch.randn(NUM_CLIPS, 16000, generator=torch.Generator().manual_seed(0))
+    return small_learner(settings, waveforms)
 
 
 def take_steps(learner: Learner, batch: TrainingBatch) -> None:
     progress = Progress(0, 1, 9, torch.device("cpu"))
     with on_a_gpu(learner), NothingIsAsked():
         for last in (False, True):
-            progress.add(CLIPS, learner.learn(batch, weight=BatchWeight(), last=last))
+            progress.add(NUM_CLIPS, learner.learn(batch, weight=BatchWeight(), last=last))
         learner.update("here")
     assert int(learner.train_step.num_bad) == 0
 
@@ -82,10 +69,7 @@ def test_no_backbone_waits(backbone: str) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_no_loss_waits(loss: str) -> None:
-    settings: dict[str, Any] = {"loss_conf": {"use_loss": loss}, "train_conf.max_grad_norm": 1.0}
-    if LOSSES[loss].needs_embeddings:
-        settings["dataset_conf.batch_sampler"] = "speakers"
-    take_steps(*learner_of(settings))
+    take_steps(*learner_of({**settings_of_loss(loss), "train_conf.max_grad_norm": 1.0}))
 
 
 def test_neither_does_a_split_classifier_nor_an_average_of_weights() -> None:
