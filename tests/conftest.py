@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ def no_data_of_the_user(
     shutil.rmtree(folder, ignore_errors=True)
     monkeypatch.setenv("MVECTOR_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def cpu_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """Called with names of instructions, makes the system say that the CPU has these."""
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr("mvector.compute.device._CPU_INFO", file)
+    return lambda flags: file.write_text(f"flags : {flags}", encoding="ascii")
 
 
 @pytest.fixture(scope="session")

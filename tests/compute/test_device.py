@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -45,10 +45,9 @@ def test_bfloat16_is_for_gpus_that_compute_in_it(gpu_of: None, expected: torch.d
     ],
 )
 def test_so_it_is_for_cpus(
-    flags: str, expected: torch.dtype | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: str, expected: torch.dtype | None, cpu_with: Callable[[str], object]
 ) -> None:
-    (tmp_path / "cpuinfo").write_text(f"flags : {flags}", encoding="ascii")
-    monkeypatch.setattr("mvector.compute.device._CPU_INFO", tmp_path / "cpuinfo")
+    cpu_with(flags)
     cpu = torch.device("cpu")
     assert choose_autocast_dtype(cpu, enabled=True) == expected
     assert choose_autocast_dtype(cpu, enabled="auto") == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,10 @@ from mvector.embedding import SpeakerEncoder
 from mvector.errors import MVectorError
 
 
-@pytest.fixture
-def cpu_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that says what instructions the CPU has."""
-    monkeypatch.setattr("mvector.compute.device._CPU_INFO", tmp_path / "cpuinfo")
-    return tmp_path / "cpuinfo"
-
-
 def test_embeddings_are_nearly_the_same_and_have_a_fingerprint_of_their_own(
-    trained_model: Path, cpu_with: Path
+    trained_model: Path, cpu_with: Callable[[str], object]
 ) -> None:
-    cpu_with.write_text("avx512_bf16", encoding="ascii")
+    cpu_with("avx512_bf16")
     exact = SpeakerEncoder.from_folder(trained_model, "cpu", engine="torch")
     half = SpeakerEncoder.from_folder(trained_model, "cpu", precision="bfloat16")
     for voice in range(3):
@@ -34,8 +28,10 @@ def test_embeddings_are_nearly_the_same_and_have_a_fingerprint_of_their_own(
     assert half.fingerprint == exact.fingerprint + "-bf16"
 
 
-def test_hardware_without_it_is_refused(trained_model: Path, cpu_with: Path) -> None:
-    cpu_with.write_text("avx2", encoding="ascii")
+def test_hardware_without_it_is_refused(
+    trained_model: Path, cpu_with: Callable[[str], object]
+) -> None:
+    cpu_with("avx2")
     with raises_code("half-precision-not-found"):
         SpeakerEncoder.from_folder(trained_model, "cpu", precision="bfloat16")
 

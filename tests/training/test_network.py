@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -29,11 +29,10 @@ def a_backbone() -> nn.Module:
     [("avx512f", 16, True), ("avx512f", 4, False), ("avx512f", 24, False), ("avx2", 16, False)],
 )
 def test_on_a_cpu_only_wide_convolutions_have_their_channels_side_by_side(
-    flags: str, channels: int, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: str, channels: int, expected: bool, cpu_with: Callable[[str], object]
 ) -> None:
     """The backward pass of narrow ones would write where it must not."""
-    (tmp_path / "cpuinfo").write_text(flags, encoding="ascii")
-    monkeypatch.setattr("mvector.compute.device._CPU_INFO", tmp_path / "cpuinfo")
+    cpu_with(flags)
     backbone = build_backbone("ResNet", 24, embd_dim=8, channels=channels, depth=18)
     plain = copy.deepcopy(backbone)
     network = TrainingNetwork(backbone, a_head())
