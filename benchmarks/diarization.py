@@ -31,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -172,9 +173,9 @@ def turns_of_windows(heard: Heard, labels: np.ndarray) -> list[Turn]:
 
 
 def make_baseline(
-    cluster: Callable[[np.ndarray], np.ndarray], model: Path, library: Path | None
+    cluster: Callable[[np.ndarray], np.ndarray], model: Path, _: Path | None
 ) -> Callable[[str], list[Turn]]:
-    """A system that knows no names."""
+    """A system that knows no names, and has no use for a library."""
     encoder, usual = SpeakerEncoder.from_folder(model), DiarizationOptions()
 
     def diarize(path: str) -> list[Turn]:
@@ -192,8 +193,8 @@ def make_mvector(model: Path, library: Path | None) -> Callable[[str], list[Turn
 
 SYSTEMS: dict[str, Callable[[Path, Path | None], Callable[[str], list[Turn]]]] = {
     "mvector": make_mvector,
-    "threshold": lambda model, library: make_baseline(cluster_by_threshold, model, library),
-    "spectral": lambda model, library: make_baseline(cluster_by_spectrum, model, library),
+    "threshold": partial(make_baseline, cluster_by_threshold),
+    "spectral": partial(make_baseline, cluster_by_spectrum),
 }
 
 

@@ -32,6 +32,7 @@ from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.models.onnx_file import ONNX_FILE, OnnxPrecision
 from mvector.scoring import read_trials
+from mvector.scoring.lda import length_normalise
 
 Embed: TypeAlias = Callable[[np.ndarray, int], np.ndarray]
 PRECISIONS: tuple[OnnxPrecision, ...] = ("float32", "float16", "int8")
@@ -78,12 +79,6 @@ def embed_in_sherpa(file: Path) -> Embed:
     return embed
 
 
-def unit_rows(embeddings: list[np.ndarray]) -> np.ndarray:
-    """As float64 rows of length 1."""
-    rows = np.stack(embeddings).astype(np.float64)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
 def measure(trials_file: Path, root: Path, by_name: dict[str, Embed]) -> list[str]:
     """The cells of a list's row."""
     trials = read_trials(str(trials_file), str(root))
@@ -103,7 +98,9 @@ def measure(trials_file: Path, root: Path, by_name: dict[str, Embed]) -> list[st
     is_usable = (enrolled >= 0) & (tested >= 0)
     enrolled, tested, labels = (each[is_usable] for each in (enrolled, tested, trials.labels))
     cells = [f"{len(found[TORCH]):,}", f"{len(labels):,}"]
-    units = {name: unit_rows(rows) for name, rows in found.items()}
+    units = {
+        name: length_normalise(np.stack(rows).astype(np.float64)) for name, rows in found.items()
+    }
     scores = {
         name: np.einsum("ij,ij->i", rows[enrolled], rows[tested]) for name, rows in units.items()
     }

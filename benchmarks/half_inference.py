@@ -24,6 +24,7 @@ from mvector.audio import read_audio
 from mvector.config import load_config
 from mvector.embedding import SpeakerEncoder
 from mvector.embedding.inference import Precision
+from mvector.export.checking import cosines
 from mvector.models.folder import load_model_folder
 from mvector.models.named import model_folder
 from mvector.models.speaker_model import SpeakerModel
@@ -67,8 +68,7 @@ def main() -> None:
             key: min(times) for key, times in interleaved_times({**tasks}, args.rounds).items()
         }
         one, other = (_embed(each, clips) for each in run)
-        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-        cosine = float(((one * other).sum(axis=1) / norms).min())
+        cosine = cosines(one, other).min()
         speeds = [1 / seconds[f"{p}, 1"] for p in PRECISIONS]
         speeds += [len(clips) / seconds[p] for p in PRECISIONS]
         print(f"| {name} | {' | '.join(f'{v:.1f}' for v in speeds)} | {cosine:.5f} |", flush=True)
