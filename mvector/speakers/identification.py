@@ -96,12 +96,14 @@ class Identification:
         query = unit_vector(embedding, self._context.encoder.embd_dim)
         if top_k < 1:
             raise LibraryError(f"top_k must be at least 1; got {top_k}.")
+        index = self._index if self._index is not None and self._index.is_ready() else None
+        found = None
         with self._context.store.snapshot() as database:
             self._require_people(database)
             subset = whom(database)
-        if self._index is not None and self._index.is_ready():
-            found = self._in_database(self._index, query, top_k, subset)
-        else:
+            if index is not None:
+                found = _in_database(database, index, query, top_k, subset)
+        if found is None:
             found = self._in_memory(query, top_k, subset)
         numbers, scores, vectors, likeness, clip_likeness = found
         with self._context.store.snapshot() as database:
@@ -140,17 +142,6 @@ class Identification:
             vectors = self.voiceprints.matrix[self.voiceprints.rows_of(numbers)]
             likeness = self._others.likeness(vectors, numbers)
             clip_likeness = self._others.likeness(np.broadcast_to(query, vectors.shape), numbers)
-        return numbers, scores, vectors, likeness, clip_likeness
-
-    def _in_database(
-        self, index: Index, query: np.ndarray, top_k: int, subset: np.ndarray | None
-    ) -> _Found:
-        """The same of voiceprints that no process holds."""
-        with self._context.store.snapshot() as database:
-            numbers, scores, vectors = index.nearest(database, query, top_k, subset)
-            others = index.others(database)
-        likeness = likeness_to(*others, vectors, numbers)
-        clip_likeness = likeness_to(*others, np.broadcast_to(query, vectors.shape), numbers)
         return numbers, scores, vectors, likeness, clip_likeness
 
     def require_people(self) -> None:
@@ -194,6 +185,17 @@ class Identification:
                 self.voiceprints.save()
             except LibraryError as error:
                 logger.warning("The voiceprints were not cached: %s", error)
+
+
+def _in_database(
+    database: Database, index: Index, query: np.ndarray, top_k: int, subset: np.ndarray | None
+) -> _Found:
+    """As :meth:`Identification._in_memory`, of voiceprints that no process holds."""
+    numbers, scores, vectors = index.nearest(database, query, top_k, subset)
+    others = index.others(database)
+    likeness = likeness_to(*others, vectors, numbers)
+    clip_likeness = likeness_to(*others, np.broadcast_to(query, vectors.shape), numbers)
+    return numbers, scores, vectors, likeness, clip_likeness
 
 
 def _if_known(value: float) -> float | None:
