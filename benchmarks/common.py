@@ -1,9 +1,10 @@
-"""What the benchmarks share: the machine's name, tasks that are timed in turns, and trainings."""
+"""What the benchmarks share: the machine's name, tasks that are timed in turns, trainings."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a clone need not be installed
+from mvector.cli import run_script
 from mvector.config import Config
 from mvector.training.trainer import MVectorTrainer
 
@@ -77,3 +80,10 @@ def timed_training(config: Config, out: Path, log_dir: Path) -> TimedTraining:
     folder = trainer.train(out, log_dir, do_eval=False)
     wall_s = time.monotonic() - started
     return TimedTraining(folder, wall_s, config.train_conf.max_epoch * len(trainer.data.clips))
+
+
+def pack_corpus(listed: Path, out: Path, *options: str) -> Path:
+    """What the command ``pack_corpus`` makes of a list of clips; gives the folder."""
+    if run_script("pack_corpus", [str(listed), str(out), *options]) != 0:
+        raise SystemExit("the corpus could not be packed")
+    return out

@@ -26,11 +26,10 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from common import print_machine
+from common import pack_corpus, print_machine
 from usual_way import UsualWay
 
 from mvector.audio import audio_info, read_audio
-from mvector.cli import run_script
 from mvector.config import Config, load_config
 from mvector.data import read_list, write_list
 from mvector.data.dataset import TrainingClips
@@ -96,9 +95,7 @@ def copies(data: Path, folder: Path) -> dict[str, Path]:
             break
     for kind, own in entries.items():
         write_list(lists[kind], own)
-    arguments = [str(lists["FLAC files"]), str(lists["packed corpus"])]
-    if run_script("pack_corpus", arguments):
-        raise SystemExit("packing failed")
+    pack_corpus(lists["FLAC files"], lists["packed corpus"])
     return lists
 
 

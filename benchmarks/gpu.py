@@ -23,8 +23,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a fresh clone need not be installed
 from common import cpu_name
 from gpu_checks import Row, Setting
 from gpu_runs import CHECKS, Check

@@ -9,14 +9,10 @@ configurations. Clips of 3 s, one by one and in batches, in turn.
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a clone need not be installed
 from common import interleaved_times, print_machine
 from step_cases import CONFIGS, FILES
 

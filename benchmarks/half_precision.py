@@ -13,10 +13,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from common import print_machine, timed_training
+from common import pack_corpus, print_machine, timed_training
 from real_speech import configure
 
-from mvector.cli import run_script
 from mvector.embedding import SpeakerEncoder
 from mvector.evaluation.run import verify_lists
 
@@ -74,10 +73,9 @@ def pack(data: Path, every: int, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     lines = (data / "lists/train.txt").read_text(encoding="utf-8").splitlines()[::every]
     (out / "train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    arguments = [str(out / "train.txt"), str(out / "packed"), "--data_root", str(data)]
-    arguments += ["--num_workers", "0", "--min_duration", "0.3"]
-    if not (out / "packed").exists() and run_script("pack_corpus", arguments) != 0:
-        raise SystemExit("the corpus could not be packed")
+    if not (out / "packed").exists():
+        options = ["--data_root", str(data), "--num_workers", "0", "--min_duration", "0.3"]
+        pack_corpus(out / "train.txt", out / "packed", *options)
     print(f"{len(lines)} clips")
     return out / "packed"
 

@@ -19,7 +19,6 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,8 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # a clone need not be installed
-from common import interleaved_times, print_machine
+from common import interleaved_times, pack_corpus, print_machine
 from peers import compare_with_peers
 from step_cases import (
     FILES,
@@ -42,7 +40,6 @@ from step_cases import (
     take_step,
 )
 
-from mvector.cli import run_script
 from mvector.data.lists import write_list
 from mvector.demo.corpus import write_corpus
 from mvector.training.step import BatchWeight
@@ -157,10 +154,7 @@ def pack_synthetic_speech(folder: Path, num_clips: int) -> Path:
         for path in sorted((folder / "clips").rglob("*.wav"))
     ]
     write_list(folder / "train.txt", [own[number % len(own)] for number in range(num_clips)])
-    arguments = [str(folder / "train.txt"), str(folder / "packed"), "--num_workers", "0"]
-    if run_script("pack_corpus", arguments) != 0:
-        raise SystemExit("the corpus could not be packed")
-    return folder / "packed"
+    return pack_corpus(folder / "train.txt", folder / "packed", "--num_workers", "0")
 
 
 # ---- tables ---------------------------------------------------------------------------------
