@@ -200,7 +200,15 @@ def read_front_end(path: str | os.PathLike[str]) -> FrontEnd:
         CheckpointError: the folder is missing, damaged or of a newer format.
     """
     folder = model_folder(path)
-    description = read_description(folder)
+    return front_end_of(read_description(folder), folder)
+
+
+def front_end_of(description: dict[str, Any], folder: Path) -> FrontEnd:
+    """The front end that a description tells of.
+
+    Raises:
+        CheckpointError: it tells of none, or of none that there is.
+    """
     with description_errors(folder):
         return FrontEnd(**description["front_end"])
 

@@ -21,7 +21,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mvector.errors import CheckpointError
-from mvector.features.front_end import FrontEnd
 from mvector.files import replacing_folder, write_errors_as
 from mvector.models.description import (
     DESCRIPTION,
@@ -30,6 +29,7 @@ from mvector.models.description import (
     WEIGHTS,
     ModelInfo,
     description_errors,
+    front_end_of,
     info_of,
     read_description,
     write_yaml,
@@ -103,8 +103,8 @@ def load_model_folder(path: str | os.PathLike[str]) -> tuple[SpeakerModel, Model
     folder = model_folder(path)
     description = read_description(folder)
     info, backbone = info_of(description, folder), description["backbone"]
+    front_end = front_end_of(description, folder)
     with description_errors(folder):
-        front_end = FrontEnd(**description["front_end"])
         model = SpeakerModel(front_end, backbone["name"], backbone["options"], without_weights=True)
     weights = _load_weights(folder / WEIGHTS, model.backbone.state_dict())
     model.backbone.load_state_dict(weights, strict=True, assign=True)

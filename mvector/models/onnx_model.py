@@ -15,7 +15,7 @@ from mvector.features.front_end import FrontEnd
 from mvector.models.description import (
     DESCRIPTION,
     ModelInfo,
-    description_errors,
+    front_end_of,
     info_of,
     read_description,
 )
@@ -131,8 +131,7 @@ def load_onnx_model(path: str | os.PathLike[str]) -> tuple[OnnxModel, ModelInfo]
     folder = model_folder(path)
     description = read_description(folder)
     info = info_of(description, folder)
-    with description_errors(folder):
-        front_end = FrontEnd(**description["front_end"])
+    front_end = front_end_of(description, folder)
     return OnnxModel(folder / ONNX_FILE, front_end, info.fingerprint), info
 
 
