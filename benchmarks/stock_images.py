@@ -42,9 +42,9 @@ def mean_and_deviation(x: torch.Tensor, eps: float) -> torch.Tensor:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions."""
+    """Two 3x3 convolutions, the first with the stride."""
 
-    def __init__(self, before: int, planes: int, stride: int) -> None:
+    def __init__(self, before: int, planes: int, stride: int | tuple[int, int]) -> None:
         super().__init__()
         self.out_channels = planes
         self.conv1 = ConvNorm(before, planes, 3, stride)
@@ -172,27 +172,14 @@ class StockERes2Net(nn.Module):
 # ---- CAM++ ------------------------------------------------------------------------------------
 
 
-class MapBlock(nn.Module):
-    """Two 3x3 convolutions, the first with a stride over bins."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = ConvNorm(channels, channels, 3, (stride, 1))
-        self.conv2 = ConvNorm(channels, channels, 3)
-        self.shortcut = shortcut(channels, channels, (stride, 1) if stride > 1 else 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map to map."""
-        return torch.relu(self.conv2(torch.relu(self.conv1(x))) + self.shortcut(x))
-
-
 class Front(nn.Module):
     """Two-dimensional convolutions at the front."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = ConvNorm(1, channels, 3)
-        self.blocks = nn.Sequential(*(MapBlock(channels, stride) for stride in (2, 1, 2, 1)))
+        strides: tuple[int | tuple[int, int], ...] = ((2, 1), 1, (2, 1), 1)  # over bins
+        self.blocks = nn.Sequential(*(BasicBlock(channels, channels, each) for each in strides))
         self.last = ConvNorm(channels, channels, 3, (2, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
