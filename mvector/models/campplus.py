@@ -6,11 +6,15 @@ Context-Aware Masking", Interspeech 2023.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.onnx import is_in_onnx_export
 
 from mvector.compute.precision import at_least_float32
+from mvector.models.layers import FrameConv, join_channels, normalised_frames
 from mvector.models.layers2d import ConvNorm, feature_map, flat_map, strided_mask, zero_padding
 from mvector.models.pooling import build_pooling
 
@@ -70,11 +74,11 @@ class CAMPPlus(nn.Module):
         """``(batch, frames, feature_dim) -> (batch, embd_dim)``, as all backbones."""
         x, mask = feature_map(features, num_frames)
         x, mask = flat_map(self.head(x, mask), mask)
-        x = _relu_(self.tdnn_norm(self.tdnn(zero_padding(x, mask))))
+        x = _normalised_relu(self.tdnn_norm, self.tdnn(zero_padding(x, mask)))
         mask = strided_mask(mask, 2)
         for block, transition in zip(self.blocks, self.transitions, strict=True):
             x = transition(block(x, mask))
-        x = self.pooling(_relu_(self.out_norm(x)), mask)
+        x = self.pooling(_normalised_relu(self.out_norm, x), mask)
         return self.embedding_norm(self.embedding(x))
 
 
@@ -134,7 +138,7 @@ class DenseBlock(nn.ModuleList):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, in_channels + what was made, frames)``."""
         for layer in self:
-            x = torch.cat([x, layer(x, mask)], dim=1)
+            x = join_channels([x, layer(x, mask)])
         return x
 
 
@@ -149,7 +153,7 @@ class DenseLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, growth_rate, frames)``."""
-        return self.masking(_relu_(self.norm(self.bottleneck(x))), mask)
+        return self.masking(_normalised_relu(self.norm, self.bottleneck(x)), mask)
 
 
 class NormReluConv(nn.Module):
@@ -158,11 +162,11 @@ class NormReluConv(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(in_channels)
-        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size=1, bias=False)
+        self.conv = FrameConv(in_channels, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
-        return self.conv(_relu_(self.norm(x)))
+        return self.conv(_normalised_relu(self.norm, x))
 
 
 class ContextAwareMasking(nn.Module):
@@ -174,11 +178,11 @@ class ContextAwareMasking(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
         super().__init__()
-        self.local = nn.Conv1d(
+        self.local = FrameConv(
             in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
         )
-        self.squeeze = nn.Conv1d(in_channels, in_channels // 2, kernel_size=1)
-        self.excite = nn.Conv1d(in_channels // 2, out_channels, kernel_size=1)
+        self.squeeze = FrameConv(in_channels, in_channels // 2, kernel_size=1)
+        self.excite = FrameConv(in_channels // 2, out_channels, kernel_size=1)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """``(batch, in_channels, frames) -> (batch, out_channels, frames)``."""
@@ -194,17 +198,47 @@ def _clip_and_segment_mean(x: torch.Tensor, mask: torch.Tensor | None) -> torch.
     ``x`` is zero behind each clip's end. The last segment may be shorter than the others; its mean
     is over the frames that it has.
     """
-    x = at_least_float32(x)
-    of_clip, of_segments = x.mean(dim=2, keepdim=True), _segment_mean(x)
-    if mask is not None:  # what is behind the end added nothing to the sums: divide by fewer frames
-        mask = at_least_float32(mask)
-        of_clip = of_clip / mask.mean(dim=2, keepdim=True)
-        of_segments = of_segments / _segment_mean(mask).clamp(min=1 / SEGMENT_FRAMES)
-    return of_clip + of_segments
+    if is_in_onnx_export():  # the number of segments is not known; a clip has no mask
+        x = at_least_float32(x)
+        of_segments = F.avg_pool1d(x, SEGMENT_FRAMES, ceil_mode=True, count_include_pad=False)
+        return x.mean(dim=2, keepdim=True) + of_segments
+    sums = _SumOverSegments.apply(x)
+    frames = _SumOverSegments.apply(torch.ones_like(x[:1, :1]) if mask is None else mask)
+    of_clip = sums.sum(dim=2, keepdim=True) / frames.sum(dim=2, keepdim=True)
+    return of_clip + sums / frames.clamp(min=1)
 
 
-def _segment_mean(x: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool1d(x, SEGMENT_FRAMES, ceil_mode=True, count_include_pad=False)
+class _SumOverSegments(torch.autograd.Function):
+    """``(batch, channels, frames) -> (batch, channels, segments)``, float32 at least.
+
+    Neither pass makes a float32 copy of the map, and the gradient, the same for all frames of a
+    segment, is written once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.dtype, ctx.num_frames = x.dtype, x.shape[2]
+        rows, dtype = x.transpose(1, 2), torch.promote_types(x.dtype, torch.float32)
+        whole = ctx.num_frames // SEGMENT_FRAMES * SEGMENT_FRAMES
+        sums = (
+            rows[:, :whole]
+            .unflatten(1, (whole // SEGMENT_FRAMES, SEGMENT_FRAMES))
+            .sum(dim=2, dtype=dtype)
+        )
+        if whole < ctx.num_frames:
+            rest = rows[:, whole:].sum(dim=1, keepdim=True, dtype=dtype)
+            sums = torch.cat([sums, rest], dim=1)
+        return sums.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        rows = gradient.transpose(1, 2).to(ctx.dtype).unsqueeze(2)
+        rows = rows.expand(-1, -1, SEGMENT_FRAMES, -1).flatten(1, 2)
+        return rows[:, : ctx.num_frames].transpose(1, 2)
+
+
+def _normalised_relu(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(normalised_frames(norm, x))
 
 
 def _relu_(x: torch.Tensor) -> torch.Tensor:
