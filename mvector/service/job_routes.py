@@ -11,7 +11,7 @@ from mvector.service.caller import Caller
 from mvector.service.diarization import FORMATS, as_text, require_detector
 from mvector.service.errors import RequestError
 from mvector.service.guard import RECORDINGS
-from mvector.service.jobs import Job
+from mvector.service.jobs import Job, new_id
 from mvector.service.recordings import save_recording
 from mvector.service.route_parts import answers, asking
 from mvector.service.service import Service
@@ -82,16 +82,17 @@ def build_router(service: Service) -> APIRouter:
                 "Not valid: min_speakers is larger than max_speakers.", code="request-invalid"
             )
         require_detector()
-        job = jobs.reserve(caller)
+        job = new_id()
         try:
+            await service.aside(lambda: jobs.reserve(caller, job))
             await save_recording(request, jobs.recording(job), service.settings)
-            jobs.submit(job, query.model_dump())
-        except BaseException:
-            jobs.drop(job)
+            await service.aside(lambda: jobs.submit(job, query.model_dump()))
+        except BaseException:  # also a request that ends while its place is reserved
+            await service.aside(lambda: jobs.drop(job))
             raise
         service.runner.wake()
         response.headers["Location"] = f"/v1/jobs/{job}"
-        return _answer(jobs.get(caller.who, job))
+        return _answer(await service.aside(lambda: jobs.get(caller.who, job)))
 
     described = answers(_DONE)
     described[200]["content"].update(_TEXT)
@@ -107,7 +108,7 @@ def build_router(service: Service) -> APIRouter:
 
         Results are kept for a while, and only for who made the job.
         """
-        answer = _answer(jobs.get(caller.who, job_id))
+        answer = _answer(await service.aside(lambda: jobs.get(caller.who, job_id)))
         kind = query.format or _wanted(accept)
         if kind == "json":
             return answer
@@ -125,7 +126,7 @@ def build_router(service: Service) -> APIRouter:
     @router.delete("/v1/jobs/{job_id}", responses=answers({**_QUEUED, "state": "running"}))
     async def remove_job(job_id: str, caller: Caller = reader) -> schemas.Job:
         """Cancel a job, or forget its result; the answer says what it was."""
-        return _answer(jobs.remove(caller.who, job_id))
+        return _answer(await service.aside(lambda: jobs.remove(caller.who, job_id)))
 
     return router
 

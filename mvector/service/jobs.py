@@ -63,6 +63,11 @@ class JobGoneError(Exception):
     """Nobody wants the result any more, or this process is to stop."""
 
 
+def new_id() -> str:
+    """An id for a job, which cannot be guessed."""
+    return secrets.token_hex(16)
+
+
 class Jobs:
     """Jobs of all processes of a service. A job belongs to who made it, and nobody else sees it.
 
@@ -73,13 +78,12 @@ class Jobs:
     def __init__(self, shared: WorkFolder, settings: ServiceSettings) -> None:
         self._shared, self._settings = shared, settings
 
-    def reserve(self, caller: Caller) -> str:
-        """A place for a recording that is about to arrive; the id of its job.
+    def reserve(self, caller: Caller, job: str) -> None:
+        """Keep a place for a recording that is about to arrive, as a job of a new id.
 
         Raises:
             RequestError: there are too many, of this caller or of all.
         """
-        job = secrets.token_hex(16)
         with self._shared.transaction() as database:
             query = f"SELECT count(*), total(who = ?) FROM jobs WHERE state IN {_UNFINISHED}"
             of_all, own = database.execute(query, (caller.who,)).fetchone()
@@ -97,7 +101,6 @@ class Jobs:
                 "VALUES (?, ?, ?, 'arriving', ?, ?)",
                 (job, caller.who, caller.request_id, time.time(), self._shared.worker),
             )
-        return job
 
     def recording(self, job: str) -> Path:
         """Where the recording of a job lies."""

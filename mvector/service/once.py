@@ -53,14 +53,27 @@ class Once(Generic[_Answer]):
         Raises:
             RequestError: the key came with something else before, or the answer takes too long.
         """
+        # as one task: what is begun, and written down as such, is also done
+        return await asyncio.shield(
+            asyncio.ensure_future(self._find_or_do(caller, key, digest, work))
+        )
+
+    async def _find_or_do(
+        self,
+        caller: Caller,
+        key: str,
+        digest: str,
+        work: Callable[[list[Caller]], Awaitable[_Answer]],
+    ) -> _Answer:
         until = time.monotonic() + _PATIENCE_S
         while True:
-            known, before = self._find_or_begin(caller, key, digest)
+            known, before = await self._shared.aside(
+                lambda: self._find_or_begin(caller, key, digest)
+            )
             if known is not None:
                 return known
             if before is not None:
-                task = asyncio.ensure_future(self._do(caller, key, work, before))
-                return await asyncio.shield(task)
+                return await self._do(caller, key, work, before)
             if time.monotonic() > until:
                 raise overloaded()
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -76,15 +89,21 @@ class Once(Generic[_Answer]):
         try:
             answer = await work(before)
         except BaseException:
-            with self._shared.transaction() as database:
-                database.execute("DELETE FROM answers WHERE who = ? AND key = ?", place)
+            await self._write("DELETE FROM answers WHERE who = ? AND key = ?", *place)
             raise
-        with self._shared.transaction() as database:
-            database.execute(
-                "UPDATE answers SET answer = ?, worker = NULL WHERE who = ? AND key = ?",
-                (answer.model_dump_json(), *place),
-            )
+        await self._write(
+            "UPDATE answers SET answer = ?, worker = NULL WHERE who = ? AND key = ?",
+            answer.model_dump_json(),
+            *place,
+        )
         return answer
+
+    async def _write(self, query: str, *values: str) -> None:
+        def write() -> None:
+            with self._shared.transaction() as database:
+                database.execute(query, values)
+
+        await self._shared.aside(write)
 
     def _find_or_begin(
         self, caller: Caller, key: str, digest: str

@@ -46,7 +46,7 @@ def asking(service: Service, scope: Scope) -> Callable[..., Awaitable[Caller]]:
     ) -> Caller:
         address = request.client.host if request.client else "unknown"
         token = None if given is None else given.credentials
-        return service.admit(token, address, request.scope["request_id"], scope)
+        return await service.admit(token, address, request.scope["request_id"], scope)
 
     return admit
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -82,12 +82,15 @@ class Service:
         is_measured = known is not None and getattr(known, f"threshold_{point}") is not None
         return "login" if is_measured else "default"
 
-    def admit(self, token: str | None, address: str, request_id: str, scope: Scope) -> Caller:
+    async def admit(self, token: str | None, address: str, request_id: str, scope: Scope) -> Caller:
         """Who asks, if they may.
 
         Raises:
             RequestError: there is no such key, it may not do this, or asks too often.
         """
+        return await self.aside(lambda: self._admitted(token, address, request_id, scope))
+
+    def _admitted(self, token: str | None, address: str, request_id: str, scope: Scope) -> Caller:
         who = f"address {address}"
         if self.keys is not None:
             key = self.keys.find(token or "")
@@ -114,6 +117,10 @@ class Service:
             )
         return Caller(who, request_id)
 
+    async def aside(self, work: Callable[[], _T]) -> _T:
+        """Something with the small database, as :meth:`WorkFolder.aside` does it."""
+        return await self._shared.aside(work)
+
     async def run(self, caller: Caller, work: Callable[[], _T]) -> _T:
         """Do something in a thread; what it writes into the audit names the caller.
 
@@ -139,8 +146,8 @@ class Service:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, audited)
 
-    @contextmanager
-    def one_try(self, name: str, same: Callable[[], bool | None]) -> Iterator[None]:
+    @asynccontextmanager
+    async def one_try(self, name: str, same: Callable[[], bool | None]) -> AsyncIterator[None]:
         """Within the block, somebody tries to be verified as a person.
 
         The try is counted before it is one, as several may come at once. A success lets all be
@@ -154,7 +161,7 @@ class Service:
             RequestError: there were too many that failed.
         """
         who = normalise_name(name)
-        wait_s = self._tries.take(who)
+        wait_s = await self.aside(lambda: self._tries.take(who))
         if wait_s:
             raise RequestError(
                 "This person failed to be verified too often; wait.",
@@ -167,9 +174,9 @@ class Service:
         finally:
             succeeded = same()
             if succeeded is None:
-                self._tries.give_back(who)
+                await self.aside(lambda: self._tries.give_back(who))
             elif succeeded:
-                self._tries.forget(who)
+                await self.aside(lambda: self._tries.forget(who))
 
     def close(self) -> None:
         """End what is under way, and close the library."""

@@ -40,6 +40,7 @@ def build_router(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses={200: {"content": {_TEXT: {}}}})
     async def metrics(caller: Caller = reader) -> Response:
         """What was counted, for Prometheus."""
-        return Response(service.metrics.text(service.jobs.count()), media_type=_TEXT)
+        num_jobs = await service.aside(service.jobs.count)
+        return Response(service.metrics.text(num_jobs), media_type=_TEXT)
 
     return router

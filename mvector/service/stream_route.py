@@ -43,7 +43,7 @@ def build_router(service: Service) -> APIRouter:
         try:
             connection = _Connection(service, socket, counts)
             asked = await connection.begin()
-            caller = connection.admitted(asked.key)
+            caller = await connection.admitted(asked.key)
             with (
                 _one_more(counts, _ALL, service.settings.max_streams),
                 _one_more(counts, caller.who, service.settings.max_streams_each),
@@ -115,9 +115,10 @@ class _Connection:
             raise RequestError("The first message is no JSON object.", code="request-invalid")
         return _parsed({"key": token, **query, **first})
 
-    def admitted(self, token: str | None) -> Caller:
+    async def admitted(self, token: str | None) -> Caller:
         """Who asks, if they may."""
-        return self._service.admit(token, self._address, self._socket.scope["request_id"], "read")
+        request_id = self._socket.scope["request_id"]
+        return await self._service.admit(token, self._address, request_id, "read")
 
     async def serve(self, caller: Caller, asked: StreamStart) -> None:
         """Answer until the client ends. A verification without success counts as a failed try."""
@@ -126,7 +127,7 @@ class _Connection:
         if asked.person is None:
             await self._listen(caller, asked.rate, listener)
             return
-        with self._service.one_try(asked.person, lambda: listener.same):
+        async with self._service.one_try(asked.person, lambda: listener.same):
             await self._listen(caller, asked.rate, listener)
 
     async def _listen(self, caller: Caller, rate: int, listener: Listener) -> None:

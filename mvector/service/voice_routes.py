@@ -110,7 +110,7 @@ def build_router(service: Service) -> APIRouter:
             return predictor.verify(clips, name, purpose=purpose, min_speech_s=query.min_speech_s)
 
         found: Verification | None = None
-        with service.one_try(name, lambda: None if found is None else found.decision.same):
+        async with service.one_try(name, lambda: None if found is None else found.decision.same):
             found = await service.run(caller, work)
         return schemas.Verified(
             **verdict(found.decision),

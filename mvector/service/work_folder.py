@@ -6,14 +6,17 @@ the service: the folder goes with it, or, where that was killed, with the next s
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -21,6 +24,7 @@ from mvector.errors import MVectorError
 from mvector.files import write_errors_as
 from mvector.speakers.sqlite_store import committed
 
+_T = TypeVar("_T")
 _BUSY_S = 30.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -76,6 +80,8 @@ class WorkFolder:
         self._alive = FileLock(self._lock_of(self.worker), thread_local=False)
         self._alive.acquire()  # the system gives it up when the process dies, however it does
         self._lock = threading.Lock()
+        # one thread, so that what is asked first is done first
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="work-folder")
         self._database = sqlite3.connect(
             folder / "state.db", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
@@ -90,12 +96,21 @@ class WorkFolder:
         with self._lock, committed(self._database, "BEGIN IMMEDIATE") as database:
             yield database
 
+    async def aside(self, work: Callable[[], _T]) -> _T:
+        """Do something with the folder in a thread of its own, while others are answered.
+
+        It is done, and behind all that was asked before, even where who waits for it is cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._aside, work))
+
     def is_alive(self, worker: str) -> bool:
         """Whether a process that used the folder still does."""
         return worker == self.worker or _is_held(self._lock_of(worker))
 
     def close(self) -> None:
         """Say that this process is done with the folder."""
+        self._aside.shutdown()
         with self._lock:
             self._database.close()
         self._alive.release()

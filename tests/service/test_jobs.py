@@ -20,7 +20,7 @@ from served import Clips, Served, Serving, as_wav, enrol, problem
 from mvector.service.caller import Caller
 from mvector.service.errors import RequestError
 from mvector.service.job_runner import JobRunner, Sparingly
-from mvector.service.jobs import JobGoneError, Jobs
+from mvector.service.jobs import JobGoneError, Jobs, new_id
 from mvector.service.keys import KeyFile
 from mvector.service.settings import ServiceSettings
 from mvector.service.work_folder import WorkFolder, new_work_folder
@@ -190,7 +190,8 @@ def test_a_service_that_cannot_find_speech_says_so_at_once(
 
 
 def submitted(jobs: Jobs, caller: Caller) -> str:
-    job = jobs.reserve(caller)
+    job = new_id()
+    jobs.reserve(caller, job)
     jobs.recording(job).write_bytes(b"x")
     jobs.submit(job, {"num_speakers": 2})
     return job
@@ -201,7 +202,8 @@ def test_another_process_does_what_a_dead_one_had_begun(tmp_path: Path) -> None:
     settings = ServiceSettings()
     jobs, others = Jobs(one, settings), Jobs(two, settings)
     first, second = (submitted(jobs, caller) for caller in (ADA, BOB))
-    arriving = jobs.reserve(ADA)
+    arriving = new_id()
+    jobs.reserve(ADA, arriving)
     jobs.recording(arriving).write_bytes(b"half")
     for _ in range(3):
         claimed = jobs.claim()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from served import Clips, Served, Serving, enrol, problem, served_process
@@ -32,6 +35,54 @@ def test_events_are_counted_for_all_processes_together(tmp_path: Path) -> None:
     assert first.take("Ada") == 0
     one.close()
     two.close()
+
+
+def test_the_event_loop_never_waits_for_the_database(
+    served: Served, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk would stop every client."""
+    asked: list[str] = []
+    transaction = WorkFolder.transaction
+
+    def noted(shared: WorkFolder) -> AbstractContextManager[Any]:
+        asked.append(threading.current_thread().name)
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            asked.append("the event loop")
+        return transaction(shared)
+
+    monkeypatch.setattr(WorkFolder, "transaction", noted)
+    client = served.client
+    assert enrol(client, "Ada", clips["a1"], headers={"Idempotency-Key": "k"}).status_code == 201
+    for clip in ("a2", "b1", "text"):  # a success, a failure and no try
+        client.post("/v1/verify/Ada", files={"file": clips[clip]})
+    job = client.post("/v1/diarize", files={"file": clips["a1"]}).headers["location"]
+    assert client.get(job).status_code == client.delete(job).status_code == 200
+    assert client.get("/metrics").status_code == 200
+    with client.websocket_connect("ws://localhost/v1/stream?rate=16000&person=Ada") as socket:
+        socket.receive_json()
+    assert len(asked) > 12
+    assert "the event loop" not in asked
+
+
+def test_what_was_asked_of_the_database_is_done_though_nobody_waits_any_more(
+    tmp_path: Path,
+) -> None:
+    """So that what is asked next, such as to drop it, comes behind it."""
+    shared, done, leave = WorkFolder(tmp_path, is_own=True), list[str](), threading.Event()
+
+    async def ask() -> None:
+        first = asyncio.ensure_future(shared.aside(lambda: leave.wait(60)))
+        second = asyncio.ensure_future(shared.aside(lambda: done.append("reserved")))
+        await asyncio.sleep(0)
+        second.cancel()
+        leave.set()
+        await shared.aside(lambda: done.append("dropped"))
+        assert first.done()
+
+    asyncio.run(ask())
+    assert done == ["reserved", "dropped"]
+    shared.close()
 
 
 def test_a_request_is_done_once_whichever_process_gets_it(tmp_path: Path) -> None:
@@ -65,6 +116,7 @@ def test_a_request_is_done_once_whichever_process_gets_it(tmp_path: Path) -> Non
 
 def test_a_request_whose_process_was_killed_is_done_by_another_one(tmp_path: Path) -> None:
     async def never(before: list[Caller]) -> Removed:
+        begun.set()
         await asyncio.sleep(600)
         raise AssertionError
 
@@ -72,10 +124,12 @@ def test_a_request_whose_process_was_killed_is_done_by_another_one(tmp_path: Pat
         assert before == [ADA]
         return Removed(name="Ada", num_clips=1)
 
+    begun = asyncio.Event()
+
     async def ask() -> None:
         killed, other = WorkFolder(tmp_path), WorkFolder(tmp_path)
         lost = asyncio.ensure_future(Once(killed, Removed).do(ADA, "k", "digest", never))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         killed._alive.release()  # as the system does
         again = Caller(ADA.who, "r2")
         assert (await Once(other, Removed).do(again, "k", "digest", work)).num_clips == 1
