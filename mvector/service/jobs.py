@@ -146,6 +146,8 @@ class Jobs:
         with self._shared.transaction() as database:
             database.execute("DELETE FROM jobs WHERE id = ?", (job,))
         self._delete_recording(job)
+        with suppress(sqlite3.OperationalError):  # such as a full disk; tidy() comes again
+            self._shared.erase_deleted()
 
     def count(self) -> int:
         """How many are not done yet."""
@@ -222,6 +224,7 @@ class Jobs:
             for file in self._shared.folder.glob("*.recording"):
                 if file.stem not in kept:
                     self._delete_recording(file.stem)
+        self._shared.erase_deleted()
 
     def _delete_recording(self, job: str) -> None:
         with suppress(PermissionError):  # Windows keeps what is open; tidy() comes again

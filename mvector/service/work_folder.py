@@ -88,6 +88,7 @@ class WorkFolder:
         os.chmod(folder / "state.db", 0o600)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")  # a crash of the system ends it anyway
+        self._database.execute("PRAGMA secure_delete = ON")
         self._database.executescript(_SCHEMA)
 
     @contextmanager
@@ -95,6 +96,15 @@ class WorkFolder:
         """What is done within is done whole or not at all, and by one process at a time."""
         with self._lock, committed(self._database, "BEGIN IMMEDIATE") as database:
             yield database
+
+    def erase_deleted(self) -> None:
+        """Empty the database's log, which still holds what was deleted.
+
+        In the tables deleted bytes are overwritten at once. Nothing happens while another process
+        is in a transaction.
+        """
+        with self._lock:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     async def aside(self, work: Callable[[], _T]) -> _T:
         """Do something with the folder in a thread of its own, while others are answered.

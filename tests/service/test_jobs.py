@@ -254,6 +254,31 @@ def test_results_are_kept_for_a_while_and_not_too_many(tmp_path: Path) -> None:
     shared.close()
 
 
+def test_nothing_of_a_result_is_left_in_the_files_of_the_database(tmp_path: Path) -> None:
+    def is_left() -> bool:
+        return any(b"a secret" in file.read_bytes() for file in tmp_path.glob("state.db*"))
+
+    shared, other = WorkFolder(tmp_path), WorkFolder(tmp_path)
+    jobs = Jobs(shared, ServiceSettings(job_kept_s=100.0))
+
+    def finished() -> str:
+        job = submitted(jobs, ADA)
+        jobs.claim()
+        jobs.finish(job, "done", {"note": "a secret " * 1000})
+        assert is_left()
+        return job
+
+    jobs.remove(ADA.who, finished())
+    assert not is_left()
+    too_old = finished()
+    with other.transaction() as database:
+        database.execute("UPDATE jobs SET at = at - 101 WHERE id = ?", (too_old,))
+    jobs.tidy()
+    assert not is_left()
+    shared.close()
+    other.close()
+
+
 def test_a_process_that_stops_puts_its_job_back(tmp_path: Path) -> None:
     shared = WorkFolder(tmp_path)
     jobs = Jobs(shared, ServiceSettings())
