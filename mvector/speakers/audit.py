@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -53,7 +53,7 @@ class AuditEntry:
 @contextmanager
 def acting_for(caller: str) -> Iterator[None]:
     """Within the block, and in this thread, entries tell for whom the process does it."""
-    token = _caller.set(f"{caller}, ")
+    token = _caller.set(_beginning(caller))
     try:
         yield
     finally:
@@ -78,6 +78,19 @@ def latest(database: Database, limit: int) -> list[AuditEntry]:
     """The last entries, the newest first."""
     query = "SELECT at, who, action, name, score FROM audit WHERE at >= ? ORDER BY id DESC LIMIT ?"
     return [AuditEntry(*row) for row in database.execute(query, (_oldest_kept(database), limit))]
+
+
+def count(database: Database, action: str, callers: Sequence[str]) -> int:
+    """How often something was done for callers, see :func:`acting_for`."""
+    query = "SELECT count(*) FROM audit WHERE action = ? AND substr(who, 1, ?) = ?"
+    beginnings = {_beginning(caller) for caller in callers}
+    rows = (database.execute(query, (action, len(own), own)).fetchone() for own in beginnings)
+    return sum(int(number) for (number,) in rows)
+
+
+def _beginning(caller: str) -> str:
+    """With what an entry begins that was made for somebody."""
+    return f"{caller}, "
 
 
 def keep_days(store: Store, days: float | None) -> None:

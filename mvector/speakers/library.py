@@ -280,6 +280,11 @@ class SpeakerLibrary:
         with self._store.snapshot() as database:
             return audit.latest(database, limit)
 
+    def num_done_for(self, callers: Sequence[str], action: str) -> int:
+        """How often the audit has it that something was done for callers of ``acting_for``."""
+        with self._store.snapshot() as database:
+            return audit.count(database, action, callers)
+
     def record(self, action: str, name: str | None = None, score: float | None = None) -> None:
         """Write down what the caller did, if it can be done at once; not where audit is off."""
         self._context.record(action, name, score)

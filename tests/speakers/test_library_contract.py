@@ -354,6 +354,9 @@ def test_the_audit_tells_who_did_what_and_cannot_be_rewritten(
         ("identify", "Person 0", 0.5),
     ]
     assert newest[1].who.startswith("key 7f3a, ")
+    assert library.num_done_for(["key 7f3a"], "identify") == 1
+    others = (["key 7f3"], "identify"), (["key 7f3a"], "register"), ([], "identify")
+    assert [library.num_done_for(*other) for other in others] == [0, 0, 0]
     for statement in ("UPDATE audit SET who = 'nobody'", "DELETE FROM audit"):
         with (
             pytest.raises(LibraryError, match="append-only"),
