@@ -60,6 +60,11 @@ _TOLD: dict[str, tuple[int, str, str]] = {
         "The library cannot be reached at the moment.",
         "Try again in a while.",
     ),
+    "clips-unreachable": (
+        503,
+        "The place where clips are kept cannot be reached at the moment.",
+        "Try again in a while; nothing was enrolled.",
+    ),
     "threshold-not-calibrated": (
         409,
         "The model of this service has no measured threshold for this purpose.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mvector.errors import LibraryError
 from mvector.speakers import audit, people
 from mvector.speakers.access import library_folder
+from mvector.speakers.clips_place import clips_of_database
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import LibraryCipher
 from mvector.speakers.folder_opening import no_folder_left_if_it_fails, open_folder
@@ -17,7 +18,7 @@ from mvector.speakers.obstacles import Obstacles
 from mvector.speakers.postgres_address import is_address, parse_address
 from mvector.speakers.reconciliation import reconcile
 from mvector.speakers.store import Store
-from mvector.speakers.stored_clips import ClipFiles, ClipRows, Clips
+from mvector.speakers.stored_clips import ClipFiles, Clips
 
 if TYPE_CHECKING:  # it brings torch, which reading a library does without
     from mvector.embedding.encoder import SpeakerEncoder
@@ -48,8 +49,7 @@ def open_context(
 
         address = parse_address(path)
         store = PostgresStore(address, read_only=read_only, create=create)
-        files = address.clips
-        clips = ClipRows(store) if files is None else ClipFiles(store, files, obstacles)
+        clips = clips_of_database(store, address.clips, obstacles)
     else:
         folder = library_folder(path)
         store = open_folder(folder, read_only=read_only, create=create)

@@ -110,6 +110,17 @@ class PostgresStore:
         ):
             yield database
 
+    @contextmanager
+    def beside(self) -> Iterator[Database]:
+        """A transaction that is committed while another of this thread goes on.
+
+        It has a connection of its own, for all others of this process may wait for that one.
+        """
+        with library_errors(self.name), _connected(self.address) as connection:
+            self._configure(connection)
+            with _committed(connection, "BEGIN") as database:
+                yield database
+
     def rows(self, query: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query."""
         with library_errors(self.name), self._connection() as connection:

@@ -23,6 +23,7 @@ from mvector.errors import LibraryError, MVectorError, count_of
 from mvector.progress import progress_bar
 from mvector.speakers import people
 from mvector.speakers.clip_files import PENDING
+from mvector.speakers.clip_objects import ClipObjects
 from mvector.speakers.clip_quality import measure_stored_clips
 from mvector.speakers.context import LibraryContext
 from mvector.speakers.encryption import ENCRYPTED_SUFFIX
@@ -49,6 +50,7 @@ class Reconciled:
         num_measured: clips whose quality was measured.
         num_moved: clips found at another place than before.
         num_gone: clips that were deleted.
+        num_collected: objects of an object store that belonged to nobody, and are deleted now.
         failures: clips that could not be enrolled, and why, one sentence each.
         refused: files of the library that the model could not use, relative to its folder.
     """
@@ -57,6 +59,7 @@ class Reconciled:
     num_measured: int = 0
     num_moved: int = 0
     num_gone: int = 0
+    num_collected: int = 0
     failures: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -73,6 +76,9 @@ def reconcile(
     Raises:
         LibraryError: the library cannot be written to.
     """
+    if isinstance(context.clips, ClipObjects):  # of which rows alone tell
+        measured = measure_stored_clips(context, progress=progress)
+        return Reconciled(num_measured=measured, num_collected=context.clips.collect())
     context.apply_committed_changes()
     plan = plan_changes(context)
     done = Reconciled(failures=plan.failures)
@@ -266,6 +272,8 @@ def embed_stored_files(
                     sources.append(context.open_stored_clip(file))
                     readable.append(file)
                 except (MVectorError, OSError) as error:
+                    if getattr(error, "code", "") == "clips-unreachable":
+                        raise  # and so would be all others
                     failures[file] = f"'{file}': {error}"
             table = context.encoder.embed_readable(sources)
             failures.update({readable[k]: reason for k, reason in table.failures})

@@ -1,4 +1,4 @@
-"""Where the clips of a library are kept: as files in folders, or as rows of its database."""
+"""Where the clips of a library are kept: files in folders, rows of its database, or objects."""
 
 from __future__ import annotations
 
@@ -7,21 +7,59 @@ import uuid
 from pathlib import Path
 
 from mvector.errors import LibraryError
+from mvector.files import write_errors_as, write_text
 from mvector.speakers.clip_files import apply_committed_changes, folder_of_person, stage_clip
-from mvector.speakers.obstacles import Obstacles, obstacle_at, shown
+from mvector.speakers.clip_objects import MARKER, ClipObjects, not_the_place
+from mvector.speakers.obstacles import Obstacles, kind_of, obstacle_at, shown
 from mvector.speakers.store import Database, Store
 
 
 class ClipFiles:
-    """Clips as files of a folder, which follow commits as :mod:`.clip_files` tells."""
+    """Clips as files of a folder, which follow commits as :mod:`.clip_files` tells.
 
-    def __init__(self, store: Store, folder: Path, obstacles: Obstacles) -> None:
+    Beside a database that other machines use as well, the folder may be missing here, as where it
+    is not mounted: ``library``, its number, says to look for the library's sign first.
+    """
+
+    def __init__(
+        self, store: Store, folder: Path, obstacles: Obstacles, library: str | None = None
+    ) -> None:
         self._store, self._folder, self._obstacles = store, folder, obstacles
+        self._library = library
+
+    def claim(self) -> None:
+        """Say in the folder that clips of this library are kept there, and no others.
+
+        Raises:
+            LibraryError: it is no folder that can be written to, or another library's.
+        """
+        if kind_of(self._folder) != "folder":
+            raise LibraryError(
+                f"'{self._folder}' is no folder: make it first, where all servers that share the "
+                "library see it."
+            )
+        sign = self._sign()
+        if sign not in (None, self._library):
+            raise LibraryError(
+                f"'{self._folder}' holds the clips of another library; name another folder."
+            )
+        with write_errors_as(LibraryError, f"clips to '{self._folder}'"):
+            write_text(self._folder / MARKER, self._library or "")
 
     def stage(self, database: Database, name: str, data: bytes, suffix: str) -> tuple[str, str]:
         """Keep a clip of a person, if the transaction is committed: its place and SHA-256."""
+        self._require_place()
         person_folder = folder_of_person(database, self._folder, name)
-        return stage_clip(self._folder, person_folder, suffix, data)
+        try:
+            return stage_clip(self._folder, person_folder, suffix, data)
+        except OSError as error:
+            if self._library is None:
+                raise  # the store tells it
+            raise LibraryError(
+                f"The clip cannot be written to '{self._folder}': {error.strerror or error}; "
+                "nothing was enrolled.",
+                code="clips-unreachable",
+            ) from error
 
     def path(self, file: str) -> Path | None:
         """The file of a clip, by its place."""
@@ -36,6 +74,7 @@ class ClipFiles:
         try:
             return (self._folder / file).read_bytes()
         except FileNotFoundError:
+            self._require_place()
             return None
         except OSError as error:
             self._obstacles.tell(self._folder / file, error)
@@ -50,6 +89,7 @@ class ClipFiles:
         obstacle = obstacle_at(self._folder, file)
         if obstacle is not None:
             raise LibraryError(f"'{shown(obstacle[0])}' {obstacle[1]}.")
+        self._require_place()
         return self._folder / file
 
     def before_commit(self, database: Database) -> None:
@@ -57,7 +97,22 @@ class ClipFiles:
 
     def apply_committed_changes(self) -> None:
         """Do to the files what was committed, by this process or a killed one."""
+        try:
+            self._require_place()
+        except LibraryError as error:
+            self._obstacles.tell_once(MARKER, f"Clips are put in place and deleted later: {error}")
+            return
         apply_committed_changes(self._store, self._folder, self._obstacles)
+
+    def _require_place(self) -> None:
+        if self._library is not None and self._sign() != self._library:
+            raise not_the_place(self._store.name, str(self._folder))
+
+    def _sign(self) -> str | None:
+        try:
+            return (self._folder / MARKER).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
 
 
 class ClipRows:
@@ -100,4 +155,4 @@ class ClipRows:
         """Nothing: a commit says it all."""
 
 
-Clips = ClipFiles | ClipRows
+Clips = ClipFiles | ClipRows | ClipObjects

@@ -12,8 +12,10 @@ import soundfile
 from fastapi.testclient import TestClient
 from served import Clips, Served, Serving, as_wav, enrol, hand_to_another_model, problem
 
+from mvector.errors import LibraryError
 from mvector.service.errors import RequestError
 from mvector.service.keys import KeyFile
+from mvector.speakers.stored_clips import ClipFiles
 
 
 def bomb() -> bytes:
@@ -165,6 +167,23 @@ def test_a_library_that_is_gone_is_told_and_used_again_when_it_is_back(
     told = problem(enrol(served.client, "Ada", clips["a1"]), 503, "library")
     assert str(folder) not in str(told)
     folder.with_name("elsewhere").rename(folder)
+    assert enrol(served.client, "Ada", clips["a1"]).status_code == 201
+
+
+def test_clips_that_cannot_be_kept_are_told_of_and_nobody_is_enrolled(
+    served: Served, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the bucket of a library does not answer."""
+
+    def gone(*_: object) -> None:
+        raise LibraryError("The clips in 's3://voices' are away.", code="clips-unreachable")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipFiles, "before_commit", gone)
+        answer = enrol(served.client, "Ada", clips["a1"])
+    assert "voices" not in str(problem(answer, 503, "clips-unreachable"))
+    assert answer.headers["retry-after"]
+    assert served.client.get("/v1/people").json()["people"] == []
     assert enrol(served.client, "Ada", clips["a1"]).status_code == 201
 
 

@@ -1,4 +1,5 @@
-"""What every library promises, wherever it is: in a folder, in PostgreSQL, or with clips beside it.
+"""What every library promises, wherever it is: in a folder, or in PostgreSQL, or with its clips in
+a folder or bucket beside that.
 
 What folders and SQLite promise beyond that is in the other files of this folder.
 """
@@ -20,12 +21,15 @@ import numpy as np
 import pytest
 from error_codes import raises_code
 from processes import forked, succeeded
+from s3_server import object_names
 from stand_in import StandInEncoder, clip_of, stored_clips
 
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary, audit
+from mvector.speakers.clip_objects import ClipObjects
 from mvector.speakers.encryption import KEY_VARIABLE
 from mvector.speakers.model_memory import model_of_library
+from mvector.speakers.stored_clips import ClipFiles
 
 NUM_KILLS = 6
 NUM_PROCESSES = 4
@@ -36,11 +40,13 @@ Place = str | Path
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills what it forked")
 
 
-@pytest.fixture(params=["folder", "postgres", "postgres and clips"])
+@pytest.fixture(params=["folder", "postgres", "postgres and clips", "postgres and bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A library that is not there yet."""
     if request.param == "folder":
         return tmp_path / "db"
+    if request.param == "postgres and bucket":
+        return str(request.getfixturevalue("postgres_and_bucket"))
     address: str = request.getfixturevalue("postgres")
     if request.param == "postgres":
         return address
@@ -78,8 +84,10 @@ def check_whole(place: Place, encoder: Any) -> dict[str, int]:
             assert hashlib.sha256(data).hexdigest() == sha256
         files = {file for file, _ in rows}
         clips = library._context.clips
-        if (folder := getattr(clips, "_folder", None)) is not None:
-            assert stored_clips(folder) == files
+        if isinstance(clips, ClipFiles):
+            assert stored_clips(clips._folder) == files
+        elif isinstance(clips, ClipObjects):
+            assert object_names(clips._objects.address) == files
         else:
             assert {file for (file,) in library._store.rows("SELECT file FROM audio")} == files
         assert library._store.rows("SELECT count(*) FROM embeddings") == [(len(files),)]

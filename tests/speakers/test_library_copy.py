@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from processes import forked
+from s3_server import object_names
 from stand_in import StandInEncoder, clip_of
 from test_library_contract import check_whole
 
@@ -56,6 +57,20 @@ def test_a_library_goes_to_postgresql_and_back_and_is_the_same(
     assert "not-to-be-told" not in said
     assert main(["library", "copy", postgres, str(tmp_path / "back"), "--json"]) == 0
     assert everything(folder) == everything(postgres) == everything(tmp_path / "back")
+
+
+def test_a_library_goes_to_a_bucket_and_from_there_to_a_database_and_is_the_same(
+    folder: Path, postgres: str, bucket: str, encoder: Any
+) -> None:
+    in_bucket, in_rows = f"{postgres}&clips={bucket}", f"{postgres}_rows"
+    copied = copy(folder, in_bucket)
+    assert (copied.num_people, copied.num_clips, copied.num_without_audio) == (6, 7, 0)
+    assert len(object_names(bucket)) == 6
+    assert copy(in_bucket, in_rows).num_without_audio == 0
+    assert everything(folder) == everything(in_bucket) == everything(in_rows)
+    with SpeakerLibrary(in_bucket, encoder) as library:
+        library.remove("No Audio")  # so that each row has a clip
+    assert sum(check_whole(in_bucket, encoder).values()) == 6
 
 
 def test_a_copy_that_was_killed_goes_on_where_it_was(
