@@ -261,12 +261,13 @@ class MVectorPredictor:
             AudioError: the clip cannot be used, or is too bad to be enrolled.
             LibraryError: the name or the library cannot be used.
         """
+        from mvector.speakers.hearing import hear
         from mvector.speakers.names import checked_name
 
         user_name, name = checked_name(user_name), source_name(audio_data)
         heard = self._heard(audio_data, sample_rate)
-        audio = buffer_unseekable(heard, self.encoder.listening.limits)
-        report = self.encoder.measure(audio)
+        made = None if dry_run else hear(self.encoder, heard)
+        report = self.encoder.measure(heard) if made is None else made.report
         refused = self._enrolment_floor.reasons(report)
         if refused and not force:
             raise ClipTooBadError(
@@ -275,8 +276,8 @@ class MVectorPredictor:
                 reasons=refused,
             )
         clip = None
-        if not dry_run:
-            clip = self.library.register(user_name, audio, metadata=metadata, groups=groups)
+        if made is not None:
+            clip = self.library.register(user_name, made, metadata=metadata, groups=groups)
         return Registration(user_name, clip, report, self._quality.reasons(report))
 
     def recognition(

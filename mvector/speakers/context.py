@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
-from mvector.audio import AudioLimits, AudioSource, Channel, audio_windows, source_name
+from mvector.audio import AudioSource
 from mvector.audio.quality import SpeechQuality
 from mvector.errors import LibraryError, count_of
 from mvector.speakers import audit, people
@@ -27,7 +26,6 @@ if TYPE_CHECKING:  # it brings torch, which reading a library does without
 
 logger = logging.getLogger(__name__)
 
-_PIECE_S = 30.0
 _AUDIT_WAIT_S = 0.2
 
 
@@ -164,20 +162,6 @@ class LibraryContext:
 
         remember_model(database, self.store.folder, self.fingerprint, self.model_folder)
 
-    def encode_and_embed(self, source: AudioSource) -> tuple[bytes, np.ndarray, SpeechQuality]:
-        """A clip as it is stored, the embedding of that, and the quality of the clip.
-
-        Raises:
-            AudioError: the clip cannot be used.
-            LibraryError: the embedding has no direction.
-        """
-        encoder = self.encoder
-        data = _encode_wav(source, encoder.sample_rate, encoder.channel, encoder.listening.limits)
-        stored = named_stream(data, source_name(source).strip("'"))
-        embedding, report = encoder.embed_measured(stored)  # 16 bits and all
-        unit_vector(embedding, encoder.embd_dim)
-        return data, embedding, report.quality
-
     def add_clip(
         self,
         database: Database,
@@ -256,24 +240,6 @@ def named_stream(data: bytes, name: str) -> io.BytesIO:
     stream = io.BytesIO(data)
     stream.name = name
     return stream
-
-
-def _encode_wav(
-    source: AudioSource, sample_rate: int, channel: Channel, limits: AudioLimits
-) -> bytes:
-    """All of a clip as a 16-bit mono wav file, decoded piece by piece."""
-    stream = io.BytesIO()
-    with soundfile.SoundFile(stream, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
-        for samples in audio_windows(
-            source,
-            sample_rate,
-            window_s=_PIECE_S,
-            channel=channel,
-            mono_as_is=True,
-            limits=limits,
-        ):
-            file.write(samples)
-    return stream.getvalue()
 
 
 def unit_vector(embedding: np.ndarray, dim: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from mvector.audio.quality import SpeechQuality
 from mvector.speakers import audit, copying, people, reembedding, registration, transfer
 from mvector.speakers.audit import AuditEntry
 from mvector.speakers.clip_files import folder_of_person, make_person_folder
+from mvector.speakers.hearing import HeardClip, hear
 from mvector.speakers.identification import Identification, Match
 from mvector.speakers.names import checked_groups, checked_name, encode_metadata, normalise_name
 from mvector.speakers.opening import catch_up, nothing_left_if_it_fails, open_context
@@ -78,7 +79,7 @@ class SpeakerLibrary:
     def register(
         self,
         name: str,
-        source: AudioSource,
+        source: AudioSource | HeardClip,
         *,
         metadata: Mapping[str, Any] | None = None,
         groups: Sequence[str] = (),
@@ -87,7 +88,7 @@ class SpeakerLibrary:
 
         Args:
             name: any text of 1 to 200 characters.
-            source: the clip.
+            source: the clip, or what :func:`mvector.speakers.hearing.hear` made of it.
             metadata: what else to know of the person, JSON values; keys not named stay as they are.
             groups: that the person joins.
 
@@ -101,11 +102,12 @@ class SpeakerLibrary:
         """
         name, groups = checked_name(name), checked_groups(groups)
         encode_metadata(metadata or {})  # nothing is done where it is refused
-        data, embedding, quality = self._context.encode_and_embed(source)
+        clip = source if isinstance(source, HeardClip) else hear(self.encoder, source)
         with self._context.clip_transaction() as database:
             self._context.claim_model(database)
-            kept = data if self.keep_audio else None
-            file = self._context.add_clip(database, name, embedding, kept, quality=quality)
+            kept = clip.data if self.keep_audio else None
+            quality = clip.report.quality
+            file = self._context.add_clip(database, name, clip.embedding, kept, quality=quality)
             person = people.find_person(database, name)
             if metadata:
                 people.set_metadata(database, person, metadata, keep=True)

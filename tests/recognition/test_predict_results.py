@@ -14,6 +14,7 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ from onnx_folder import with_onnx
 from small_model import RATE, small_calibration, small_model, speech
 
 from mvector import MVectorPredictor
-from mvector.audio import AudioLimits, write_wav
+from mvector.audio import AudioLimits, source_name, write_wav
+from mvector.audio.decoding import open_native
 from mvector.audio.quality import SpeechQuality
 from mvector.data.augmentation.codec import telephone_line
 from mvector.embedding.listening import Listening
@@ -269,6 +271,26 @@ def test_bad_clips_are_compared_with_reasons_and_enrolled_only_by_force(
     assert "Eve" not in library.get_users()
     assert library.register((short, RATE), "Eve", force=True).reasons
     assert "Eve" in library.get_users()
+
+
+def test_a_clip_is_decoded_once_to_be_enrolled(
+    library: MVectorPredictor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long recording of many channels costs most by far when it is decoded."""
+    opened: list[str] = []
+
+    def counted(source: Any, *more: Any) -> Any:
+        opened.append(source_name(source) if isinstance(source, (str, Path)) else "in memory")
+        return open_native(source, *more)
+
+    monkeypatch.setattr("mvector.audio.io.open_native", counted)
+    clip = folder / "voice_0_1.wav"
+    registered = library.register(clip, "Ada")
+    assert opened == [f"'{clip}'", "in memory"]  # the second is what is stored
+    assert str(registered.quality) == str(library.encoder.measure(clip))
+    opened.clear()
+    library.register(clip, "Ada", dry_run=True)
+    assert opened == [f"'{clip}'"]
 
 
 def test_clips_of_unlike_channels_are_compared_with_a_word(library: MVectorPredictor) -> None:
