@@ -15,7 +15,7 @@ from mvector.diarization.picture import save_timeline
 from mvector.diarization.result import Diarization
 from mvector.diarization.rttm import rttm_lines
 from mvector.errors import DataError, MVectorError
-from mvector.files import write_errors_as, write_text
+from mvector.files import check_file_writable, write_errors_as, write_text
 
 
 def to_json(found: Diarization) -> str:
@@ -74,13 +74,13 @@ def check_out_path(path: str | os.PathLike[str]) -> None:
 
     Raises:
         MVectorError: its suffix names no format.
-        DataError: its folder does not exist.
+        DataError: its folder cannot be made or written to.
     """
     file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
         raise MVectorError(f"'{path}' names no format; end it with {', '.join(SUFFIXES)}.")
-    if not file.absolute().parent.is_dir():
-        raise DataError(f"The folder of '{path}' does not exist; make it first.")
+    with write_errors_as(DataError, f"'{path}'", "choose another --out"):
+        check_file_writable(file)
 
 
 def save_diarization(

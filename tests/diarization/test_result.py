@@ -133,8 +133,11 @@ def test_a_name_in_a_picture_is_no_formula(tmp_path: Path) -> None:
     assert (tmp_path / "t.png").exists()
 
 
-def test_a_file_of_no_format_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
     with raises_code("usage"):
         check_out_path(tmp_path / "turns.doc")
+    check_out_path(tmp_path / "new" / "turns.rttm")  # the folder is made, as by other commands
+    assert [*(tmp_path / "new").iterdir()] == []
+    (tmp_path / "file").write_text("")
     with raises_code("data"):
-        check_out_path(tmp_path / "nowhere" / "turns.rttm")
+        check_out_path(tmp_path / "file" / "turns.rttm")
