@@ -114,17 +114,21 @@ def run(args: Who) -> int:
     )
     if args.exclusive:
         found = found.exclusive()
-    if args.json:
-        print(to_json(found), end="", flush=True)
-    else:
+    if not args.json:
         print("\n".join(_lines(found)), flush=True)
-    if args.out is not None:
-        sound = None if args.audio == STANDARD_INPUT else args.audio
-        save_diarization(found, args.out, sound)
-        if not args.json:
-            print(f"Written: {args.out}")
-    if args.register_unknown is not None:
-        _register(args, predictor, source, found, pairs)
+    enrolled: dict[str, str] = {}
+    try:
+        if args.register_unknown is not None:
+            _register(args, predictor, source, found, pairs, enrolled)
+    finally:  # what was heard is not lost where somebody cannot be enrolled
+        found = found.named(enrolled)
+        if args.json:
+            print(to_json(found), end="", flush=True)
+        if args.out is not None:
+            sound = None if args.audio == STANDARD_INPUT else args.audio
+            save_diarization(found, args.out, sound)
+            if not args.json:
+                print(f"Written: {args.out}")
     return 0 if found.turns else _NOBODY
 
 
@@ -160,8 +164,9 @@ def _register(
     source: AudioSource,
     found: Diarization,
     names: dict[str, str],
+    enrolled: dict[str, str],
 ) -> None:
-    """Enrol unknown people by their turns.
+    """Enrol unknown people by their turns, and note label and name of each in ``enrolled``.
 
     Raises:
         OptionError: a label is nobody's.
@@ -175,7 +180,11 @@ def _register(
         name = names.get(label) or ask(f"Who is {label}? (Enter: leave out) ").strip()
         if name:
             result = predictor.register(predictor.voice_of(source, found, label), name)
-            lines = [marked(Mark.YES, f"enrolled {name} by {label}"), *mind_lines(result.reasons)]
+            enrolled[label] = result.name
+            lines = [
+                marked(Mark.YES, f"enrolled {result.name} by {label}"),
+                *mind_lines(result.reasons),
+            ]
             print("\n".join(lines), file=sys.stderr if args.json else sys.stdout)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,6 +96,30 @@ class Diarization:
                 turns.append(replace(turn, start_s=max(turn.start_s, end_s), overlap=False))
                 end_s = turn.end_s
         return replace(self, turns=tuple(turns))
+
+    def named(self, names: Mapping[str, str]) -> Diarization:
+        """The same with people called by ``names``, of their labels; no comparison told them."""
+        speakers = tuple(
+            replace(
+                speaker,
+                label=names[speaker.label],
+                name=names[speaker.label],
+                match=None,
+                score=None,
+                threshold=None,
+                margin=None,
+            )
+            if speaker.label in names
+            else speaker
+            for speaker in self.speakers
+        )
+        turns = tuple(
+            replace(turn, speaker=names[turn.speaker], name=names[turn.speaker], score=None)
+            if turn.speaker in names
+            else turn
+            for turn in self.turns
+        )
+        return replace(self, speakers=speakers, turns=turns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
