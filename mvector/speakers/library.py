@@ -139,7 +139,7 @@ class SpeakerLibrary:
                 for encrypted clips cannot be compared.
 
         Returns:
-            Why clips were left out that cannot be used, one sentence each.
+            Why clips were left out that cannot be used or came twice, one sentence each.
 
         Raises:
             LibraryError: as :meth:`register`; nothing is enrolled then.

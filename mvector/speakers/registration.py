@@ -54,14 +54,21 @@ def register_files(context: LibraryContext, clips: Sequence[tuple[str, Path]]) -
                 WHERE name IN ({people.places_for(some)}) AND sha256 IS NOT NULL"""
             known.update(database.execute(query, some))
     failures, waiting = [], []
+    first: dict[tuple[str, str], Path] = {}  # clips by person and content
     for name, path in wanted:
         try:
             data = path.read_bytes()
         except OSError as error:
             failures.append(f"'{path}' cannot be read: {error.strerror or error}.")
             continue
-        if (name, hashlib.sha256(data).hexdigest()) not in known:
-            waiting.append((name, path, data))
+        clip = name, hashlib.sha256(data).hexdigest()
+        if clip in known:
+            continue
+        if clip in first:
+            failures.append(f"'{path}' is the same clip as '{first[clip]}', and counts once.")
+            continue
+        first[clip] = path
+        waiting.append((name, path, data))
     table = context.encoder.embed_readable([path for _, path, _ in waiting], measured=True)
     reports: Sequence[ClipReport | None] = table.reports or [None] * len(table.good)
     with context.clip_transaction() as database:

@@ -22,7 +22,7 @@ import pytest
 from error_codes import raises_code
 from processes import forked, succeeded
 from s3_server import object_names
-from stand_in import StandInEncoder, clip_of, stored_clips
+from stand_in import StandInEncoder, clip_of, stored_clips, write_clip
 
 from mvector.errors import LibraryError
 from mvector.speakers import SpeakerLibrary, audit
@@ -174,6 +174,19 @@ def test_any_name_is_data(encoder: Any, place: Place, name: str) -> None:
             library.person(f"{name}\0")
         library.remove(name)
     assert check_whole(place, encoder) == {}
+
+
+def test_a_file_that_comes_twice_at_once_is_enrolled_once_and_told_of(
+    place: Place, encoder: Any, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "a.wav", 0)
+    copy = write_clip(tmp_path / "copy.wav", 0)
+    with SpeakerLibrary(place, encoder) as library:
+        clips = [("Ada", clip), ("Ada", copy), ("Bob", copy), ("Ada", clip)]
+        twice, again = library.register_files(clips)
+        assert twice == f"'{copy}' is the same clip as '{clip}', and counts once."
+        assert again == f"'{clip}' is the same clip as '{clip}', and counts once."
+        assert {one.name: one.num_clips for one in library.people()} == {"Ada": 1, "Bob": 1}
 
 
 def test_embeddings_alone_can_be_enrolled(place: Place, encoder: Any) -> None:
