@@ -25,12 +25,27 @@ _OURS = "voiceprints."  # how the files of a library begin that lie beside the f
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.I | re.S)
 # control characters, halves of surrogate pairs, separators of lines and paragraphs
 _REFUSED = {"Cc", "Cs", "Zl", "Zp"}
+# characters of the category Cf that are to be seen: signs around numbers, hieroglyphs in groups
+_VISIBLE = re.compile(
+    "[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd\U00013430-\U0001343f]"
+)
+_NON_JOINER = "\u200c"
+_JOINERS = f"{_NON_JOINER}\u200d"
+_VIRAMA = 9  # combining class of what takes the vowel from an Indic consonant
+_SHAPES = range(0xFB50, 0xFEFF)  # of Arabic letters
+# Arabic letters that join the one behind them: those with a shape for the beginning of a word
+_JOINING = {
+    chr(int(parts[1], 16))
+    for parts in (unicodedata.decomposition(chr(shape)).split() for shape in _SHAPES)
+    if parts[:1] == ["<initial>"] and len(parts) == 2
+}
 
 
 def normalise_name(name: str, what: str = "name") -> str:
     """A name in the one spelling under which it is stored: NFC, without blanks around it.
 
-    Messages call it ``what``.
+    What cannot be seen is left out, such as zero-width spaces, soft hyphens and marks of direction:
+    names that look alike are one. Messages call it ``what``.
 
     Raises:
         LibraryError: it is no text.
@@ -38,7 +53,40 @@ def normalise_name(name: str, what: str = "name") -> str:
     if not isinstance(name, str):
         mistake = f"A {what} is text; this one is {type(name).__name__}."
         raise LibraryError(mistake, code="name-invalid")
-    return unicodedata.normalize("NFC", name).strip()
+    visible = name if name.isascii() else _without_invisible(unicodedata.normalize("NFC", name))
+    return unicodedata.normalize("NFC", visible).strip()
+
+
+def _without_invisible(name: str) -> str:
+    """A name without characters of the category Cf, but for those that change what is seen."""
+    seen = "".join(
+        character
+        for character in name
+        if unicodedata.category(character) != "Cf"
+        or character in _JOINERS
+        or _VISIBLE.match(character)
+    )
+    seen = re.sub(f"([{_JOINERS}])[{_JOINERS}]+", r"\1", seen)
+    return re.sub(
+        f"[{_JOINERS}]",
+        lambda found: found[0] if _shapes_letters(seen, found.start()) else "",
+        seen,
+    )
+
+
+def _shapes_letters(name: str, place: int) -> bool:
+    """Whether a joiner or non-joiner changes the letters beside it.
+
+    That is, beside a virama, as in Indic scripts, and of a non-joiner where two Arabic letters
+    would be joined, as within Persian names (after RFC 5892, appendix A).
+    """
+    before, behind = name[:place], name[place + 1 :]
+    if before and any(unicodedata.combining(c) == _VIRAMA for c in (before[-1], *behind[:1])):
+        return True
+    last = next((c for c in reversed(before) if not unicodedata.combining(c)), "")
+    following = next((c for c in behind if not unicodedata.combining(c)), " ")
+    is_arabic = unicodedata.name(following, "").startswith("ARABIC LETTER")
+    return name[place] == _NON_JOINER and last in _JOINING and is_arabic
 
 
 def checked_name(name: str, what: str = "name") -> str:

@@ -176,6 +176,15 @@ def test_any_name_is_data(encoder: Any, place: Place, name: str) -> None:
     assert check_whole(place, encoder) == {}
 
 
+def test_a_name_is_that_of_another_person_only_if_it_can_be_seen(
+    library: SpeakerLibrary,
+) -> None:
+    library.register("Person\u200b 0", clip_of(0, take=1))
+    assert library.person("\u200ePerson 0\u00ad").num_clips == 2
+    library.set_groups("Person 0", ["staff", "st\u200baff"])
+    assert library.person("Person 0").groups == ("staff",)
+
+
 def test_a_file_that_comes_twice_at_once_is_enrolled_once_and_told_of(
     place: Place, encoder: Any, tmp_path: Path
 ) -> None:
