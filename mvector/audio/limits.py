@@ -21,6 +21,7 @@ class AudioLimits:
     max_duration_s: float = 4 * 3600.0  # of the stretch that is decoded
     max_sample_rate: int = 384_000  # in Hz
     max_channels: int = 16
+    max_samples_per_s: int = 16 * 384_000  # of all channels: what a second costs to decode
     max_stream_bytes: int = 1 << 30  # read of a stream that cannot seek, such as a pipe
 
     def __post_init__(self) -> None:
@@ -41,6 +42,13 @@ class AudioLimits:
             raise AudioError(
                 f"{name} has {num_channels} channels, and at most {self.max_channels} are read; "
                 "mix them down, or raise AudioLimits.max_channels.",
+                code="audio-beyond-limits",
+            )
+        if sample_rate * num_channels > self.max_samples_per_s:
+            raise AudioError(
+                f"{name} has {num_channels} channels at {sample_rate:,} Hz, and at most "
+                f"{self.max_samples_per_s:,} samples a second are decoded; convert it, or raise "
+                "AudioLimits.max_samples_per_s.",
                 code="audio-beyond-limits",
             )
 

@@ -55,6 +55,7 @@ MVECTOR_NO_AUDIO=true. docs/service.md tells about the API, keys, TLS and privac
 """
 _MOST_MESSAGE = 2 << 20  # of a stream, in bytes; its route refuses half of it in words
 _RESTART_S = 1.0
+_MOST_SAMPLES_PER_S = 16 * 48_000  # of a clip: 8 channels at 384 kHz cost 40 times a telephone's
 _USUAL = ServiceSettings()
 _GRACE_S = 30  # for what is under way when the service is stopped
 
@@ -232,7 +233,9 @@ def _predictor(args: Serve) -> MVectorPredictor:
     from mvector.audio import AudioLimits
 
     limits = AudioLimits(
-        max_duration_s=args.max_clip_seconds, max_stream_bytes=args.max_body_mib << 20
+        max_duration_s=args.max_clip_seconds,
+        max_samples_per_s=_MOST_SAMPLES_PER_S,
+        max_stream_bytes=args.max_body_mib << 20,
     )
     return make_predictor(args, args.audio_db_path, limits=limits)
 

@@ -94,6 +94,13 @@ def test_limits_can_be_raised_and_lowered() -> None:
         read_audio((np.zeros(RATE), RATE), limits=AudioLimits(max_duration_s=0.5))
 
 
+def test_rate_and_channels_together_are_held_to_what_a_second_may_cost() -> None:
+    limits = AudioLimits(max_samples_per_s=8 * RATE)
+    assert len(read_audio(encoded("WAV", "PCM_16", channels=8), limits=limits)) == 4800
+    with pytest.raises(AudioError, match=r"9 channels at 16,000 Hz, and at most 128,000 samples"):
+        read_audio(encoded("WAV", "PCM_16", channels=9), limits=limits)
+
+
 def test_a_pipe_without_end_is_cut_off() -> None:
     class Pipe(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:

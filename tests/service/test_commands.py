@@ -10,13 +10,28 @@ import signal
 import socket
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from error_codes import raises_code
 from served import Clips, hand_to_another_model, served_process
 
 from mvector.cli import run_script
-from mvector.cli.serve import _listen
+from mvector.cli.serve import _listen, _predictor
 from mvector.recognition.predictor import MVectorPredictor
+
+
+def test_a_second_of_a_clip_costs_no_more_than_16_channels_at_48_khz(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mvector.cli.serve.make_predictor", lambda *more, limits: limits)
+    asked: Any = SimpleNamespace(max_clip_seconds=300.0, max_body_mib=16, audio_db_path="db")
+    limits: Any = _predictor(asked)
+    for rate, channels in ((48_000, 16), (384_000, 2), (16_000, 1)):
+        limits.check_layout(rate, channels, "a clip")
+    with raises_code("audio-beyond-limits"):
+        limits.check_layout(384_000, 3, "a clip")
 
 
 def test_keys_are_added_listed_and_removed(
