@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # it brings psycopg
     from mvector.speakers.postgres_store import PostgresStore
 
 MARKER = "voiceprints.library"  # beside the clips of a library: it says whose they are
+_AT_ONCE_BYTES = 8 * 2**20  # unless one clip is larger: what is written within half a minute
 _NAME = re.compile(r"[0-9a-f]{32}(\.[^/]*)?")  # as stage names them
 _LIST = "INSERT INTO removals VALUES (?) ON CONFLICT DO NOTHING"
 _UNLIST = "DELETE FROM removals WHERE file = ?"
@@ -66,7 +67,8 @@ class ClipObjects:
         file = f"{uuid.uuid4().hex}{suffix}"
         self._staged.waiting[file] = data
         self._staged.names.append(file)
-        if len(self._staged.waiting) >= AT_ONCE:
+        waiting = self._staged.waiting
+        if len(waiting) >= AT_ONCE or sum(map(len, waiting.values())) >= _AT_ONCE_BYTES:
             self._write(database)
         return file, hashlib.sha256(data).hexdigest()
 

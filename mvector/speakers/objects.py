@@ -19,9 +19,11 @@ from mvector.errors import LibraryError, import_errors_as
 SCHEME = "s3://"
 AT_ONCE = 16  # requests
 # Who writes has the library's lock meanwhile, and loses it after 60 s without a word
+_WAIT_S = 30.0  # for what is written, read or deleted at once; those of the client know no writing
+_LIST_S = 600.0
 _CONFIG = {
     "connect_timeout": 4,
-    "read_timeout": 12,
+    "read_timeout": 8,
     "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 
@@ -43,16 +45,15 @@ class Objects:
 
     def put(self, objects: Mapping[str, bytes]) -> None:
         """Write objects; each is there whole or not at all. If one fails, no other is under way."""
-        with self._errors("written to"):
-            self._for_each(
-                "_pipe_file", [(self._path(name), data) for name, data in objects.items()]
-            )
+        written = [(self._path(name), data) for name, data in objects.items()]
+        with self._errors("written"):
+            self._ask(lambda files: _all_done(files._pipe_file, written))
 
     def get(self, name: str) -> bytes | None:
         """What an object holds; ``None`` where there is none."""
         with self._errors("read"):
             try:
-                return bytes(self._files().cat_file(self._path(name)))
+                return bytes(self._ask(lambda files: files._cat_file(self._path(name))))
             except FileNotFoundError as error:
                 if _code(error) == "NoSuchBucket":
                     raise
@@ -60,23 +61,25 @@ class Objects:
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects; what is not there is passed over."""
-        with self._errors("deleted from"):
-            self._for_each("_rm_file", [(self._path(name),) for name in names])
+        deleted = [(self._path(name),) for name in names]
+        with self._errors("deleted"):
+            self._ask(lambda files: _all_done(files._rm_file, deleted))
 
     def names(self) -> list[str]:
         """Names of all objects, which takes one request for each thousand."""
         with self._errors("listed"):
-            found = self._files().find(self._root)
+            found = self._ask(lambda files: files._find(self._root), _LIST_S)
         return [path.removeprefix(f"{self._root}/") for path in found]
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _for_each(self, method: str, arguments: Iterable[tuple[Any, ...]]) -> None:
+    def _ask(self, work: Callable[[Any], Awaitable[Any]], wait_s: float | None = None) -> Any:
+        """Do something with the file system, in the loop of its thread."""
+        files = self._files()
         from fsspec.asyn import sync
 
-        files = self._files()
-        sync(files.loop, _all_done, getattr(files, method), list(arguments))
+        return sync(files.loop, work, files, timeout=wait_s or _WAIT_S)
 
     def _files(self) -> Any:
         with self._lock:
@@ -106,6 +109,8 @@ class Objects:
             raise
         except Exception as error:  # OSError, and what botocore has, which is not of one kind
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+            if isinstance(error, asyncio.TimeoutError):
+                reason = "there is no answer in time"
             raise LibraryError(
                 f"The clips in '{self.address}' cannot be {done}: {reason}; check that the bucket "
                 "is there, AWS_ENDPOINT_URL and the credentials of the AWS_ variables.",

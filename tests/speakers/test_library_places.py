@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from stand_in import StandInEncoder, clip_of, stored_clips
 from test_library_contract import check_whole
 
 from mvector.errors import LibraryError
-from mvector.speakers import SpeakerLibrary
+from mvector.speakers import SpeakerLibrary, objects
 from mvector.speakers.clip_objects import ClipObjects
 from mvector.speakers.objects import Objects
 from mvector.speakers.postgres_address import parse_address
@@ -112,14 +113,14 @@ def test_killed_between_object_and_row_nobody_is_enrolled_and_the_object_is_dele
     SpeakerLibrary(postgres_and_bucket, encoder).close()
 
     def register(library: SpeakerLibrary) -> None:
-        objects = objects_of(library)
-        put = objects.put
+        ours = objects_of(library)
+        put = ours.put
 
         def put_and_die(written: dict[str, bytes]) -> None:
             put(written)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        objects.put = put_and_die  # type: ignore[method-assign, assignment]
+        ours.put = put_and_die  # type: ignore[method-assign, assignment]
         library.register("Ada", clip_of(0))
 
     killed(postgres_and_bucket, register)
@@ -149,8 +150,8 @@ def test_what_another_process_is_about_to_enrol_is_no_leftover(
 ) -> None:
     """It is on the list of removals, and written, but not committed yet."""
     library = SpeakerLibrary(postgres_and_bucket, encoder)
-    objects, other = objects_of(library), SpeakerLibrary(postgres_and_bucket, encoder)
-    put = objects.put
+    ours, other = objects_of(library), SpeakerLibrary(postgres_and_bucket, encoder)
+    put = ours.put
 
     def put_and_look(written: dict[str, bytes]) -> None:
         put(written)
@@ -162,7 +163,7 @@ def test_what_another_process_is_about_to_enrol_is_no_leftover(
             patched.setattr(other._store, "transaction", lambda: transaction(wait_s=0.05))
             other._context.apply_committed_changes()
 
-    objects.put = put_and_look  # type: ignore[method-assign, assignment]
+    ours.put = put_and_look  # type: ignore[method-assign, assignment]
     library.register("Ada", clip_of(0))
     assert check_whole(postgres_and_bucket, encoder) == {"Ada": 1}
 
@@ -228,6 +229,23 @@ def test_an_object_store_that_goes_away_and_comes_back(
         assert len(object_names(bucket)) == 2
         library.register("Eve", clip_of(2))
         assert check_whole(place, encoder) == {"Ada": 1, "Eve": 1}
+
+
+def test_an_object_store_that_never_answers_is_given_up(
+    postgres_and_bucket: str, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = SpeakerLibrary(postgres_and_bucket, encoder)
+    library.register("Ada", clip_of(0))
+    with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as patched:
+        patched.setattr(objects, "_WAIT_S", 0.5)
+        patched.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        objects_of(library)._opened.clear()
+        with pytest.raises(LibraryError, match="no answer in time") as raised:
+            library.register("Bob", clip_of(1))
+    assert raised.value.code == "clips-unreachable"
+    assert library.names() == ["Ada"]
+    objects_of(library)._opened.clear()
+    assert check_whole(postgres_and_bucket, encoder) == {"Ada": 1}
 
 
 def test_another_models_voiceprints_are_not_given_up_for_clips_that_cannot_be_reached(
