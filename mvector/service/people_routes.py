@@ -140,8 +140,9 @@ def _enrol(
     """
     enrolled: list[schemas.EnrolledClip] = []
     refused: list[schemas.RefusedClip] = []
-    # the audit tells what was enrolled before, of the same transaction
-    num_done = service.library.num_done_for([str(one) for one in before], "register")
+    num_done = 0
+    if before:  # the audit tells what was enrolled, of the same transaction
+        num_done = service.library.num_done_for([str(one) for one in before], "register")
     for number, clip in enumerate(named_clips(clips, _FILES), 1):
         try:
             done = service.predictor.register(
