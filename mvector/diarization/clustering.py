@@ -80,10 +80,11 @@ def cores_of(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
     That is the mean of its windows but for the quarter that is least alike to it, where there are
     enough to tell.
     """
-    return np.stack([_core(units[labels == label]) for label in range(labels.max() + 1)])
+    return np.stack([core_of(units[labels == label]) for label in range(labels.max() + 1)])
 
 
-def _core(units: np.ndarray) -> np.ndarray:
+def core_of(units: np.ndarray) -> np.ndarray:
+    """Direction of the core of one voice, ``(embd_dim,)``; see :func:`cores_of`."""
     core = _unit(units.mean(axis=0, dtype=np.float64))
     for _ in range(_CORE_ROUNDS if len(units) >= _LEAST_FOR_CORE else 0):
         cosines = units @ core
@@ -110,7 +111,7 @@ def _steadiness(units: np.ndarray, labels: np.ndarray) -> np.ndarray:
         own = units[labels == label]
         if len(own) > 1:
             earlier, later = own[: len(own) // 2], own[len(own) // 2 :]
-            halves = max(float(_core(earlier) @ _core(later)), _LEAST_STEADINESS)
+            halves = max(float(core_of(earlier) @ core_of(later)), _LEAST_STEADINESS)
             found[label] = 2.0 * halves / (1.0 + halves)
     typical = float(np.nanmedian(found)) if np.isfinite(found).any() else 1.0
     return np.where(np.isfinite(found), found, typical)

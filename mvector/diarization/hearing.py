@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,6 +17,7 @@ from mvector.audio import AudioSource, audio_windows, header_duration, source_na
 from mvector.audio.channels import ChannelChoice
 from mvector.audio.level import SILENCE_DB, sound_of
 from mvector.audio.vad import VadMethod, speech_segments
+from mvector.diarization.one_voice import in_voice, loud_stretches
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.progress import progress_bar
 
@@ -25,6 +27,7 @@ _BATCH_SIZE = 64
 # conversations 13 % at -24 dB, 7 % at -14 and 3 % at -4. On real meetings -4 takes four times as
 # much noise for speech.
 _LEVEL_DB = -14.0
+_OTHER_LEVEL_DB = -4.0  # where one person is heard, and most of what is loud is not found
 _JOINED_S = 0.02  # stretches of two blocks that are no farther apart are one
 
 
@@ -72,6 +75,7 @@ def hear(
     window_s: float,
     hop_s: float,
     vad_method: VadMethod | None = None,
+    one_voice: bool = False,
     progress: bool = False,
     on_heard: Callable[[float], object] = lambda heard_s: None,
 ) -> Heard:
@@ -84,6 +88,8 @@ def hear(
             shorter segments are windows of their own.
         hop_s: from the start of a window to that of the next.
         vad_method: finds the speech; ``None`` takes :func:`best_vad_method`.
+        one_voice: the recording is one person's: what is loud and in their voice is speech, whether
+            the network of ``silero`` takes it for speech or not.
         progress: show a bar.
         on_heard: is told how many seconds are heard, after each minute or so; what it raises ends
             the work.
@@ -92,6 +98,7 @@ def hear(
         AudioError: the recording cannot be decoded.
     """
     rate, name = encoder.sample_rate, source_name(source)
+    least_s = encoder.model.front_end.min_duration
     method = vad_method or best_vad_method()
     choices: list[ChannelChoice] = []
     blocks = audio_windows(
@@ -105,7 +112,7 @@ def hear(
     )
     told_s = header_duration(source, limits=encoder.listening.limits) if progress else None
     total = None if told_s is None else round(told_s)
-    segments, windows, units = [], [], []
+    segments, windows, units, is_sure = [], [], [], []
     num_samples, loudest_db = 0, -np.inf
 
     def told(begin_s: float, block_s: float) -> Callable[[float], object]:
@@ -116,7 +123,12 @@ def hear(
             level_db = sound_of(block, rate).level_db
             loudest_db = max(loudest_db, level_db)
             found = _speech_in(block, rate, method, level_db)
-            places = _windows_of(found, len(block), rate, window_s, hop_s, _least_s(encoder))
+            loud = found[:0]
+            if one_voice and method == "silero":
+                found, loud = _speech_of_one(block, rate, found, level_db)
+            windows_of = partial(_windows_of, len(block), rate, window_s, hop_s, least_s)
+            by_network, by_level = windows_of(found), windows_of(loud)
+            places = np.concatenate([by_network, by_level])
             begin_s, block_s = num_samples / rate, len(block) / rate
             good, vectors = _embed(
                 encoder, block, places, f"{name} from {begin_s:.0f} s", told(begin_s, block_s)
@@ -124,34 +136,54 @@ def hear(
             segments.append((found + num_samples) / rate)
             windows.append((places[good] + num_samples) / rate)
             units.append(vectors)
+            is_sure.append(good < len(by_network))
             num_samples += len(block)
             on_heard(num_samples / rate)  # blocks without speech too
             bar.update(round(len(block) / rate))
     odd = [choice for choice in choices if choice.caution]
+    all_segments = np.concatenate([np.zeros((0, 2)), *segments])
+    all_windows = np.concatenate([np.zeros((0, 2)), *windows])
+    all_units = np.concatenate([np.zeros((0, encoder.embd_dim), np.float32), *units])
+    sure = np.concatenate([np.zeros(0, bool), *is_sure])
+    if one_voice:
+        kept = in_voice(all_units, sure)
+        all_segments = np.concatenate([all_segments, all_windows[kept & ~sure]])
+        order = np.argsort(all_windows[kept].mean(axis=1), kind="stable")
+        all_windows, all_units = all_windows[kept][order], all_units[kept][order]
     return Heard(
         num_samples / rate,
-        _joined(np.concatenate([np.zeros((0, 2)), *segments])),
-        np.concatenate([np.zeros((0, 2)), *windows]),
-        np.concatenate([np.zeros((0, encoder.embd_dim), np.float32), *units]),
+        _joined(all_segments),
+        all_windows,
+        all_units,
         odd[0] if odd else None,
         loudest_db,
     )
 
 
-def _speech_in(block: np.ndarray, rate: int, method: VadMethod, level_db: float) -> np.ndarray:
-    """``(S, 2)`` samples of the speech in a block of a level."""
-    gain_db = max(0.0, _LEVEL_DB - level_db)
-    is_sound = gain_db < _LEVEL_DB - SILENCE_DB
+def _speech_in(
+    block: np.ndarray, rate: int, method: VadMethod, level_db: float, wanted_db: float = _LEVEL_DB
+) -> np.ndarray:
+    """``(S, 2)`` samples of the speech in a block of a level, raised to the one that is wanted."""
+    gain_db = max(0.0, wanted_db - level_db)
+    is_sound = gain_db < wanted_db - SILENCE_DB
     raised = block * np.float32(10.0 ** (gain_db / 20.0)) if is_sound else block
     return np.array(speech_segments(raised, rate, method), np.int64).reshape(-1, 2)
 
 
-def _least_s(encoder: SpeakerEncoder) -> float:
-    return encoder.model.front_end.min_duration
+def _speech_of_one(
+    block: np.ndarray, rate: int, found: np.ndarray, level_db: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the network takes for speech, found ``(F, 2)`` or more; and what else is loud."""
+    loud = loud_stretches(block, rate, found)
+    if np.diff(loud).sum() <= np.diff(found).sum():
+        return found, loud
+    louder = _speech_in(block, rate, "silero", level_db, _OTHER_LEVEL_DB)
+    found = max(found, louder, key=lambda each: np.diff(each).sum())
+    return found, loud_stretches(block, rate, found)
 
 
 def _windows_of(
-    segments: np.ndarray, num_samples: int, rate: int, window_s: float, hop_s: float, least_s: float
+    num_samples: int, rate: int, window_s: float, hop_s: float, least_s: float, segments: np.ndarray
 ) -> np.ndarray:
     """``(N, 2)`` samples of the windows of segments ``(S, 2)``."""
     size, hop, least = (round(seconds * rate) for seconds in (window_s, hop_s, least_s))
@@ -202,8 +234,10 @@ def _embed(
 
 
 def _joined(segments: np.ndarray) -> np.ndarray:
-    """Segments ``(S, 2)`` of which those that touch are one."""
+    """Segments ``(S, 2)`` in order, of which those that touch are one."""
     if not len(segments):
         return segments
-    breaks = segments[1:, 0] - segments[:-1, 1] > _JOINED_S
-    return np.stack([segments[np.r_[True, breaks], 0], segments[np.r_[breaks, True], 1]], axis=1)
+    starts, ends = segments[np.argsort(segments[:, 0], kind="stable")].T
+    ends = np.maximum.accumulate(ends)
+    breaks = starts[1:] - ends[:-1] > _JOINED_S
+    return np.stack([starts[np.r_[True, breaks]], ends[np.r_[breaks, True]]], axis=1)

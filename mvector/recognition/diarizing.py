@@ -80,6 +80,7 @@ def diarize(
             window_s=options.window_s,
             hop_s=options.hop_s,
             vad_method=options.vad_method,
+            one_voice=own.bounds[1] == 1,
             progress=progress,
             on_heard=on_heard,
         )

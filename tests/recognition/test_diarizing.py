@@ -12,6 +12,7 @@ from error_codes import raises_code
 from small_model import RATE, small_model, speech
 
 from mvector import MVectorPredictor
+from mvector.diarization import hearing
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.writing import save_diarization
 
@@ -67,6 +68,17 @@ def test_who_is_enrolled_has_a_name_which_is_given_once(
     clip, rate = predictor.voice_of(recording, found, "Speaker 1")
     assert rate == RATE
     assert len(clip) / rate == pytest.approx(unknown.time_s, abs=1.0)
+
+
+@pytest.mark.parametrize(("number", "least_s"), [(1, 12.0), (2, 6.0)])
+def test_of_one_person_all_words_are_heard_that_the_network_takes_for_none(
+    number: int, least_s: float, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, "speech_segments", lambda block, rate, method: [(0, 6 * rate)])
+    options = DiarizationOptions(num_speakers=number, vad_method="silero")
+    predictor = MVectorPredictor(model, use_gpu=False)
+    found = predictor.diarize((spoken(0, 0, 0, 0), RATE), options=options)
+    assert least_s <= sum(speaker.time_s for speaker in found.speakers) <= least_s + 2.0
 
 
 def test_strangers_keep_their_labels_across_recordings(
