@@ -77,8 +77,9 @@ def reconcile(
         LibraryError: the library cannot be written to.
     """
     if isinstance(context.clips, ClipObjects):  # of which rows alone tell
+        collected = context.clips.collect()  # first, for it says if the bucket is away
         measured = measure_stored_clips(context, progress=progress)
-        return Reconciled(num_measured=measured, num_collected=context.clips.collect())
+        return Reconciled(num_measured=measured, num_collected=collected)
     context.apply_committed_changes()
     plan = plan_changes(context)
     done = Reconciled(failures=plan.failures)
