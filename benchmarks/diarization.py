@@ -6,6 +6,8 @@ A SET is a folder of recordings with their RTTM beside them, as tools/simulate_m
 (its ``dev`` to choose settings, its ``test`` to report). With a ``library/`` in it, names are
 measured too, and with a UEM file, only what that says is scored. Real excerpts do as well.
 
+*live* is the same while it is spoken, turns with the labels that they were told with.
+
 The baselines hear the same speech and the same windows, and lack all that comes behind:
 
 - *threshold*: average linkage of the windows' cosines, cut at 0.5, and a turn for each window;
@@ -40,10 +42,11 @@ import numpy as np
 import soundfile
 from common import print_machine
 
-from mvector.audio import audio_info, read_audio
+from mvector.audio import audio_info, audio_windows, read_audio
 from mvector.diarization import Turn, read_rttm, read_uem
 from mvector.diarization.error_rate import DiarizationErrors, score_recordings, total_errors
 from mvector.diarization.hearing import Heard, hear
+from mvector.diarization.live_hearing import STEP_S
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.rttm import Regions, as_field
 from mvector.diarization.voices import Voices
@@ -191,8 +194,23 @@ def make_mvector(model: Path, library: Path | None) -> Callable[[str], list[Turn
     return lambda path: list(predictor.diarize(path).turns)
 
 
+def make_live(model: Path, library: Path | None) -> Callable[[str], list[Turn]]:
+    """Turns as they end, by the labels that they were told with."""
+    predictor = MVectorPredictor(model, audio_db_path=library, use_gpu=False)
+
+    def diarize(path: str) -> list[Turn]:
+        live = predictor.diarize_live()
+        blocks = audio_windows(path, predictor.encoder.sample_rate, window_s=STEP_S)
+        return [told.turn for block in blocks for told in live.hear(block)] + [
+            told.turn for told in live.end()
+        ]
+
+    return diarize
+
+
 SYSTEMS: dict[str, Callable[[Path, Path | None], Callable[[str], list[Turn]]]] = {
     "mvector": make_mvector,
+    "live": make_live,
     "threshold": partial(make_baseline, cluster_by_threshold),
     "spectral": partial(make_baseline, cluster_by_spectrum),
 }

@@ -75,8 +75,12 @@ def test_people_are_enrolled_recognised_and_heard_in_a_file(workplace: Path) -> 
     told = run(workplace, *library, "--identify", "voice_b_2.flac", "--json")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["speaker"] == "b"
-    told = run(workplace, *library, "--watch", "voice_a_1.flac")
+    watch = [*library, "--watch", "voice_a_1.flac"]
+    told = run(workplace, *watch, "--hop_seconds", "1")
     assert told.returncode == 0, told.stderr
+    told = run(workplace, *watch)
+    assert told.returncode == 2
+    assert "--hop_seconds" in told.stderr
     assert run(workplace, "recognition", "--audio_db_path", "db", "--list").returncode == 0
 
 

@@ -73,6 +73,8 @@ codes = [
     main(["contrast", *model, "voice_0.wav", "voice_0.wav", "--json"]),
     main(["recognition", *library, "--register", "Ada", "voice_0.wav"]),
     main(["recognition", *library, "--identify", "voice_0.wav", "--json"]),
+    main(["recognition", *library, "--watch", "voice_0.wav", "--threshold", "0.9",
+          "--hop_seconds", "1"]),
     main(["recognition", *library, "--watch", "voice_0.wav", "--threshold", "0.9"]),
     main(["recognition", "--audio_db_path", "db", "--list"]),
     main(["recognition", "--audio_db_path", "db", "--audit"]),
@@ -97,7 +99,9 @@ print(json.dumps({"codes": codes, "best": best.name, "score": score, "shape": ba
     )
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout.splitlines()[-1])
-    assert told["codes"] == [0] * 6
+    assert told["codes"] == [0, 0, 0, 0, 2, 0, 0]
+    assert "Turns need what finds speech: pip install silero-vad, or librosa." in run.stderr
+    assert "--hop_seconds 1 tells each second who is heard." in run.stderr
     assert told["best"] == "Ada"
     assert told["shape"] == [2, 16]
     assert -1.0 <= told["score"] < 0.9999

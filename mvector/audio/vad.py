@@ -37,9 +37,9 @@ _ENERGY_FRAME_S, _ENERGY_SHIFT_S = 0.032, 0.01
 
 # Hysteresis on the network's probability: speech begins at the first and lasts above the second.
 SILERO_ONSET, SILERO_OFFSET = 0.5, 0.35
-_SILERO_RATE = 16000
+SILERO_RATE = 16000
 _SILERO_LEVEL_DB = -30.0  # quieter clips are raised to it, as the network misses quiet speech
-_CHUNK, _CONTEXT, _STATE = 512, 64, 128  # new samples, samples repeated before them, LSTM units
+CHUNK, _CONTEXT, _STATE = 512, 64, 128  # new samples, samples repeated before them, LSTM units
 _CHUNKS_PER_CALL = 512  # 16 s, which bounds the memory of a call
 
 _NO_STRETCHES = np.empty((0, 2), dtype=np.int64)
@@ -89,11 +89,11 @@ def speech_segments(
         active = _silero_activity(waveform, sample_rate)
     else:
         raise ConfigError(f"The VAD method '{method}' is unknown; use 'energy' or 'silero'.")
-    segments = _merge_and_pad(active, len(waveform), sample_rate)
+    segments = merge_and_pad(active, len(waveform), sample_rate)
     return [(int(start), int(stop)) for start, stop in segments]
 
 
-def _merge_and_pad(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
+def merge_and_pad(active: np.ndarray, num_samples: int, sample_rate: int) -> np.ndarray:
     """Bridge short gaps, drop short stretches, pad: ``(stretches, 2)`` to ``(segments, 2)``."""
     if not len(active):
         return active
@@ -131,32 +131,54 @@ def _silero_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         return _NO_STRETCHES
     gain_db = max(0.0, _SILERO_LEVEL_DB - sound.level_db)
     resampled = np.asarray(sound.placed * 10.0 ** (gain_db / 20.0), dtype=np.float32)
-    if sample_rate != _SILERO_RATE:
-        resampled = soxr.resample(resampled, sample_rate, _SILERO_RATE)
-    speech = _hysteresis(_silero_probabilities(session, resampled))
+    if sample_rate != SILERO_RATE:
+        resampled = soxr.resample(resampled, sample_rate, SILERO_RATE)
+    speech = hysteresis(_silero_probabilities(session, resampled))
     edges = np.flatnonzero(np.diff(speech, prepend=False, append=False)).reshape(-1, 2)
-    samples = np.rint(edges * (_CHUNK * sample_rate / _SILERO_RATE)).astype(np.int64)
+    samples = np.rint(edges * (CHUNK * sample_rate / SILERO_RATE)).astype(np.int64)
     return np.minimum(samples, len(waveform))
 
 
 def _silero_probabilities(session: InferenceSession, waveform: np.ndarray) -> np.ndarray:
     """Probability of speech ``(chunks,)`` in each chunk of a 16 kHz clip, the last one padded."""
-    num_chunks = -(-len(waveform) // _CHUNK)
-    padded = np.pad(waveform, (_CONTEXT, num_chunks * _CHUNK - len(waveform)))
-    # Each chunk follows the last samples of the one before it.
-    chunks = np.lib.stride_tricks.sliding_window_view(padded, _CONTEXT + _CHUNK)[::_CHUNK]
-    hidden = cell = np.zeros((1, 1, _STATE), dtype=np.float32)
-    probabilities = []
-    for first in range(0, num_chunks, _CHUNKS_PER_CALL):
-        block = np.ascontiguousarray(chunks[first : first + _CHUNKS_PER_CALL])
-        values, hidden, cell = session.run(
-            ["speech_probs", "hn", "cn"], {"input": block, "h": hidden, "c": cell}
-        )
-        probabilities.append(values)
-    return np.concatenate(probabilities)
+    num_chunks = -(-len(waveform) // CHUNK)
+    return SileroNetwork(session)(np.pad(waveform, (0, num_chunks * CHUNK - len(waveform))))
 
 
-def _hysteresis(probabilities: np.ndarray) -> np.ndarray:
+class SileroNetwork:
+    """The network on sound that comes in parts, of which it remembers what went before.
+
+    Args:
+        session: the network; ``None`` takes that of this process.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+
+    def __init__(self, session: InferenceSession | None = None) -> None:
+        self._session = _silero_session(os.getpid()) if session is None else session
+        self._last = np.zeros(_CONTEXT, np.float32)  # each chunk follows the samples before it
+        self._hidden = self._cell = np.zeros((1, 1, _STATE), dtype=np.float32)
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """Probability of speech ``(chunks,)`` in what comes next: float32 chunks at 16 kHz."""
+        sound = np.concatenate([self._last, waveform])
+        self._last = sound[-_CONTEXT:].copy()
+        probabilities = [np.zeros(0, np.float32)]
+        chunks = np.zeros((0, _CONTEXT + CHUNK), np.float32)
+        if len(waveform):
+            chunks = np.lib.stride_tricks.sliding_window_view(sound, _CONTEXT + CHUNK)[::CHUNK]
+        for first in range(0, len(chunks), _CHUNKS_PER_CALL):
+            block = np.ascontiguousarray(chunks[first : first + _CHUNKS_PER_CALL])
+            values, self._hidden, self._cell = self._session.run(
+                ["speech_probs", "hn", "cn"],
+                {"input": block, "h": self._hidden, "c": self._cell},
+            )
+            probabilities.append(values)
+        return np.concatenate(probabilities)
+
+
+def hysteresis(probabilities: np.ndarray) -> np.ndarray:
     """Whether each chunk is speech: between the two thresholds the last decision stands."""
     decided = (probabilities >= SILERO_ONSET) | (probabilities < SILERO_OFFSET)
     last_decided = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), 0))

@@ -61,7 +61,9 @@ examples:
   python infer_recognition.py --identify clip.wav --top_k 3
   python infer_recognition.py --identify *.wav                 a line for each clip
   arecord -f S16_LE -r 16000 -d 3 | python infer_recognition.py --identify -
-  python infer_recognition.py --watch                          the microphone, until Ctrl-C
+  python infer_recognition.py --watch                          the microphone, until Ctrl-C: turns
+  python infer_recognition.py --watch meeting.wav --json       an object for each turn of a file
+  python infer_recognition.py --watch --hop_seconds 1          who is heard now, each second
   python infer_recognition.py --list
   python infer_recognition.py --remove "Ada Lovelace"
   python infer_recognition.py --audit                          who did and asked what, and when
@@ -109,13 +111,6 @@ class Menu(EnrolOptions, SearchOptions, RecordingOptions):
 
 def _identify(args: Identify) -> int:
     return identify(args, predictor_with_library(args))
-
-
-def _watch(args: Watch) -> int:
-    predictor = predictor_with_library(args)
-    # what is missing is said before it listens
-    _ = predictor.threshold, predictor.open_library(create=False)
-    return watch(args, predictor)
 
 
 def _register(args: Register) -> int:
@@ -220,7 +215,7 @@ COMMAND = Command(
     (
         Action("--register", Register, _register),
         Action("--identify", Identify, _identify),
-        Action("--watch", Watch, _watch),
+        Action("--watch", Watch, watch),
         Action("--list", ListPeople, list_people),
         Action("--remove", Remove, remove),
         Action("--export", Export, export),

@@ -167,8 +167,10 @@ def _eigenvectors(units: np.ndarray, number: int) -> np.ndarray:
 def _grouped(vectors: np.ndarray, number: int) -> np.ndarray:
     """Rows ``(N, number)`` in so many groups, by Ward's linkage of their directions."""
     from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
 
-    tree = linkage(_unit(vectors), "ward")
+    # by distances: a square table of two or three vectors would be taken for one of them
+    tree = linkage(pdist(_unit(vectors)), "ward")
     return in_order(fcluster(tree, number, "maxclust"))
 
 

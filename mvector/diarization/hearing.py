@@ -122,15 +122,15 @@ def hear(
         for block in blocks:
             level_db = sound_of(block, rate).level_db
             loudest_db = max(loudest_db, level_db)
-            found = _speech_in(block, rate, method, level_db)
+            found = speech_in(block, rate, method, level_db)
             loud = found[:0]
             if one_voice and method == "silero":
                 found, loud = _speech_of_one(block, rate, found, level_db)
-            windows_of = partial(_windows_of, len(block), rate, window_s, hop_s, least_s)
-            by_network, by_level = windows_of(found), windows_of(loud)
+            place = partial(windows_of, len(block), rate, window_s, hop_s, least_s)
+            by_network, by_level = place(found), place(loud)
             places = np.concatenate([by_network, by_level])
             begin_s, block_s = num_samples / rate, len(block) / rate
-            good, vectors = _embed(
+            good, vectors = embed_windows(
                 encoder, block, places, f"{name} from {begin_s:.0f} s", told(begin_s, block_s)
             )
             segments.append((found + num_samples) / rate)
@@ -160,14 +160,19 @@ def hear(
     )
 
 
-def _speech_in(
+def speech_in(
     block: np.ndarray, rate: int, method: VadMethod, level_db: float, wanted_db: float = _LEVEL_DB
 ) -> np.ndarray:
     """``(S, 2)`` samples of the speech in a block of a level, raised to the one that is wanted."""
+    found = speech_segments(raised(block, level_db, wanted_db), rate, method)
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def raised(block: np.ndarray, level_db: float, wanted_db: float = _LEVEL_DB) -> np.ndarray:
+    """A block of a level as loud as what finds speech likes it; silence as it is."""
     gain_db = max(0.0, wanted_db - level_db)
     is_sound = gain_db < wanted_db - SILENCE_DB
-    raised = block * np.float32(10.0 ** (gain_db / 20.0)) if is_sound else block
-    return np.array(speech_segments(raised, rate, method), np.int64).reshape(-1, 2)
+    return block * np.float32(10.0 ** (gain_db / 20.0)) if is_sound else block
 
 
 def _speech_of_one(
@@ -177,12 +182,12 @@ def _speech_of_one(
     loud = loud_stretches(block, rate, found)
     if np.diff(loud).sum() <= np.diff(found).sum():
         return found, loud
-    louder = _speech_in(block, rate, "silero", level_db, _OTHER_LEVEL_DB)
+    louder = speech_in(block, rate, "silero", level_db, _OTHER_LEVEL_DB)
     found = max(found, louder, key=lambda each: np.diff(each).sum())
     return found, loud_stretches(block, rate, found)
 
 
-def _windows_of(
+def windows_of(
     num_samples: int, rate: int, window_s: float, hop_s: float, least_s: float, segments: np.ndarray
 ) -> np.ndarray:
     """``(N, 2)`` samples of the windows of segments ``(S, 2)``."""
@@ -202,12 +207,12 @@ def _windows_of(
     return places
 
 
-def _embed(
+def embed_windows(
     encoder: SpeakerEncoder,
     block: np.ndarray,
     places: np.ndarray,
     name: str,
-    on_share: Callable[[float], object],
+    on_share: Callable[[float], object] = lambda share: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which windows of a block hold a voice, and its directions ``(good, embd_dim)``.
 

@@ -12,9 +12,9 @@ from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.resegmentation import find_boundaries
 from mvector.errors import AudioError, count_of
 
-# Resemblance from which two clusters are one voice: that of the fewest errors in simulated meetings
-# and calls, of other people than those reported on.
-_LIMIT = 0.68
+#: Resemblance from which two clusters are one voice: that of the fewest errors in simulated
+#: meetings and calls, of other people than those reported on.
+LIMIT = 0.68
 #: A shorter voice is part of the most alike one.
 MIN_VOICE_S = 3.0
 
@@ -69,7 +69,7 @@ def find_voices(heard: Heard, options: DiarizationOptions, name: str = "It") -> 
         )
     labels = cluster_windows(
         units,
-        limit=_LIMIT,
+        limit=LIMIT,
         least=least,
         most=most,
         min_windows=max(1, round(MIN_VOICE_S / options.hop_s)),

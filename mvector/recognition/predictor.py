@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mvector.diarization.options import DiarizationOptions
     from mvector.diarization.result import Diarization
     from mvector.evaluation.calibration import Calibration
+    from mvector.recognition.live import LiveDiarizer
     from mvector.speakers.library import SpeakerLibrary
 
 
@@ -401,10 +402,7 @@ class MVectorPredictor:
         heard = buffer_unseekable(
             self._heard(audio_data, sample_rate), self.encoder.listening.limits
         )
-        library = self._library_of_people()
-        search = None
-        if library is not None:
-            search = Search(library, self._judge, self._strangers, self._quality, within)
+        search = self._search_of_people(within)
         found = diarize(
             self.encoder,
             heard,
@@ -415,10 +413,44 @@ class MVectorPredictor:
             progress=progress,
             on_heard=on_heard,
         )
-        if library is None and self._audio_db_path is not None:
+        if search is None and self._audio_db_path is not None:
             note = "nobody is named: the speaker library has nobody enrolled yet"
             return replace(found, notes=(*found.notes, note))
         return found
+
+    def diarize_live(
+        self,
+        *,
+        options: DiarizationOptions | None = None,
+        within: Sequence[str] | None = None,
+    ) -> LiveDiarizer:
+        """What tells turns as they end, of sound as it comes; with ``audio_db_path``, by name.
+
+        ``for block in blocks: for told in live.hear(block): print(told.turn)``, and ``live.end()``.
+
+        Args:
+            options: what is known of the sound to come.
+            within: people of these groups only may be recognised.
+
+        Raises:
+            LibraryError: as for :meth:`diarize`.
+            MVectorError: people are to be recognised, and there is no threshold.
+            MissingDependencyError: what finds speech and clusters voices is not installed.
+        """
+        from mvector.recognition.live import LiveDiarizer
+
+        check_arguments(within=within)
+        search = self._search_of_people(within)
+        if search is not None:
+            _ = self.threshold  # without one there is no answer: say so before listening
+        return LiveDiarizer(self.encoder, search, options)
+
+    def _search_of_people(self, within: Sequence[str] | None) -> Search | None:
+        """What names people, where somebody is enrolled."""
+        library = self._library_of_people()
+        if library is None:
+            return None
+        return Search(library, self._judge, self._strangers, self._quality, within)
 
     def voice_of(self, audio_data: AudioSource, found: Diarization, label: str) -> AudioSource:
         """What one person of a recording says, up to a minute of it, as a clip to register.

@@ -239,7 +239,7 @@ def test_speech_lasts_until_the_probability_falls_below_the_lower_threshold() ->
             elif value < vad_module.SILERO_OFFSET:
                 speaking = False
             expected.append(speaking)
-        assert vad_module._hysteresis(probabilities).tolist() == expected
+        assert vad_module.hysteresis(probabilities).tolist() == expected
 
 
 def segments_by_hand(active: list[tuple[int, int]], num_samples: int, rate: int) -> list[list[int]]:
@@ -261,7 +261,7 @@ def test_gaps_are_bridged_then_clicks_dropped_then_segments_padded() -> None:
     rng = np.random.default_rng(0)
     for _ in range(100):
         edges = np.sort(rng.choice(20_000, 2 * rng.integers(0, 30), replace=False)).reshape(-1, 2)
-        tidied = vad_module._merge_and_pad(edges, 20_000, 2000)
+        tidied = vad_module.merge_and_pad(edges, 20_000, 2000)
         assert tidied.tolist() == segments_by_hand([tuple(e) for e in edges], 20_000, 2000)
     assert PADDING_S * 2 < MIN_PAUSE_S, "segments of neighbours would overlap"
 

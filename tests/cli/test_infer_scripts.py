@@ -145,7 +145,26 @@ def test_contrast_tells_the_threshold_that_decided_and_answers_by_it(
     assert codes[1:5] == [0, 1, 0, 1]
 
 
-def test_watching_a_file_tells_who_speaks_when(
+def test_watching_a_file_tells_turns_as_they_end(
+    folder: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("librosa", reason="finds the speech where no network does")
+    turns = [np.r_[speech(0, 3.2, seed=k), np.zeros(2 * RATE, np.float32)] for k in (0, 1)]
+    write_wav(workplace / "scene.wav", np.concatenate(turns), RATE)
+    assert recognition(folder, "--watch", "scene.wav") == 1  # nobody is enrolled: no library
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all(re.fullmatch(r"0:\d\d\.\d - 0:\d\d\.\d  Speaker 1", line) for line in lines)
+    recognition(folder, "--register", "Ada", "voice_0.wav", "--force")
+    capsys.readouterr()
+    assert recognition(folder, "--watch", "scene.wav", "--json", "--threshold", "0.5") == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {turn["speaker"] for turn in told} == {turn["name"] for turn in told} == {"Ada"}
+    for turn in told:
+        assert 0.0 <= turn["start_s"] < turn["end_s"] <= turn["told_s"] - 0.5
+
+
+def test_watching_a_file_tells_who_is_heard_each_second(
     folder: Path, workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
     recognition(folder, "--register", "Ada", "voice_0.wav")
@@ -158,7 +177,7 @@ def test_watching_a_file_tells_who_speaks_when(
     assert [answer["time_s"] for answer in answers] == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert [answer["speaker"] for answer in answers[:2]] == [None, None]
     assert answers[-1]["speaker"] == "Ada"
-    assert recognition(folder, *options[:2], "--threshold", "1.0") == 1
+    assert recognition(folder, *options[:2], "--threshold", "1.0", *options[-2:]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "     3.0 s    no speech"
     assert re.fullmatch(

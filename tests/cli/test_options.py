@@ -223,8 +223,13 @@ REFUSED = {
         "--watch a.wav --device 1": "--device has no use with a file to --watch.",
         "--watch --channel 1": "--channel has no use with a microphone, which records one.",
         "--register Ada --channel 1": "--channel has no use with a recording, which has one.",
-        "--watch --top_k 2": "--top_k has no use with --watch and without --json: a line names one "
-        "person.",
+        "--watch --hop_seconds 1 --top_k 2": "--top_k has no use with --watch and without --json: "
+        "a line names one person.",
+        "--watch --record_seconds 2": "--record_seconds has no use with --watch and without "
+        "--hop_seconds.",
+        "--watch --json --top_k 2": "--top_k has no use with --watch and without --hop_seconds.",
+        "--watch --within staff": "--within has no use without a speaker library: there is no "
+        "audio_db/.",
         "--remove Ada --groups staff": "--groups has no use with --remove; it belongs to "
         "--register and the menu.",
         "--export f --no_audio": "--no_audio has no use with --export; it belongs to --register, "
@@ -458,7 +463,9 @@ ACCEPTED = {
         "--identify a --within staff --top_k 3 --threshold 0.5 --json --channel auto "
         "--use_gpu True --engine torch",
         "--watch --device 1 --hop_seconds 0.5 --record_seconds 2",
-        "--watch a --json --top_k 2 --channel 0 --purpose search",
+        "--watch a --json --channel 0 --purpose search --audio_db_path d --within a --audit_days 9",
+        "--watch a --threshold 0.5 --audio_db_path db",
+        "--watch a --hop_seconds 1 --json --top_k 2 --channel 0 --purpose search",
         "--list --audio_db_path db --model_path m --json",
         "--list --model_path m --use_gpu False --engine onnx",
         "--remove Ada --configs c --use_gpu False --engine onnx",

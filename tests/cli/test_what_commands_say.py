@@ -109,7 +109,8 @@ def test_what_cannot_be_told_is_said_with_the_reason_and_has_an_exit_code(
     assert said(capsys, *search, "--purpose", "search")[0] == 0
     never = replace(known, threshold_far_1pct=0.99999, threshold_miss_5pct=-1.0)
     update_model_folder("unsure", calibration=never.to_dict(), listening={}, metrics={})
-    assert said(capsys, "recognition", "--watch", "voice_2.wav", *search[3:])[0] == 3
+    watch = ("recognition", "--watch", "voice_2.wav", *search[3:])
+    assert said(capsys, *watch)[0] == said(capsys, *watch, "--hop_seconds", "1")[0] == 3
 
 
 def test_clips_are_recognised_a_line_each_and_a_stranger_with_the_nearest(
