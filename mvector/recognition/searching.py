@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # than to anybody else who is enrolled, and what it costs if not. Chosen on simulated recordings and
 # on longer clips of others, each compared with a library that lacked them.
 _MUCH_THE_BEST = 1.6
+# People of the libraries that this was chosen with. From there on, either way, what N people ask
+# for changes half as fast with N as for clips: the ratio that voices of strangers reach does so.
+_USUAL_PEOPLE = 20
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,17 @@ class Search:
         A calibration is of single clips, whose scores vary with each; a voice is what many windows
         have in common. If somebody is N times likelier than the next of N people, there is nobody
         else it could well be but a stranger, and it takes less to be named; if not, it takes more.
-        Arguments and errors as for :meth:`nearest`.
+        And N has half the weight that it has for clips. Arguments and errors as for
+        :meth:`nearest`.
         """
         matches = self._matches(embedding, 1)
         decision = self._decide(matches[0], embedding, report)
         if decision.llr is not None and len(matches) > 1:
             other = self._decide(matches[1], embedding, report)
-            is_best = decision.llr - (other.llr or 0.0) >= math.log(decision.num_people)
+            people = decision.num_people
+            is_best = decision.llr - (other.llr or 0.0) >= math.log(people)
             eased_by = _MUCH_THE_BEST if is_best else -_MUCH_THE_BEST
+            eased_by += 0.5 * math.log(people / _USUAL_PEOPLE)
             decision = self._decide(matches[0], embedding, report, eased_by)
         return self._recognition(matches, decision, report, 1)
 

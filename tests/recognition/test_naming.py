@@ -89,24 +89,31 @@ class Library:
         return len(self.scores)
 
 
-def test_who_is_much_the_best_is_named_with_less_evidence_and_who_is_not_with_more() -> None:
-    calibration, people = small_calibration(), 5
+@pytest.mark.parametrize("people", [3, 20, 80])
+def test_who_is_much_the_best_is_named_with_less_evidence_and_who_is_not_with_more(
+    people: int,
+) -> None:
+    """Of N people a voice takes what √(20 · N) take of a clip, give or take the worth of that."""
+    calibration = small_calibration()
     judge = Judge(calibration, None, "m")
     worth = _MUCH_THE_BEST / calibration.slope
-    plain = float(judge.limits(num_people=people).threshold)
+    counted = math.sqrt(20 * people)
+    asked = calibration.llr(calibration.limits()[0]) + math.log(counted)
+    plain = (asked - calibration.offset) / calibration.slope
     of_search = Judge(calibration, None, "m", "search").limits(num_people=people)
     least = max(plain - worth, float(of_search.threshold))
     margin = math.log(people) / calibration.slope
 
-    def name(score: float, runner_up: float, judge: Judge = judge) -> str | None:
+    def decided(score: float, runner_up: float, judge: Judge = judge) -> Decision:
         library: Any = Library((score, runner_up, *[-1.0] * (people - 2)))
         search = Search(library, judge, Strangers(None), QualityLimits())
-        return search.nearest_to_voice(np.ones(3), REPORT).name
+        return search.nearest_to_voice(np.ones(3), REPORT).decision
 
     ahead, behind = margin + 0.001, margin - 0.001
-    assert name(least + 0.001, least - ahead) == "person 0"
-    assert name(least - 0.001, least - 0.001 - ahead) is None
-    assert name(plain + worth + 0.001, plain + worth - behind) == "person 0"
-    assert name(plain + worth - 0.001, plain + worth - 0.001 - behind) is None
+    assert decided(least + 0.001, least - ahead).same
+    assert not decided(least - 0.001, least - 0.001 - ahead).same
+    assert decided(plain + worth + 0.001, plain + worth - behind).same
+    assert not decided(plain + worth - 0.001, plain + worth - 0.001 - behind).same
     given = Judge(calibration, plain, "m")  # decides as it is, without a calibration's evidence
-    assert (name(plain, -1.0, given), name(plain - 0.001, -1.0, given)) == ("person 0", None)
+    assert decided(plain, -1.0, given).same
+    assert not decided(plain - 0.001, -1.0, given).same
