@@ -6,6 +6,10 @@ behind the mean of the recording, each with those most alike to it, and the eige
 graph that they make are clustered (von Luxburg, "A tutorial on spectral clustering", 2007). And
 whether two clusters are two people is asked of their *resemblance*: the cosine of what they have at
 their cores, as a share of that of one person at two times.
+
+Whoever speaks little has no cluster of their own in the graph. Many small clusters whose most alike
+are joined tell better how many people there are, and worse which window is whose; so voices are
+divided up to that number.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ _PATIENCE = 4  # numbers of voices that are tried behind the last one that was p
 _NO_CORE, _CORE_ROUNDS = 0.25, 3
 _LEAST_FOR_CORE = 20  # windows; of fewer, the quarter is as likely the voice itself
 _LEAST_STEADINESS = 0.05
+# Parts that are joined to tell how many voices there are, and the share of the limit from which.
+_NUM_PARTS, _JOINED_FROM = 12, 0.88
 
 
 def cluster_windows(
@@ -142,7 +148,56 @@ def _cluster_chunk(
         np.fill_diagonal(alike, -np.inf)
         if found <= least or alike.max() < limit:
             best, last_possible = kept, number
-    return best
+    num_voices = _number_by_joining(units, centred, vectors, _JOINED_FROM * limit, min_windows)
+    return _divided(units, centred, best, limit, min(most, num_voices), min_windows)
+
+
+def _number_by_joining(
+    units: np.ndarray, centred: np.ndarray, vectors: np.ndarray, limit: float, min_windows: int
+) -> int:
+    """How many voices are left of many small clusters, the most alike of which are joined."""
+    number = min(_NUM_PARTS, vectors.shape[1], max(1, len(units) // min_windows))
+    labels = _without_small(centred, _grouped(vectors[:, :number], number), min_windows, 1)
+    while labels.max() > 0:
+        alike = resemblance(units, labels)
+        np.fill_diagonal(alike, -np.inf)
+        one, other = np.unravel_index(alike.argmax(), alike.shape)
+        if alike[one, other] < limit:
+            break
+        labels = in_order(np.where(labels == other, one, labels))
+    return int(labels.max()) + 1
+
+
+def _divided(
+    units: np.ndarray,
+    centred: np.ndarray,
+    labels: np.ndarray,
+    limit: float,
+    most: int,
+    min_windows: int,
+) -> np.ndarray:
+    """The labels, where a voice that falls into two unlike ones is two, up to ``most``.
+
+    The graph has no cluster for whoever speaks little: most windows it joins theirs with are of
+    others.
+    """
+    pending = [*range(labels.max() + 1)]
+    while pending and labels.max() + 1 < most:
+        voice = pending.pop()
+        own = np.flatnonzero(labels == voice)
+        if len(own) < 2 * min_windows:
+            continue
+        is_other = _grouped(centred[own], 2) == 1
+        if min(is_other.sum(), (~is_other).sum()) < min_windows:
+            continue
+        divided = labels.copy()
+        divided[own[is_other]] = labels.max() + 1
+        alike = resemblance(units, divided)
+        np.fill_diagonal(alike, -np.inf)
+        if alike.max() < limit:
+            labels = divided
+            pending += [voice, labels.max()]
+    return labels
 
 
 def _eigenvectors(units: np.ndarray, number: int) -> np.ndarray:

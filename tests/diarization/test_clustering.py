@@ -56,6 +56,25 @@ def test_labels_count_from_0_in_the_order_of_first_words() -> None:
     assert found[[0, 4, 12]].tolist() == [0, 1, 2]
 
 
+def test_who_says_little_is_a_voice_beside_the_one_they_were_taken_for() -> None:
+    units, truth = conversation([0] * 10 + [2] * 2 + [1] * 10 + [0] * 5)
+    taken_for = np.where(truth == 2, 0, truth)
+    centred = units - units.mean(axis=0)
+    for most, expected in ((20, truth), (2, taken_for)):
+        found = clustering._divided(units, centred, taken_for, 0.68, most, 4)
+        assert same_partition(found, expected)
+    found = clustering._divided(units, centred, taken_for, 0.68, 20, 9)  # 8 are too few
+    assert same_partition(found, taken_for)
+
+
+@pytest.mark.parametrize("num_people", [1, 2, 4])
+def test_parts_that_are_joined_are_as_many_as_there_are_people(num_people: int) -> None:
+    units, _ = conversation(in_turns(num_people, 25))
+    centred = units - units.mean(axis=0)
+    vectors = clustering._eigenvectors(centred, 12)
+    assert clustering._number_by_joining(units, centred, vectors, 0.6, 4) == num_people
+
+
 def test_a_voice_of_few_windows_is_part_of_the_others() -> None:
     units, truth = conversation([0, 1, 0, 1, 0, 1, 0, 1, 0, 1])
     units[3] = conversation([0, 1, 2], seed=9)[0][-1]  # one odd window
