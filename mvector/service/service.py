@@ -88,6 +88,8 @@ class Service:
         Raises:
             RequestError: there is no such key, it may not do this, or asks too often.
         """
+        if self.keys is None and not self.settings.requests_per_minute:  # nothing is looked up
+            return self._admitted(token, address, request_id, scope)
         return await self.aside(lambda: self._admitted(token, address, request_id, scope))
 
     def _admitted(self, token: str | None, address: str, request_id: str, scope: Scope) -> Caller:
