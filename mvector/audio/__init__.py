@@ -12,6 +12,7 @@ from mvector.audio.formats import AUDIO_SUFFIXES, PassedOver, is_audio
 from mvector.audio.io import (
     audio_info,
     audio_windows,
+    channel_blocks,
     channel_choices,
     header_duration,
     read_audio,
@@ -33,6 +34,7 @@ __all__ = [
     "PassedOver",
     "audio_info",
     "audio_windows",
+    "channel_blocks",
     "channel_choices",
     "check_duration",
     "check_speech",

@@ -138,13 +138,24 @@ def channel_choices(
 
     Stretches without any sound are passed over. Errors as :func:`audio_windows`.
     """
+    for block, rate in channel_blocks(source, limits=limits):
+        if (np.ptp(block, axis=0) > 0).any():
+            yield choose_channels(block, rate)
+
+
+def channel_blocks(
+    source: AudioSource, *, limits: AudioLimits = DEFAULT_LIMITS
+) -> Iterator[tuple[np.ndarray, int]]:
+    """All channels of a clip, 30 s at a time, ``(samples, channels)``, and their rate.
+
+    Nothing of a clip with one channel. Errors as :func:`audio_windows`.
+    """
     name = source_name(source)
     with open_native(source, 16000, limits) as clip:
         if clip.num_channels < 2:
             return
         for block in cut_windows(clip.blocks, round(DECIDED_FROM_S * clip.sample_rate)):
-            if (np.ptp(check_samples(block, name), axis=0) > 0).any():
-                yield choose_channels(block, clip.sample_rate)
+            yield check_samples(block, name), clip.sample_rate
 
 
 def _check_stretch(name: str, sample_rate: int, offset_s: float, duration_s: float | None) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from mvector.audio import AudioSource, audio_windows, header_duration, source_name
 from mvector.audio.channels import ChannelChoice
 from mvector.audio.level import SILENCE_DB, sound_of
+from mvector.audio.silence import is_sound
 from mvector.audio.vad import VadMethod, speech_segments
 from mvector.diarization.one_voice import in_voice, loud_stretches
 from mvector.embedding.encoder import SpeakerEncoder
@@ -76,6 +77,7 @@ def hear(
     hop_s: float,
     vad_method: VadMethod | None = None,
     one_voice: bool = False,
+    not_theirs: np.ndarray | None = None,
     progress: bool = False,
     on_heard: Callable[[float], object] = lambda heard_s: None,
 ) -> Heard:
@@ -90,6 +92,7 @@ def hear(
         vad_method: finds the speech; ``None`` takes :func:`best_vad_method`.
         one_voice: the recording is one person's: what is loud and in their voice is speech, whether
             the network of ``silero`` takes it for speech or not.
+        not_theirs: ``(S, 2)`` seconds of what is heard of somebody else, and taken for silence.
         progress: show a bar.
         on_heard: is told how many seconds are heard, after each minute or so; what it raises ends
             the work.
@@ -119,7 +122,8 @@ def hear(
         return lambda share: on_heard(begin_s + share * block_s)
 
     with progress_bar(total=total, desc="Listening", unit="second", show=progress) as bar:
-        for block in blocks:
+        for heard in blocks:
+            block = _without(heard, rate, num_samples, not_theirs)
             level_db = sound_of(block, rate).level_db
             loudest_db = max(loudest_db, level_db)
             found = speech_in(block, rate, method, level_db)
@@ -158,6 +162,15 @@ def hear(
         odd[0] if odd else None,
         loudest_db,
     )
+
+
+def _without(block: np.ndarray, rate: int, first: int, places_s: np.ndarray | None) -> np.ndarray:
+    """A block that begins at a sample of a recording, with silence at some places of that."""
+    if places_s is None:
+        return block
+    places = np.clip(np.round(places_s * rate).astype(np.int64) - first, 0, len(block))
+    silence = [(start, stop) for start, stop in places.tolist() if start < stop]
+    return np.where(is_sound(len(block), silence), block, np.float32(0.0))
 
 
 def speech_in(

@@ -10,6 +10,7 @@ import numpy as np
 
 from mvector.audio import SILENCE_DB, AudioSource, ChannelOf, source_name, split_channel
 from mvector.diarization.channels import channels_of_people
+from mvector.diarization.crosstalk import Echo, find_echoes
 from mvector.diarization.hearing import Heard, best_vad_method, hear
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.result import Diarization, Speaker, turns_of, with_overlaps
@@ -70,8 +71,9 @@ def diarize(
         search.library.identify_embedding(np.ones(encoder.embd_dim), within=search.within)
     earlier = None if same_as is None else read_earlier(same_as, encoder.fingerprint)
     name, channels = source_name(source), _channels_of(encoder, source, options)
+    echoes = _echoes_in(encoder, source, channels)
     parts = []
-    for channel in channels:
+    for channel, echo in zip(channels, echoes, strict=True):
         own = options if channel is None else replace(options, num_speakers=1)
         sound = source if channel is None else ChannelOf(source, channel)
         heard = hear(
@@ -81,6 +83,7 @@ def diarize(
             hop_s=options.hop_s,
             vad_method=options.vad_method,
             one_voice=own.bounds[1] == 1,
+            not_theirs=None if echo is None else echo.places,
             progress=progress,
             on_heard=on_heard,
         )
@@ -93,7 +96,7 @@ def diarize(
         turns,
         people,
         encoder.fingerprint,
-        tuple(_notes(channels, parts, options)),
+        tuple(_notes(channels, echoes, parts, options)),
     )
 
 
@@ -107,8 +110,21 @@ def _channels_of(
     return channels_of_people(source, encoder.listening.limits) or (None,)
 
 
+def _echoes_in(
+    encoder: SpeakerEncoder, source: AudioSource, channels: tuple[int | None, ...]
+) -> tuple[Echo | None, ...]:
+    """What each channel holds of the other one, where there are two with a person each."""
+    first, *others = channels
+    if first is None or others[0] is None:
+        return (None,)
+    return find_echoes(source, (first, others[0]), encoder.listening.limits)
+
+
 def _notes(
-    channels: Sequence[int | None], parts: Sequence[_Part], options: DiarizationOptions
+    channels: Sequence[int | None],
+    echoes: Sequence[Echo | None],
+    parts: Sequence[_Part],
+    options: DiarizationOptions,
 ) -> list[str]:
     """What there is to know of how a recording was heard."""
     notes = []
@@ -120,6 +136,12 @@ def _notes(
             f"one person a channel: channels {which} hold different voices and were heard one by "
             "one; --channel mix hears them as one recording"
         )
+    notes += [
+        f"channel {channel} holds what is said in the other one, {-echo.level_db:.0f} dB below its "
+        "own speech, which was left out"
+        for channel, echo in zip(channels, echoes, strict=True)
+        if echo is not None
+    ]
     odd = parts[0].heard.channels if parts else None
     if odd is not None and odd.caution == "empty":
         notes.append(str(odd))

@@ -110,6 +110,21 @@ def test_a_call_with_one_person_a_channel_is_heard_channel_by_channel(model: Pat
     assert any(note.startswith("one person a channel: channels 0 and 1") for note in found.notes)
 
 
+def test_the_echo_of_the_other_channel_is_nobodys_speech(model: Path) -> None:
+    turns = np.repeat([1.0, 0.0, 1.0], 10 * RATE)
+    left = turns * np.concatenate([speech(0, 10.0, seed=k) for k in range(3)])
+    right = (1.0 - turns) * np.concatenate([speech(1, 10.0, seed=k) for k in range(3)])
+    hiss = 1e-4 * np.random.default_rng(0).normal(size=(len(left), 2))
+    call = (np.stack([left + 0.1 * right, right], axis=1) + hiss, RATE)
+    options = DiarizationOptions(vad_method="energy")
+    found = MVectorPredictor(model, use_gpu=False).diarize(call, options=options)
+    spoken_s = [(turn.start_s, turn.end_s) for turn in found.turns if turn.speaker == "Speaker 1"]
+    assert all(end_s < 10.5 or start_s > 19.5 for start_s, end_s in spoken_s)
+    assert [speaker.time_s for speaker in found.speakers] == pytest.approx([20.0, 10.0], abs=2.0)
+    (note,) = (note for note in found.notes if "which was left out" in note)
+    assert note.startswith("channel 0 holds what is said in the other one, 2")
+
+
 def test_silence_has_no_turns_and_too_many_people_are_refused(model: Path) -> None:
     predictor = MVectorPredictor(model, use_gpu=False)
     nobody = predictor.diarize((np.zeros(2 * RATE, np.float32), RATE), options=TWO)
