@@ -31,6 +31,8 @@ _VISIBLE = re.compile(
 )
 _NON_JOINER = "\u200c"
 _JOINERS = f"{_NON_JOINER}\u200d"
+_PICTURES = {"So", "Sm"}  # the categories of emoji
+_OF_EMOJI = "[\ufe0f\U0001f3fb-\U0001f3ff]+$"  # behind one: its colours, and that of its skin
 _VIRAMA = 9  # combining class of what takes the vowel from an Indic consonant
 _SHAPES = range(0xFB50, 0xFEFF)  # of Arabic letters
 # Arabic letters that join the one behind them: those with a shape for the beginning of a word
@@ -78,15 +80,19 @@ def _shapes_letters(name: str, place: int) -> bool:
     """Whether a joiner or non-joiner changes the letters beside it.
 
     That is, beside a virama, as in Indic scripts, and of a non-joiner where two Arabic letters
-    would be joined, as within Persian names (after RFC 5892, appendix A).
+    would be joined, as within Persian names (after RFC 5892, appendix A); of a joiner also between
+    two emoji, which become one (Unicode Technical Standard 51).
     """
     before, behind = name[:place], name[place + 1 :]
     if before and any(unicodedata.combining(c) == _VIRAMA for c in (before[-1], *behind[:1])):
         return True
     last = next((c for c in reversed(before) if not unicodedata.combining(c)), "")
     following = next((c for c in behind if not unicodedata.combining(c)), " ")
+    if name[place] != _NON_JOINER:
+        pictures = re.sub(_OF_EMOJI, "", before)[-1:] + behind[:1]
+        return [unicodedata.category(c) in _PICTURES for c in pictures] == [True, True]
     is_arabic = unicodedata.name(following, "").startswith("ARABIC LETTER")
-    return name[place] == _NON_JOINER and last in _JOINING and is_arabic
+    return last in _JOINING and is_arabic
 
 
 def checked_name(name: str, what: str = "name") -> str:

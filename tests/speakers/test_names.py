@@ -31,6 +31,8 @@ def test_two_names_that_look_alike_are_one(invisible: str) -> None:
         f"क्{NON_JOINER}ष",  # a virama that is seen
         f"র{JOINER}্য",  # Bengali
         f"ශ්{JOINER}රී",  # Sinhala
+        f"👩{JOINER}🚀",  # two emoji that are one
+        f"👩🏽{JOINER}❤\ufe0f{JOINER}👩",
         "\u0600\u0661",  # a sign around a number
     ],
 )
@@ -40,7 +42,10 @@ def test_what_changes_the_letters_beside_it_stays(name: str) -> None:
     assert checked_name(f"{ZERO_WIDTH_SPACE}{name}{NON_JOINER}") == name
 
 
-@pytest.mark.parametrize("name", [f"رضا{NON_JOINER}علی", f"ক{NON_JOINER}", f"علی{JOINER}رضا"])
+@pytest.mark.parametrize(
+    "name",
+    [f"رضا{NON_JOINER}علی", f"ক{NON_JOINER}", f"علی{JOINER}رضا", f"Ada{JOINER}🚀", f"🚀{JOINER}"],
+)
 def test_a_joiner_that_changes_nothing_goes(name: str) -> None:
     assert checked_name(name) == name.replace(NON_JOINER, "").replace(JOINER, "")
 
