@@ -32,28 +32,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from common import cpu_name
-from service_load import Client, Load, Server, at_once, people_and_clips, request
+from service_load import RATE, Client, Load, Server, at_once, clip_of, people_and_clips, request
 
 from mvector.compute.threads import num_threads
-from mvector.demo.voices import random_voice, synthesise
 from mvector.embedding.listening import Clip
 from mvector.recognition.predictor import MVectorPredictor
 
-RATE, DURATION_S = 16_000, 3.0
 NUM_VOICES = 24
 WARM_UP_S = 2.0
 MIXED_CLIENTS = 8
-
-
-def voices() -> list[bytes]:
-    """One clip of each voice, as wav."""
-    found = []
-    for voice in range(NUM_VOICES):
-        stream = io.BytesIO()
-        samples = synthesise(random_voice(voice), DURATION_S, RATE, seed=voice)
-        soundfile.write(stream, samples, RATE, format="WAV", subtype="PCM_16")
-        found.append(stream.getvalue())
-    return found
 
 
 def bare(clips: list[bytes], model: str | None, seconds: float) -> float:
@@ -205,7 +192,7 @@ def main() -> None:
     parser.add_argument("--kill_every", type=float, default=60.0, help="seconds")
     args = parser.parse_args()
     print(f"{cpu_name()}, {os.cpu_count()} cores, {num_threads()} threads")
-    clips = voices()
+    clips = [clip_of(voice) for voice in range(NUM_VOICES)]
     bare_rate = bare(clips, args.model_path, args.seconds)
     with tempfile.TemporaryDirectory() as folder:
         with Server(Path(folder), args.workers, args.model_path, args.library) as server:

@@ -1,7 +1,11 @@
-"""A service of its own, clients that cost little, and what they find: for benchmarks/service.py."""
+"""A service of its own, clients that cost little, their clips, and what they find.
+
+For benchmarks/service.py and benchmarks/several_servers.py.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,7 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import soundfile
+
+from mvector.demo.voices import random_voice, synthesise
+
+RATE, DURATION_S = 16_000, 3.0
 _PATIENCE_S = 120.0
+
+
+def clip_of(voice: int) -> bytes:
+    """A clip of a voice that no other number has, as wav."""
+    stream = io.BytesIO()
+    samples = synthesise(random_voice(voice), DURATION_S, RATE, seed=voice)
+    soundfile.write(stream, samples, RATE, format="WAV", subtype="PCM_16")
+    return stream.getvalue()
 
 
 class Server:

@@ -13,7 +13,6 @@ services share a folder.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
 import tempfile
@@ -22,23 +21,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from common import cpu_name
-from service_load import Client, Server, at_once, people_and_clips, request
+from service_load import Client, Server, at_once, clip_of, people_and_clips, request
 
 from mvector.compute.threads import num_threads
-from mvector.demo.voices import random_voice, synthesise
 
-RATE, DURATION_S = 16_000, 3.0
 PATIENCE_S = 30.0
-
-
-def clip_of(voice: int) -> bytes:
-    """A clip of a voice that no other number has, as wav."""
-    stream = io.BytesIO()
-    samples = synthesise(random_voice(voice), DURATION_S, RATE, seed=voice)
-    soundfile.write(stream, samples, RATE, format="WAV", subtype="PCM_16")
-    return stream.getvalue()
 
 
 def seconds_until_known(client: Client, name: str, clip: bytes) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from mvector.audio.vad import CHUNK, SILERO_RATE, SileroNetwork, hysteresis, merge_and_pad
+from mvector.audio.vad import CHUNK, SILERO_RATE, SileroNetwork, merge_and_pad, speech_of
 
 
 class LiveSilero:
@@ -43,11 +43,8 @@ class LiveSilero:
 
     def segments(self, end: int) -> np.ndarray:
         """``(S, 2)`` samples from the beginning: the speech in what is remembered, to the end."""
-        speech = hysteresis(self._probabilities) if len(self._probabilities) else np.zeros(0, bool)
-        edges = np.flatnonzero(np.diff(speech, prepend=False, append=False)).reshape(-1, 2)
-        chunk = CHUNK * self._rate / SILERO_RATE
-        active = np.rint((edges + self._first) * chunk).astype(np.int64)
-        return merge_and_pad(np.minimum(active, end), end, self._rate)
+        active = speech_of(self._probabilities, self._rate, end, self._first)
+        return merge_and_pad(active, end, self._rate)
 
     def forget(self, until: int) -> None:
         """What is before a sample, from the beginning, is not asked for again."""

@@ -40,7 +40,7 @@ def digital_silence(waveform: np.ndarray, sample_rate: int) -> list[tuple[int, i
     swing = 0.5 * (high - low)
     limit = max(_STILL, 10.0 ** (-BELOW_PEAK_DB / 20.0) * float(swing.max()))
     is_still = swing <= limit
-    borders = np.flatnonzero(np.diff(is_still, prepend=False, append=False)).reshape(-1, 2)
+    borders = stretches_of(is_still)
     # A stretch goes on into the block before it and the one behind it, and no further.
     shortest = least - (_WINDOW + 1) * block
     found = []
@@ -68,6 +68,11 @@ def is_sound(num_samples: int, silence: list[tuple[int, int]]) -> np.ndarray:
     for start, stop in silence:
         sounds[start:stop] = False
     return sounds
+
+
+def stretches_of(mask: np.ndarray) -> np.ndarray:
+    """Begin and end of each stretch in which a mask is true, ``(stretches, 2)``, in order."""
+    return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
 
 
 def dropped_silence(waveform: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ import numpy as np
 import soxr
 
 from mvector.audio.level import SILENCE_DB, sound_of
+from mvector.audio.silence import stretches_of
 from mvector.errors import AudioError, ConfigError, MissingDependencyError, import_errors_as
 
 if TYPE_CHECKING:
@@ -133,10 +134,7 @@ def _silero_activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     resampled = np.asarray(sound.placed * 10.0 ** (gain_db / 20.0), dtype=np.float32)
     if sample_rate != SILERO_RATE:
         resampled = soxr.resample(resampled, sample_rate, SILERO_RATE)
-    speech = hysteresis(_silero_probabilities(session, resampled))
-    edges = np.flatnonzero(np.diff(speech, prepend=False, append=False)).reshape(-1, 2)
-    samples = np.rint(edges * (CHUNK * sample_rate / SILERO_RATE)).astype(np.int64)
-    return np.minimum(samples, len(waveform))
+    return speech_of(_silero_probabilities(session, resampled), sample_rate, len(waveform))
 
 
 def _silero_probabilities(session: InferenceSession, waveform: np.ndarray) -> np.ndarray:
@@ -178,7 +176,19 @@ class SileroNetwork:
         return np.concatenate(probabilities)
 
 
-def hysteresis(probabilities: np.ndarray) -> np.ndarray:
+def speech_of(
+    probabilities: np.ndarray, sample_rate: int, num_samples: int, first: int = 0
+) -> np.ndarray:
+    """Stretches ``(stretches, 2)`` in samples of the chunks ``(chunks,)`` that are speech.
+
+    There are ``first`` chunks before these, and ``num_samples`` with all of them.
+    """
+    chunks = stretches_of(_hysteresis(probabilities)) + first
+    samples = np.rint(chunks * (CHUNK * sample_rate / SILERO_RATE)).astype(np.int64)
+    return np.minimum(samples, num_samples)
+
+
+def _hysteresis(probabilities: np.ndarray) -> np.ndarray:
     """Whether each chunk is speech: between the two thresholds the last decision stands."""
     decided = (probabilities >= SILERO_ONSET) | (probabilities < SILERO_OFFSET)
     last_decided = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), 0))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mvector.cli.clips import RecordingOptions, open_clip
 from mvector.cli.common import (
@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mvector.embedding.encoder import SpeakerEncoder
-    from mvector.recognition.answers import Recognition
-    from mvector.recognition.live import LiveTurn
+    from mvector.recognition.live import LiveDiarizer, LiveTurn
     from mvector.recognition.predictor import MVectorPredictor
-    from mvector.recognition.watching import Moment
+    from mvector.recognition.watching import Moment, Watcher
 
 _BEST_FIRST = ("same", "cannot tell", "different")
 _BLOCK_S = 0.5  # of a file, as it is read
@@ -81,34 +80,22 @@ def watch(args: Watch) -> int:
     Returns:
         0 if somebody enrolled was heard, 3 if that cannot be told of somebody who was, else 1.
     """
-    codes = {ANSWER_CODES["different"]}
     listen = _listen_for_turns if args.hop_seconds is None else _listen_in_windows
-    listen(args, codes)
+    codes = {ANSWER_CODES["different"], *listen(args)}
     return next(ANSWER_CODES[best] for best in _BEST_FIRST if ANSWER_CODES[best] in codes)
 
 
-def _listen_for_turns(args: Watch, codes: set[int]) -> None:
-    """Print turns as they end, and gather the exit codes of what the library says."""
+def _listen_for_turns(args: Watch) -> set[int]:
     predictor = make_predictor(args, args.library)
     try:
         live = predictor.diarize_live(within=args.within)
     except MissingDependencyError as error:
         cure = "Without it, --hop_seconds 1 tells each second who is heard"
         raise MissingDependencyError(f"{error} {cure}.") from error
-
-    def tell(turns: Iterator[LiveTurn]) -> None:
-        for told in turns:
-            _print_turn(args, predictor, told)
-            _add_code(codes, told.result)
-
-    with _stopped_by_user(), _open_blocks(args, predictor.encoder, _BLOCK_S) as blocks:
-        for block in blocks:
-            tell(live.hear(block))
-    tell(live.end())
+    return _listen(args, predictor, live, _BLOCK_S, _print_turn)
 
 
-def _listen_in_windows(args: Watch, codes: set[int]) -> None:
-    """Print who is heard in each window, and gather the exit codes."""
+def _listen_in_windows(args: Watch) -> set[int]:
     from mvector.recognition.watching import Watcher
 
     predictor = predictor_with_library(args)
@@ -123,21 +110,33 @@ def _listen_in_windows(args: Watch, codes: set[int]) -> None:
         top_k=args.top_k,
         within=args.within,
     )
+    return _listen(args, predictor, watcher, hop_s, _print_moment)
 
-    def tell(moments: Iterator[Moment]) -> None:
-        for moment in moments:
-            _print_moment(args, predictor, moment)
-            _add_code(codes, moment.result)
 
-    with _stopped_by_user(), _open_blocks(args, predictor.encoder, hop_s) as blocks:
+def _listen(
+    args: Watch,
+    predictor: MVectorPredictor,
+    listener: LiveDiarizer | Watcher,
+    block_s: float,
+    show: Callable[[Watch, MVectorPredictor, Any], None],
+) -> set[int]:
+    """Print what a listener tells of what is heard; gives the exit codes of what it told."""
+    codes = set()
+
+    def tell(news: Iterator[LiveTurn] | Iterator[Moment]) -> None:
+        for told in news:
+            show(args, predictor, told)
+            if told.result is not None:
+                codes.add(ANSWER_CODES[told.result.decision.answer])
+
+    with _stopped_by_user(), _open_blocks(args, predictor.encoder, block_s) as blocks:
         for block in blocks:
-            tell(watcher.hear(block))
-        tell(watcher.end())
-
-
-def _add_code(codes: set[int], result: Recognition | None) -> None:
-    if result is not None:
-        codes.add(ANSWER_CODES[result.decision.answer])
+            tell(listener.hear(block))
+        if args.hop_seconds is not None:
+            tell(listener.end())
+    if args.hop_seconds is None:  # who stops it ends a turn as well
+        tell(listener.end())
+    return codes
 
 
 @contextmanager

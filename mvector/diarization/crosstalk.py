@@ -15,8 +15,8 @@ import numpy as np
 from mvector.audio import AudioLimits, AudioSource, channel_blocks
 from mvector.audio.level import FRAME_S, sound_of
 from mvector.audio.quality import find_speech
+from mvector.audio.silence import stretches_of
 from mvector.audio.vad import merge_and_pad
-from mvector.diarization.one_voice import edges_of
 
 # Levels are relative to the loudest hundredth of a channel, so that it does not matter how loud
 # the one is recorded, and how loud the other.
@@ -85,10 +85,10 @@ def echo_in(own: np.ndarray, other: np.ndarray) -> Echo | None:
     noise_db = _levels(np.array([find_speech(own[own > 0.0])[0]]), own)
     is_echo = ~is_louder
     for start, stop in merge_and_pad(
-        edges_of(is_louder & (own_db > noise_db + _SPEECH_DB)), len(own), round(1.0 / FRAME_S)
+        stretches_of(is_louder & (own_db > noise_db + _SPEECH_DB)), len(own), round(1.0 / FRAME_S)
     ).tolist():
         is_echo[start:stop] = False  # of the person of this channel
-    return Echo(usual_db, edges_of(is_echo) * FRAME_S)
+    return Echo(usual_db, stretches_of(is_echo) * FRAME_S)
 
 
 def _likeness(own_db: np.ndarray, other_db: np.ndarray, delay: int) -> float:

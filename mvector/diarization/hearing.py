@@ -29,7 +29,7 @@ _BATCH_SIZE = 64
 # much noise for speech.
 _LEVEL_DB = -14.0
 _OTHER_LEVEL_DB = -4.0  # where one person is heard, and most of what is loud is not found
-_JOINED_S = 0.02  # stretches of two blocks that are no farther apart are one
+JOINED_S = 0.02  # stretches of two blocks that are no farther apart are one
 
 
 @dataclass(frozen=True)
@@ -257,5 +257,5 @@ def _joined(segments: np.ndarray) -> np.ndarray:
         return segments
     starts, ends = segments[np.argsort(segments[:, 0], kind="stable")].T
     ends = np.maximum.accumulate(ends)
-    breaks = starts[1:] - ends[:-1] > _JOINED_S
+    breaks = starts[1:] - ends[:-1] > JOINED_S
     return np.stack([starts[np.r_[True, breaks]], ends[np.r_[breaks, True]]], axis=1)

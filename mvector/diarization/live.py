@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from mvector.diarization.clustering import cores_of
-from mvector.diarization.hearing import Heard, stretch_of
+from mvector.diarization.clustering import core_of
+from mvector.diarization.hearing import JOINED_S, Heard, stretch_of
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.voices import LIMIT, find_voices
 from mvector.errors import MissingDependencyError
@@ -21,7 +21,6 @@ MOST_KNOWN = 50
 # likeness below which it is. Chosen on the recordings that the other settings were.
 _TO_DOUBT, _TO_BE_NEW, _PLAUSIBLE = 2, 4, 0.55
 _LEAST_USUAL = 0.05
-_JOINED_S = 0.02  # stretches that are no farther apart are one
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class LiveVoices:
         self._units = np.concatenate([self._units, units])[-KEPT:]
         self._numbers = np.concatenate([self._numbers, np.full(len(units), -1)])[-KEPT:]
         segments = self._segments
-        if len(segments) and segment[0] - segments[-1, 1] <= _JOINED_S:
+        if len(segments) and segment[0] - segments[-1, 1] <= JOINED_S:
             segments[-1, 1] = segment[1]
         else:
             segments = np.concatenate([segments, [segment]])
@@ -173,7 +172,7 @@ class LiveVoices:
         present, last = np.unique(self._numbers[::-1], return_index=True)
         for number in present[np.argsort(-last)].tolist():
             own = self._units[self._numbers == number]
-            (core,) = cores_of(own, np.zeros(len(own), np.int64))
+            core = core_of(own)
             usual = max(float(np.median(own @ core)), _LEAST_USUAL)
             self._known.pop(number, None)
             self._known[number] = _Known(core, usual)

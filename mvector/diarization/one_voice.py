@@ -11,6 +11,7 @@ import numpy as np
 
 from mvector.audio.level import FRAME_S, sound_of
 from mvector.audio.quality import cut_frames, find_speech, powers_of
+from mvector.audio.silence import stretches_of
 from mvector.audio.vad import MIN_PAUSE_S
 from mvector.diarization.clustering import core_of
 
@@ -28,13 +29,13 @@ def loud_stretches(block: np.ndarray, rate: int, found: np.ndarray) -> np.ndarra
     if not len(frames):
         return np.zeros((0, 2), np.int64)
     is_loud = find_speech(powers_of(frames))[1]
-    edges = edges_of(is_loud)
+    edges = stretches_of(is_loud)
     for start, stop in zip(edges[:-1, 1], edges[1:, 0], strict=True):
         is_loud[start:stop] |= stop - start < MIN_PAUSE_S / FRAME_S
     size = frames.shape[1]
     for start, stop in found.tolist():
         is_loud[start // size : -(-stop // size)] = False
-    edges = edges_of(is_loud)
+    edges = stretches_of(is_loud)
     return edges[edges[:, 1] - edges[:, 0] >= _LEAST_S / FRAME_S] * size
 
 
@@ -49,8 +50,3 @@ def in_voice(units: np.ndarray, is_sure: np.ndarray) -> np.ndarray:
         return is_sure
     cosines = units @ core_of(units[is_sure])
     return is_sure | (cosines >= _ALIKE * np.median(cosines[is_sure]))
-
-
-def edges_of(mask: np.ndarray) -> np.ndarray:
-    """Begin and end of each run of a mask, ``(runs, 2)``."""
-    return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)

@@ -12,7 +12,7 @@ from mvector.audio import AudioSource, channel_choices, source_name, split_chann
 from mvector.audio.channels import ChannelChoice
 from mvector.audio.clip_report import CLIPPED_FROM, TRUSTED, ClipReport, measure_clip
 from mvector.audio.quality import speech_frames
-from mvector.audio.silence import digital_silence, dropped_silence, is_sound
+from mvector.audio.silence import digital_silence, dropped_silence, is_sound, stretches_of
 from mvector.audio.vad import VadMethod, speech_segments
 from mvector.features.front_end import FrontEnd
 from mvector.plotting.canvas import COLOURS, drawable, name_legend, new_figure
@@ -254,7 +254,7 @@ def _draw_features(axes: Axes, view: ClipView) -> None:
 
 
 def _draw_dropped(axes: Axes, view: ClipView) -> None:
-    for start, stop in _stretches(~view.is_heard):
+    for start, stop in stretches_of(~view.is_heard).tolist():
         hatch = "////" if view.is_silence[start] else "...."
         left, right = (view.start_s + at / view.sample_rate for at in (start, stop))
         axes.axvspan(
@@ -288,8 +288,3 @@ def _draw_key(figure: Figure, views: Sequence[ClipView]) -> None:
 def _column_edges(num_samples: int) -> np.ndarray:
     """Edges of at most ``_COLUMNS`` columns of samples, ascending."""
     return np.unique(np.linspace(0, num_samples, min(num_samples, _COLUMNS) + 1).astype(np.int64))
-
-
-def _stretches(chosen: np.ndarray) -> list[tuple[int, int]]:
-    borders = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
-    return [(int(start), int(stop)) for start, stop in borders.reshape(-1, 2)]

@@ -239,7 +239,7 @@ def test_speech_lasts_until_the_probability_falls_below_the_lower_threshold() ->
             elif value < vad_module.SILERO_OFFSET:
                 speaking = False
             expected.append(speaking)
-        assert vad_module.hysteresis(probabilities).tolist() == expected
+        assert vad_module._hysteresis(probabilities).tolist() == expected
 
 
 def segments_by_hand(active: list[tuple[int, int]], num_samples: int, rate: int) -> list[list[int]]:
