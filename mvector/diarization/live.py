@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -10,17 +11,19 @@ import numpy as np
 from mvector.diarization.clustering import core_of
 from mvector.diarization.hearing import JOINED_S, Heard, stretch_of
 from mvector.diarization.options import DiarizationOptions
-from mvector.diarization.voices import LIMIT, find_voices
+from mvector.diarization.voices import SOME_WINDOWS, UNEXPLAINED, find_voices
 from mvector.errors import MissingDependencyError
 
 #: Windows that are kept: some 6 minutes of speech.
 KEPT = 480
 #: Voices that are known again; of more, the one that was silent for longest is forgotten.
 MOST_KNOWN = 50
-# Windows of a stretch from which it may be somebody else than its cluster, or somebody new; and the
-# likeness below which it is. Chosen on the recordings that the other settings were.
-_TO_DOUBT, _TO_BE_NEW, _PLAUSIBLE = 2, 4, 0.55
-_LEAST_USUAL = 0.05
+# How like a voice a stretch has to be, of few windows and of so many that it may be somebody new;
+# and by how much more like another one it is the other's, a single window and several. Chosen on
+# the recordings that the other settings were.
+_MANY, _LIKE, _MANY_LIKE = 4, 0.55, 0.65
+_MUCH_LIKER, _LIKER = 0.3, 0.15
+_LEAST_USUAL = 0.45
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,39 @@ class _Known:
     """What a voice is compared by, also when its windows are gone."""
 
     core: np.ndarray
-    usual: float  # cosine that a window of it has with the core
+    num_windows: int
+    usual: float  # cosine that a window has with the voice, of which the core is an estimate
+
+    @classmethod
+    def of(cls, units: np.ndarray) -> _Known:
+        """Of its windows ``(n, embd_dim)``."""
+        core, number = core_of(units), len(units)
+        # each window is a part of the core, and the more like it the fewer there are
+        square = (number * float(np.median(units @ core)) ** 2 - 1.0) / max(number - 1, 1)
+        return cls(core, number, float(np.sqrt(max(square, _LEAST_USUAL**2))))
+
+    def cosine_of(self, number: int) -> float:
+        """Cosine that the mean of so many windows has with the voice."""
+        return self.usual / float(np.sqrt(self.usual**2 + (1.0 - self.usual**2) / number))
+
+    @property
+    def own_cosine(self) -> float:
+        """Cosine that the core has with the voice."""
+        return self.cosine_of(self.num_windows)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Who a voice is named as."""
+
+    number: int
+    voiceprint: np.ndarray
+    usual: float  # cosine that its windows have with the voiceprint
+
+    def explains(self, units: np.ndarray) -> bool:
+        """Whether windows ``(n, embd_dim)`` may be of this person."""
+        is_unlike = float((units @ self.voiceprint).mean()) < UNEXPLAINED * self.usual
+        return len(units) < SOME_WINDOWS or not is_unlike
 
 
 class LiveVoices:
@@ -45,8 +80,8 @@ class LiveVoices:
 
     The speech of the last minutes is divided anew with each piece, as that of a recording is, so
     that early mistakes do not last. A voice of it has the number that most of its windows were told
-    with, if it is at all like these; what was told is not taken back. Who was silent for longer
-    than windows are kept is known again by the core of the voice.
+    with, but for stretches that are not like these; what was told is not taken back. Who was silent
+    for longer than windows are kept is known again by the core of the voice.
 
     Args:
         embd_dim: size of the embeddings.
@@ -72,7 +107,11 @@ class LiveVoices:
         return {number: known.core for number, known in self._known.items()}
 
     def add(
-        self, segment: tuple[float, float], windows: np.ndarray, units: np.ndarray
+        self,
+        segment: tuple[float, float],
+        windows: np.ndarray,
+        units: np.ndarray,
+        voiceprints: Mapping[int, np.ndarray] | None = None,
     ) -> list[Stretch]:
         """Whose a piece of speech is.
 
@@ -80,6 +119,8 @@ class LiveVoices:
             segment: its begin and end in seconds, not before the end of the last one.
             windows: ``(N, 2)`` seconds of its windows, in order.
             units: ``(N, embd_dim)`` of length 1; without any, the piece is nobody's.
+            voiceprints: direction ``(embd_dim,)`` of who a voice is named as, by its number.
+                Stretches that the person does not explain are of another voice.
 
         Returns:
             Stretches that cover the piece, in order.
@@ -92,6 +133,7 @@ class LiveVoices:
         stretch = stretch_of(voices.places, self._windows)
         labels = voices.voices[stretch]
         numbers = self._voted(labels, len(voices.cores))
+        people = self._as_named(voiceprints or {})
         is_new = self._numbers < 0
         found: list[Stretch] = []
         for place, (start, end) in enumerate(voices.places.tolist()):
@@ -99,14 +141,14 @@ class LiveVoices:
                 continue
             own, voice = is_new & (stretch == place), voices.voices[place]
             if own.any():
-                numbers[voice] = self._number_of(self._units[own], int(numbers[voice]))
+                numbers[voice] = self._number_of(self._units[own], int(numbers[voice]), people)
             elif numbers[voice] < 0:
                 numbers[voice] = self._last
             self._last = int(numbers[voice])
             self._numbers[own] = self._last
             found.append(Stretch(max(start, segment[0]), end, self._last))
         self._numbers[self._numbers < 0] = found[0].voice  # windows that begin before the piece
-        self._remember()
+        self._remember(numbers[labels])
         return found
 
     def _keep(self, segment: tuple[float, float], windows: np.ndarray, units: np.ndarray) -> None:
@@ -140,20 +182,34 @@ class LiveVoices:
         numbers[rows[agreed]] = columns[agreed]
         return numbers
 
-    def _number_of(self, units: np.ndarray, voted: int) -> int:
+    def _as_named(self, voiceprints: Mapping[int, np.ndarray]) -> list[_Named]:
+        """What windows of each named voice have in common with the person."""
+        told = {number: self._units[self._numbers == number] for number in voiceprints}
+        return [
+            _Named(number, voiceprints[number], float(np.median(own @ voiceprints[number])))
+            for number, own in told.items()
+            if len(own)
+        ]
+
+    def _number_of(self, units: np.ndarray, voted: int, people: Sequence[_Named]) -> int:
         """The number of a stretch of windows ``(n, embd_dim)``, or the next one.
 
-        Clusters of few windows may be of two people. So the stretch itself has to be a little like
-        what was told with the number that is proposed; else it is who it is most like, or new.
+        Clusters of few windows may be of two people. So the stretch itself has to be like what was
+        told with the number that is proposed, and like the person it is named as; else it is who it
+        is most like, or new.
         """
-        alike = self._likeness(units)
-        is_plausible = len(units) < _TO_DOUBT or alike.get(voted, 0.0) >= _PLAUSIBLE
-        if voted in alike and is_plausible:
-            return voted
+        unlike = {each.number for each in people if not each.explains(units)}
+        alike = {k: value for k, value in self._likeness(units).items() if k not in unlike}
         best = max(alike, key=lambda number: alike[number], default=-1)
-        is_too_short = voted in alike and len(units) < _TO_BE_NEW
+        limit = _MANY_LIKE if len(units) >= _MANY else _LIKE
+        if voted in alike:
+            is_single = len(units) < SOME_WINDOWS
+            fits = alike[voted] >= alike[best] - (_MUCH_LIKER if is_single else _LIKER)
+            if fits and (is_single or alike[voted] >= limit):
+                return voted
+        is_too_short = voted in alike and len(units) < _MANY
         are_all_known = self._num_voices == self._options.num_speakers
-        if best >= 0 and (alike[best] >= LIMIT or is_too_short or are_all_known):
+        if best >= 0 and (alike[best] >= limit or is_too_short or are_all_known):
             return best
         self._num_voices += 1
         return self._num_voices - 1
@@ -161,20 +217,22 @@ class LiveVoices:
     def _likeness(self, units: np.ndarray) -> dict[int, float]:
         """How alike windows are to each known voice, as a share of what its own windows are."""
         mean = units.mean(axis=0) / np.linalg.norm(units.mean(axis=0))
-        spread = {k: (1.0 - known.usual**2) / len(units) for k, known in self._known.items()}
         return {
-            k: float(mean @ known.core) * float(np.sqrt(known.usual**2 + spread[k])) / known.usual
-            for k, known in self._known.items()
+            number: float(mean @ known.core) / (known.cosine_of(len(units)) * known.own_cosine)
+            for number, known in self._known.items()
         }
 
-    def _remember(self) -> None:
-        """The cores of the voices that windows are kept of; who was heard last comes last."""
+    def _remember(self, agreed: np.ndarray) -> None:
+        """The cores of the voices that windows are kept of; who was heard last comes last.
+
+        The windows ``(N,)`` that are divided now as they were told make a core, if there are some.
+        """
         present, last = np.unique(self._numbers[::-1], return_index=True)
         for number in present[np.argsort(-last)].tolist():
-            own = self._units[self._numbers == number]
-            core = core_of(own)
-            usual = max(float(np.median(own @ core)), _LEAST_USUAL)
+            told = self._numbers == number
+            both = told & (agreed == number)
+            own = self._units[both if both.sum() >= _MANY else told]
             self._known.pop(number, None)
-            self._known[number] = _Known(core, usual)
+            self._known[number] = _Known.of(own)
         for number in [*self._known][:-MOST_KNOWN]:
             del self._known[number]

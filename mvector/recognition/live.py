@@ -19,6 +19,7 @@ from mvector.recognition.searching import Search
 
 _CLIP_S = 30.0  # the last of each voice, for its quality
 _MARGIN_S = 1e-6  # of times that are sums
+_DOUBTS = 1  # more than there were certain answers, with which a name stays
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class _Person:
     clip: np.ndarray
     name: str | None = None
     score: float | None = None
+    voiceprint: np.ndarray | None = None  # of whom it is named as
+    certainty: int = 0  # answers for the name, less those in doubt
     unknown: str | None = None  # label, once it was told without a name
     told: str | None = None  # label of the last turn
 
@@ -105,7 +108,12 @@ class LiveDiarizer:
 
     def _take(self, piece: Piece) -> Iterator[LiveTurn]:
         place = piece.start_s, piece.end_s
-        for stretch in self._voices.add(place, piece.windows, piece.units):
+        named = {
+            voice: each.voiceprint
+            for voice, each in self._people.items()
+            if each.voiceprint is not None
+        }
+        for stretch in self._voices.add(place, piece.windows, piece.units, named):
             self._listen(stretch, piece)
             last = self._open
             goes_on = (
@@ -162,12 +170,15 @@ class LiveDiarizer:
         if self._search is None or report is None:
             return None
         result = self._search.nearest_to_voice(self._voices.cores[voice], report)
-        nearest = result.candidates[0].name
-        # who was recognised with more certainty once is not forgotten for a doubt
-        in_doubt = result.decision.inconclusive and nearest == person.name
-        name = nearest if in_doubt else result.name
+        nearest, in_doubt = result.candidates[0], result.decision.inconclusive
+        was_told = nearest.name == person.name
+        person.certainty = (person.certainty if was_told else 0) + result.is_known - in_doubt
+        # who was recognised with more certainty is not forgotten for a doubt, but for several
+        is_named = result.is_known or (in_doubt and was_told and person.certainty >= -_DOUBTS)
+        is_named = is_named and self._is_free(nearest.name, voice, result.score)
         person.score = result.score
-        person.name = name if name is None or self._is_free(name, voice, result.score) else None
+        person.name = nearest.name if is_named else None
+        person.voiceprint = nearest.voiceprint if is_named else None
         return result
 
     def _measured(self, clip: np.ndarray) -> ClipReport | None:

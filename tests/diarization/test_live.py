@@ -10,6 +10,7 @@ import pytest
 from mvector.diarization import live
 from mvector.diarization.live import LiveVoices, Stretch
 from mvector.diarization.options import DiarizationOptions
+from mvector.diarization.voices import Voices
 
 DIM, HOP_S, WINDOW_S = 48, 0.75, 1.5
 Piece = tuple[tuple[float, float], np.ndarray, np.ndarray]
@@ -74,6 +75,59 @@ def test_who_comes_back_after_long_is_known_by_the_core(monkeypatch: pytest.Monk
     found = told(voices, pieces([[0], [0], [1], [2], *[[1], [2]] * 6, [0], [1]]))
     assert [own[0].voice for own in found[-2:]] == [0, 1]
     assert set(voices.cores) == {0, 1, 2}
+
+
+def piece_of(directions: list[np.ndarray], start_s: float, *, noise: float = 0.3) -> Piece:
+    """A piece of windows along directions, each with some noise."""
+    random = np.random.default_rng(round(start_s))
+    vectors = np.stack(directions) + noise / np.sqrt(DIM) * random.normal(
+        size=(len(directions), DIM)
+    )
+    starts = start_s + HOP_S * np.arange(len(vectors))
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    windows = np.stack([starts, starts + WINDOW_S], axis=1)
+    return (start_s, float(windows[-1, 1])), windows, units.astype(np.float32)
+
+
+@pytest.mark.parametrize(("is_named", "number"), [(False, 0), (True, 1)])
+def test_what_a_named_person_does_not_explain_is_another_voice(is_named: bool, number: int) -> None:
+    voice, own, *_ = np.eye(DIM)
+    ada, alike = voice + own, voice
+    voices = LiveVoices(DIM)
+    for start_s in (0.0, 10.0):
+        voices.add(*piece_of([ada] * 6, start_s))
+    named = {0: own} if is_named else {}
+    assert [each.voice for each in voices.add(*piece_of([alike] * 6, 20.0), named)] == [number]
+    assert [each.voice for each in voices.add(*piece_of([ada] * 6, 30.0), named)] == [0]
+
+
+def test_a_stretch_is_whom_it_is_much_liker_whatever_cluster_it_is_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ada, bob, *_ = np.eye(DIM)
+    voices = LiveVoices(DIM)
+    told(voices, iter([piece_of([ada] * 6, 0.0), piece_of([bob] * 6, 10.0)]))
+    monkeypatch.setattr(
+        live,
+        "find_voices",
+        lambda heard, _: Voices(heard.segments, np.array([0, 1, 0]), np.stack([ada, bob])),
+    )
+    assert [each.voice for each in voices.add(*piece_of([0.6 * ada + bob] * 6, 20.0))] == [1]
+
+
+@pytest.mark.parametrize(("known", "new"), [(5, 1), (5, 8), (60, 1), (60, 8)])
+def test_likeness_is_1_on_average_however_few_windows_there_are(known: int, new: int) -> None:
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(40):
+        voice = random.normal(size=DIM)
+        vectors = voice + 1.2 * random.normal(size=(known + new, DIM))
+        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        voices = LiveVoices(DIM)
+        windows = HOP_S * np.arange(known)[:, None] + [0.0, WINDOW_S]
+        voices.add((0.0, HOP_S * known + WINDOW_S), windows, units[:known].astype(np.float32))
+        found.append(voices._likeness(units[known:])[0])
+    assert np.mean(found) == pytest.approx(1.0, abs=0.1)
 
 
 def test_where_the_number_of_people_is_known_there_are_no_more() -> None:

@@ -35,6 +35,7 @@ class Script:
         self.directions = [ADA, BOB, EVE]
         self.answers: dict[int, list[tuple[str, str, float]]] = {}
         self.noted: list[str | None] = []
+        self.named: list[list[int]] = []  # voices that have a name, before each piece
         self.heard_s = self.quiet_until_s = 0.0
         self.library = SimpleNamespace(record=lambda what, name, score: self.noted.append(name))
 
@@ -53,7 +54,10 @@ class Script:
         return self.hear(np.zeros(0, np.float32))
 
     # the voices
-    def add(self, place: tuple[float, float], *_: Any) -> list[Stretch]:
+    def add(
+        self, place: tuple[float, float], _: Any, units: Any, voiceprints: dict[int, np.ndarray]
+    ) -> list[Stretch]:
+        self.named.append([*voiceprints])
         own = [each for each in self.stretches if (each.start_s, each.end_s) == place]
         self.cores |= {each.voice: self.directions[each.voice] for each in own}
         return own
@@ -66,7 +70,7 @@ class Script:
         threshold = {"same": score - 0.1}.get(answer, score + 0.1)
         band = (score, score) if answer == "cannot tell" else None
         decision = Decision(score, threshold, "given", inconclusive_band=band)
-        return Recognition(decision, (Match(name, score),), None, report)
+        return Recognition(decision, (Match(name, score, voiceprint=core),), None, report)
 
 
 @pytest.fixture
@@ -125,6 +129,21 @@ def test_a_doubt_leaves_a_name_and_a_clear_answer_takes_it(play: Any) -> None:
     told = play(script)
     assert labels(told) == ["Ada", "Ada", "Speaker 1"]
     assert told[2].earlier == "Ada"
+
+
+def test_a_name_that_is_doubted_again_and_again_goes_and_this_is_told_once(play: Any) -> None:
+    script = Script(*((4.0 * k, 4.0 * k + 2.0, 0) for k in range(6)))
+    script.answers[0] = [("same", "Ada", 0.8), ("cannot tell", "Ada", 0.5)]
+    told = play(script)
+    assert labels(told) == ["Ada"] * 3 + ["Speaker 1"] * 3
+    assert [each.earlier for each in told] == [None] * 3 + ["Ada", None, None]
+    assert script.named == [[], [0], [0], [0], [], []]
+
+
+def test_a_name_that_was_certain_for_long_stays_for_as_many_doubts(play: Any) -> None:
+    script = Script(*((4.0 * k, 4.0 * k + 2.0, 0) for k in range(7)))
+    script.answers[0] = [("same", "Ada", 0.8)] * 3 + [("cannot tell", "Ada", 0.5)]
+    assert labels(play(script)) == ["Ada"] * 7
 
 
 @pytest.mark.parametrize(("direction", "second"), [(BOB, "Speaker 1"), (ADA, "Ada")])
