@@ -175,16 +175,7 @@ def _print_turn(args: Watch, predictor: MVectorPredictor, told: LiveTurn) -> Non
 
     turn = told.turn
     if args.json:
-        answer = {
-            "start_s": round(turn.start_s, 2),
-            "end_s": round(turn.end_s, 2),
-            "speaker": turn.label,
-            "name": turn.name,
-            "score": turn.score,
-            "earlier": told.earlier,
-            "told_s": round(told.told_s, 2),
-            "model": str(predictor.model_path),
-        }
+        answer = {**told.to_dict(), "model": str(predictor.model_path)}
         print(json.dumps(answer, ensure_ascii=False), flush=True)
         return
     if told.earlier is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,19 @@ class LiveTurn:
     told_s: float
     result: Recognition | None = None
     earlier: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The turn and what is told with it, but for the result; for JSON."""
+        turn = self.turn
+        return {
+            "start_s": round(turn.start_s, 2),
+            "end_s": round(turn.end_s, 2),
+            "speaker": turn.label,
+            "name": turn.name,
+            "score": turn.score,
+            "earlier": self.earlier,
+            "told_s": round(self.told_s, 2),
+        }
 
 
 @dataclass

@@ -21,14 +21,12 @@ class Moment:
     """What is heard at one moment.
 
     Attributes:
-        start_s: where the sound begins that is new since the moment before, in seconds.
         end_s: seconds of sound until then.
         speech_s: seconds of speech in all of it, as its windows tell.
         is_speech: whether somebody speaks in the window.
         result: who it is; ``None`` where nobody speaks, or too little to tell.
     """
 
-    start_s: float
     end_s: float
     speech_s: float
     is_speech: bool
@@ -100,7 +98,7 @@ class Watcher:
         end_s = self._num_samples / self._rate
         is_speech = share >= _LEAST_SPEECH
         result = self._recognise() if is_speech and self._recognises else None
-        yield Moment(end_s - heard_s, end_s, self._speech_s, is_speech, result)
+        yield Moment(end_s, self._speech_s, is_speech, result)
 
     def _recognise(self) -> Recognition | None:
         try:

@@ -29,13 +29,18 @@ FORMATS: dict[str, tuple[Callable[[Diarization], str], str]] = {
 }
 
 
+def finds_speech() -> bool:
+    """Whether something is installed that finds speech: silero-vad or librosa."""
+    return best_vad_method() == "silero" or find_spec("librosa") is not None
+
+
 def require_detector() -> None:
     """Refuse recordings where nothing is installed that finds speech.
 
     Raises:
         RequestError: there is neither silero-vad nor librosa.
     """
-    if best_vad_method() == "energy" and find_spec("librosa") is None:
+    if not finds_speech():
         raise RequestError(
             "This service has nothing that finds speech in recordings; whoever runs it can install "
             "silero-vad.",

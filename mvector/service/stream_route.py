@@ -19,7 +19,7 @@ from mvector.service.errors import RequestError, overloaded
 from mvector.service.problems import failed, invalid
 from mvector.service.schemas import StreamStart
 from mvector.service.service import Service
-from mvector.service.streaming import Listener, Message
+from mvector.service.streaming import Listener, Message, tells_turns
 
 _FAILURES_FROM = 4000  # a failure closes with this and the status that a request would get
 _MOST_REASON = 123  # bytes, by the protocol
@@ -125,20 +125,21 @@ class _Connection:
         purpose = asked.purpose or (self._service.login_purpose if asked.person else "default")
         listener = Listener(self._service.predictor, asked, purpose)
         if asked.person is None:
-            await self._listen(caller, asked.rate, listener)
+            await self._listen(caller, asked, listener)
             return
         async with self._service.one_try(asked.person, lambda: listener.same):
-            await self._listen(caller, asked.rate, listener)
+            await self._listen(caller, asked, listener)
 
-    async def _listen(self, caller: Caller, rate: int, listener: Listener) -> None:
-        await self._send([{"type": "ready", "model": self._service.library.fingerprint}])
+    async def _listen(self, caller: Caller, asked: StreamStart, listener: Listener) -> None:
+        model = self._service.library.fingerprint
+        await self._send([{"type": "ready", "model": model, "turns": tells_turns(asked)}])
         started, heard_s = time.monotonic(), 0.0
         while True:
             message = await self._receive()
             if (sound := message.get("bytes")) is None:
                 _require_end(message.get("text") or "")
                 break
-            heard_s += len(sound) / 2 / rate
+            heard_s += len(sound) / 2 / asked.rate
             if heard_s > self._settings.max_stream_s:
                 raise RequestError(
                     f"A stream has {self._settings.max_stream_s:g} s at most; begin another one.",

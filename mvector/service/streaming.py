@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import soxr
 
 from mvector.errors import AudioError
 from mvector.recognition.answers import Recognition, Verification
+from mvector.recognition.live import LiveDiarizer, LiveTurn
 from mvector.recognition.predictor import MVectorPredictor
 from mvector.recognition.watching import Moment, Watcher
+from mvector.service.diarization import finds_speech
 from mvector.service.route_parts import quality, verdict
 from mvector.service.schemas import NOT_DETECTED, Purpose, StreamQuery
 
@@ -19,6 +22,11 @@ _LONGEST_S = 30.0  # of what a verdict is made of
 _TIMES_ALIKE = 2  # in a row that an answer is given, for it to be certain
 
 Message = dict[str, Any]
+
+
+def tells_turns(asked: StreamQuery) -> bool:
+    """Whether a stream is told turns: where something finds speech, and not of a verification."""
+    return asked.person is None and finds_speech()
 
 
 class Listener:
@@ -41,7 +49,7 @@ class Listener:
             recognises=asked.person is None,
         )
         self._rate, self._odd_byte = asked.rate, b""
-        self._turns = _Turns()
+        self._turns = _Turns(predictor, asked) if tells_turns(asked) else None
         self._verdict = _Verdict(predictor, asked, purpose)
 
     @property
@@ -61,18 +69,19 @@ class Listener:
         self._odd_byte = data[whole:]
         samples = np.frombuffer(data[:whole], "<i2").astype(np.float32) / _FULL_SCALE
         self._verdict.add(samples)
-        return [*self._told(self._watcher.hear(samples))]
+        messages = [*self._told(self._watcher.hear(samples))]
+        return messages + ([] if self._turns is None else self._turns.hear(samples))
 
     def end(self) -> list[Message]:
         """What is left to tell when nothing more comes: the verdict too, certain or not."""
-        messages = [*self._told(self._watcher.end()), *self._turns.end()]
+        messages = [*self._told(self._watcher.end())]
+        messages += [] if self._turns is None else self._turns.end()
         return messages + self._verdict.look(is_last=True)
 
     def _told(self, moments: Iterator[Moment]) -> Iterator[Message]:
         moment = None
         for moment in moments:
             yield _now(moment)
-            yield from self._turns.follow(moment)
         if moment is not None:  # of several hops that came at once, all is looked at once
             yield from self._verdict.look(speech_s=moment.speech_s, end_s=moment.end_s)
 
@@ -97,31 +106,31 @@ def _named(found: Recognition) -> Message:
 
 
 class _Turns:
-    """Stretches in which the same enrolled person is heard, or somebody who is not known.
+    """Who speaks from when to when, as turns end, of sound of any rate.
 
-    Where one begins is known to a hop.
+    What hears it is made with the first sound, in the thread that computes.
     """
 
-    def __init__(self) -> None:
-        self._start_s = self._end_s = 0.0
-        self._name: str | None = None
-        self._is_open = False
+    def __init__(self, predictor: MVectorPredictor, asked: StreamQuery) -> None:
+        self._predictor, self._asked = predictor, asked
+        rate = predictor.encoder.sample_rate
+        self._resampler = soxr.ResampleStream(asked.rate, rate, 1, dtype="float32")
+        self._live: LiveDiarizer | None = None
 
-    def follow(self, moment: Moment) -> Iterator[Message]:
-        is_known = moment.result is not None
-        name = moment.result.name if moment.result is not None else None
-        if self._is_open and (not is_known or name != self._name):
-            yield from self.end()
-        if is_known and not self._is_open:
-            self._is_open, self._name, self._start_s = True, name, moment.start_s
-        if is_known:
-            self._end_s = moment.end_s
+    def hear(self, samples: np.ndarray) -> list[Message]:
+        if self._live is None:
+            self._live = self._predictor.diarize_live(within=self._asked.within or None)
+        return _turns(self._live.hear(self._resampler.resample_chunk(samples)))
 
-    def end(self) -> Iterator[Message]:
-        if self._is_open:
-            self._is_open = False
-            place = {"start_s": round(self._start_s, 2), "end_s": round(self._end_s, 2)}
-            yield {"type": "turn", **place, "name": self._name}
+    def end(self) -> list[Message]:
+        if self._live is None:
+            return []
+        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        return _turns(self._live.hear(rest)) + _turns(self._live.end())
+
+
+def _turns(told: Iterator[LiveTurn]) -> list[Message]:
+    return [{"type": "turn", **each.to_dict()} for each in told]
 
 
 class _Verdict:

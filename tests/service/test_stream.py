@@ -75,7 +75,7 @@ def ada(served: Served, clips: Clips) -> Served:
 def test_who_speaks_is_told_with_turns_and_a_verdict(ada: Served, clips: Clips) -> None:
     sound = pcm(clips["a2"]) + SILENCE + pcm(clips["b2"])
     messages = heard(ada, sound, min_speech_s=0.5)
-    assert messages[0] == {"type": "ready", "model": "0123456789abcdef"}
+    assert messages[0] == {"type": "ready", "model": "0123456789abcdef", "turns": True}
     now = of_type(messages, "now")
     assert [one["time_s"] for one in now] == [0.5 * k for k in range(2, 13)]
     assert (now[0]["name"], now[0]["answer"], now[0]["speaking"]) == ("Ada", "same", True)
@@ -87,13 +87,15 @@ def test_who_speaks_is_told_with_turns_and_a_verdict(ada: Served, clips: Clips) 
     assert (verdict["name"], verdict["certain"]) == ("Ada", True)
     assert verdict["time_s"] <= 3.0
     assert verdict["quality"]["speech_s"] > 0.5
-    first, second = of_type(messages, "turn")[:2]
-    assert (first["name"], first["start_s"]) == ("Ada", 0.0)
-    assert 2.0 <= first["end_s"] <= 2.5
-    assert second["name"] is None
+    first, *_, last = of_type(messages, "turn")
+    assert (first["name"], first["speaker"]) == ("Ada", "Ada")
+    assert first["start_s"] < 0.3
+    assert 1.7 <= first["end_s"] <= 2.1
+    assert first["told_s"] <= first["end_s"] + 1.1
+    assert last["end_s"] == pytest.approx(6.0, abs=0.3)
     assert messages[-1] == {"type": "end", "time_s": 6.0}
     actions = [entry.action for entry in ada.audit()]
-    assert sorted(actions[:-1]) == ["recognition", "watch", "watch"]
+    assert {*actions[:-1]} == {"recognition", "watch"}
     assert " request " in ada.audit()[0].who
 
 
@@ -107,6 +109,34 @@ def test_pieces_of_any_size_and_other_rates_are_heard_alike(ada: Served, clips: 
     slow = np.frombuffer(half, "<i2").reshape(-1, 2).mean(axis=1).astype("<i2").tobytes()
     (verdict,) = of_type(heard(ada, slow, rate=RATE // 2), "verdict")
     assert verdict["quality"]["duration_s"] <= 2.0
+
+
+def test_turns_are_those_of_a_recording_at_any_rate(ada: Served, clips: Clips) -> None:
+    sound = pcm(clips["a2"]) + SILENCE + pcm(clips["a2"])
+    half = np.frombuffer(sound, "<i2").reshape(-1, 2).mean(axis=1).astype("<i2").tobytes()
+    at_once, slow = (
+        of_type(heard(ada, own, len(own), rate=rate), "turn")
+        for own, rate in ((sound, RATE), (half, RATE // 2))
+    )
+    for found in (at_once, slow):
+        places = [(one["start_s"], one["end_s"]) for one in found]
+        np.testing.assert_allclose(places, [(0.0, 2.0), (4.0, 6.0)], atol=0.3)
+        assert len({one["speaker"] for one in found}) == 1
+
+
+def test_who_is_not_known_is_a_speaker_without_a_name(ada: Served, clips: Clips) -> None:
+    (turn,) = of_type(heard(ada, pcm(clips["b2"])), "turn")
+    assert (turn["name"], turn["speaker"], turn["score"]) == (None, "Speaker 1", None)
+    assert turn["earlier"] is None
+
+
+def test_without_anything_that_finds_speech_there_are_no_turns(
+    ada: Served, clips: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mvector.service.streaming.finds_speech", lambda: False)
+    messages = heard(ada, pcm(clips["a2"]) + SILENCE)
+    assert messages[0]["turns"] is False
+    assert {one["type"] for one in messages} == {"ready", "now", "verdict", "end"}
 
 
 def test_a_short_stream_has_an_uncertain_verdict_at_its_end(ada: Served, clips: Clips) -> None:
@@ -125,6 +155,7 @@ def test_a_person_is_verified_and_failures_count(serving: Serving, clips: Clips)
     assert (verdict["verified"], verdict["certain"], verdict["name"]) == (True, True, "Ada")
     assert "synthetic voices are not detected" in verdict["warning"]
     assert "name" not in of_type(right, "now")[0]
+    assert (right[0]["turns"], of_type(right, "turn")) == (False, [])
     assert served.audit()[0].action == "verification: same"
     (verdict,) = of_type(heard(served, pcm(clips["b2"]), **asked), "verdict")
     assert verdict["verified"] is False
