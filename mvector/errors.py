@@ -5,6 +5,7 @@ Scripts print it and leave with exit code 2; library code can catch :class:`MVec
 failures apart by their ``code``. ``docs/errors.md`` lists the codes.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ _TRAINING_PACKAGES = {
     "scipy": ("SciPy", "evaluate"),
     "sklearn": ("scikit-learn", "evaluate"),
 }
+_OF_PYTHON = re.compile(r",? or raise AudioLimits\.\w+")
 
 
 class MVectorError(Exception):
@@ -88,6 +90,11 @@ class MissingDependencyError(MVectorError):
     """An optional package is needed for this operation; the message says how to install it."""
 
     code = "missing-dependency"
+
+
+def without_python(sentence: str) -> str:
+    """A sentence without the cure that only callers in Python have."""
+    return _OF_PYTHON.sub("", sentence)
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

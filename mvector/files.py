@@ -279,8 +279,17 @@ def _sync(path: Path) -> None:
 
 
 def check_file_writable(path: Path) -> None:
-    """As :func:`check_writable`, for a file to be written later; it may not be a folder."""
-    check_writable(path.parent)
+    """As :func:`check_writable`, for a file to be written later; it may not be a folder.
+
+    Folders that are made to try it are removed again, as there may come to be no file.
+    """
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        check_writable(path.parent)
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
 

@@ -57,7 +57,7 @@ class AudioLimits:
         if duration_s > self.max_duration_s:
             raise AudioError(
                 f"{name} claims to last {_in_words(duration_s)}, and at most "
-                f"{_in_words(self.max_duration_s)} are decoded; cut it, or raise "
+                f"{_in_words(self.max_duration_s)} are decoded; cut it into shorter ones, or raise "
                 "AudioLimits.max_duration_s.",
                 code="audio-beyond-limits",
             )

@@ -12,7 +12,12 @@ import traceback
 from collections.abc import Callable
 
 from mvector.cli.terminal import RED, coloured, without_passwords
-from mvector.errors import MissingDependencyError, MVectorError, training_package_missing
+from mvector.errors import (
+    MissingDependencyError,
+    MVectorError,
+    training_package_missing,
+    without_python,
+)
 
 EXIT_MISTAKE = 2  # what the user can mend
 EXIT_INTERNAL = 70  # EX_SOFTWARE of sysexits.h: what the user cannot
@@ -86,7 +91,7 @@ class Failure:
         with_traceback: bool = False,
     ) -> int:
         """The sentence on standard error, an object for ``--json``, and the exit code."""
-        sentence = without_passwords(sentence)
+        sentence = without_passwords(without_python(sentence))
         with contextlib.suppress(OSError):  # there may be nobody to tell
             if with_traceback:
                 sys.stderr.write(without_passwords(traceback.format_exc()))

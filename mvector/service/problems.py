@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from mvector.errors import AudioError, ClipTooBadError, MVectorError
+from mvector.errors import AudioError, ClipTooBadError, MVectorError, without_python
 from mvector.service.errors import RequestError
 
 logger = logging.getLogger(__name__)
@@ -76,7 +75,6 @@ _TOLD: dict[str, tuple[int, str, str]] = {
         "Send wav, flac, ogg or mp3; whoever runs the service can install more.",
     ),
 }
-_OF_PYTHON = re.compile(r",? or raise AudioLimits\.\w+")
 _OF_REQUESTS = {"group-not-found": 422, "name-invalid": 400, "metadata-invalid": 400}
 _CURES = {
     "audio-too-short": "Send a longer clip.",
@@ -136,7 +134,7 @@ def of_clip(error: AudioError) -> str:
     """What is wrong with a clip, without what only callers in Python can do about it."""
     if isinstance(error, ClipTooBadError):
         return "The clip is too bad to be enrolled."
-    return _OF_PYTHON.sub("", str(error))
+    return without_python(str(error))
 
 
 def invalid(error: ValidationError | RequestValidationError) -> RequestError:

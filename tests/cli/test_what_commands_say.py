@@ -236,6 +236,12 @@ def failing_with(error: BaseException) -> Callable[[], Command]:
 
 FAILURES = {
     "a mistake": (AudioError("a.wav is silent."), 2, "error: a.wav is silent.", "audio"),
+    "a limit that Python can raise": (
+        AudioError("a.wav lasts 5 h; cut it, or raise AudioLimits.max_duration_s."),
+        2,
+        "error: a.wav lasts 5 h; cut it.",
+        "audio",
+    ),
     "an internal error": (
         ZeroDivisionError("division by zero\nand more"),
         70,

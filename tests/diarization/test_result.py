@@ -133,11 +133,20 @@ def test_a_name_in_a_picture_is_no_formula(tmp_path: Path) -> None:
     assert (tmp_path / "t.png").exists()
 
 
+@pytest.mark.parametrize("suffix", [".rttm", ".html", ".png"])
+def test_a_file_may_lie_in_folders_that_are_not_there_yet(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "new" / "one" / f"turns{suffix}"
+    if suffix == ".png":
+        pytest.importorskip("matplotlib", reason="draws the picture")
+    save_diarization(FOUND, file)
+    assert [*file.parent.iterdir()] == [file]
+
+
 def test_what_cannot_be_written_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
     with raises_code("usage"):
         check_out_path(tmp_path / "turns.doc")
-    check_out_path(tmp_path / "new" / "turns.rttm")  # the folder is made, as by other commands
-    assert [*(tmp_path / "new").iterdir()] == []
+    check_out_path(tmp_path / "new" / "one" / "turns.rttm")  # made when there is something in it
+    assert [*tmp_path.iterdir()] == []
     (tmp_path / "file").write_text("")
     with raises_code("data"):
         check_out_path(tmp_path / "file" / "turns.rttm")
