@@ -11,7 +11,7 @@ import numpy as np
 from mvector.diarization.clustering import core_of
 from mvector.diarization.hearing import JOINED_S, Heard, stretch_of
 from mvector.diarization.options import DiarizationOptions
-from mvector.diarization.voices import SOME_WINDOWS, UNEXPLAINED, find_voices
+from mvector.diarization.voices import SOME_WINDOWS, find_voices
 from mvector.errors import MissingDependencyError
 
 #: Windows that are kept: some 6 minutes of speech.
@@ -21,8 +21,9 @@ MOST_KNOWN = 50
 # How like a voice a stretch has to be, of few windows and of so many that it may be somebody new;
 # and by how much more like another one it is the other's, a single window and several. Chosen on
 # the recordings that the other settings were.
-_MANY, _LIKE, _MANY_LIKE = 4, 0.55, 0.65
+_MANY, _LIKE, _MANY_LIKE = 6, 0.55, 0.65
 _MUCH_LIKER, _LIKER = 0.3, 0.15
+_UNEXPLAINED = 0.5  # as naming has it; a stretch is judged alone here
 _LEAST_USUAL = 0.45
 
 
@@ -71,7 +72,7 @@ class _Named:
 
     def explains(self, units: np.ndarray) -> bool:
         """Whether windows ``(n, embd_dim)`` may be of this person."""
-        is_unlike = float((units @ self.voiceprint).mean()) < UNEXPLAINED * self.usual
+        is_unlike = float((units @ self.voiceprint).mean()) < _UNEXPLAINED * self.usual
         return len(units) < SOME_WINDOWS or not is_unlike
 
 

@@ -17,9 +17,8 @@ from mvector.errors import AudioError, count_of
 LIMIT = 0.68
 #: A shorter voice is part of the most alike one.
 MIN_VOICE_S = 3.0
-#: Of the cosine that the windows of a voice have with the person it is, as a rule: stretches below
-#: are of somebody else. Of right ones hardly any are, if they have some windows.
-UNEXPLAINED, SOME_WINDOWS = 0.6, 2
+#: Windows of a stretch from which it tells whether it may be of the person that its voice is.
+SOME_WINDOWS = 2
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ import numpy as np
 from mvector.audio import AudioSource
 from mvector.diarization.hearing import Heard, stretch_of
 from mvector.diarization.voice_clips import voice_clips
-from mvector.diarization.voices import MIN_VOICE_S, SOME_WINDOWS, UNEXPLAINED, Voices
+from mvector.diarization.voices import MIN_VOICE_S, SOME_WINDOWS, Voices
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.errors import AudioError
 from mvector.recognition.answers import Recognition
 from mvector.recognition.searching import Search
 
 logger = logging.getLogger(__name__)
+
+# Of the cosine that the windows of a voice have with the person it is, as a rule: stretches below
+# are of somebody else. Of right ones hardly any are, if they have some windows.
+_UNEXPLAINED = 0.6
 
 
 def name_voices(
@@ -109,7 +113,7 @@ def _without_strangers(
         cosines = heard.units @ voiceprint
         means = np.bincount(stretch, cosines, minlength=len(numbers)) / np.maximum(num_windows, 1)
         usual = float(np.median(cosines[own[stretch]]))
-        foreign = own & (num_windows >= SOME_WINDOWS) & (means < UNEXPLAINED * usual)
+        foreign = own & (num_windows >= SOME_WINDOWS) & (means < _UNEXPLAINED * usual)
         if lengths[foreign].sum() >= MIN_VOICE_S:
             numbers[foreign] = numbers.max() + 1
     return numbers
