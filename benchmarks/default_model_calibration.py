@@ -245,9 +245,20 @@ def fit(pairs: Sequence[JudgedPairs], description: str, num_speakers: int) -> Ca
         scores, labels, description=description, quality=measures, num_speakers=num_speakers
     )
     every = [joined([each for each in pairs if each.corpus == name]) for name in names_of(pairs)]
-    return replace(
-        calibration, ratios=tuple(strictest(ratio, every) for ratio in calibration.ratios)
-    )
+    ratios = [strictest(ratio, every) for ratio in calibration.ratios]
+    return replace(calibration, ratios=tuple(as_strict(ratio, ratios) for ratio in ratios))
+
+
+def as_strict(ratio: LikelihoodRatio, others: Sequence[LikelihoodRatio]) -> LikelihoodRatio:
+    """The ratio, asking of each purpose no less than any other: all are on one scale.
+
+    One that knows more could ask for less of the corpora that calibrate, and lets more strangers of
+    other corpora in.
+    """
+    asked = dict(ratio.thresholds)
+    for purpose in PURPOSES.keys() & asked.keys() - {"eer"}:
+        asked[purpose] = max(dict(other.thresholds).get(purpose, -np.inf) for other in others)
+    return replace(ratio, thresholds=asked)
 
 
 def names_of(pairs: Sequence[JudgedPairs]) -> list[str]:
