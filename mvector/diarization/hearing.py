@@ -7,7 +7,7 @@ that memory holds one block and the embeddings: 4 hours are about 20,000 of thes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 
@@ -19,6 +19,7 @@ from mvector.audio.level import SILENCE_DB, sound_of
 from mvector.audio.silence import is_sound
 from mvector.audio.vad import VadMethod, speech_segments
 from mvector.diarization.one_voice import in_voice, loud_stretches
+from mvector.diarization.overlap import can_hear_overlap, overlaps_in
 from mvector.embedding.encoder import SpeakerEncoder
 from mvector.progress import progress_bar
 
@@ -43,6 +44,7 @@ class Heard:
         units: ``(N, embd_dim)`` float32, embeddings of the windows with length 1.
         channels: what is odd about the channels of the recording; ``None`` as a rule.
         level_db: of the loudest 5 minutes, relative to full scale; -inf without sound.
+        overlaps: ``(O, 2)`` where several people speak at once, in seconds, in order.
     """
 
     duration_s: float
@@ -51,6 +53,7 @@ class Heard:
     units: np.ndarray
     channels: ChannelChoice | None = None
     level_db: float = -np.inf
+    overlaps: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
 
 def stretch_of(places: np.ndarray, windows: np.ndarray) -> np.ndarray:
@@ -115,7 +118,7 @@ def hear(
     )
     told_s = header_duration(source, limits=encoder.listening.limits) if progress else None
     total = None if told_s is None else round(told_s)
-    segments, windows, units, is_sure = [], [], [], []
+    segments, windows, units, is_sure, overlaps = [], [], [], [], []
     num_samples, loudest_db = 0, -np.inf
 
     def told(begin_s: float, block_s: float) -> Callable[[float], object]:
@@ -141,6 +144,8 @@ def hear(
             windows.append((places[good] + num_samples) / rate)
             units.append(vectors)
             is_sure.append(good < len(by_network))
+            if len(found) and not one_voice and can_hear_overlap():
+                overlaps.append((overlaps_in(block, rate) + num_samples) / rate)
             num_samples += len(block)
             on_heard(num_samples / rate)  # blocks without speech too
             bar.update(round(len(block) / rate))
@@ -161,6 +166,7 @@ def hear(
         all_units,
         odd[0] if odd else None,
         loudest_db,
+        np.concatenate([np.zeros((0, 2)), *overlaps]),
     )
 
 

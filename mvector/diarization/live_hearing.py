@@ -70,7 +70,7 @@ class LiveHearing:
     def __init__(self, encoder: SpeakerEncoder, options: DiarizationOptions) -> None:
         self._encoder, self._options, self._rate = encoder, options, encoder.sample_rate
         self._method = options.vad_method or best_vad_method()
-        self._step, self._pause = self._samples(STEP_S), self._samples(options.max_pause_s)
+        self._step, self._pause = self._samples(STEP_S), self._samples(options.pause_s(live=True))
         self._waiting = self._sound = np.zeros(0, np.float32)
         self._first = 0  # samples before the sound that is kept
         self._done = 0  # samples to the end of the last piece

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from mvector.audio.clip_report import ClipReport
+from mvector.diarization.resegmentation import Stretches
 from mvector.diarization.turns import Turn
-from mvector.diarization.voices import Voices
 from mvector.errors import count_of
 
+_TOUCHING_S = 0.05  # of stretches, which are one turn
 _OVERLAP_S = 0.1  # of two turns, from which somebody is said to speak meanwhile
 
 
@@ -162,16 +163,30 @@ def clock(seconds: float) -> str:
     return f"{head}:{rest / 10:04.1f}"
 
 
-def turns_of(voices: Voices, people: Sequence[Speaker], max_pause_s: float) -> list[Turn]:
-    """Stretches as turns: what one voice says with short pauses is one."""
+def turns_of(stretches: Stretches, people: Sequence[Speaker], max_pause_s: float) -> list[Turn]:
+    """Stretches as turns: what a voice says with short pauses in which nobody speaks is one.
+
+    Args:
+        stretches: of single voices; those of two may overlap.
+        people: by the numbers of the voices.
+        max_pause_s: the longest pause within a turn, in seconds.
+    """
     turns: list[Turn] = []
-    for (start_s, end_s), voice in zip(voices.places.tolist(), voices.voices.tolist(), strict=True):
-        person = people[voice]
-        last = turns[-1] if turns else None
-        if last and last.speaker == person.label and start_s - last.end_s <= max_pause_s:
-            turns[-1] = replace(last, end_s=end_s)
-            continue
+    last_of: dict[int, int] = {}  # turn that each voice was heard in last
+    places, voices = stretches
+    order = np.argsort(places[:, 0], kind="stable")
+    for (start_s, end_s), voice in zip(places[order].tolist(), voices[order].tolist(), strict=True):
+        person, last = people[voice], last_of.get(voice)
+        if last is not None:
+            others_s = max((turns[k].end_s for v, k in last_of.items() if v != voice), default=0.0)
+            pause_s = start_s - turns[last].end_s
+            if pause_s <= _TOUCHING_S or (
+                pause_s <= max_pause_s and others_s <= turns[last].end_s + _TOUCHING_S
+            ):
+                turns[last] = replace(turns[last], end_s=max(turns[last].end_s, end_s))
+                continue
         score = None if person.name is None else person.score
+        last_of[voice] = len(turns)
         turns.append(Turn(start_s, end_s, person.label, person.name, score))
     return turns
 

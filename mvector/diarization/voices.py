@@ -41,12 +41,6 @@ class Voices:
         labels = voices[stretch_of(self.places, heard.windows)]
         return Voices(self.places, voices, cores_of(heard.units, labels))
 
-    @property
-    def seconds(self) -> np.ndarray:
-        """How long each voice is heard, ``(voices,)``."""
-        lengths = self.places[:, 1] - self.places[:, 0]
-        return np.bincount(self.voices, lengths, minlength=len(self.cores))
-
 
 def find_voices(heard: Heard, options: DiarizationOptions, name: str = "It") -> Voices:
     """Divide what was heard of a recording into voices.

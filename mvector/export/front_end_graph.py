@@ -38,7 +38,7 @@ class FrontEndGraph(nn.Module):
         super().__init__()
         self.front_end = model.front_end
         self.featurizer = model.featurizer
-        self.transform = _graph_of(model.featurizer.transform)
+        self.transform = feature_graph(model.featurizer.transform)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """``(1, samples) -> (1, frames, bins)``."""
@@ -162,7 +162,7 @@ class _SpectrogramGraph(nn.Module):
 class _MfccGraph(nn.Module):
     def __init__(self, transform: MFCC) -> None:
         super().__init__()
-        self.mel = _graph_of(transform.mel_spectrogram)
+        self.mel = feature_graph(transform.mel_spectrogram)
         self.log_mels = transform.log_mels
         self.dct = transform.exact("dct").to(torch.float32)
 
@@ -230,7 +230,7 @@ class _Redimnet2Graph(nn.Module):
         return ((power @ self.bank).clamp(LEAST, 1.0 / LEAST) + LEAST).log()
 
 
-def _graph_of(transform: FeatureTransform) -> nn.Module:
+def feature_graph(transform: FeatureTransform) -> nn.Module:
     if isinstance(transform, Fbank):
         return _FbankGraph(transform)
     if isinstance(transform, MelSpectrogram):

@@ -13,7 +13,9 @@ from mvector.diarization.channels import channels_of_people
 from mvector.diarization.crosstalk import Echo, find_echoes
 from mvector.diarization.hearing import Heard, best_vad_method, hear
 from mvector.diarization.options import DiarizationOptions
+from mvector.diarization.resegmentation import Stretches
 from mvector.diarization.result import Diarization, Speaker, turns_of, with_overlaps
+from mvector.diarization.second_voice import second_voices
 from mvector.diarization.turns import Turn
 from mvector.diarization.voice_clips import voice_clips
 from mvector.diarization.voices import Voices, find_voices
@@ -174,35 +176,39 @@ def _people_and_turns(
     """The people of all parts in the order of their first words, and all turns."""
     people: list[Speaker] = []
     firsts: list[float] = []
-    divided: list[tuple[Voices, int]] = []
+    divided: list[tuple[Stretches, int]] = []
     for part in parts:
-        voices, own = _people_of(encoder, part, search)
-        divided.append((voices, len(people)))
+        (places, voices), own = _people_of(encoder, part, search)
+        divided.append(((places, voices), len(people)))
         people += own
-        firsts += [float(voices.places[voices.voices == k, 0][0]) for k in range(len(own))]
+        firsts += [float(places[voices == k, 0].min()) for k in range(len(own))]
     order = np.argsort(firsts, kind="stable").tolist()
     people = labels_of(_one_voice_each(people), order, judge, earlier)
     turns = [
         turn
-        for voices, first in divided
-        for turn in turns_of(voices, people[first:], options.max_pause_s)
+        for stretches, first in divided
+        for turn in turns_of(stretches, people[first:], options.pause_s())
     ]
     return tuple(people[place] for place in order), with_overlaps(turns)
 
 
 def _people_of(
     encoder: SpeakerEncoder, part: _Part, search: Search | None
-) -> tuple[Voices, list[Speaker]]:
-    """The voices of a recording or channel; their people, named where they are recognised."""
+) -> tuple[Stretches, list[Speaker]]:
+    """Who speaks when in a recording or channel, and who they are, where they are recognised."""
     voices = part.voices
     results: list[Recognition | None] = [None] * len(voices.cores)
     if search is not None and len(voices.cores):
         voices, results = name_voices(encoder, part.source, part.heard, voices, search, part.bounds)
+    second = second_voices(part.heard, voices)
+    places = np.concatenate([voices.places, second[0]])
+    numbers = np.concatenate([voices.voices, second[1]])
+    seconds = np.bincount(numbers, places[:, 1] - places[:, 0], minlength=len(voices.cores))
     people = [
-        Speaker("", seconds, core, channel=part.channel)
-        for seconds, core in zip(voices.seconds.tolist(), voices.cores, strict=True)
+        Speaker("", each_s, core, channel=part.channel)
+        for each_s, core in zip(seconds.tolist(), voices.cores, strict=True)
     ]
-    return voices, [
+    return (places, numbers), [
         person
         if result is None
         else replace(

@@ -92,7 +92,7 @@ class LiveDiarizer:
     ) -> None:
         options = options or DiarizationOptions()
         self._encoder, self._search = encoder, search
-        self._pause_s = options.max_pause_s
+        self._pause_s = options.pause_s(live=True)
         self._hearing = LiveHearing(encoder, options)
         self._voices = LiveVoices(encoder.embd_dim, options)
         self._open: Stretch | None = None

@@ -139,15 +139,17 @@ class LibraryContext:
         is_same_model = library.partition("-")[0] == self.fingerprint.partition("-")[0]
         name = remembered_name(database, self.store.folder)
         what = "another model" + (f", '{name}'" if name else "")
-        cure = f"give --model_path '{name}'" if name else "use that model"
+        cure = f"give --model_path '{name}', or " if name else "use that model, or "
         if is_same_model:
             what = "this model, hearing another part of clips"
-            cure = "evaluate the model with the dataset_conf.eval_conf.max_duration it had then"
+            cure = "evaluate the model with the eval_conf.max_duration of dataset_conf it had, or "
         this = self.model_folder
         option = "--reembed" + (f" --model_path '{model_name(this)}'" if this else "")
+        if this and name == model_name(this) and not is_same_model:  # of another version of mvector
+            what, cure = f"an earlier '{name}'", ""
         raise LibraryError(
             f"The people in '{self.name}' were enrolled with {what} ({library}; this one is "
-            f"{self.fingerprint}): {cure}, or compute their voiceprints anew by {option}.",
+            f"{self.fingerprint}): {cure}compute their voiceprints anew by {option}.",
             code="library-of-another-model",
         )
 

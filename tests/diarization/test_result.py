@@ -12,7 +12,6 @@ from error_codes import raises_code
 
 from mvector.diarization import Turn, read_rttm
 from mvector.diarization.result import Diarization, Speaker, clock, turns_of, with_overlaps
-from mvector.diarization.voices import Voices
 from mvector.diarization.writing import check_out_path, save_diarization
 
 ADA = Speaker("Ada & co", 3.5, np.array([1.0, 0.0]), "Ada & co", "Ada & co", 0.71, 0.5, 0.2)
@@ -57,8 +56,7 @@ def test_turns_are_marked_where_somebody_else_speaks_for_a_tenth_of_a_second() -
 
 def test_a_short_pause_ends_no_turn_and_another_voice_does() -> None:
     places = np.array([[0, 1], [1.4, 2], [3, 4], [4.1, 4.5], [4.6, 5]])
-    voices = Voices(places, np.array([0, 0, 0, 1, 0]), np.eye(2))
-    turns = turns_of(voices, [ADA, STRANGER], 0.5)
+    turns = turns_of((places, np.array([0, 0, 0, 1, 0])), [ADA, STRANGER], 0.5)
     assert [(t.start_s, t.end_s, t.label) for t in turns] == [
         (0, 2, "Ada & co"),
         (3, 4, "Ada & co"),
@@ -66,6 +64,19 @@ def test_a_short_pause_ends_no_turn_and_another_voice_does() -> None:
         (4.6, 5, "Ada & co"),
     ]
     assert [turn.score for turn in turns] == [0.71, 0.71, None, 0.71]
+
+
+def test_who_falls_in_and_goes_on_has_one_turn() -> None:
+    floor = [[0, 5], [5, 9], [9.4, 12]]  # the second voice falls in at 4 s and, for a moment, at 10
+    places = np.array([*floor, [4, 5], [10, 10.5]])
+    turns = turns_of((places, np.array([0, 1, 0, 1, 1])), [ADA, STRANGER], 1.0)
+    assert [(t.start_s, t.end_s, t.label) for t in turns] == [
+        (0, 5, "Ada & co"),
+        (4, 9, "Speaker 1"),
+        (9.4, 12, "Ada & co"),
+        (10, 10.5, "Speaker 1"),
+    ]
+    assert [turn.overlap for turn in with_overlaps(turns)] == [True] * 4
 
 
 def test_a_clock_has_hours_where_there_are_any() -> None:

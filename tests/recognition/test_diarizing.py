@@ -47,7 +47,8 @@ def test_all_speech_belongs_to_as_many_people_as_are_asked_for(
     found = MVectorPredictor(model, use_gpu=False).diarize(recording, options=TWO)
     assert [speaker.label for speaker in found.speakers] == ["Speaker 1", "Speaker 2"]
     assert found.turns[0].label == "Speaker 1"
-    assert sum(speaker.time_s for speaker in found.speakers) == pytest.approx(12.8, abs=0.8)
+    covered = sum(turn.duration_s for turn in found.exclusive().turns)
+    assert 12.8 - 0.4 < covered < 14.8  # what is said, and pauses within a turn
     assert any("pip install silero-vad onnxruntime" in note for note in found.notes)
 
 

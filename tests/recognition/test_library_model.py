@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -157,6 +158,17 @@ def test_the_model_in_the_box_is_remembered_by_its_name(
     with pytest.raises(LibraryError, match=r"another model, 'box' \(.*give --model_path 'box', or"):
         other.recognition(made / "ada.wav")
     assert str(made) not in (tmp_path / "audio_db/voiceprints.db").read_bytes().decode("latin-1")
+
+
+def test_of_another_version_the_model_in_the_box_is_told_to_compute_anew(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    opened(model_path="box").register(made / "ada.wav", "Ada")
+    with contextlib.closing(sqlite3.connect("audio_db/voiceprints.db")) as database, database:
+        database.execute("UPDATE meta SET value = '0123456789abcdef' WHERE key = 'model'")
+    with pytest.raises(LibraryError, match=r"an earlier 'box' .*: compute their voiceprints anew"):
+        opened(model_path="box").recognition(made / "ada.wav")
 
 
 def test_a_published_model_is_remembered_by_its_name_wherever_it_lies(
