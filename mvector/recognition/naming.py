@@ -80,7 +80,8 @@ def _recognise(
 def _joined(voices: Voices, found: Sequence[Recognition | None]) -> np.ndarray:
     """The voice of each stretch ``(S,)``, where voices of one person are one.
 
-    That is, where both are named so, and no less alike to each other than to that person.
+    That is, where both are named so, and no less alike to each other than either is to that person,
+    whose clips are of another room: two people of one recording are alike enough for less.
     """
     numbers = voices.voices.copy()
     first: dict[str, int] = {}
@@ -89,7 +90,7 @@ def _joined(voices: Voices, found: Sequence[Recognition | None]) -> np.ndarray:
             continue
         earlier = first.setdefault(result.name, number)
         scores = [each.score for each in (result, found[earlier]) if each is not None]
-        if voices.cores[earlier] @ voices.cores[number] >= min(scores):
+        if voices.cores[earlier] @ voices.cores[number] >= max(scores):
             numbers[numbers == number] = earlier
     return numbers
 

@@ -48,6 +48,8 @@ def test_two_voices_that_are_one_person_are_joined() -> None:
     as_ada = [recognition("Ada", ADA, float(near @ ADA), 0.5)] * 2
     assert near @ also_near < near @ ADA  # less alike to each other than to her
     assert _joined(voices, [*as_ada, None]).tolist() == [0, 1, 2]
+    uneven = [as_ada[0], recognition("Ada", ADA, 0.6, 0.5)]  # it may be who shares her room
+    assert _joined(voices, [*uneven, None]).tolist() == [0, 1, 2]
     alike = Voices(voices.places, voices.voices, np.stack([near, unit(1, 0.6, 0), BOB]))
     assert _joined(alike, [*as_ada, None]).tolist() == [0, 0, 2]
     unsure = recognition("Ada", ADA, 0.8, 0.9)
