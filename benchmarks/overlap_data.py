@@ -1,6 +1,6 @@
 """What the overlap network is trained on: made-up conversations, and how many speak in each moment.
 
-  python benchmarks/overlap_data.py --data DIR [DIR2 ...] --out OUT [--hours 25]
+  python benchmarks/overlap_data.py --data DIR [DIR2 ...] --out OUT [--hours 30]
 
 The folders are those of benchmarks/default_model_data.py, and only their training lists are read.
 People take turns as in the public conversations of mvector/diarization/turn_taking.py, but fall in
@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--hours", type=float, default=25.0)
+    parser.add_argument("--hours", type=float, default=30.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

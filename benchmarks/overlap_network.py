@@ -86,7 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--file", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2500, help="of 32 times 10 s")
+    parser.add_argument("--steps", type=int, default=2600, help="of 32 times 10 s")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     print_machine()
