@@ -18,7 +18,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def voice() -> np.ndarray:
-    return read_audio(shipped_folder("samples") / "voice_a" / "1.flac")
+    return read_audio(shipped_folder("samples") / "voice_b" / "1.flac")
 
 
 def band_of(waveform: np.ndarray, rate: int = RATE) -> Band:

@@ -105,7 +105,7 @@ def test_a_library_of_another_model_is_refused_before_anything_is_answered(
     assert run_script("serve", words) == 2
     told = capsys.readouterr()
     assert told.out == ""
-    assert f"The people in '{tmp_path}' were enrolled with another model" in told.err
+    assert f"The people in '{tmp_path}' were enrolled with an earlier '" in told.err
 
 
 def test_a_service_tells_where_it_is_and_ends_what_is_under_way(
