@@ -246,7 +246,25 @@ def clip_of(
     """The clip ``(samples, rate)`` of one person; see :meth:`MVectorPredictor.voice_of`."""
     (speaker,) = (person for person in found.speakers if person.label == label)
     sound = source if speaker.channel is None else ChannelOf(source, speaker.channel)
-    own = [turn for turn in found.turns if turn.speaker == label]
-    alone = [turn for turn in own if not turn.overlap] or own
-    stretches = [[(turn.start_s, turn.end_s) for turn in alone]]
-    return voice_clips(encoder, sound, stretches)[0], encoder.sample_rate
+    own = [(turn.start_s, turn.end_s) for turn in found.turns if turn.speaker == label]
+    stretches = _alone(found.turns, label) or own
+    return voice_clips(encoder, sound, [stretches])[0], encoder.sample_rate
+
+
+def _alone(turns: Sequence[Turn], label: str) -> list[tuple[float, float]]:
+    """Where one person speaks and nobody else does, of turns by their starts."""
+    alone: list[tuple[float, float]] = []
+    others = [turn for turn in turns if turn.speaker != label]
+    for turn in turns:
+        if turn.speaker != label:
+            continue
+        start_s = turn.start_s
+        for other in others:
+            if other.start_s >= turn.end_s:
+                break
+            if other.start_s > start_s:
+                alone.append((start_s, other.start_s))
+            start_s = max(start_s, other.end_s)
+        if start_s < turn.end_s:
+            alone.append((start_s, turn.end_s))
+    return alone

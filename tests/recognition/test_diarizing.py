@@ -12,9 +12,10 @@ from error_codes import raises_code
 from small_model import RATE, small_model, speech
 
 from mvector import MVectorPredictor
-from mvector.diarization import hearing
+from mvector.diarization import Turn, hearing
 from mvector.diarization.options import DiarizationOptions
 from mvector.diarization.writing import save_diarization
+from mvector.recognition import diarizing
 
 pytest.importorskip("librosa", reason="finds the speech by its level")
 
@@ -50,6 +51,19 @@ def test_all_speech_belongs_to_as_many_people_as_are_asked_for(
     covered = sum(turn.duration_s for turn in found.exclusive().turns)
     assert 12.8 - 0.4 < covered < 14.8  # what is said, and pauses within a turn
     assert any("pip install silero-vad onnxruntime" in note for note in found.notes)
+
+
+def test_what_somebody_says_alone_is_without_those_who_fall_in() -> None:
+    turns = [
+        Turn(0.0, 10.0, "a", overlap=True),
+        Turn(2.0, 3.0, "b", overlap=True),
+        Turn(9.0, 12.0, "b", overlap=True),
+        Turn(13.0, 15.0, "a"),
+        Turn(14.0, 14.5, "c", overlap=True),
+    ]
+    assert diarizing._alone(turns, "a") == [(0, 2), (3, 9), (13, 14), (14.5, 15)]
+    assert diarizing._alone(turns, "b") == [(10, 12)]
+    assert diarizing._alone(turns, "c") == []
 
 
 def test_who_is_enrolled_has_a_name_which_is_given_once(
