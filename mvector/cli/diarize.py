@@ -114,13 +114,13 @@ def run(args: Who) -> int:
     )
     if args.exclusive:
         found = found.exclusive()
-    if not args.json:
-        print("\n".join(_lines(found)), flush=True)
     enrolled: dict[str, str] = {}
     try:
+        if not args.json:
+            print("\n".join(_lines(found)), flush=True)
         if args.register_unknown is not None:
             _register(args, predictor, source, found, pairs, enrolled)
-    finally:  # what was heard is not lost where somebody cannot be enrolled
+    finally:  # what was heard is not lost where nobody reads on, or somebody cannot be enrolled
         found = found.named(enrolled)
         if args.json:
             print(to_json(found), end="", flush=True)

@@ -60,9 +60,10 @@ def diarization_page(found: Diarization, sound: str | None, folder: Path) -> str
     """
     source = None if sound is None else sound_sources([sound], folder).get(sound)
     spoken_s = sum(speaker.time_s for speaker in found.speakers)
+    speech_s = spoken_s - _together_s(found)
     head = [
         ("People", str(len(found.speakers)), f"in {clock(found.duration_s)}"),
-        ("Speech", clock(spoken_s), f"{_share(spoken_s, found.duration_s)} of the recording"),
+        ("Speech", clock(speech_s), f"{_share(speech_s, found.duration_s)} of the recording"),
         ("Turns", f"{len(found.turns):,}", "of one person without a longer pause"),
     ]
     player = ""
@@ -136,6 +137,12 @@ def _turns(found: Diarization) -> str:
 
 def _in_colour(number: int, label: str) -> str:
     return f'<span class="swatch" style="background:{colour_of(number)}"></span>{escape(label)}'
+
+
+def _together_s(found: Diarization) -> float:
+    """How much is said while somebody else speaks, in seconds."""
+    turns, alone = found.turns, found.exclusive().turns
+    return sum(turn.duration_s for turn in turns) - sum(turn.duration_s for turn in alone)
 
 
 def _share(part: float, whole: float) -> str:

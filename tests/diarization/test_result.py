@@ -129,6 +129,13 @@ def test_the_page_is_one_file_and_plays_the_recording(tmp_path: Path) -> None:
     assert "http" not in page.replace("https://www.w3.org", "")
 
 
+def test_what_two_say_at_once_is_speech_once(tmp_path: Path) -> None:
+    people = replace(ADA, time_s=40.0), replace(STRANGER, time_s=40.0)
+    turns = with_overlaps([Turn(0, 40, "Ada & co"), Turn(20, 60, "Speaker 1")])
+    save_diarization(Diarization("r", 100.0, turns, people), tmp_path / "t.html")
+    assert "60\u00a0% of the recording" in (tmp_path / "t.html").read_text()
+
+
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     save_diarization(FOUND, tmp_path / "t.png")
