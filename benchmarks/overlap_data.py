@@ -27,10 +27,10 @@ from mvector.audio import read_audio
 from mvector.config.augment_options import ReverbConf
 from mvector.data.augmentation.codec import telephone_line
 from mvector.data.augmentation.noise import add_noise
-from mvector.data.augmentation.reverb import add_reverb
-from mvector.data.augmentation.rooms import draw_room, simulate_room
-from mvector.diarization.simulation import SpeechTape
-from mvector.diarization.turn_taking import STYLES, PlannedTurn, draw_turns
+from mvector.data.augmentation.rooms import draw_room
+from mvector.diarization.simulation import SpeechTape, draw_seat, speak
+from mvector.diarization.turn_taking import STYLES, draw_turns
+from mvector.diarization.turns import Turn
 from mvector.errors import MVectorError
 from mvector.features.featurizer import Featurizer
 from mvector.features.kaldi import Fbank
@@ -43,7 +43,6 @@ CLIPS_OF_PERSON = 8
 WEIGHTS = {"librispeech": 4.0, "common_voice": 3.0, "speechocean762": 2.5, "aishell": 0.1}
 SHARE_OF_ROOMS, SHARE_OF_TELEPHONES, SHARE_OF_NOISE = 0.55, 0.2, 0.6
 SPREAD_DB, SNR_DB, FLOOR_DB = 7.0, (3.0, 25.0), (25.0, 50.0)
-WALL_M = 0.5
 
 Person = tuple[str, list[str]]  # name, and paths of clips
 
@@ -121,7 +120,7 @@ def make_group(
 
 def converse(
     tapes: list[SpeechTape], noises: list[str], rng: np.random.Generator
-) -> tuple[np.ndarray, list[PlannedTurn]]:
+) -> tuple[np.ndarray, list[Turn]]:
     """A conversation of some of the people: its samples, and who speaks when."""
     style = STYLES["meeting" if rng.random() < 0.75 else "broadcast"]
     style = dataclasses.replace(
@@ -134,22 +133,14 @@ def converse(
     plan = draw_turns(style, number, CONVERSATION_S, rng)
     track = np.zeros(round(CONVERSATION_S * RATE), np.float32)
     room = draw_room(ReverbConf(), rng) if rng.random() < SHARE_OF_ROOMS else None
-    turns = []
+    turns: list[Turn] = []
     for person, tape in enumerate(chosen):
-        gain = np.float32(10.0 ** (rng.uniform(-SPREAD_DB, SPREAD_DB) / 20.0))
+        gain = 10.0 ** (rng.uniform(-SPREAD_DB, SPREAD_DB) / 20.0)
         response = None
         if room is not None:
-            place_m = WALL_M + rng.random(3) * (room.size_m - 2 * WALL_M)
-            seat = dataclasses.replace(room, source_m=place_m)
-            response = simulate_room(seat, RATE, min(room.rt60_s, 0.6))
-        for turn in (turn for turn in plan if turn.person == person):
-            start = round(turn.start_s * RATE)
-            speech = gain * tape.take(max(round(turn.end_s * RATE) - start, 1))
-            turns.append(PlannedTurn(person, start / RATE, (start + len(speech)) / RATE))
-            if response is not None:
-                speech = add_reverb(np.pad(speech, (0, len(response))), response, RATE)
-            heard = track[start : start + len(speech)]
-            heard += speech[: len(heard)]
+            response = draw_seat(room, RATE, 0.6, rng)
+        own = [turn for turn in plan if turn.person == person]
+        turns += [speak(turn, str(person), tape, track, response, gain) for turn in own]
     surround(track, noises, rng)
     if rng.random() < SHARE_OF_TELEPHONES:
         track = telephone_line(track, RATE)
@@ -167,7 +158,7 @@ def surround(track: np.ndarray, noises: list[str], rng: np.random.Generator) -> 
         track[:] = add_noise(track, sound, rng.uniform(*snr_db))
 
 
-def count_at(turns: list[PlannedTurn], at_s: np.ndarray) -> np.ndarray:
+def count_at(turns: list[Turn], at_s: np.ndarray) -> np.ndarray:
     """How many people speak at some moments, ``(moments,)`` uint8."""
     counts = np.zeros(len(at_s), np.uint8)
     for turn in turns:

@@ -21,7 +21,7 @@ from mvector.config.augment_options import ReverbConf
 from mvector.data.augmentation.codec import telephone_line
 from mvector.data.augmentation.noise import add_noise, mean_power
 from mvector.data.augmentation.reverb import add_reverb
-from mvector.data.augmentation.rooms import draw_room, simulate_room
+from mvector.data.augmentation.rooms import Room, draw_room, simulate_room
 from mvector.diarization.turn_taking import PlannedTurn, TurnTaking, draw_turns
 from mvector.diarization.turns import Turn
 from mvector.errors import DataError, MissingDependencyError, MVectorError
@@ -147,14 +147,10 @@ def make_conversation(
         left_out += tape.left_out
         response = None
         if kind == "meeting":
-            place_m = _WALL_M + rng.random(3) * (room.size_m - 2 * _WALL_M)
-            seat = dataclasses.replace(room, source_m=place_m)
-            response = simulate_room(
-                seat, sample_rate, min(room.rt60_s, ReverbConf().max_duration_s)
-            )
+            response = draw_seat(room, sample_rate, ReverbConf().max_duration_s, rng)
         track = tracks[person % num_microphones]
         own = [turn for turn in plan if turn.person == person]
-        turns += [_speak(turn, name, tape, track, response) for turn in own]
+        turns += [speak(turn, name, tape, track, response) for turn in own]
     for track in tracks:
         _add_surroundings(track, noises, sample_rate, rng)
     if kind != "meeting":
@@ -170,17 +166,27 @@ def _shuffled(paths: Sequence[str], rng: np.random.Generator) -> list[str]:
     return [paths[place] for place in rng.permutation(len(paths))]
 
 
-def _speak(
+def draw_seat(
+    room: Room, sample_rate: int, longest_s: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Impulse response ``(samples,)`` of a place in a room that somebody speaks from."""
+    place_m = _WALL_M + rng.random(3) * (room.size_m - 2 * _WALL_M)
+    seat = dataclasses.replace(room, source_m=place_m)
+    return simulate_room(seat, sample_rate, min(room.rt60_s, longest_s))
+
+
+def speak(
     planned: PlannedTurn,
     name: str,
     tape: SpeechTape,
     track: np.ndarray,
     response: np.ndarray | None,
+    gain: float = 1.0,
 ) -> Turn:
     """Lay a turn on a track, and say from when to when it is heard."""
     rate = tape.sample_rate
     start = round(planned.start_s * rate)
-    speech = tape.take(max(round(planned.end_s * rate) - start, 1))
+    speech = np.float32(gain) * tape.take(max(round(planned.end_s * rate) - start, 1))
     end = start + len(speech)
     if response is not None:  # it rings on
         speech = add_reverb(np.pad(speech, (0, len(response))), response, rate)
